@@ -1,0 +1,155 @@
+// Package backends holds the places a rate limiter keeps its counters in: the
+// memory of the process (NewMemory) and Redis (NewRedis), behind the one
+// interface Backend that an application may implement for a store of its own.
+package backends
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
+	"github.com/gin-ratelimiter/ratelimiter/internal/window"
+)
+
+// Limits of what a backend accepts.
+const (
+	// MaxLimit is the largest Limit, Burst and Cost: ten million million units.
+	MaxLimit = window.MaxLimit
+	// MinPer and MaxPer are the shortest and the longest period.
+	MinPer = time.Millisecond
+	MaxPer = time.Duration(window.MaxPeriod) * time.Microsecond
+)
+
+var (
+	// ErrClosed is returned by a backend that is used after Close.
+	ErrClosed = errors.New("the rate limiter's backend is closed")
+	// ErrInvalidQuota is wrapped by the error for a quota that makes no sense.
+	ErrInvalidQuota = errors.New("invalid quota")
+)
+
+// Backend keeps the counters. Every method is safe for use by many goroutines
+// at once. The package backendtest holds the tests that a backend must pass.
+type Backend interface {
+	// Take charges every quota, or none of them if any is exceeded, and writes
+	// one verdict for each; verdicts must be at least as long as quotas. On an
+	// error no verdict means anything, and units may or may not have been taken.
+	//
+	// A quota whose Shadow is set is decided and charged by itself: its denial
+	// denies nothing, and it is not charged when an enforced quota denies.
+	// Two quotas of one key, scope, algorithm, period and Shadow share their
+	// counter, and are charged one after the other.
+	Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error
+
+	// Reset forgets every limit of a key and scope. One never seen is no error.
+	Reset(ctx context.Context, key, scope string) error
+
+	// Close frees what the backend itself opened. Calling it again does
+	// nothing. Take and Reset return ErrClosed from then on.
+	Close() error
+}
+
+// Factory makes a backend from its options, which come from the configuration
+// key RATELIMITER_BACKEND_OPTIONS and may be nil. An unknown option, a wrong
+// type or a bad value is an error.
+type Factory func(options map[string]any) (Backend, error)
+
+// Quota is one limit on one key and scope: what a backend is asked to charge.
+type Quota struct {
+	Key, Scope string
+	Algorithm  Algorithm     // the zero value is SlidingWindow
+	Limit      int64         // units in Per, 0 to MaxLimit; 0 denies every cost over 0
+	Per        time.Duration // MinPer to MaxPer; less than a microsecond is rounded up
+	Burst      int64         // TokenBucket alone: the most that passes at once; 0 means Limit
+
+	// Cost is how many units to take. 0 peeks and changes nothing. A negative
+	// cost gives units back, those taken last first, and never past full.
+	Cost int64
+
+	// Forced charges even past the limit, for a cost that is known only
+	// afterwards. The verdict allows, and time pays the excess back.
+	Forced bool
+
+	// Shadow quotas are counted apart from enforced ones and deny nothing.
+	Shadow bool
+}
+
+// Verdict is what a backend answers for a quota.
+type Verdict struct {
+	// Allowed tells whether this quota by itself had room. Nothing was charged
+	// if another quota of the same Take had not.
+	Allowed bool
+
+	// Remaining is how many units can be taken now, after this Take.
+	Remaining int64
+
+	// ResetAfter is how long until the full limit is available again; 0 when
+	// it is.
+	ResetAfter time.Duration
+
+	// RetryAfter is exactly how long to wait until the same cost is allowed,
+	// if nobody else comes between. It is 0 when Allowed, and negative when no
+	// waiting will help because the cost is more than the limit.
+	RetryAfter time.Duration
+}
+
+// micros is the period in the unit that everything below counts in. A fraction
+// of a microsecond is rounded up, which never admits more.
+func (q *Quota) micros() int64 {
+	return int64((q.Per + time.Microsecond - 1) / time.Microsecond)
+}
+
+func (q *Quota) charge() window.Charge {
+	return window.Charge{Limit: q.Limit, Per: q.micros(), Burst: q.Burst, Cost: q.Cost, Forced: q.Forced}
+}
+
+// check reports what is wrong with a quota, in a sentence.
+func (q *Quota) check() error {
+	switch {
+	case q.Algorithm >= algorithms:
+		return fmt.Errorf("%w: algorithm %d is none of %s", ErrInvalidQuota, q.Algorithm, AlgorithmNames())
+	case q.Limit < 0 || q.Limit > MaxLimit:
+		return fmt.Errorf("%w: limit %d is not from 0 to %d", ErrInvalidQuota, q.Limit, MaxLimit)
+	case q.Per < MinPer || q.Per > MaxPer:
+		return fmt.Errorf("%w: period %v is not from %v to %v", ErrInvalidQuota, q.Per, MinPer, MaxPer)
+	case q.Burst < 0 || q.Burst > MaxLimit:
+		return fmt.Errorf("%w: burst %d is not from 0 to %d", ErrInvalidQuota, q.Burst, MaxLimit)
+	case q.Cost < -MaxLimit || q.Cost > MaxLimit:
+		return fmt.Errorf("%w: cost %d is not from %d to %d", ErrInvalidQuota, q.Cost, -MaxLimit, MaxLimit)
+	}
+	return nil
+}
+
+// checkAll is what every Take begins with.
+func checkAll(quotas []Quota, verdicts []Verdict) error {
+	if len(verdicts) < len(quotas) {
+		return fmt.Errorf("%w: %d quotas need as many verdicts, not %d", ErrInvalidQuota, len(quotas), len(verdicts))
+	}
+	for i := range quotas {
+		if err := quotas[i].check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdict translates from the microseconds of the algorithms.
+func verdict(v window.Verdict) Verdict {
+	return Verdict{
+		Allowed:    v.Allowed,
+		Remaining:  v.Remaining,
+		ResetAfter: time.Duration(v.ResetAfter) * time.Microsecond,
+		RetryAfter: time.Duration(v.RetryAfter) * time.Microsecond,
+	}
+}
+
+// reader reads the options of a backend, all of which must be known to it.
+func reader(backend string, given map[string]any) *options.Reader {
+	return &options.Reader{
+		Values:   given,
+		Describe: func(name string) string { return fmt.Sprintf("option %q of backend %q", name, backend) },
+	}
+}
+
+func everyName(string) bool { return true }

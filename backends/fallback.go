@@ -1,0 +1,52 @@
+package backends
+
+import (
+	"context"
+	"errors"
+)
+
+// fallback asks one backend, and another whenever the first fails.
+type fallback struct {
+	primary, local Backend
+}
+
+// NewFallback makes a backend that decides with primary and, for every decision
+// that primary cannot make, with local. Used with a memory backend as local,
+// each process goes on limiting by itself while Redis is away, and shares the
+// limit again with the first decision that Redis answers.
+//
+// A request that was cancelled, a quota that makes no sense and a backend that
+// was closed are reported and not decided by local. Close closes both.
+func NewFallback(primary, local Backend) Backend {
+	return &fallback{primary, local}
+}
+
+func (f *fallback) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	err := f.primary.Take(ctx, quotas, verdicts)
+	if err == nil || final(ctx, err) {
+		return err
+	}
+	// The time of the decision may be over, which must not stop this one.
+	if failed := f.local.Take(context.WithoutCancel(ctx), quotas, verdicts); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return nil
+}
+
+// final tells the errors that asking elsewhere cannot mend.
+func final(ctx context.Context, err error) bool {
+	return errors.Is(err, ErrInvalidQuota) || errors.Is(err, ErrClosed) || errors.Is(ctx.Err(), context.Canceled)
+}
+
+// Reset forgets in both, so that what was reset during an outage stays so. It
+// fails when primary does: the shared counters were not reset then.
+func (f *fallback) Reset(ctx context.Context, key, scope string) error {
+	return errors.Join(
+		f.primary.Reset(ctx, key, scope),
+		f.local.Reset(context.WithoutCancel(ctx), key, scope),
+	)
+}
+
+func (f *fallback) Close() error {
+	return errors.Join(f.primary.Close(), f.local.Close())
+}

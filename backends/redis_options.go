@@ -1,0 +1,152 @@
+package backends
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// redisClient makes a client from the options of NewRedis, or takes the one
+// that was handed in. owned tells which.
+func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, err error) {
+	if _, has := given["client"]; has {
+		client, err = handedIn(given)
+		return client, false, err
+	}
+	settings, err := redisSettings(given)
+	if err != nil {
+		return nil, false, err
+	}
+	return redis.NewUniversalClient(settings), true, nil
+}
+
+// handedIn is the application's own client. Options beside it would be ignored,
+// so they are faults.
+func handedIn(given map[string]any) (redis.UniversalClient, error) {
+	if len(given) > 1 {
+		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options`, len(given)-1)
+	}
+	client, ok := given["client"].(redis.UniversalClient)
+	if !ok || reflect.ValueOf(client).IsNil() {
+		return nil, fmt.Errorf(`option "client" of backend "redis" is %v (%T); it must be a redis.UniversalClient of github.com/redis/go-redis/v9, such as a *redis.Client`, given["client"], given["client"])
+	}
+	return client, nil
+}
+
+func redisSettings(given map[string]any) (*redis.UniversalOptions, error) {
+	read := reader("redis", given)
+	settings := &redis.UniversalOptions{
+		// A decision is never sent twice, and never outlives its request.
+		MaxRetries:            -1,
+		ContextTimeoutEnabled: true,
+		// A server that is down is asked again by the next request, not here.
+		DialerRetries: 1,
+		// Users of the server need no permission for what is not used.
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	readURL(read, settings)
+	readAddresses(read, settings)
+	settings.DB = read.Integer("db", settings.DB, 0, math.MaxInt32)
+	settings.Username = read.Text("username", settings.Username)
+	settings.Password = read.Text("password", settings.Password)
+	settings.SentinelUsername = read.Text("sentinel_username", "")
+	settings.SentinelPassword = read.Text("sentinel_password", "")
+	readTLS(read, settings)
+	settings.PoolSize = read.Integer("pool_size", settings.PoolSize, 1, 1<<20)
+	settings.MinIdleConns = read.Integer("min_idle_conns", settings.MinIdleConns, 0, 1<<20)
+	settings.PoolTimeout = read.Duration("pool_timeout", settings.PoolTimeout)
+	settings.DialTimeout = read.Duration("dial_timeout", settings.DialTimeout)
+	settings.ReadTimeout = read.Duration("read_timeout", settings.ReadTimeout)
+	settings.WriteTimeout = read.Duration("write_timeout", settings.WriteTimeout)
+	return settings, read.Finish(everyName)
+}
+
+// readURL takes what a URL says, which single options beside it may refine. Its
+// text is never repeated in an error: it may hold a password.
+func readURL(read *options.Reader, settings *redis.UniversalOptions) {
+	url := read.Text("url", "")
+	if url == "" {
+		return
+	}
+	parsed, err := redis.ParseURL(url)
+	if err != nil {
+		read.Fault("url", url, "a URL such as redis://user:password@host:6379/0 (rediss:// for TLS, unix:// for a socket)")
+		return
+	}
+	settings.Addrs = []string{parsed.Addr}
+	settings.DB, settings.Username, settings.Password = parsed.DB, parsed.Username, parsed.Password
+	settings.TLSConfig = parsed.TLSConfig
+	settings.PoolSize, settings.MinIdleConns, settings.PoolTimeout = parsed.PoolSize, parsed.MinIdleConns, parsed.PoolTimeout
+	settings.DialTimeout, settings.ReadTimeout, settings.WriteTimeout = parsed.DialTimeout, parsed.ReadTimeout, parsed.WriteTimeout
+}
+
+// readAddresses takes one of the ways to say where Redis is.
+func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
+	settings.MasterName = read.Text("master_name", "")
+	settings.IsClusterMode = read.Flag("cluster", false)
+	if settings.MasterName != "" && settings.IsClusterMode {
+		read.Reject(errors.New(`options "master_name" and "cluster" of backend "redis" exclude each other: Sentinel watches single masters`))
+	}
+	usual := 6379
+	if settings.MasterName != "" {
+		usual = 26379
+	}
+	host := read.Text("host", "127.0.0.1")
+	port := read.Integer("port", usual, 1, 65535)
+	addr := readAddress(read, "addr", read.Text("addr", ""))
+	addrs := read.Texts("addrs")
+	for _, each := range addrs {
+		readAddress(read, "addrs", each)
+	}
+	ways := 0
+	for _, given := range []bool{read.Given("url"), addr != "", len(addrs) > 0, read.Given("host") || read.Given("port")} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		read.Reject(errors.New(`options "url", "addr", "addrs" and "host" with "port" of backend "redis" each say where Redis is; give one of them`))
+	case read.Given("url"): // its address is there already
+	case addr != "":
+		settings.Addrs = []string{addr}
+	case len(addrs) > 0:
+		settings.Addrs = addrs
+	default:
+		settings.Addrs = []string{net.JoinHostPort(host, strconv.Itoa(port))}
+	}
+}
+
+func readAddress(read *options.Reader, option, addr string) string {
+	if _, _, err := net.SplitHostPort(addr); err != nil && addr != "" && !strings.HasPrefix(addr, "/") {
+		read.Fault(option, addr, `an address with a port, as "redis.example:6379", or the path of a socket`)
+	}
+	return addr
+}
+
+func readTLS(read *options.Reader, settings *redis.UniversalOptions) {
+	value, ok := read.Value("tls")
+	if !ok {
+		return
+	}
+	switch value := value.(type) {
+	case bool:
+		if value && settings.TLSConfig == nil {
+			settings.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+	case *tls.Config:
+		settings.TLSConfig = value
+	default:
+		read.Fault("tls", value, "true, false or a *tls.Config")
+	}
+}

@@ -1,0 +1,95 @@
+package backends
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// twins are a memory and a Redis backend on one virtual clock.
+type twins struct {
+	memory, redis Backend
+	server        *miniredis.Miniredis
+	now           time.Time
+}
+
+
+// newTwins begins a history on an empty server.
+func newTwins(t require.TestingT, server *miniredis.Miniredis) *twins {
+	server.FlushAll()
+	w := &twins{server: server, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
+	server.SetTime(w.now)
+	w.memory = newMemory(1<<16, func() int64 { return w.now.UnixMicro() })
+	var err error
+	w.redis, err = NewRedis(map[string]any{"addr": server.Addr(), "pool_size": 1})
+	require.NoError(t, err)
+	return w
+}
+
+func (w *twins) close() {
+	_ = w.redis.Close() // nothing to lose
+}
+
+func (w *twins) step(d time.Duration) {
+	w.now = w.now.Add(d)
+	w.server.SetTime(w.now)
+}
+
+var periods = []time.Duration{time.Millisecond, 999983 * time.Microsecond, time.Second, time.Minute, 30 * 24 * time.Hour, MaxPer}
+
+func drawQuota(t *rapid.T) Quota {
+	limit := rapid.OneOf(
+		rapid.Int64Range(0, 12), rapid.Int64Range(100, 1000), rapid.Int64Range(0, MaxLimit), rapid.Just(int64(MaxLimit)),
+	).Draw(t, "limit")
+	return Quota{
+		Key:       rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"),
+		Scope:     rapid.SampledFrom([]string{"x", "y{z}"}).Draw(t, "scope"),
+		Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+		Limit:     limit,
+		Per:       rapid.SampledFrom(periods).Draw(t, "per"),
+		Burst:     rapid.SampledFrom([]int64{0, 0, 1, limit / 2, min(MaxLimit, 3*limit)}).Draw(t, "burst"),
+		Cost: rapid.OneOf(
+			rapid.Just(int64(1)), rapid.Int64Range(-3, 5), rapid.Int64Range(-limit, limit), rapid.Int64Range(-MaxLimit, MaxLimit),
+		).Draw(t, "cost"),
+		Forced: rapid.IntRange(0, 9).Draw(t, "forced") == 0,
+		Shadow: rapid.IntRange(0, 4).Draw(t, "shadow") == 0,
+	}
+}
+
+// Memory and Redis must give the same answers to the same history, to the unit
+// and the microsecond: mixed algorithms, periods, keys and limits, refunds,
+// forced charges, shadows, and clocks that run back.
+func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
+	server := miniredis.RunT(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newTwins(rt, server)
+		defer w.close()
+		for range rapid.IntRange(1, 40).Draw(rt, "takes") {
+			w.step(drawStep(rt))
+			quotas := rapid.SliceOfN(rapid.Custom(drawQuota), 1, 4).Draw(rt, "quotas")
+			ours, theirs := make([]Verdict, len(quotas)), make([]Verdict, len(quotas))
+			require.NoError(rt, w.memory.Take(t.Context(), quotas, ours))
+			require.NoError(rt, w.redis.Take(t.Context(), quotas, theirs))
+			require.Equal(rt, describe(quotas, ours), describe(quotas, theirs))
+		}
+	})
+}
+
+func drawStep(t *rapid.T) time.Duration {
+	return time.Duration(rapid.OneOf(
+		rapid.Just(int64(0)), rapid.Int64Range(0, 3), rapid.Int64Range(0, 2_000_000),
+		rapid.Int64Range(0, 100*24*3600*1_000_000), rapid.Int64Range(-2_000_000, 0),
+	).Draw(t, "step")) * time.Microsecond
+}
+
+// describe writes quotas and verdicts one a line, to compare and to read.
+func describe(quotas []Quota, verdicts []Verdict) (lines []string) {
+	for i := range quotas {
+		lines = append(lines, fmt.Sprintf("%+v -> %+v", quotas[i], verdicts[i]))
+	}
+	return lines
+}

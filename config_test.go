@@ -1,0 +1,185 @@
+package ratelimiter_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+func TestAWrongConfigurationIsRefusedAndSaysWhatWouldBeRight(t *testing.T) {
+	for name, test := range map[string]struct {
+		config ratelimiter.Config
+		says   []string
+	}{
+		"unknown key":           {ratelimiter.Config{"RATELIMITER_BACKND": "redis"}, []string{"RATELIMITER_BACKND", `"RATELIMITER_BACKEND"`}},
+		"quite unknown key":     {ratelimiter.Config{"RATELIMITER_COLOUR": "red"}, []string{"RATELIMITER_COLOUR", "RATELIMITER_TIMEOUT"}},
+		"unknown backend":       {ratelimiter.Config{"RATELIMITER_BACKEND": "radis"}, []string{`"radis"`, `did you mean "redis"?`, "memory"}},
+		"backend of wrong type": {ratelimiter.Config{"RATELIMITER_BACKEND": 7}, []string{"RATELIMITER_BACKEND", "int", "memory"}},
+		"options of a made backend": {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_BACKEND_OPTIONS": map[string]any{"x": 1}},
+			[]string{"RATELIMITER_BACKEND_OPTIONS", "leave them out"}},
+		"options of wrong type": {ratelimiter.Config{"RATELIMITER_BACKEND_OPTIONS": "port=1"}, []string{"RATELIMITER_BACKEND_OPTIONS", "map[string]any"}},
+		"unknown option":        {ratelimiter.Config{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_key": 1}}, []string{`"max_key"`, `"max_keys"`}},
+		"port that is text": {ratelimiter.Config{"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"port": "6379"}},
+			[]string{`"port"`, `"6379" (string)`, "whole number from 1 to 65535"}},
+		"text for a bool":      {ratelimiter.Config{"RATELIMITER_ENABLED": "yes"}, []string{"RATELIMITER_ENABLED", `"yes"`, "true or false"}},
+		"unknown algorithm":    {ratelimiter.Config{"RATELIMITER_ALGORITHM": "leaky"}, []string{"RATELIMITER_ALGORITHM", `"leaky"`, "token-bucket"}},
+		"unknown error policy": {ratelimiter.Config{"RATELIMITER_ON_ERROR": "panic"}, []string{"RATELIMITER_ON_ERROR", `"panic"`, `"deny"`}},
+		"timeout of zero":      {ratelimiter.Config{"RATELIMITER_TIMEOUT": time.Duration(0)}, []string{"RATELIMITER_TIMEOUT", "250ms"}},
+		"timeout as number":    {ratelimiter.Config{"RATELIMITER_TIMEOUT": 100}, []string{"RATELIMITER_TIMEOUT", "100", "250ms"}},
+		"prefix length":        {ratelimiter.Config{"RATELIMITER_IPV6_PREFIX": 129}, []string{"RATELIMITER_IPV6_PREFIX", "129", "128"}},
+		"negative default":     {ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "-5/minute"}, []string{"RATELIMITER_DEFAULT_LIMITS", "-5/minute", "from 0"}},
+		"default without unit": {ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "5/minute; 9"}, []string{`"9" at character 11`, `"/"`}},
+		"application period":   {ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "5/fortnight"}, []string{"RATELIMITER_APPLICATION_LIMITS", `"fortnight"`}},
+		"two faults": {ratelimiter.Config{"RATELIMITER_ENABLED": 1, "RATELIMITER_KEY_PREFIX": 2},
+			[]string{"RATELIMITER_ENABLED", "RATELIMITER_KEY_PREFIX"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ratelimiter.New(gin.New(), test.config)
+			require.Error(t, err)
+			for _, part := range test.says {
+				require.ErrorContains(t, err, part)
+			}
+		})
+	}
+}
+
+func TestOtherPeoplesKeysAreLeftAlone(t *testing.T) {
+	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{"CACHE_TYPE": "redis", "CACHE_KEY_PREFIX": 7, "DEBUG": true})
+	require.NoError(t, err)
+}
+
+func TestEveryKeyHasTheTypesItSays(t *testing.T) {
+	_, limiter := application(t, ratelimiter.Config{
+		"RATELIMITER_ENABLED":                  true,
+		"RATELIMITER_BACKEND":                  "memory",
+		"RATELIMITER_BACKEND_OPTIONS":          map[string]any{"max_keys": float64(100)},
+		"RATELIMITER_KEY_PREFIX":               "",
+		"RATELIMITER_ALGORITHM":                ratelimiter.TokenBucket,
+		"RATELIMITER_DEFAULT_LIMITS":           "100/minute; 5 per second",
+		"RATELIMITER_APPLICATION_LIMITS":       "1000-H",
+		"RATELIMITER_INJECT_X_HEADERS":         false,
+		"RATELIMITER_INJECT_RATELIMIT_HEADERS": false,
+		"RATELIMITER_ON_ERROR":                 "deny",
+		"RATELIMITER_TIMEOUT":                  "20ms",
+		"RATELIMITER_IPV6_PREFIX":              48,
+	})
+	require.NotNil(t, limiter.Backend())
+}
+
+func TestKeysInRedisBeginWithThePrefix(t *testing.T) {
+	for name, test := range map[string]struct {
+		config ratelimiter.Config
+		handIn bool
+		want   string
+	}{
+		"by default":                        {ratelimiter.Config{}, false, "rate_limit/GET /:192.0.2.1:16"},
+		"as configured":                     {ratelimiter.Config{"RATELIMITER_KEY_PREFIX": "mine"}, false, "mine/GET /:192.0.2.1:10"},
+		"none":                              {ratelimiter.Config{"RATELIMITER_KEY_PREFIX": ""}, false, "GET /:192.0.2.1:5"},
+		"of the cache, with its connection": {ratelimiter.Config{"CACHE_KEY_PREFIX": "cache"}, true, "cache/GET /:192.0.2.1:11"},
+		"own before the cache's":            {ratelimiter.Config{"CACHE_KEY_PREFIX": "cache", "RATELIMITER_KEY_PREFIX": "mine"}, true, "mine/GET /:192.0.2.1:10"},
+		"cache's only with its connection":  {ratelimiter.Config{"CACHE_KEY_PREFIX": "cache"}, false, "rate_limit/GET /:192.0.2.1:16"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := miniredis.RunT(t)
+			test.config["RATELIMITER_BACKEND"] = "redis"
+			test.config["RATELIMITER_BACKEND_OPTIONS"] = map[string]any{"addr": server.Addr()}
+			if test.handIn {
+				client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+				t.Cleanup(func() { require.NoError(t, client.Close()) }) // fails if the limiter had closed it
+				test.config["RATELIMITER_BACKEND_OPTIONS"] = map[string]any{"client": client}
+			}
+			engine, limiter := application(t, test.config)
+			engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
+			get(engine, "/")
+			require.Equal(t, []string{test.want}, server.Keys())
+			require.NoError(t, limiter.Close())
+		})
+	}
+}
+
+func TestARedisThatIsDownAtTheStartIsNoError(t *testing.T) {
+	server := miniredis.RunT(t)
+	addr := server.Addr()
+	server.Close()
+	engine, limiter := application(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": addr},
+		"RATELIMITER_TIMEOUT": time.Second,
+	})
+	engine.GET("/", limiter.RateLimit(2, time.Hour), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "each process limits by itself meanwhile")
+	require.NoError(t, server.StartAddr(addr))
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "and shares the limit once Redis is there")
+	require.Len(t, server.Keys(), 1)
+}
+
+func TestARedisThatRefusesThePasswordIsAnError(t *testing.T) {
+	server := miniredis.RunT(t)
+	server.RequireAuth("right")
+	for _, password := range []string{"", "wrong-secret"} {
+		_, err := ratelimiter.New(gin.New(), ratelimiter.Config{
+			"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr(), "password": password},
+		})
+		require.ErrorContains(t, err, "credentials")
+		require.NotContains(t, err.Error(), "wrong-secret")
+	}
+}
+
+func TestTheEnvironmentConfigures(t *testing.T) {
+	server := miniredis.RunT(t)
+	for name, value := range map[string]string{
+		"RATELIMITER_BACKEND":          "redis",
+		"RATELIMITER_BACKEND_OPTIONS":  "redis://" + server.Addr() + "/3",
+		"RATELIMITER_ALGORITHM":        "fixed-window",
+		"RATELIMITER_TIMEOUT":          "2s",
+		"RATELIMITER_INJECT_X_HEADERS": "false",
+		"RATELIMITER_IPV6_PREFIX":      "56",
+		"RATELIMITER_ON_ERROR":         "",
+		"RATELIMITER_PORT_80_TCP":      "tcp://10.0.0.1:80", // as Kubernetes sets for a service of that name
+		"RATELIMITER_TEST_REDIS":       "required",
+	} {
+		t.Setenv(name, value)
+	}
+	config, err := ratelimiter.ConfigFromEnv()
+	require.NoError(t, err)
+	require.Equal(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND":          "redis",
+		"RATELIMITER_BACKEND_OPTIONS":  map[string]any{"url": "redis://" + server.Addr() + "/3"},
+		"RATELIMITER_ALGORITHM":        "fixed-window",
+		"RATELIMITER_TIMEOUT":          "2s",
+		"RATELIMITER_INJECT_X_HEADERS": false,
+		"RATELIMITER_IPV6_PREFIX":      56,
+	}, config)
+	engine, limiter := application(t, config)
+	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+	require.Len(t, server.DB(3).Keys(), 1)
+
+	t.Setenv("RATELIMITER_BACKEND_OPTIONS", `{"host": "127.0.0.1", "port": `+server.Port()+`}`)
+	config, err = ratelimiter.ConfigFromEnv()
+	require.NoError(t, err)
+	_, err = ratelimiter.New(gin.New(), config)
+	require.NoError(t, err)
+}
+
+func TestAWrongEnvironmentIsRefused(t *testing.T) {
+	for name, test := range map[string]struct{ variable, value, says string }{
+		"unknown":      {"RATELIMITER_BACKND", "redis", `did you mean "RATELIMITER_BACKEND"?`},
+		"flag":         {"RATELIMITER_ENABLED", "maybe", "true or false"},
+		"number":       {"RATELIMITER_IPV6_PREFIX", "many", "whole number"},
+		"options":      {"RATELIMITER_BACKEND_OPTIONS", "host=secret", "JSON object"},
+		"null options": {"RATELIMITER_BACKEND_OPTIONS", "null", "JSON object"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(test.variable, test.value)
+			_, err := ratelimiter.ConfigFromEnv()
+			require.ErrorContains(t, err, test.variable)
+			require.ErrorContains(t, err, test.says)
+			require.NotContains(t, err.Error(), "secret")
+		})
+	}
+}

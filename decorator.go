@@ -1,0 +1,226 @@
+package ratelimiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// RateLimit is the middleware: at most limit requests in per, for each route and
+// client address unless options say otherwise. It can stand on a route, on a
+// group and, with engine.Use, on all routes registered afterwards.
+//
+// The limit is an int, a func(*gin.Context) int, or a func(c *gin.Context, key,
+// scope string) int, which is called for each request. 0 refuses everybody, a
+// negative number (Unlimited) does not limit, and a function may return any
+// number: those above backends.MaxLimit count as that. A limit that changes
+// applies at once and forgets nothing.
+//
+// The period is backends.MinPer to backends.MaxPer. RateLimit panics on a wrong
+// type or a senseless number, as Gin does for a route that makes no sense.
+//
+// A request over the limit is answered 429 with Retry-After and a problem
+// document (RFC 9457). It is answered 500 if InitApp was never called.
+func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option) gin.HandlerFunc {
+	rule := newRule(limit, per, options)
+	return func(c *gin.Context) { r.limit(c, rule) }
+}
+
+// Exempt marks a route that default and application limits do not hold for.
+// Limits of its own do.
+func (r *RateLimiter) Exempt() gin.HandlerFunc {
+	return func(*gin.Context) {}
+}
+
+// limitMark and exemptMark are in the names of the two middlewares above, by
+// which a route is known to have them.
+const (
+	limitMark  = "(*RateLimiter).RateLimit.func"
+	exemptMark = "(*RateLimiter).Exempt.func"
+)
+
+// ownMiddleware finds our middlewares among the handlers of a route.
+func ownMiddleware(names []string) (limited, exempt bool) {
+	has := func(mark string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, mark) })
+	}
+	return has(limitMark), has(exemptMark)
+}
+
+// limit takes a request through one RateLimit.
+func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
+	s := r.settings.Load()
+	if s == nil {
+		fail(c, http.StatusInternalServerError, ErrNotInitialised)
+		return
+	}
+	if !s.enabled {
+		return
+	}
+	key, scope := r.keyAndScope(c, s, rule)
+	d := newDecision(s, rule)
+	defer d.free()
+	for i := range rule.limits {
+		d.add(c, &rule.limits[i], key, scope)
+	}
+	d.decide(c)
+}
+
+func (r *RateLimiter) keyAndScope(c *gin.Context, s *settings, rule *rule) (key, scope string) {
+	if rule.key != nil {
+		key = rule.key(c)
+	}
+	if key == "" {
+		key = r.routes.of(c).key
+	}
+	if rule.scope != nil {
+		scope = rule.scope(c)
+	}
+	if scope == "" {
+		scope = r.clientAddress(c, s)
+	}
+	return key, scope
+}
+
+// decision is one question to the backend and what comes of it.
+type decision struct {
+	settings *settings
+	rule     *rule
+	quotas   []backends.Quota
+	verdicts []backends.Verdict
+	about    []about
+}
+
+// about is what the backend need not know of a quota.
+type about struct{ name, key string }
+
+// decisions are used again, so that a request allocates none.
+var decisions = sync.Pool{New: func() any { return &decision{} }}
+
+func newDecision(s *settings, rule *rule) *decision {
+	d := decisions.Get().(*decision)
+	d.settings, d.rule = s, rule
+	return d
+}
+
+func (d *decision) free() {
+	clear(d.quotas) // they hold strings of the request
+	clear(d.about)
+	*d = decision{quotas: d.quotas[:0], verdicts: d.verdicts[:0], about: d.about[:0]}
+	decisions.Put(d)
+}
+
+// add asks for one unit of a limit, unless it is unlimited for this request.
+func (d *decision) add(c *gin.Context, l *ruleLimit, key, scope string) {
+	limit := l.limit
+	if l.ask != nil {
+		limit = min(int64(l.ask(c, key, scope)), backends.MaxLimit)
+	}
+	if limit < 0 {
+		return
+	}
+	q := backends.Quota{
+		Key: d.settings.storedKey(key), Scope: scope,
+		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Cost: 1,
+	}
+	if d.rule.algorithm != nil {
+		q.Algorithm = *d.rule.algorithm
+	}
+	if len(d.quotas) == 0 {
+		q.Burst = d.rule.burst
+	}
+	d.quotas = append(d.quotas, q)
+	d.verdicts = append(d.verdicts, backends.Verdict{})
+	d.about = append(d.about, about{l.name, key})
+}
+
+// decide asks the backend and lets the request go on, or answers it.
+func (d *decision) decide(c *gin.Context) {
+	if len(d.quotas) == 0 {
+		return
+	}
+	ctx, cancel := d.settings.bound(c.Request.Context())
+	err := d.settings.decider.Take(ctx, d.quotas, d.verdicts)
+	cancel()
+	if err != nil {
+		d.failed(c, err)
+		return
+	}
+	info := d.info()
+	d.writeHeaders(c, info)
+	record(c, info)
+	if !info.Exceeded || d.rule.never {
+		return
+	}
+	c.Abort()
+	writeRetryAfter(c, info)
+	if d.rule.overLimit != nil {
+		c.Status(http.StatusTooManyRequests)
+		d.rule.overLimit(c)
+		return
+	}
+	refuse(c, info, d.violated())
+}
+
+// info tells of the limit that is closest to refusing, or has refused.
+func (d *decision) info() *Info {
+	now := time.Now()
+	closest := d.infoOf(0, now)
+	for i := 1; i < len(d.quotas); i++ {
+		if other := d.infoOf(i, now); other.closer(&closest) {
+			closest = other
+		}
+	}
+	return &closest
+}
+
+func (d *decision) infoOf(i int, now time.Time) Info {
+	q, v := &d.quotas[i], &d.verdicts[i]
+	return Info{
+		Name: d.about[i].name, Key: d.about[i].key, Scope: q.Scope,
+		Limit: q.Limit, Remaining: v.Remaining,
+		Per: q.Per, RetryAfter: v.RetryAfter,
+		Reset:    now.Add(v.ResetAfter),
+		Exceeded: !v.Allowed,
+		Shadow:   q.Shadow,
+	}
+}
+
+// violated lists the names of the limits that refused.
+func (d *decision) violated() (names []string) {
+	for i := range d.quotas {
+		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
+			names = append(names, d.about[i].name)
+		}
+	}
+	return names
+}
+
+// failed does what RATELIMITER_ON_ERROR says, now that there is no decision.
+func (d *decision) failed(c *gin.Context, err error) {
+	switch {
+	case errors.Is(err, backends.ErrClosed):
+	case errors.Is(c.Request.Context().Err(), context.Canceled):
+		// Nobody waits for the answer any more.
+	case d.settings.onError == onErrorAllow:
+		return
+	}
+	fail(c, http.StatusServiceUnavailable, fmt.Errorf("the rate limiter could not decide on %s: %w", d.about[0].key, err))
+}
+
+// record keeps the decision for FromContext, unless an earlier middleware's is
+// closer to refusing.
+func record(c *gin.Context, info *Info) {
+	if earlier, ok := c.Get(contextKey{}); ok && earlier.(*Info).closer(info) {
+		return
+	}
+	c.Set(contextKey{}, info)
+}

@@ -1,0 +1,60 @@
+package window
+
+// Fixed counts in windows aligned to the Unix epoch: [k×per, (k+1)×per). It is
+// the oldest limiter there is, as in the INCR pattern of the Redis manual
+// (https://redis.io/docs/latest/commands/incr/), and what Flask-RateLimiter did.
+//
+//	allowed  if  Count + cost <= limit
+//
+// Any rolling window of per meets at most two aligned ones, so it admits at most
+// 2 × limit: the limit late in one window and again early in the next.
+type Fixed struct {
+	Start int64 // of the window that Count belongs to
+	Count int64
+}
+
+// Take charges c at time now.
+func (s Fixed) Take(now int64, c Charge) (Fixed, Verdict) {
+	next := s.at(now, c.Per)
+	v := Verdict{Allowed: true}
+	switch {
+	case c.Cost < 0:
+		// Units of a past window are back already.
+		next.Count = max(0, next.Count+c.Cost)
+	case next.Count+c.Cost <= c.Limit:
+		next.Count += c.Cost
+	case c.Forced && c.Cost > 0:
+		next.Count = min(next.Count+c.Cost, MaxUnits)
+	default:
+		v.Allowed = false
+		v.RetryAfter = never
+		if c.Cost <= c.Limit {
+			v.RetryAfter = next.Start + c.Per - now
+		}
+	}
+	v.Remaining = max(0, c.Limit-next.Count)
+	if next.Count > 0 {
+		v.ResetAfter = next.Start + c.Per - now
+	}
+	if c.Cost == 0 || !v.Allowed {
+		return s, v
+	}
+	return next, v
+}
+
+// Expires is the time from which s is like the zero value.
+func (s Fixed) Expires(per int64) int64 {
+	if s.Count > 0 {
+		return s.Start + per
+	}
+	return s.Start
+}
+
+// at is s as seen at time now. A clock that ran back to before the window stays
+// in it: an earlier window would start empty.
+func (s Fixed) at(now, per int64) Fixed {
+	if now-s.Start < per {
+		return s
+	}
+	return Fixed{Start: now - now%per}
+}

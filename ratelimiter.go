@@ -1,0 +1,165 @@
+// Package ratelimiter limits how often the clients of a Gin application may do
+// what: one extension object, one configuration map and one middleware. The
+// counters live in the process, or in Redis, which any number of processes
+// share.
+//
+//	limiter, err := ratelimiter.New(engine, nil)
+//	...
+//	engine.GET("/search", limiter.RateLimit(10, time.Minute), search)
+package ratelimiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+var (
+	// ErrAlreadyInitialised is returned by InitApp for an engine that it has
+	// been called with before, and for a second configuration.
+	ErrAlreadyInitialised = errors.New("the rate limiter is already initialised")
+
+	// ErrNotInitialised is reported when a rate limiter is used that has no
+	// configuration yet, because InitApp was not called or has failed.
+	ErrNotInitialised = errors.New("the rate limiter is not initialised; call InitApp with the engine first")
+)
+
+// RateLimiter is the extension object. The zero value is ready: it can be
+// declared in one package, used for routes in others, and be initialised with
+// InitApp when the application is put together. It must not be copied. All
+// methods are safe for use by many goroutines at once.
+type RateLimiter struct {
+	settings atomic.Pointer[settings] // nil until InitApp has succeeded
+	engines  atomic.Pointer[[]*engineTrust]
+	routes   routeCache
+
+	mu sync.Mutex // held while settings or engines change
+}
+
+// New makes a rate limiter and initialises it for an engine. See InitApp.
+func New(engine *gin.Engine, config Config) (*RateLimiter, error) {
+	r := &RateLimiter{}
+	if err := r.InitApp(engine, config); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// InitApp initialises the rate limiter for an engine. A nil configuration means
+// all defaults; see Config.
+//
+// Further engines join with a nil configuration, and share the counters. The
+// same engine again, or another one with a configuration, is refused with
+// ErrAlreadyInitialised. After an error nothing has changed.
+//
+// Default and application limits reach the routes registered afterwards, so
+// with these InitApp must come before the first route.
+func (r *RateLimiter) InitApp(engine *gin.Engine, config Config) error {
+	if engine == nil {
+		return errors.New("InitApp needs a *gin.Engine, not nil; make one with gin.New()")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.settings.Load()
+	if s != nil {
+		if r.knows(engine) {
+			return fmt.Errorf("%w for this engine", ErrAlreadyInitialised)
+		}
+		if config != nil {
+			return fmt.Errorf("%w, with another configuration; pass nil to let a second engine join", ErrAlreadyInitialised)
+		}
+		return r.join(engine, s)
+	}
+	s, err := config.check()
+	if err != nil {
+		return err
+	}
+	if err := r.join(engine, s); err != nil {
+		return errors.Join(err, s.close())
+	}
+	r.settings.Store(s)
+	return nil
+}
+
+func (r *RateLimiter) knows(engine *gin.Engine) bool {
+	for _, known := range r.trusts() {
+		if known.engine == engine {
+			return true
+		}
+	}
+	return false
+}
+
+// join adds an engine, and to it the middleware of default and application limits.
+func (r *RateLimiter) join(engine *gin.Engine, s *settings) error {
+	if len(s.defaultLimits)+len(s.applicationLimits) > 0 {
+		if len(engine.Routes()) > 0 {
+			return fmt.Errorf("the engine has %d routes already, which default and application limits cannot reach; call InitApp before the first route is registered", len(engine.Routes()))
+		}
+		engine.Use(r.configuredLimits(s))
+	}
+	engines := append(r.trusts()[:len(r.trusts()):len(r.trusts())], &engineTrust{engine: engine})
+	r.engines.Store(&engines)
+	return nil
+}
+
+func (r *RateLimiter) trusts() []*engineTrust {
+	if engines := r.engines.Load(); engines != nil {
+		return *engines
+	}
+	return nil
+}
+
+// Backend is where the counters are kept, nil before InitApp.
+func (r *RateLimiter) Backend() backends.Backend {
+	if s := r.settings.Load(); s != nil {
+		return s.backend
+	}
+	return nil
+}
+
+// Reset forgets what a scope has used of every limit on a key, as after a
+// captcha or a payment. Key and scope are those of Info, without the prefix of
+// the configuration. A pair that was never seen is no error.
+func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
+	s := r.settings.Load()
+	if s == nil {
+		return ErrNotInitialised
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.decider.Reset(ctx, s.storedKey(key), scope)
+}
+
+// Close closes the backend, if it was made from the configuration; one that was
+// handed in stays open. Requests are answered 503 from then on. Close before
+// InitApp, and a second Close, do nothing.
+func (r *RateLimiter) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.settings.Load(); s != nil {
+		return s.close()
+	}
+	return nil
+}
+
+// storedKey is a key as backends see it.
+func (s *settings) storedKey(key string) string {
+	if s.prefix == "" {
+		return key
+	}
+	return s.prefix + "/" + key
+}
+
+// bound limits how long a backend may take.
+func (s *settings) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.inProcess {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.timeout)
+}
