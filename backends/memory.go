@@ -2,76 +2,79 @@ package backends
 
 import (
 	"context"
+	"hash/maphash"
+	"math/bits"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// DefaultMaxKeys is how many pairs of key and scope the memory backend holds
-// when its option max_keys is not given.
+// DefaultMaxKeys is how many limits the memory backend remembers when its
+// option max_keys is not given: about 40 MB, once they are all in use.
 const DefaultMaxKeys = 1 << 20
 
-// memory keeps the counters in the process. One lock is held for a whole Take,
-// and the clock is read while it is held, so that decisions happen in the order
-// of their times.
+// memory keeps the counters in the process, in shards that are locked each by
+// itself. What is stored of a key and scope is their hash alone.
 type memory struct {
-	now     func() int64 // microseconds since the Unix epoch, never backwards
-	maxKeys int
-
-	mu       sync.Mutex
-	closed   bool
-	subjects map[subject]*counters
+	now    func() int64 // microseconds since the Unix epoch
+	seed   maphash.Seed
+	closed atomic.Bool
+	shards []shard // a power of two
 }
 
-// subject is who is limited in what.
-type subject struct{ key, scope string }
-
-// counters are all limits of one subject: few, so they are searched in order.
-type counters struct {
-	list    []counter
-	expires int64 // when all of it means nothing any more
+// shard is a part of the keys, with all their limits.
+type shard struct {
+	mu        sync.Mutex
+	budget    int // nodes that may still be made
+	tables    []*table
+	displaced uint64
+	_         [64 - 8]byte // keeps the locks of two shards out of one cache line
 }
 
-// counter is the state of one limit. Which of the four is in use depends on the
-// algorithm.
-type counter struct {
-	id      counterID
-	fixed   window.Fixed
-	sliding window.Sliding
-	bucket  window.Bucket
-	log     window.Log
-}
-
-// counterID tells the limits of a subject apart. The limit itself is not part
-// of it, so that a limit that changes keeps its history.
-type counterID struct {
-	algorithm Algorithm
-	shadow    bool
-	per       int64
-}
+// maxShards is how many locks there are at most, one for each bit of a word.
+const maxShards = 64
 
 // NewMemory makes the backend that keeps its counters in the memory of this
-// process. It starts no goroutine and holds a bounded number of keys.
+// process. It starts no goroutine, and a decision allocates nothing.
 //
 // Options:
 //
-//	max_keys   most pairs of key and scope to remember (int, 1 or more, default DefaultMaxKeys)
+//	max_keys   how many limits to remember: triples of key, scope and period (int,
+//	           1 to 2^30, default DefaultMaxKeys). Memory grows with the keys in
+//	           use, to 39 bytes for each of max_keys at most (a sliding log takes
+//	           16 bytes more for each unit of its limit, up to 2 kB).
 //
-// When the table is full, a newcomer takes the place of a pair that has expired
-// or, among a few looked at, is the next to expire.
+// Keys that are idle are forgotten when their limit is whole again. Up to
+// max_keys live ones nobody is forgotten before. Beyond, a newcomer takes the
+// place of somebody who has used little, out of a small group chosen by a secret
+// hash, and goes on from what that one had used, though it always has one
+// request left. So a flood of made-up keys frees nobody who is being limited:
+// whoever is at the limit is the last to leave. The price is that newcomers in
+// such a flood get fewer requests than the limit. Stats counts how often.
 func NewMemory(options map[string]any) (Backend, error) {
 	read := reader("memory", options)
-	maxKeys := read.Integer("max_keys", DefaultMaxKeys, 1, 1<<31-1)
+	maxKeys := read.Integer("max_keys", DefaultMaxKeys, 1, 1<<30)
 	if err := read.Finish(everyName); err != nil {
 		return nil, err
 	}
 	return newMemory(maxKeys, steadyClock()), nil
 }
 
+// newMemory divides the nodes that max_keys needs among the shards. A group of
+// four keys on average fills 1.21 nodes on average.
 func newMemory(maxKeys int, now func() int64) *memory {
-	return &memory{now: now, maxKeys: maxKeys, subjects: make(map[subject]*counters)}
+	shards := 1
+	for shards < maxShards && shards*256 < maxKeys {
+		shards *= 2
+	}
+	m := &memory{now: now, seed: maphash.MakeSeed(), shards: make([]shard, shards)}
+	for i := range m.shards {
+		m.shards[i].budget = max(2, (maxKeys*303/1000+shards-1)/shards)
+	}
+	return m
 }
 
 // steadyClock counts from the wall clock's time at the start with the monotonic
@@ -82,6 +85,18 @@ func steadyClock() func() int64 {
 	return func() int64 { return base + time.Since(start).Microseconds() }
 }
 
+// hash mixes the hashes of key and scope. The seed is random, so nobody outside
+// can choose keys that meet.
+func (m *memory) hash(key, scope string) uint64 {
+	high, low := bits.Mul64(maphash.String(m.seed, key)^0x9e3779b97f4a7c15, maphash.String(m.seed, scope)^0xd1b54a32d192ed03)
+	return max(1, high^low) // 0 is a free entry
+}
+
+// shard finds the shard of a hash by its upper bits; tables use the lower ones.
+func (m *memory) shard(hash uint64) int {
+	return int(hash >> 58 & uint64(len(m.shards)-1))
+}
+
 func (m *memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -89,168 +104,190 @@ func (m *memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) e
 	if err := checkAll(quotas, verdicts); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed.Load() {
 		return ErrClosed
 	}
-	now := m.now()
-	trials := make([]counter, len(quotas))
-	allowed := true
-	for i := range quotas {
-		q := &quotas[i]
-		trials[i] = m.latest(q, quotas[:i], trials)
-		v := trials[i].take(now, q.charge())
-		allowed = allowed && (v.Allowed || q.Shadow)
-		verdicts[i] = verdict(v)
+	if len(quotas) == 1 {
+		m.takeOne(&quotas[0], &verdicts[0])
+		return nil
 	}
-	for i := range quotas {
-		if q := &quotas[i]; !allowed {
-			verdicts[i] = m.uncharged(now, q, verdicts[i])
-		} else if verdicts[i].Allowed && q.Cost != 0 {
-			m.store(now, q, trials[i])
-		}
-	}
+	m.takeAll(quotas, verdicts)
 	return nil
 }
 
-// latest is a copy of a quota's counter, as an earlier quota of the same Take
-// would leave it if the two share it.
-func (m *memory) latest(q *Quota, earlier []Quota, trials []counter) counter {
-	for i := len(earlier) - 1; i >= 0; i-- {
-		if trials[i].id == idOf(q) && earlier[i].Key == q.Key && earlier[i].Scope == q.Scope {
-			return trials[i].clone()
-		}
-	}
-	return m.load(q)
-}
-
-// uncharged is the verdict of a quota of which nothing was taken because a
-// quota beside it denied: what remains is what there was.
-func (m *memory) uncharged(now int64, q *Quota, v Verdict) Verdict {
-	c := m.load(q)
-	peek := q.charge()
-	peek.Cost, peek.Forced = 0, false
-	left := verdict(c.take(now, peek))
-	v.Remaining, v.ResetAfter = left.Remaining, left.ResetAfter
-	return v
-}
-
-func idOf(q *Quota) counterID { return counterID{q.Algorithm, q.Shadow, q.micros()} }
-
-// clone copies the cells too, which a charge may change in place.
-func (c *counter) clone() counter {
-	clone := *c
-	clone.log.Cells = slices.Clone(c.log.Cells)
-	return clone
-}
-
-// take lets the algorithm decide.
-func (c *counter) take(now int64, charge window.Charge) (v window.Verdict) {
-	switch c.id.algorithm {
-	case FixedWindow:
-		c.fixed, v = c.fixed.Take(now, charge)
-	case SlidingLog:
-		c.log, v = c.log.Take(now, charge)
-	case TokenBucket:
-		c.bucket, v = c.bucket.Take(now, charge)
-	default:
-		c.sliding, v = c.sliding.Take(now, charge)
-	}
-	return v
-}
-
-// expires is when the counter means nothing any more.
-func (c *counter) expires() int64 {
-	switch c.id.algorithm {
-	case FixedWindow:
-		return c.fixed.Expires(c.id.per)
-	case SlidingLog:
-		return c.log.Expires(c.id.per)
-	case TokenBucket:
-		return c.bucket.Expires()
-	default:
-		return c.sliding.Expires(c.id.per)
+// takeOne is the way of almost all requests.
+func (m *memory) takeOne(q *Quota, v *Verdict) {
+	hash := m.hash(q.Key, q.Scope)
+	now := m.now()
+	s := &m.shards[m.shard(hash)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.table(now, q)
+	at, before := t.look(now, hash, q)
+	after, answer := t.take(now, before, q.charge())
+	*v = verdict(answer)
+	if answer.Allowed && q.Cost != 0 {
+		s.store(now, t, at, hash, after)
 	}
 }
 
-// load returns a copy of a quota's counter, a fresh one if there is none.
-func (m *memory) load(q *Quota) counter {
-	id := idOf(q)
-	if all := m.subjects[subject{q.Key, q.Scope}]; all != nil {
-		for i := range all.list {
-			if all.list[i].id == id {
-				return all.list[i].clone()
+// trial is a quota of a Take that is being decided.
+type trial struct {
+	hash  uint64
+	table *table
+	after state
+}
+
+// takeAll decides one quota after the other, and charges them when none denied.
+func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
+	var few [8]trial // so that usually nothing is allocated
+	trials := append(few[:0], make([]trial, len(quotas))...)
+	var shards uint64
+	for i := range quotas {
+		trials[i].hash = m.hash(quotas[i].Key, quotas[i].Scope)
+		shards |= 1 << m.shard(trials[i].hash)
+	}
+	now := m.now()
+	m.lock(shards)
+	defer m.unlock(shards)
+	granted := true
+	for i := range quotas {
+		v := m.try(now, quotas, trials, i)
+		verdicts[i] = verdict(v)
+		granted = granted && (v.Allowed || quotas[i].Shadow)
+	}
+	for i := range quotas {
+		q, t := &quotas[i], &trials[i]
+		at, before := t.table.look(now, t.hash, q)
+		if granted {
+			if verdicts[i].Allowed && q.Cost != 0 {
+				m.shards[m.shard(t.hash)].store(now, t.table, at, t.hash, t.after)
 			}
+			continue
 		}
-	}
-	return counter{id: id}
-}
-
-// store keeps what a charge has made of a quota's counter.
-func (m *memory) store(now int64, q *Quota, c counter) {
-	who := subject{q.Key, q.Scope}
-	all := m.subjects[who]
-	if all == nil {
-		m.makeRoom(now)
-		all = &counters{}
-		m.subjects[who] = all
-	}
-	found := false
-	all.expires = 0
-	for i := range all.list {
-		if all.list[i].id == c.id {
-			all.list[i], found = c, true
-		}
-		all.expires = max(all.expires, all.list[i].expires())
-	}
-	if !found {
-		all.list = append(all.list, c)
-		all.expires = max(all.expires, c.expires())
+		// Nothing is charged, so what remains is what there was.
+		peek := q.charge()
+		peek.Cost = 0
+		_, v := t.table.take(now, before, peek)
+		left := verdict(v)
+		verdicts[i].Remaining, verdicts[i].ResetAfter = left.Remaining, left.ResetAfter
 	}
 }
 
-// makeRoom looks at a few subjects, in the random order of a Go map, and drops
-// those that have expired; in a full table it drops the next to expire, if none
-// has. This is how idle keys leave without a goroutine that sweeps.
-func (m *memory) makeRoom(now int64) {
-	const looks = 8
-	looked := 0
-	var soonest subject
-	soonestAt := int64(1<<63 - 1)
-	for who, all := range m.subjects {
-		if all.expires <= now {
-			delete(m.subjects, who)
-		} else if all.expires < soonestAt {
-			soonest, soonestAt = who, all.expires
-		}
-		if looked++; looked == looks {
+// try decides one of several quotas, on what an earlier one of the same Take
+// leaves if the two share their counter.
+func (m *memory) try(now int64, quotas []Quota, trials []trial, i int) window.Verdict {
+	q, t := &quotas[i], &trials[i]
+	t.table = m.shards[m.shard(t.hash)].table(now, q)
+	_, before := t.table.look(now, t.hash, q)
+	for j := i - 1; j >= 0; j-- {
+		if trials[j].table == t.table && trials[j].hash == t.hash {
+			before = trials[j].after
 			break
 		}
 	}
-	if len(m.subjects) >= m.maxKeys {
-		delete(m.subjects, soonest)
+	before.log.Cells = slices.Clone(before.log.Cells) // a charge changes them in place
+	var v window.Verdict
+	t.after, v = t.table.take(now, before, q.charge())
+	return v
+}
+
+// lock takes the locks of several shards, always in the same order.
+func (m *memory) lock(shards uint64) {
+	for ; shards != 0; shards &= shards - 1 {
+		m.shards[bits.TrailingZeros64(shards)].mu.Lock()
 	}
+}
+
+func (m *memory) unlock(shards uint64) {
+	for ; shards != 0; shards &= shards - 1 {
+		m.shards[bits.TrailingZeros64(shards)].mu.Unlock()
+	}
+}
+
+// table finds the table of a quota's algorithm and period, or makes it.
+func (s *shard) table(now int64, q *Quota) *table {
+	per := q.micros()
+	for _, t := range s.tables {
+		if t.per == per && t.algorithm == q.Algorithm && t.shadow == q.Shadow {
+			return t
+		}
+	}
+	t := &table{packing: newPacking(q.Algorithm, per, now), shadow: q.Shadow, budget: &s.budget}
+	s.tables = append(s.tables, t)
+	return t
+}
+
+// store keeps a state, unless it means nothing.
+func (s *shard) store(now int64, t *table, at place, hash uint64, after state) {
+	if t.idle(now, after) {
+		if at.kind == found {
+			t.drop(at.n, at.i)
+		}
+		return
+	}
+	if at.kind == taken {
+		s.displaced++
+	}
+	t.put(now, at, hash, after)
+}
+
+// MemoryStats is what a memory backend has done.
+type MemoryStats struct {
+	// Keys is how many limits are remembered now. Some may be whole again and
+	// not be noticed yet.
+	Keys int
+	// Displaced counts the newcomers that took the place of a limit that was
+	// not whole yet, because there was no room for both.
+	Displaced uint64
+}
+
+// Stats tells what a backend of NewMemory has done. It is false for another.
+func Stats(backend Backend) (MemoryStats, bool) {
+	m, ok := backend.(*memory)
+	if !ok {
+		return MemoryStats{}, false
+	}
+	var sum MemoryStats
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		for _, t := range s.tables {
+			sum.Keys += int(t.keys)
+		}
+		sum.Displaced += s.displaced
+		s.mu.Unlock()
+	}
+	return sum, true
 }
 
 func (m *memory) Reset(ctx context.Context, key, scope string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed.Load() {
 		return ErrClosed
 	}
-	delete(m.subjects, subject{key, scope})
+	hash := m.hash(key, scope)
+	s := &m.shards[m.shard(hash)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tables {
+		if at, known := t.find(hash); known {
+			t.drop(at.n, at.i)
+		}
+	}
 	return nil
 }
 
 func (m *memory) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
-	m.subjects = nil
+	m.closed.Store(true)
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		s.tables = nil
+		s.mu.Unlock()
+	}
 	return nil
 }
 

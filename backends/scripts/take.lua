@@ -117,7 +117,7 @@ function take.t(now, q, s)
   if debt < 0 then debt, fraction = 0, 0 end
   if limit == 0 then -- there is no rate to convert units with
     local allowed = cost <= 0 or q.forced
-    return allowed, 0, debt, allowed and 0 or -1, { now + debt, 0 }
+    return allowed, 0, debt, allowed and 0 or -1, s
   end
   local burst = q.burst > 0 and q.burst or limit
   local full, full_fraction = per, 0
@@ -225,8 +225,8 @@ end
 
 -- When a state means nothing any more.
 local function expires(letter, per, s)
-  if letter == 'f' then return s[1] + per end
-  if letter == 's' then return s[1] + (s[3] > 0 and 2 or 1) * per end
+  if letter == 'f' then return s[1] + (s[2] > 0 and per or 0) end
+  if letter == 's' then return s[1] + (s[3] > 0 and 2 * per or s[2] > 0 and per or 0) end
   if letter == 't' then return s[1] + (s[2] > 0 and 1 or 0) end
   return #s > 0 and s[#s - 1] + per or 0
 end

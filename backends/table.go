@@ -1,0 +1,300 @@
+package backends
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// ways is how many entries a node holds, so that it fills two cache lines.
+const ways = 5
+
+// load is how many entries a group holds on average before the table grows.
+const load = 4
+
+// node is five entries of a table: the hashes of key and scope, and the states.
+// It holds no pointer, so the garbage collector has nothing to look at.
+type node struct {
+	hash  [ways]uint64 // 0 for a free entry
+	state [ways]words
+	next  uint32 // the overflow node that goes on with the group, 0 for none
+}
+
+// place is an entry of a table, there or to be made.
+type place struct {
+	n    *node
+	i    int
+	kind placeKind
+}
+
+type placeKind uint8
+
+const (
+	found    placeKind = iota // the key is here
+	free                      // the key is not here, but has room here
+	overflow                  // the key goes into a new node behind n
+	taken                     // there is no room: the key takes the place of this one
+)
+
+// table holds the states of one algorithm and period within a shard: a hash
+// table that grows by one group at a time (linear hashing, Litwin, VLDB 1980),
+// so that no request ever waits for a large copy. A key belongs to one group
+// alone, a chain of nodes that is almost always a single one.
+//
+// The budget of nodes bounds it. When that is used up and a group is full, a
+// newcomer takes the place of the entry in its group that has used the least,
+// and goes on from what that one had used. So the least that anybody in the
+// group has used never falls, and no number of made-up keys makes the table
+// forget a client that is being limited, which has used the most.
+type table struct {
+	packing
+	shadow bool
+	groups uint32 // how many there are
+	keys   uint32 // entries in use
+	hand   uint32 // the group that is swept next
+	heads  arena
+	extra  arena
+	made   uint32 // overflow nodes, with the one numbered 0 that stands for none
+	unused uint32 // the first of those that are free, 0 for none
+	budget *int   // nodes that may still be made, shared by the tables of a shard
+}
+
+// arena is a list of nodes that grows without moving them.
+type arena struct{ chunks []*[chunk]node }
+
+const chunk = 8
+
+func (a *arena) at(i uint32) *node { return &a.chunks[i/chunk][i%chunk] }
+
+func (a *arena) reach(i uint32) *node {
+	if i/chunk == uint32(len(a.chunks)) {
+		a.chunks = append(a.chunks, new([chunk]node))
+	}
+	return a.at(i)
+}
+
+// group finds the group of a hash. Groups are split in order, so those before
+// the last split already use one bit more of the hash.
+func (t *table) group(hash uint64) uint32 {
+	mask := uint32(1)<<bits.Len32(t.groups-1) - 1
+	g := uint32(hash) & mask
+	if g >= t.groups {
+		g &= mask >> 1
+	}
+	return g
+}
+
+// find looks for a hash. It changes nothing.
+func (t *table) find(hash uint64) (place, bool) {
+	if t.groups == 0 {
+		return place{}, false
+	}
+	n := t.heads.at(t.group(hash))
+	for {
+		for i := range n.hash {
+			if n.hash[i] == hash {
+				return place{n, i, found}, true
+			}
+		}
+		if n.next == 0 {
+			return place{}, false
+		}
+		n = t.extra.at(n.next)
+	}
+}
+
+// room finds where a hash that is not in the table would go. It changes nothing
+// but the number of groups, from none to one.
+func (t *table) room(now int64, hash uint64) place {
+	if t.groups == 0 {
+		t.groups = 1
+		t.heads.reach(0)
+		*t.budget--
+	}
+	var least place
+	leastUsed := uint64(1<<64 - 1)
+	n := t.heads.at(t.group(hash))
+	for {
+		for i := range n.hash {
+			if n.hash[i] == 0 || t.expires(n.state[i]) <= now {
+				return place{n, i, free}
+			}
+			if used := t.used(now, n.state[i]); used < leastUsed {
+				least, leastUsed = place{n, i, taken}, used
+			}
+		}
+		if n.next == 0 {
+			break
+		}
+		n = t.extra.at(n.next)
+	}
+	if *t.budget > 0 || t.unused != 0 {
+		return place{n, 0, overflow}
+	}
+	return least
+}
+
+// look finds the state of a quota, and where the next state is to be put. A
+// newcomer without room goes on from what another has used, but has room for
+// this one charge.
+func (t *table) look(now int64, hash uint64, q *Quota) (place, state) {
+	at, known := t.find(hash)
+	if !known {
+		at = t.room(now, hash)
+	}
+	switch at.kind {
+	case found:
+		return at, t.load(at.n.state[at.i])
+	case taken:
+		if q.Cost >= 0 {
+			return at, t.inherit(now, at, q)
+		}
+	}
+	return at, state{}
+}
+
+// inherit is where a newcomer to a full group begins: with what the one whose
+// place it takes has used, or with just enough left for this charge.
+func (t *table) inherit(now int64, at place, q *Quota) state {
+	inherited := t.load(at.n.state[at.i])
+	inherited.log.Cells = slices.Clone(inherited.log.Cells)
+	charge := q.charge()
+	charge.Cost, charge.Forced = 0, false
+	_, v := t.take(now, inherited, charge)
+	full := q.Limit
+	if q.Algorithm == TokenBucket && q.Burst > 0 {
+		full = q.Burst
+	}
+	if v.Remaining >= q.Cost || q.Cost > full {
+		return inherited
+	}
+	charge.Cost, charge.Forced = full-q.Cost, true
+	almost, _ := t.take(now, state{}, charge)
+	return almost
+}
+
+// idle tells whether a state means nothing any more.
+func (t *table) idle(now int64, s state) bool {
+	if t.algorithm == SlidingLog {
+		return s.log.Expires(t.per) <= now
+	}
+	return t.expires(s.words) <= now
+}
+
+// put stores a state at a place that find or room has just given.
+func (t *table) put(now int64, at place, hash uint64, s state) {
+	switch at.kind {
+	case found:
+		at.n.state[at.i] = t.keep(at.n.state[at.i], s)
+		return
+	case overflow:
+		at.n, at.i = t.extend(at.n), 0
+	default:
+		t.drop(at.n, at.i)
+	}
+	at.n.hash[at.i], at.n.state[at.i] = hash, t.keep(words{}, s)
+	t.keys++
+	t.sweep(now)
+	if t.keys > load*t.groups && *t.budget > 0 {
+		t.split(now)
+	}
+}
+
+// drop frees an entry, if it is in use.
+func (t *table) drop(n *node, i int) {
+	if n.hash[i] != 0 {
+		t.release(n.state[i])
+		n.hash[i] = 0
+		t.keys--
+	}
+}
+
+// extend puts an empty node behind n.
+func (t *table) extend(n *node) *node {
+	index := t.unused
+	if index != 0 {
+		t.unused = t.extra.at(index).next
+	} else {
+		t.made = max(1, t.made)
+		index = t.made
+		t.extra.reach(index)
+		t.made++
+		*t.budget--
+	}
+	added := t.extra.at(index)
+	added.next = 0
+	n.next = index
+	return added
+}
+
+// split makes one more group, with the keys of an older one that belong there.
+func (t *table) split(now int64) {
+	source := t.groups & (uint32(1)<<(bits.Len32(t.groups)-1) - 1)
+	type entry struct {
+		hash  uint64
+		state words
+	}
+	var few [4 * ways]entry // so that usually nothing is allocated
+	moved := few[:0]
+	head := t.heads.at(source)
+	for n := head; ; n = t.extra.at(n.next) {
+		for i, hash := range n.hash {
+			switch {
+			case hash == 0:
+			case t.expires(n.state[i]) <= now:
+				t.drop(n, i)
+			default:
+				moved = append(moved, entry{hash, n.state[i]})
+				n.hash[i] = 0
+			}
+		}
+		if n.next == 0 {
+			break
+		}
+	}
+	t.unlink(head)
+	t.heads.reach(t.groups)
+	t.groups++
+	*t.budget--
+	for _, e := range moved {
+		at := t.room(now, e.hash)
+		if at.kind == overflow {
+			at.n, at.i = t.extend(at.n), 0
+		}
+		at.n.hash[at.i], at.n.state[at.i] = e.hash, e.state
+	}
+}
+
+// sweep frees what has expired in one group, a different one each time, so that
+// idle keys leave as fast as new ones come.
+func (t *table) sweep(now int64) {
+	t.hand++
+	if t.hand >= t.groups {
+		t.hand = 0
+	}
+	head := t.heads.at(t.hand)
+	for n := head; ; n = t.extra.at(n.next) {
+		for i, hash := range n.hash {
+			if hash != 0 && t.expires(n.state[i]) <= now {
+				t.drop(n, i)
+			}
+		}
+		if n.next == 0 {
+			break
+		}
+	}
+	t.unlink(head)
+}
+
+// unlink takes empty nodes out of the chain behind head.
+func (t *table) unlink(head *node) {
+	for n := head; n.next != 0; {
+		index := n.next
+		behind := t.extra.at(index)
+		if behind.hash != [ways]uint64{} {
+			n = behind
+			continue
+		}
+		n.next = behind.next
+		behind.next, t.unused = t.unused, index
+	}
+}
