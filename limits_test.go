@@ -73,7 +73,7 @@ func FuzzParseLimits(f *testing.F) {
 		require.NotEmpty(t, limits)
 		for _, limit := range limits {
 			require.GreaterOrEqual(t, limit.Limit, int64(0))
-			require.LessOrEqual(t, limit.Limit, int64(backends.MaxLimit))
+			require.LessOrEqual(t, limit.Limit, backends.MaxLimit)
 			require.GreaterOrEqual(t, limit.Per, backends.MinPer)
 			require.LessOrEqual(t, limit.Per, backends.MaxPer)
 		}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -103,7 +104,7 @@ func (r *RateLimiter) join(engine *gin.Engine, s *settings) error {
 		}
 		engine.Use(r.configuredLimits(s))
 	}
-	engines := append(r.trusts()[:len(r.trusts()):len(r.trusts())], &engineTrust{engine: engine})
+	engines := append(slices.Clone(r.trusts()), &engineTrust{engine: engine})
 	r.engines.Store(&engines)
 	return nil
 }

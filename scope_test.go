@@ -26,7 +26,7 @@ func scopeApplication(t *testing.T, config ratelimiter.Config) *gin.Engine {
 	return engine
 }
 
-func forwarded(for_ string) func(*http.Request) { return withHeader("X-Forwarded-For", for_) }
+func forwarded(client string) func(*http.Request) { return withHeader("X-Forwarded-For", client) }
 
 func TestADefaultEngineCannotBeFooledByForgedHeaders(t *testing.T) {
 	engine := scopeApplication(t, nil)

@@ -5,6 +5,7 @@ import (
 	_ "embed" // for the script
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,7 @@ func (r *redisBackend) take(ctx context.Context, mode int, quotas []Quota, verdi
 	keys, args := takeArguments(mode, quotas)
 	answers, err := r.run(ctx, keys, args)
 	if err != nil {
-		return fmt.Errorf("redis did not decide: %w", err)
+		return fmt.Errorf("redis did not decide: %w", inTime(err))
 	}
 	if len(answers) != 4*len(quotas) {
 		return fmt.Errorf("redis answered %d numbers for %d quotas, not 4 for each", len(answers), len(quotas))
@@ -136,6 +137,15 @@ func (r *redisBackend) take(ctx context.Context, mode int, quotas []Quota, verdi
 		}
 	}
 	return nil
+}
+
+// inTime makes a connection's time-out the same as that of the context it comes
+// from.
+func inTime(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err
 }
 
 // takeArguments puts quotas into the form that take.lua reads.
@@ -322,7 +332,7 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 		return err
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
-		return fmt.Errorf("redis did not reset: %w", err)
+		return fmt.Errorf("redis did not reset: %w", inTime(err))
 	}
 	return nil
 }

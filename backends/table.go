@@ -65,11 +65,11 @@ const chunk = 8
 
 func (a *arena) at(i uint32) *node { return &a.chunks[i/chunk][i%chunk] }
 
-func (a *arena) reach(i uint32) *node {
+// reach makes sure that node i is there, which is at most one beyond the last.
+func (a *arena) reach(i uint32) {
 	if i/chunk == uint32(len(a.chunks)) {
 		a.chunks = append(a.chunks, new([chunk]node))
 	}
-	return a.at(i)
 }
 
 // group finds the group of a hash. Groups are split in order, so those before

@@ -289,7 +289,7 @@ if granted and charging then
       store(now, KEYS[key], states)
     end
   end
-elseif not granted then -- nothing is charged: what remains is what there was
+else -- nothing is charged: what remains is what there was
   for i, q in ipairs(quotas) do
     q.cost, q.forced = 0, false
     local _, remaining, reset = decide(q, {})

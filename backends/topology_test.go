@@ -1,0 +1,154 @@
+package backends_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/stretchr/testify/require"
+)
+
+func TestSentinelLeadsToTheMaster(t *testing.T) {
+	addrs, name, _ := redistest.Sentinel(t)
+	backend := open(t, map[string]any{"addrs": addrs, "master_name": name})
+	require.EqualValues(t, 20, spend(t, []backends.Backend{backend}, 10, hourly("k", 20)))
+}
+
+func TestOnAClusterALimitIsSharedAndKeysOnSeveralNodesAreTakenTogether(t *testing.T) {
+	nodes := redistest.Cluster(t, 3)
+	backend := open(t, map[string]any{"addr": nodes[0].Addr, "cluster": true})
+	require.EqualValues(t, 20, spend(t, []backends.Backend{backend}, 10, hourly("k", 20)))
+
+	// Of so many keys, some live on each node.
+	var quotas []backends.Quota
+	for i := range 12 {
+		quotas = append(quotas, hourly("part"+strconv.Itoa(i), 5))
+	}
+	narrow := hourly("narrow", 1)
+	require.True(t, take(t, backend, append(quotas[:6:6], narrow)...)[6].Allowed)
+	verdicts := take(t, backend, append(append(quotas[:6:6], narrow), quotas[6:]...)...)
+	require.False(t, verdicts[6].Allowed)
+	for i, verdict := range verdicts {
+		switch {
+		case i < 6:
+			require.EqualValues(t, 4, verdict.Remaining, "what was taken before the denial is given back")
+		case i > 6:
+			require.True(t, verdict.Allowed)
+			require.EqualValues(t, 5, verdict.Remaining, "and nothing is taken after it")
+		}
+	}
+	for i, verdict := range take(t, backend, quotas...) {
+		want := int64(4)
+		if i < 6 {
+			want = 3
+		}
+		require.Equal(t, want, verdict.Remaining)
+	}
+	require.NoError(t, backend.Reset(t.Context(), "narrow", "somebody"))
+	require.True(t, take(t, backend, narrow)[0].Allowed)
+}
+
+func TestUsersPasswordsAndTheirErrors(t *testing.T) {
+	server := redistest.Single(t, "--requirepass", "s3cret", "--user", "limiter", "on", ">pa55", "~limits/*", "+@all")
+	for name, options := range map[string]map[string]any{
+		"password": {"password": "s3cret"},
+		"user":     {"username": "limiter", "password": "pa55"},
+	} {
+		options["addr"] = server.Addr
+		backend := open(t, options)
+		require.True(t, take(t, backend, hourly("limits/"+name, 1))[0].Allowed)
+	}
+	open(t, map[string]any{"url": "redis://limiter:pa55@" + server.Addr + "/0"})
+	for name, options := range map[string]map[string]any{
+		"no password":    {},
+		"wrong password": {"password": "pa55-wrong"},
+		"wrong user":     {"username": "stranger", "password": "pa55"},
+		"no database":    {"password": "s3cret", "db": 99},
+	} {
+		options["addr"] = server.Addr
+		_, err := backends.NewRedis(options)
+		require.ErrorContains(t, err, "credentials", name)
+		require.NotContains(t, err.Error(), "pa55-wrong", name)
+	}
+}
+
+// The least that a user of the server must be permitted.
+func TestAUserWithFewPermissionsIsEnough(t *testing.T) {
+	server := redistest.Single(t, "--user", "limiter", "on", ">pa55", "~rate_limit/*", "-@all",
+		"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+set", "+del")
+	backend := open(t, map[string]any{"addr": server.Addr, "username": "limiter", "password": "pa55"})
+	require.True(t, take(t, backend, hourly("rate_limit/k", 1))[0].Allowed)
+	require.False(t, take(t, backend, hourly("rate_limit/k", 1))[0].Allowed)
+	require.NoError(t, backend.Reset(t.Context(), "rate_limit/k", "somebody"))
+
+	server = redistest.Single(t, "--user", "limiter", "on", ">pa55", "~*", "-@all", "+hello", "+auth")
+	_, err := backends.NewRedis(map[string]any{"addr": server.Addr, "username": "limiter", "password": "pa55"})
+	require.ErrorContains(t, err, "permissions")
+}
+
+func TestTLS(t *testing.T) {
+	files, trusted := certificate(t)
+	redistest.Need(t)
+	port := freeTLSPort(t)
+	redistest.Single(t, "--tls-port", port, "--tls-cert-file", files[0], "--tls-key-file", files[1],
+		"--tls-ca-cert-file", files[0], "--tls-auth-clients", "no")
+	backend := open(t, map[string]any{"host": "127.0.0.1", "port": mustAtoi(t, port), "tls": &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}})
+	require.True(t, take(t, backend, hourly("k", 1))[0].Allowed)
+
+	stranger := open(t, map[string]any{"url": "rediss://127.0.0.1:" + port})
+	err := stranger.Take(t.Context(), []backends.Quota{hourly("k", 1)}, make([]backends.Verdict, 1))
+	require.ErrorContains(t, err, "certificate", "a server that cannot prove itself is not asked")
+}
+
+// certificate makes one for 127.0.0.1 that signs itself, in a file, with its key
+// in another.
+func certificate(t *testing.T) (files [2]string, trusted *x509.CertPool) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: der}, {Type: "PRIVATE KEY", Bytes: secret}} {
+		files[i] = filepath.Join(t.TempDir(), strings.ToLower(strings.Fields(block.Type)[0])+".pem")
+		require.NoError(t, os.WriteFile(files[i], pem.EncodeToMemory(block), 0o600))
+	}
+	trusted = x509.NewCertPool()
+	require.True(t, trusted.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	return files, trusted
+}
+
+func freeTLSPort(t *testing.T) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return port
+}
+
+func mustAtoi(t *testing.T, text string) int {
+	number, err := strconv.Atoi(text)
+	require.NoError(t, err, fmt.Sprintf("%q is a port", text))
+	return number
+}
