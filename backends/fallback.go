@@ -23,19 +23,17 @@ func NewFallback(primary, local Backend) Backend {
 
 func (f *fallback) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	err := f.primary.Take(ctx, quotas, verdicts)
-	if err == nil || final(ctx, err) {
+	switch {
+	case err == nil, errors.Is(err, ErrInvalidQuota), errors.Is(err, ErrClosed):
 		return err
+	case errors.Is(ctx.Err(), context.Canceled): // nobody waits for the answer
+		return errors.Join(ctx.Err(), err)
 	}
 	// The time of the decision may be over, which must not stop this one.
 	if failed := f.local.Take(context.WithoutCancel(ctx), quotas, verdicts); failed != nil {
 		return errors.Join(err, failed)
 	}
 	return nil
-}
-
-// final tells the errors that asking elsewhere cannot mend.
-func final(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrInvalidQuota) || errors.Is(err, ErrClosed) || errors.Is(ctx.Err(), context.Canceled)
 }
 
 // Reset forgets in both, so that what was reset during an outage stays so. It

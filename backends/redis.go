@@ -87,7 +87,7 @@ func (r *redisBackend) greet() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	_, err := r.run(ctx, nil, []any{charging})
-	for _, refusal := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR DB index"} {
+	for _, refusal := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "AUTH", "invalid password", "DB index"} {
 		if redis.HasErrorPrefix(err, refusal) {
 			return fmt.Errorf("redis refuses to serve the rate limiter, check its credentials, permissions and database number: %w", err)
 		}

@@ -1,0 +1,184 @@
+package backendtest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// draws are the quotas that laws are tested with: limits on both sides of what a
+// sliding log counts one by one, and rates that divide no microsecond evenly.
+func drawQuota(t *rapid.T, algorithm backends.Algorithm, scope string) backends.Quota {
+	q := backends.Quota{
+		Key: "law", Scope: scope, Algorithm: algorithm, Cost: 1,
+		Limit: rapid.SampledFrom([]int64{1, 2, 3, 7, 60, 128, 129, 700, 1_000_000}).Draw(t, "limit"),
+		Per:   rapid.SampledFrom([]time.Duration{time.Millisecond, 70 * time.Millisecond, time.Second, 999_983 * time.Microsecond, 30 * 24 * time.Hour}).Draw(t, "per"),
+	}
+	if algorithm == backends.TokenBucket {
+		q.Burst = rapid.SampledFrom([]int64{0, 0, 1, q.Limit, q.Limit + 5}).Draw(t, "burst")
+	}
+	return q
+}
+
+// capacity is the most that one request can take.
+func capacity(q backends.Quota) int64 {
+	if q.Algorithm == backends.TokenBucket && q.Burst > 0 {
+		return q.Burst
+	}
+	return q.Limit
+}
+
+// drawPause is how long to wait before the next request, with a liking for the
+// moments at which algorithms change their mind.
+func drawPause(t *rapid.T, q backends.Quota) time.Duration {
+	per := int64(q.Per / time.Microsecond)
+	return time.Duration(rapid.OneOf(
+		rapid.Just(int64(0)),
+		rapid.Int64Range(0, 3),
+		rapid.Int64Range(0, 2*per/q.Limit+1),
+		rapid.Int64Range(0, per),
+		rapid.SampledFrom([]int64{per/2 - 1, per - 1, per, per + 1, 2 * per}),
+	).Draw(t, "pause")) * time.Microsecond
+}
+
+// drawCost asks for a little, or for all that is left, or for anything.
+func drawCost(t *rapid.T, q backends.Quota, remaining int64) int64 {
+	return rapid.OneOf(
+		rapid.Just(int64(1)),
+		rapid.Just(max(1, remaining)),
+		rapid.Int64Range(1, capacity(q)),
+	).Draw(t, "cost")
+}
+
+// laws runs a property on histories, each on a scope of its own.
+func laws(s *subject, property func(t *rapid.T, scope string)) {
+	run := 0
+	// A bubble has no deadline, so the one of the test must not be asked for.
+	rapid.Check(struct{ testing.TB }{s.T}, func(t *rapid.T) {
+		run++
+		property(t, fmt.Sprint(s.Name(), run))
+	})
+}
+
+// exactWaits: whoever was denied is denied until a microsecond before RetryAfter
+// and allowed at it; the limit is whole at ResetAfter and not a microsecond
+// before.
+func exactWaits(s *subject, algorithm backends.Algorithm) {
+	laws(s, func(t *rapid.T, scope string) {
+		q := drawQuota(t, algorithm, scope)
+		remaining := capacity(q)
+		for range rapid.IntRange(1, 20).Draw(t, "requests") {
+			s.clock.Advance(drawPause(t, q))
+			q.Cost = drawCost(t, q, remaining)
+			v := s.takeOne(q)
+			if !v.Allowed {
+				require.Positive(t, v.RetryAfter)
+				s.clock.Advance(v.RetryAfter - time.Microsecond)
+				require.False(t, s.takeOne(q).Allowed, "a microsecond before RetryAfter %v of %+v", v.RetryAfter, q)
+				s.clock.Advance(time.Microsecond)
+				v = s.takeOne(q)
+				require.True(t, v.Allowed, "at RetryAfter of %+v", q)
+			}
+			remaining = v.Remaining
+		}
+		peek := costing(q, 0)
+		v := s.takeOne(peek)
+		if v.ResetAfter > 0 {
+			s.clock.Advance(v.ResetAfter - time.Microsecond)
+			require.Positive(t, s.takeOne(peek).ResetAfter, "a microsecond before ResetAfter of %+v", q)
+			s.clock.Advance(time.Microsecond)
+		}
+		require.Equal(t, backends.Verdict{Allowed: true, Remaining: capacity(q)}, s.takeOne(peek), "at ResetAfter of %+v", q)
+	})
+}
+
+// event is units that were granted.
+type event struct {
+	at    time.Duration
+	units int64
+}
+
+// bound is the most that a rolling window may admit.
+func bound(q backends.Quota) int64 {
+	switch q.Algorithm {
+	case backends.SlidingLog:
+		return q.Limit
+	case backends.TokenBucket:
+		return capacity(q) + q.Limit
+	case backends.SlidingWindow:
+		return max(q.Limit, 2*q.Limit-1)
+	default:
+		return 2 * q.Limit
+	}
+}
+
+// boundHolds remembers every event and looks at every rolling window. A refund
+// takes back the units that were granted last.
+func boundHolds(s *subject, algorithm backends.Algorithm) {
+	worst := 0.0
+	laws(s, func(t *rapid.T, scope string) {
+		q := drawQuota(t, algorithm, scope)
+		var events []event
+		now, remaining := time.Duration(0), capacity(q)
+		for range rapid.IntRange(1, 60).Draw(t, "requests") {
+			pause := drawPause(t, q)
+			s.clock.Advance(pause)
+			now += pause
+			q.Cost = drawCost(t, q, remaining)
+			if rapid.IntRange(0, 7).Draw(t, "refund") == 0 {
+				q.Cost = -q.Cost
+			}
+			v := s.takeOne(q)
+			remaining = v.Remaining
+			if !v.Allowed {
+				continue
+			}
+			if q.Cost < 0 {
+				events = takeBack(events, -q.Cost)
+				continue
+			}
+			events = append(events, event{now, q.Cost})
+			admitted, burst := int64(0), int64(0)
+			for _, e := range events {
+				if e.at > now-q.Per {
+					admitted += e.units
+				}
+				if e.at == now {
+					burst += e.units
+				}
+			}
+			require.LessOrEqual(t, admitted, bound(q), "a window of %+v", q)
+			require.LessOrEqual(t, burst, capacity(q), "a burst of %+v", q)
+			worst = max(worst, float64(admitted)/float64(bound(q)))
+		}
+	})
+	s.Logf("worst window: %.3f of the bound", worst)
+}
+
+func takeBack(events []event, units int64) []event {
+	for units > 0 && len(events) > 0 {
+		last := &events[len(events)-1]
+		back := min(units, last.units)
+		last.units -= back
+		units -= back
+		if last.units == 0 {
+			events = events[:len(events)-1]
+		}
+	}
+	return events
+}
+
+func timePaysBack(s *subject, algorithm backends.Algorithm) {
+	q := daily(algorithm, 4)
+	q.Per = time.Second
+	forced := costing(q, 6)
+	forced.Forced = true
+	v := s.takeOne(forced)
+	require.Zero(s, v.Remaining)
+	s.clock.Advance(v.ResetAfter)
+	require.EqualValues(s, 4, s.takeOne(costing(q, 0)).Remaining)
+}

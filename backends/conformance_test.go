@@ -1,0 +1,74 @@
+package backends_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/backends/backendtest"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMemoryIsABackend(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) backends.Backend {
+		backend, err := backends.NewMemory(nil)
+		require.NoError(t, err)
+		return backend
+	})
+}
+
+// miniClock is the clock of a miniredis.
+type miniClock struct {
+	server *miniredis.Miniredis
+	now    time.Time
+}
+
+func (c *miniClock) Advance(d time.Duration) {
+	c.now = c.now.Add(d)
+	c.server.SetTime(c.now)
+	if d > 0 {
+		c.server.FastForward(d) // what has expired is gone
+	}
+}
+
+func TestRedisIsABackend(t *testing.T) {
+	backendtest.RunWithClock(t, func(t *testing.T) (backends.Backend, backendtest.Clock) {
+		clock := &miniClock{miniredis.RunT(t), time.Date(2026, 2, 3, 4, 5, 6, 789_000, time.UTC)}
+		clock.Advance(0)
+		backend, err := backends.NewRedis(map[string]any{"addr": clock.server.Addr()})
+		require.NoError(t, err)
+		return backend, clock
+	})
+}
+
+func TestARealRedisIsABackend(t *testing.T) {
+	server := redistest.Single(t)
+	client := server.Client()
+	backendtest.RunWithClock(t, func(t *testing.T) (backends.Backend, backendtest.Clock) {
+		require.NoError(t, client.FlushAll(t.Context()).Err())
+		backend, err := backends.NewRedis(map[string]any{"addr": server.Addr})
+		require.NoError(t, err)
+		return backend, nil
+	})
+}
+
+func TestTheFallbackIsABackendWhicheverDecides(t *testing.T) {
+	t.Run("primary", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backends.Backend {
+			return backends.NewFallback(memory(t), memory(t))
+		})
+	})
+	t.Run("local", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backends.Backend {
+			return backends.NewFallback(&outOfOrder{Backend: memory(t)}, memory(t))
+		})
+	})
+}
+
+func memory(t *testing.T) backends.Backend {
+	backend, err := backends.NewMemory(nil)
+	require.NoError(t, err)
+	return backend
+}
