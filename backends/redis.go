@@ -167,7 +167,7 @@ func takeArguments(mode int, quotas []Quota) (keys []string, args []any) {
 		if q.Forced {
 			forced = 1
 		}
-		args = append(args, at+1, redisName(q), q.Limit, q.micros(), q.Burst, q.Cost, forced)
+		args = append(args, at+1, idOf(q).name(), q.Limit, q.micros(), q.Burst, q.Cost, forced)
 	}
 	return keys, args
 }
@@ -176,15 +176,6 @@ func takeArguments(mode int, quotas []Quota) (keys []string, args []any) {
 // joined texts are the same, as ("a:b", "c") and ("a", "b:c").
 func redisKey(key, scope string) string {
 	return key + ":" + scope + ":" + strconv.Itoa(len(key))
-}
-
-// redisName is what a limit is found by among all those of a key and scope.
-func redisName(q *Quota) string {
-	letters := [algorithms]string{SlidingWindow: "s", FixedWindow: "f", SlidingLog: "l", TokenBucket: "t"}
-	if q.Shadow {
-		letters = [algorithms]string{SlidingWindow: "S", FixedWindow: "F", SlidingLog: "L", TokenBucket: "T"}
-	}
-	return letters[q.Algorithm] + strconv.FormatInt(q.micros(), 10)
 }
 
 // takeSpread charges keys that may live on different nodes, one call for each

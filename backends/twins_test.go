@@ -10,9 +10,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// twins are a memory and a Redis backend on one virtual clock.
+// twins are a memory and a Redis backend, and a map of texts, on one virtual
+// clock.
 type twins struct {
 	memory, redis Backend
+	texts         map[[2]string]string
 	server        *miniredis.Miniredis
 	now           time.Time
 }
@@ -20,7 +22,7 @@ type twins struct {
 // newTwins begins a history on an empty server.
 func newTwins(t require.TestingT, server *miniredis.Miniredis) *twins {
 	server.FlushAll()
-	w := &twins{server: server, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
+	w := &twins{server: server, texts: map[[2]string]string{}, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
 	server.SetTime(w.now)
 	w.memory = newMemory(1<<16, func() int64 { return w.now.UnixMicro() })
 	var err error
@@ -31,6 +33,15 @@ func newTwins(t require.TestingT, server *miniredis.Miniredis) *twins {
 
 func (w *twins) close() {
 	_ = w.redis.Close() // nothing to lose
+}
+
+func (w *twins) get(key, scope string) (string, error) {
+	return w.texts[[2]string{key, scope}], nil
+}
+
+func (w *twins) put(key, scope, text string, _ time.Time) error {
+	w.texts[[2]string{key, scope}] = text
+	return nil
 }
 
 func (w *twins) step(d time.Duration) {
@@ -90,10 +101,12 @@ func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
 				for range rapid.IntRange(1, 40).Draw(rt, "takes") {
 					w.step(time.Duration(history.steps.Draw(rt, "step")) * time.Microsecond)
 					quotas := rapid.SliceOfN(rapid.Custom(history.quota), 1, 4).Draw(rt, "quotas")
-					ours, theirs := make([]Verdict, len(quotas)), make([]Verdict, len(quotas))
+					ours, theirs, texts := make([]Verdict, len(quotas)), make([]Verdict, len(quotas)), make([]Verdict, len(quotas))
 					require.NoError(rt, w.memory.Take(t.Context(), quotas, ours))
 					require.NoError(rt, w.redis.Take(t.Context(), quotas, theirs))
+					require.NoError(rt, Decide(w.now, quotas, texts, w.get, w.put))
 					require.Equal(rt, describe(quotas, ours), describe(quotas, theirs))
+					require.Equal(rt, describe(quotas, ours), describe(quotas, texts))
 				}
 			})
 		})
@@ -106,4 +119,28 @@ func describe(quotas []Quota, verdicts []Verdict) (lines []string) {
 		lines = append(lines, fmt.Sprintf("%+v -> %+v", quotas[i], verdicts[i]))
 	}
 	return lines
+}
+
+// What get returns may be anything: it must be an error or a state.
+func FuzzStatesOfAText(f *testing.F) {
+	for _, seed := range []string{"", "s60000000=1,2,3,;", "f1000=0,0,;T1000=9,0,;", "l1000=1,1,2,2,;", "s=;", "=", ";", "s1000=1,;", "x1000=1,2,;", "s1000=-1,2,3,;"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		states, err := parseStates(text)
+		if err != nil {
+			return
+		}
+		l := &ledger{before: states}
+		written, _ := l.text(0)
+		again, err := parseStates(written)
+		require.NoError(t, err, "what was written can be read")
+		for id, state := range again {
+			require.Equal(t, states[id], state)
+		}
+		for id := range states {
+			q := Quota{Algorithm: id.algorithm, Per: time.Duration(id.per) * time.Microsecond, Limit: 5, Cost: 1, Shadow: id.shadow}
+			require.NotPanics(t, func() { (&ledger{before: states, after: map[counterID]numbers{}}).charge(1<<50, &q) })
+		}
+	})
 }

@@ -1,0 +1,64 @@
+package backendtest_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/backends/backendtest"
+)
+
+// mapBackend is a backend of one's own: a map of texts under a lock. It shows
+// all that a backend must do; one in a database has a transaction for the lock.
+type mapBackend struct {
+	mu     sync.Mutex
+	texts  map[[2]string]string // by key and scope
+	closed bool
+}
+
+func (m *mapBackend) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.ready(ctx); err != nil {
+		return err
+	}
+	get := func(key, scope string) (string, error) { return m.texts[[2]string{key, scope}], nil }
+	put := func(key, scope, text string, _ time.Time) error {
+		m.texts[[2]string{key, scope}] = text
+		return nil
+	}
+	return backends.Decide(time.Now(), quotas, verdicts, get, put)
+}
+
+func (m *mapBackend) Reset(ctx context.Context, key, scope string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.ready(ctx); err != nil {
+		return err
+	}
+	delete(m.texts, [2]string{key, scope})
+	return nil
+}
+
+func (m *mapBackend) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
+
+func (m *mapBackend) ready(ctx context.Context) error {
+	if m.closed {
+		return backends.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// One test function proves it.
+func TestAMapIsABackend(t *testing.T) {
+	backendtest.Run(t, func(*testing.T) backends.Backend {
+		return &mapBackend{texts: map[[2]string]string{}}
+	})
+}
