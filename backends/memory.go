@@ -49,11 +49,12 @@ const maxShards = 64
 //
 // Keys that are idle are forgotten when their limit is whole again. Up to
 // max_keys live ones nobody is forgotten before. Beyond, a newcomer takes the
-// place of somebody who has used little, out of a small group chosen by a secret
-// hash, and goes on from what that one had used, though it always has one
-// request left. So a flood of made-up keys frees nobody who is being limited:
-// whoever is at the limit is the last to leave. The price is that newcomers in
-// such a flood get fewer requests than the limit. Stats counts how often.
+// place of the one who has used the least, out of a small group that a secret
+// hash chooses, and goes on from what that one had used, though it always has
+// one request left. Clients that are being limited keep their places, so a flood
+// of made-up keys frees none of them. The price is that newcomers in such a
+// flood get fewer requests than the limit, and that those who come to a group
+// where all are limited share one place. Stats counts how often places changed.
 func NewMemory(options map[string]any) (Backend, error) {
 	read := reader("memory", options)
 	maxKeys := read.Integer("max_keys", DefaultMaxKeys, 1, 1<<30)
@@ -126,9 +127,7 @@ func (m *memory) takeOne(q *Quota, v *Verdict) {
 	at, before := t.look(now, hash, q)
 	after, answer := t.take(now, before, q.charge())
 	*v = verdict(answer)
-	if answer.Allowed && q.Cost != 0 {
-		s.store(now, t, at, hash, after)
-	}
+	s.settle(now, t, at, hash, q, after, answer)
 }
 
 // trial is a quota of a Take that is being decided.
@@ -136,6 +135,8 @@ type trial struct {
 	hash  uint64
 	table *table
 	after state
+	// answer is the algorithm's.
+	answer window.Verdict
 }
 
 // takeAll decides one quota after the other, and charges them when none denied.
@@ -160,9 +161,7 @@ func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
 		q, t := &quotas[i], &trials[i]
 		at, before := t.table.look(now, t.hash, q)
 		if granted {
-			if verdicts[i].Allowed && q.Cost != 0 {
-				m.shards[m.shard(t.hash)].store(now, t.table, at, t.hash, t.after)
-			}
+			m.shards[m.shard(t.hash)].settle(now, t.table, at, t.hash, q, t.after, t.answer)
 			continue
 		}
 		// Nothing is charged, so what remains is what there was.
@@ -187,9 +186,8 @@ func (m *memory) try(now int64, quotas []Quota, trials []trial, i int) window.Ve
 		}
 	}
 	before.log.Cells = slices.Clone(before.log.Cells) // a charge changes them in place
-	var v window.Verdict
-	t.after, v = t.table.take(now, before, q.charge())
-	return v
+	t.after, t.answer = t.table.take(now, before, q.charge())
+	return t.answer
 }
 
 // lock takes the locks of several shards, always in the same order.
@@ -218,8 +216,15 @@ func (s *shard) table(now int64, q *Quota) *table {
 	return t
 }
 
-// store keeps a state, unless it means nothing.
-func (s *shard) store(now int64, t *table, at place, hash uint64, after state) {
+// settle keeps the state that a charge has led to, unless it means nothing.
+func (s *shard) settle(now int64, t *table, at place, hash uint64, q *Quota, after state, answer window.Verdict) {
+	limited := !answer.Allowed || answer.Remaining == 0
+	if !answer.Allowed || q.Cost == 0 {
+		if at.kind == found && limited && q.Cost > 0 {
+			at.mark(true)
+		}
+		return
+	}
 	if t.idle(now, after) {
 		if at.kind == found {
 			t.drop(at.n, at.i)
@@ -229,7 +234,7 @@ func (s *shard) store(now int64, t *table, at place, hash uint64, after state) {
 	if at.kind == taken {
 		s.displaced++
 	}
-	t.put(now, at, hash, after)
+	t.put(now, at, hash, after, limited)
 }
 
 // MemoryStats is what a memory backend has done.

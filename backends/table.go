@@ -17,6 +17,9 @@ type node struct {
 	hash  [ways]uint64 // 0 for a free entry
 	state [ways]words
 	next  uint32 // the overflow node that goes on with the group, 0 for none
+	// limited has a bit for each entry that had nothing left when it was last
+	// asked.
+	limited uint32
 }
 
 // place is an entry of a table, there or to be made.
@@ -24,6 +27,15 @@ type place struct {
 	n    *node
 	i    int
 	kind placeKind
+}
+
+// mark notes whether the entry is being limited.
+func (p place) mark(limited bool) {
+	if limited {
+		p.n.limited |= 1 << p.i
+	} else {
+		p.n.limited &^= 1 << p.i
+	}
 }
 
 type placeKind uint8
@@ -41,10 +53,11 @@ const (
 // alone, a chain of nodes that is almost always a single one.
 //
 // The budget of nodes bounds it. When that is used up and a group is full, a
-// newcomer takes the place of the entry in its group that has used the least,
-// and goes on from what that one had used. So the least that anybody in the
-// group has used never falls, and no number of made-up keys makes the table
-// forget a client that is being limited, which has used the most.
+// newcomer takes the place of the entry that has used the least, of those in its
+// group that are not limited, and goes on from what that one had used. So the
+// least that anybody in the group has used never falls, however many newcomers
+// are made up. Where all are limited, newcomers share the last place of the
+// group, with one request each, and the others stay.
 type table struct {
 	packing
 	shadow bool
@@ -110,7 +123,7 @@ func (t *table) room(now int64, hash uint64) place {
 		t.heads.reach(0)
 		*t.budget--
 	}
-	var least place
+	var least, last place
 	leastUsed := uint64(1<<64 - 1)
 	n := t.heads.at(t.group(hash))
 	for {
@@ -118,8 +131,12 @@ func (t *table) room(now int64, hash uint64) place {
 			if n.hash[i] == 0 || t.expires(n.state[i]) <= now {
 				return place{n, i, free}
 			}
+			last = place{n, i, taken}
+			if n.limited>>i&1 == 1 {
+				continue
+			}
 			if used := t.used(now, n.state[i]); used < leastUsed {
-				least, leastUsed = place{n, i, taken}, used
+				least, leastUsed = last, used
 			}
 		}
 		if n.next == 0 {
@@ -127,8 +144,11 @@ func (t *table) room(now int64, hash uint64) place {
 		}
 		n = t.extra.at(n.next)
 	}
-	if *t.budget > 0 || t.unused != 0 {
+	switch {
+	case *t.budget > 0 || t.unused != 0:
 		return place{n, 0, overflow}
+	case least.n == nil:
+		return last
 	}
 	return least
 }
@@ -181,10 +201,11 @@ func (t *table) idle(now int64, s state) bool {
 }
 
 // put stores a state at a place that find or room has just given.
-func (t *table) put(now int64, at place, hash uint64, s state) {
+func (t *table) put(now int64, at place, hash uint64, s state, limited bool) {
 	switch at.kind {
 	case found:
 		at.n.state[at.i] = t.keep(at.n.state[at.i], s)
+		at.mark(limited)
 		return
 	case overflow:
 		at.n, at.i = t.extend(at.n), 0
@@ -192,6 +213,7 @@ func (t *table) put(now int64, at place, hash uint64, s state) {
 		t.drop(at.n, at.i)
 	}
 	at.n.hash[at.i], at.n.state[at.i] = hash, t.keep(words{}, s)
+	at.mark(limited)
 	t.keys++
 	t.sweep(now)
 	if t.keys > load*t.groups && *t.budget > 0 {
@@ -230,8 +252,9 @@ func (t *table) extend(n *node) *node {
 func (t *table) split(now int64) {
 	source := t.groups & (uint32(1)<<(bits.Len32(t.groups)-1) - 1)
 	type entry struct {
-		hash  uint64
-		state words
+		hash    uint64
+		state   words
+		limited bool
 	}
 	var few [4 * ways]entry // so that usually nothing is allocated
 	moved := few[:0]
@@ -243,7 +266,7 @@ func (t *table) split(now int64) {
 			case t.expires(n.state[i]) <= now:
 				t.drop(n, i)
 			default:
-				moved = append(moved, entry{hash, n.state[i]})
+				moved = append(moved, entry{hash, n.state[i], n.limited>>i&1 == 1})
 				n.hash[i] = 0
 			}
 		}
@@ -261,6 +284,7 @@ func (t *table) split(now int64) {
 			at.n, at.i = t.extend(at.n), 0
 		}
 		at.n.hash[at.i], at.n.state[at.i] = e.hash, e.state
+		at.mark(e.limited)
 	}
 }
 

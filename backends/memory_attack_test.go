@@ -1,0 +1,141 @@
+package backends
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// attack is a memory backend on a clock that stands still, with a table that is
+// small enough to be flooded.
+type attack struct {
+	t       *testing.T
+	backend *memory
+	quota   Quota
+	now     int64
+}
+
+func newAttack(t *testing.T, algorithm Algorithm, maxKeys int) *attack {
+	a := &attack{t: t, now: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()}
+	a.backend = newMemory(maxKeys, func() int64 { return a.now })
+	a.quota = Quota{Key: "login", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 1}
+	return a
+}
+
+// ask makes requests of one client and counts those that are allowed.
+func (a *attack) ask(client string, requests int) (allowed int) {
+	quotas, verdicts := []Quota{a.quota}, make([]Verdict, 1)
+	quotas[0].Scope = client
+	for range requests {
+		require.NoError(a.t, a.backend.Take(a.t.Context(), quotas, verdicts))
+		if verdicts[0].Allowed {
+			allowed++
+		}
+	}
+	return allowed
+}
+
+func eachAlgorithm(t *testing.T, test func(t *testing.T, algorithm Algorithm)) {
+	for algorithm := range algorithms {
+		t.Run(algorithm.String(), func(t *testing.T) { test(t, algorithm) })
+	}
+}
+
+func TestAFloodOfMadeUpKeysFreesNobodyWhoIsLimited(t *testing.T) {
+	const maxKeys, victims = 4096, 100
+	for name, requests := range map[string]int{"of one request each": 1, "of as many as they get": 6} {
+		t.Run(name, func(t *testing.T) {
+			eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+				a := newAttack(t, algorithm, maxKeys)
+				for v := range victims {
+					require.Equal(t, 5, a.ask(fmt.Sprint("victim", v), 6))
+				}
+				regained, least, newcomers := 0, 99, 0
+				for wave := range 10 {
+					for i := range 2 * maxKeys {
+						got := a.ask(fmt.Sprint("made-up", wave, i), requests)
+						least = min(least, got)
+						newcomers++
+					}
+					for v := range victims {
+						regained += a.ask(fmt.Sprint("victim", v), 1)
+					}
+				}
+				stats, _ := Stats(a.backend)
+				t.Logf("%d newcomers, %d displaced somebody, %d victims regained %d requests; the least a newcomer got is %d",
+					newcomers, stats.Displaced, victims, regained, least)
+				require.Equal(t, 1, least, "a newcomer gets at least one request")
+				require.Zero(t, regained)
+			})
+		})
+	}
+}
+
+// The same clients make the same requests of a backend that is flooded and of one
+// that is left in peace. Nobody may ever have got more from the flooded one.
+func TestAFloodGainsNobodyAnythingOverTime(t *testing.T) {
+	const maxKeys, victims, waves = 2048, 50, 80
+	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+		flooded, quiet := newAttack(t, algorithm, maxKeys), newAttack(t, algorithm, maxKeys)
+		quiet.now = flooded.now
+		gained := make([]int, victims)
+		for wave := range waves {
+			for v := range victims {
+				name := fmt.Sprint("victim", v)
+				gained[v] += flooded.ask(name, 7) - quiet.ask(name, 7)
+				require.LessOrEqual(t, gained[v], 0, "wave %d", wave)
+			}
+			for i := range maxKeys {
+				flooded.ask(fmt.Sprint("made-up", wave, i), 1+i%7)
+			}
+			pause := flooded.quota.Per.Microseconds() / 17
+			flooded.now += pause
+			quiet.now += pause
+		}
+	})
+}
+
+// How often a table decides wrongly, at each load: it is asked by clients who
+// stay under their limit, who are at it and who are over it, beside a table that
+// has room for all.
+func TestWrongDecisionsAtEachLoad(t *testing.T) {
+	const maxKeys, rounds = 20_000, 8
+	for _, percent := range []int{50, 80, 90, 100, 110, 125, 150, 200} {
+		tight, wide := newAttack(t, SlidingWindow, maxKeys), newAttack(t, SlidingWindow, 20*maxKeys)
+		wide.now = tight.now
+		clients := maxKeys * percent / 100
+		var refused, admitted, all int
+		for round := range rounds {
+			for client := range clients {
+				if client%rounds < round { // some ask once, some more often than they may
+					continue
+				}
+				got, due := tight.ask(fmt.Sprint(client), 1), wide.ask(fmt.Sprint(client), 1)
+				all++
+				refused += max(0, due-got)
+				admitted += max(0, got-due)
+			}
+		}
+		stats, _ := Stats(tight.backend)
+		t.Logf("load %3d %%: %.3f %% of requests refused wrongly, %.3f %% admitted wrongly, %d places changed",
+			percent, 100*float64(refused)/float64(all), 100*float64(admitted)/float64(all), stats.Displaced)
+		if percent <= 80 {
+			require.Zero(t, refused+admitted, "at %d %%", percent)
+		} else if percent <= 100 { // some shards are fuller than others
+			require.Less(t, refused+admitted, all/100, "at %d %%", percent)
+		}
+		require.LessOrEqual(t, len(tight.backend.shards)*tight.nodes(), maxKeys*305/1000+2*len(tight.backend.shards))
+	}
+}
+
+// nodes is the most nodes that a shard has made.
+func (a *attack) nodes() (most int) {
+	for i := range a.backend.shards {
+		for _, table := range a.backend.shards[i].tables {
+			most = max(most, int(table.groups+table.made))
+		}
+	}
+	return most
+}
