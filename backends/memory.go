@@ -119,10 +119,12 @@ func (m *memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) e
 // takeOne is the way of almost all requests.
 func (m *memory) takeOne(q *Quota, v *Verdict) {
 	hash := m.hash(q.Key, q.Scope)
-	now := m.now()
 	s := &m.shards[m.shard(hash)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Read under the lock, time never runs back for a key: a request that was
+	// held up with an older time would be refused what is its due.
+	now := m.now()
 	t := s.table(now, q)
 	at, before := t.look(now, hash, q)
 	after, answer := t.take(now, before, q.charge())
@@ -148,9 +150,9 @@ func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
 		trials[i].hash = m.hash(quotas[i].Key, quotas[i].Scope)
 		shards |= 1 << m.shard(trials[i].hash)
 	}
-	now := m.now()
 	m.lock(shards)
 	defer m.unlock(shards)
+	now := m.now()
 	granted := true
 	for i := range quotas {
 		v := m.try(now, quotas, trials, i)
