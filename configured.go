@@ -13,17 +13,17 @@ const applicationKey = "application"
 func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
 	rule := &rule{}
 	own, shared := ruleLimits(s.defaultLimits, ""), ruleLimits(s.applicationLimits, "application-")
+	everyRoute := key{applicationKey, s.storedKey(applicationKey)}
 	var routes routeCache // of this engine: another may have the same routes with other limits
 	return func(c *gin.Context) {
-		route := routes.of(c)
+		route := routes.of(c, s)
 		if !s.enabled || route.exempt {
 			return
 		}
 		scope := r.clientAddress(c, s)
 		d := newDecision(s, rule)
-		defer d.free()
 		for i := range shared {
-			d.add(c, &shared[i], applicationKey, scope)
+			d.add(c, &shared[i], everyRoute, scope)
 		}
 		if !route.limited {
 			for i := range own {
@@ -31,6 +31,7 @@ func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
 			}
 		}
 		d.decide(c)
+		d.free()
 	}
 }
 

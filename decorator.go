@@ -65,29 +65,37 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	if !s.enabled {
 		return
 	}
-	key, scope := r.keyAndScope(c, s, rule)
-	d := newDecision(s, rule)
-	defer d.free()
-	for i := range rule.limits {
-		d.add(c, &rule.limits[i], key, scope)
-	}
-	d.decide(c)
-}
-
-func (r *RateLimiter) keyAndScope(c *gin.Context, s *settings, rule *rule) (key, scope string) {
-	if rule.key != nil {
-		key = rule.key(c)
-	}
-	if key == "" {
-		key = r.routes.of(c).key
-	}
+	key := r.keyOf(c, s, rule)
+	scope := ""
 	if rule.scope != nil {
 		scope = rule.scope(c)
 	}
 	if scope == "" {
 		scope = r.clientAddress(c, s)
 	}
-	return key, scope
+	d := newDecision(s, rule)
+	for i := range rule.limits {
+		d.add(c, &rule.limits[i], key, scope)
+	}
+	d.decide(c)
+	d.free() // after a panic it is simply not used again
+}
+
+// key is what is limited: as people read it, and as backends see it.
+type key struct{ shown, stored string }
+
+func (r *RateLimiter) keyOf(c *gin.Context, s *settings, rule *rule) key {
+	if rule.key != nil {
+		if shown := rule.key(c); shown != "" {
+			return key{shown, s.storedKey(shown)}
+		}
+	}
+	if last := rule.route.Load(); last != nil && last.is(c) {
+		return last.key
+	}
+	route := r.routes.of(c, s)
+	rule.route.Store(route)
+	return route.key
 }
 
 // decision is one question to the backend and what comes of it.
@@ -119,16 +127,16 @@ func (d *decision) free() {
 }
 
 // add asks for one unit of a limit, unless it is unlimited for this request.
-func (d *decision) add(c *gin.Context, l *ruleLimit, key, scope string) {
+func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 	limit := l.limit
 	if l.ask != nil {
-		limit = min(int64(l.ask(c, key, scope)), backends.MaxLimit)
+		limit = min(int64(l.ask(c, key.shown, scope)), backends.MaxLimit)
 	}
 	if limit < 0 {
 		return
 	}
 	q := backends.Quota{
-		Key: d.settings.storedKey(key), Scope: scope,
+		Key: key.stored, Scope: scope,
 		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Cost: 1,
 	}
 	if d.rule.algorithm != nil {
@@ -139,7 +147,7 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key, scope string) {
 	}
 	d.quotas = append(d.quotas, q)
 	d.verdicts = append(d.verdicts, backends.Verdict{})
-	d.about = append(d.about, about{l.name, key})
+	d.about = append(d.about, about{l.name, key.shown})
 }
 
 // decide asks the backend and lets the request go on, or answers it.
@@ -154,9 +162,13 @@ func (d *decision) decide(c *gin.Context) {
 		d.failed(c, err)
 		return
 	}
-	info := d.info()
-	d.writeHeaders(c, info)
-	record(c, info)
+	rec := &record{info: d.closest()}
+	info := &rec.info
+	earlier := decided(c)
+	d.writeHeaders(c.Writer.Header(), rec, earlier)
+	if earlier == nil || !earlier.closer(info) {
+		c.Set(contextKey{}, info)
+	}
 	if !info.Exceeded || d.rule.never {
 		return
 	}
@@ -170,8 +182,8 @@ func (d *decision) decide(c *gin.Context) {
 	refuse(c, info, d.violated())
 }
 
-// info tells of the limit that is closest to refusing, or has refused.
-func (d *decision) info() *Info {
+// closest tells of the limit that is closest to refusing, or has refused.
+func (d *decision) closest() Info {
 	now := time.Now()
 	closest := d.infoOf(0, now)
 	for i := 1; i < len(d.quotas); i++ {
@@ -179,7 +191,7 @@ func (d *decision) info() *Info {
 			closest = other
 		}
 	}
-	return &closest
+	return closest
 }
 
 func (d *decision) infoOf(i int, now time.Time) Info {
@@ -214,13 +226,4 @@ func (d *decision) failed(c *gin.Context, err error) {
 		return
 	}
 	fail(c, http.StatusServiceUnavailable, fmt.Errorf("the rate limiter could not decide on %s: %w", d.about[0].key, err))
-}
-
-// record keeps the decision for FromContext, unless an earlier middleware's is
-// closer to refusing.
-func record(c *gin.Context, info *Info) {
-	if earlier, ok := c.Get(contextKey{}); ok && earlier.(*Info).closer(info) {
-		return
-	}
-	c.Set(contextKey{}, info)
 }

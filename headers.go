@@ -1,10 +1,8 @@
 package ratelimiter
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,40 +19,97 @@ const (
 	headerRetry     = "Retry-After"
 )
 
+// record is what a request keeps of its decision: for FromContext, and for the
+// headers, whose values may be written long after the middleware has returned.
+type record struct {
+	info   Info
+	values [5][1]string
+}
+
 // writeHeaders tells the client about its limits: the one that is closest to
 // refusing in the X-RateLimit headers, all of them in the RateLimit headers of
 // draft-ietf-httpapi-ratelimit-headers-11, one item each. Where several
 // middlewares stand on a route, the later adds to what the earlier wrote.
-func (d *decision) writeHeaders(c *gin.Context, info *Info) {
+//
+// Whatever can differ from request to request is written into one buffer, of
+// which the values are parts.
+func (d *decision) writeHeaders(header http.Header, rec *record, earlier *Info) {
 	x, standard := d.settings.xHeaders, d.settings.rateLimitHeaders
 	if d.rule.headers != nil {
 		x, standard = *d.rule.headers, *d.rule.headers
 	}
-	header := c.Writer.Header()
+	if x && earlier != nil && earlier.closer(&rec.info) && len(header[headerLimit]) > 0 {
+		x = false
+	}
+	var space [192]byte
+	b := space[:0]
+	var ends [4]int
 	if x {
-		earlier, ok := c.Get(contextKey{})
-		if _, written := header[headerLimit]; !written || !ok || !earlier.(*Info).closer(info) {
-			header[headerLimit] = []string{strconv.FormatInt(info.Limit, 10)}
-			header[headerRemaining] = []string{strconv.FormatInt(info.Remaining, 10)}
-			header[headerReset] = []string{strconv.FormatInt(unixUp(info.Reset), 10)}
-		}
+		b = strconv.AppendInt(b, rec.info.Limit, 10)
+		ends[0] = len(b)
+		b = strconv.AppendInt(b, rec.info.Remaining, 10)
+		ends[1] = len(b)
+		b = strconv.AppendInt(b, unixUp(rec.info.Reset), 10)
+	}
+	ends[2] = len(b)
+	if standard {
+		b = d.appendPolicy(b, header[headerPolicy])
+		ends[3] = len(b)
+		b = d.appendRateLimit(b, header[headerRateLimit])
+	}
+	text := string(b)
+	if x {
+		rec.set(header, 0, headerLimit, text[:ends[0]])
+		rec.set(header, 1, headerRemaining, text[ends[0]:ends[1]])
+		rec.set(header, 2, headerReset, text[ends[1]:ends[2]])
 	}
 	if standard {
-		for i := range d.quotas {
-			name := `"` + d.about[i].name + `"`
-			q, v := &d.quotas[i], &d.verdicts[i]
-			appendItem(header, headerPolicy, name+";q="+strconv.FormatInt(q.Limit, 10)+";w="+strconv.FormatInt(secondsUp(q.Per), 10))
-			appendItem(header, headerRateLimit, name+";r="+strconv.FormatInt(v.Remaining, 10)+";t="+strconv.FormatInt(secondsUp(v.ResetAfter), 10))
-		}
+		rec.set(header, 3, headerPolicy, text[ends[2]:ends[3]])
+		rec.set(header, 4, headerRateLimit, text[ends[3]:])
 	}
 }
 
-// appendItem adds an item to a list in a header.
-func appendItem(header http.Header, name, item string) {
-	if list := header[name]; len(list) > 0 {
-		item = list[0] + ", " + item
+func (rec *record) set(header http.Header, i int, name, value string) {
+	rec.values[i][0] = value
+	header[name] = rec.values[i][:]
+}
+
+// appendPolicy lists what the limits are: "per-minute";q=100;w=60
+func (d *decision) appendPolicy(b []byte, earlier []string) []byte {
+	b = appendEarlier(b, earlier)
+	for i := range d.quotas {
+		b = appendName(b, i, d.about[i].name)
+		b = strconv.AppendInt(append(b, ";q="...), d.quotas[i].Limit, 10)
+		b = strconv.AppendInt(append(b, ";w="...), secondsUp(d.quotas[i].Per), 10)
 	}
-	header[name] = []string{item}
+	return b
+}
+
+// appendRateLimit lists what is left of them: "per-minute";r=50;t=30
+func (d *decision) appendRateLimit(b []byte, earlier []string) []byte {
+	b = appendEarlier(b, earlier)
+	for i := range d.quotas {
+		b = appendName(b, i, d.about[i].name)
+		b = strconv.AppendInt(append(b, ";r="...), d.verdicts[i].Remaining, 10)
+		b = strconv.AppendInt(append(b, ";t="...), secondsUp(d.verdicts[i].ResetAfter), 10)
+	}
+	return b
+}
+
+// appendEarlier puts what another middleware has written before our items.
+func appendEarlier(b []byte, earlier []string) []byte {
+	for _, list := range earlier {
+		b = append(append(b, list...), ", "...)
+	}
+	return b
+}
+
+// appendName begins an item. Names need no escapes; see WithName.
+func appendName(b []byte, i int, name string) []byte {
+	if i > 0 {
+		b = append(b, ", "...)
+	}
+	return append(append(append(b, '"'), name...), '"')
 }
 
 // writeRetryAfter tells when to come back. Where waiting does not help, a period
@@ -78,48 +133,4 @@ func unixUp(t time.Time) int64 {
 		return t.Unix() + 1
 	}
 	return t.Unix()
-}
-
-// problem is a problem document of RFC 9457.
-type problem struct {
-	Type     string   `json:"type"`
-	Title    string   `json:"title"`
-	Status   int      `json:"status"`
-	Detail   string   `json:"detail,omitempty"`
-	Violated []string `json:"violated-policies,omitempty"`
-}
-
-// refuse answers a request that is over the limit.
-func refuse(c *gin.Context, info *Info, violated []string) {
-	detail := "At most " + strconv.FormatInt(info.Limit, 10) + " in " + strings.TrimPrefix(policyName(info.Per), "per-") + " are allowed."
-	if info.Limit == 0 {
-		detail = "Nothing is allowed here at present."
-	}
-	answer(c, problem{
-		Type:     "https://iana.org/assignments/http-problem-types#quota-exceeded",
-		Title:    "Rate limit was exceeded",
-		Status:   http.StatusTooManyRequests,
-		Detail:   detail,
-		Violated: violated,
-	})
-}
-
-// fail answers a request that could not be decided, and reports why through the
-// context: to the application, not to the client.
-func fail(c *gin.Context, status int, err error) {
-	_ = c.Error(err) // it returns what it was given
-	if status == http.StatusServiceUnavailable {
-		c.Writer.Header()[headerRetry] = []string{"1"}
-	}
-	answer(c, problem{Type: "about:blank", Title: http.StatusText(status), Status: status})
-}
-
-func answer(c *gin.Context, p problem) {
-	c.Abort()
-	body, err := json.Marshal(p)
-	if err != nil { // cannot be: it holds texts and a number
-		c.Status(http.StatusInternalServerError)
-		return
-	}
-	c.Data(p.Status, "application/problem+json", body)
 }

@@ -42,10 +42,17 @@ type contextKey struct{}
 // asked: the route has none, or it is unlimited for this request, or limiting
 // is switched off, or the backend failed and the request was let through.
 func FromContext(c *gin.Context) (Info, bool) {
-	if value, ok := c.Get(contextKey{}); ok {
-		return *value.(*Info), true
+	if info := decided(c); info != nil {
+		return *info, true
 	}
 	return Info{}, false
+}
+
+// decided is what an earlier middleware has decided on a request, if any.
+func decided(c *gin.Context) *Info {
+	value, _ := c.Get(contextKey{})
+	info, _ := value.(*Info)
+	return info
 }
 
 // closer tells whether a is closer to refusing than b, or has refused and b has

@@ -3,6 +3,7 @@ package ratelimiter
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -36,6 +37,8 @@ type rule struct {
 	burst     int64
 	name      string
 	algorithm *Algorithm // nil for what the configuration says
+
+	route atomic.Pointer[route] // of the last request, which is that of most
 }
 
 // ruleLimit is one limit of a rule, static unless it has a function.

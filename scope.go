@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -29,36 +30,45 @@ type routeID struct{ method, path string }
 
 // route is what is known of a route of the application.
 type route struct {
-	key string // as "GET /users/:id"
+	id  routeID
+	key key // as "GET /users/:id"
 	// limited and exempt tell which of our middlewares stand on it.
 	limited, exempt bool
 }
 
-// of finds the route of a request.
-func (r *routeCache) of(c *gin.Context) *route {
+func idOf(c *gin.Context) routeID {
 	id := routeID{c.Request.Method, c.FullPath()}
 	if id.path == "" {
 		id.method = "" // any word may be sent as a method
 	}
+	return id
+}
+
+func (r *route) is(c *gin.Context) bool { return r.id == idOf(c) }
+
+// of finds the route of a request.
+func (r *routeCache) of(c *gin.Context, s *settings) *route {
+	id := idOf(c)
 	if known := r.known.Load(); known != nil {
 		if found := (*known)[id]; found != nil {
 			return found
 		}
 	}
-	return r.learn(c, id)
+	return r.learn(c, s, id)
 }
 
-func (r *routeCache) learn(c *gin.Context, id routeID) *route {
+func (r *routeCache) learn(c *gin.Context, s *settings, id routeID) *route {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	learnt := map[routeID]*route{}
 	if known := r.known.Load(); known != nil {
 		learnt = maps.Clone(*known)
 	}
-	found := &route{key: unmatched}
+	shown := unmatched
 	if id.path != "" {
-		found.key = id.method + " " + id.path
+		shown = id.method + " " + id.path
 	}
+	found := &route{id: id, key: key{shown, s.storedKey(shown)}}
 	found.limited, found.exempt = ownMiddleware(c.HandlerNames())
 	learnt[id] = found
 	r.known.Store(&learnt)
@@ -70,6 +80,8 @@ type engineTrust struct {
 	engine *gin.Engine
 	once   sync.Once
 	naive  bool
+	// headers are those that may hold a forwarded address, in canonical form.
+	headers []string
 }
 
 // believesAnybody tells whether the engine would take the client's address from
@@ -77,6 +89,9 @@ type engineTrust struct {
 // is asked at the first request, when the engine's settings are final.
 func (e *engineTrust) believesAnybody() bool {
 	e.once.Do(func() {
+		for _, name := range e.engine.RemoteIPHeaders {
+			e.headers = append(e.headers, http.CanonicalHeaderKey(name))
+		}
 		e.naive = believesForgery(gin.CreateTestContextOnly(discard{}, e.engine), e.engine.RemoteIPHeaders)
 	})
 	return e.naive
@@ -109,9 +124,9 @@ func (discard) WriteHeader(int)             {}
 // address cut to its network. Forwarding headers count only if the engine does
 // not believe them from everybody; see gin.Engine.SetTrustedProxies.
 func (r *RateLimiter) clientAddress(c *gin.Context, s *settings) string {
-	address := c.RemoteIP()
+	address := peer(c.Request.RemoteAddr)
 	if engines := r.trusts(); len(engines) == 1 {
-		if !engines[0].believesAnybody() {
+		if only := engines[0]; !only.believesAnybody() && only.mayForward(c.Request.Header) {
 			address = c.ClientIP()
 		}
 	} else if claimed := c.ClientIP(); claimed != address {
@@ -123,6 +138,20 @@ func (r *RateLimiter) clientAddress(c *gin.Context, s *settings) string {
 	return addressScope(address, s.ipv6Prefix)
 }
 
+// mayForward tells whether the engine could find another address in the headers
+// than that of the peer. Mostly there is none, and no need to look closer.
+func (e *engineTrust) mayForward(header http.Header) bool {
+	if e.engine.TrustedPlatform != "" || e.engine.AppEngine {
+		return true
+	}
+	for _, name := range e.headers {
+		if len(header[name]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func forwardingHeaders(engines []*engineTrust) (headers []string) {
 	for _, e := range engines {
 		headers = append(headers, e.engine.RemoteIPHeaders...)
@@ -130,11 +159,31 @@ func forwardingHeaders(engines []*engineTrust) (headers []string) {
 	return headers
 }
 
+// peer is the host of a host and port, as gin.Context.RemoteIP finds it, but
+// for white space around it.
+func peer(hostport string) string {
+	colon := strings.LastIndexByte(hostport, ':')
+	if colon < 0 {
+		return ""
+	}
+	host := hostport[:colon]
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		return host[1 : len(host)-1]
+	}
+	if strings.IndexByte(host, ':') >= 0 {
+		return "" // an IPv6 address without brackets
+	}
+	return host
+}
+
 // addressScope makes one scope of all the ways to write one client.
 func addressScope(text string, ipv6Prefix int) string {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
 		return noAddress
+	}
+	if address.Is4() {
+		return text // there is only one way to write it
 	}
 	address = address.Unmap().WithZone("")
 	if address.Is4() {
@@ -144,5 +193,6 @@ func addressScope(text string, ipv6Prefix int) string {
 	if err != nil {
 		return noAddress // cannot be: the prefix length was checked
 	}
-	return network.String()
+	var space [48]byte
+	return string(network.AppendTo(space[:0]))
 }
