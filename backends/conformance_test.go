@@ -19,23 +19,37 @@ func TestMemoryIsABackend(t *testing.T) {
 	})
 }
 
+// handClock is a clock that is moved by hand.
+type handClock struct{ now time.Time }
+
+func (c *handClock) Advance(d time.Duration) { c.now = c.now.Add(d) }
+
+func TestMemoryIsABackendOnAClockThatRunsBack(t *testing.T) {
+	backendtest.RunWithClock(t, func(*testing.T) (backends.Backend, backendtest.Clock) {
+		clock := &handClock{time.Date(2026, 2, 3, 4, 5, 6, 789_000, time.UTC)}
+		return backends.NewMemoryOnClock(func() int64 { return clock.now.UnixMicro() }), clock
+	})
+}
+
 // miniClock is the clock of a miniredis.
 type miniClock struct {
-	server *miniredis.Miniredis
-	now    time.Time
+	server      *miniredis.Miniredis
+	now, latest time.Time
 }
 
 func (c *miniClock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 	c.server.SetTime(c.now)
-	if d > 0 {
-		c.server.FastForward(d) // what has expired is gone
+	if c.now.After(c.latest) {
+		c.server.FastForward(c.now.Sub(c.latest)) // what has expired is gone
+		c.latest = c.now
 	}
 }
 
 func TestRedisIsABackend(t *testing.T) {
 	backendtest.RunWithClock(t, func(t *testing.T) (backends.Backend, backendtest.Clock) {
-		clock := &miniClock{miniredis.RunT(t), time.Date(2026, 2, 3, 4, 5, 6, 789_000, time.UTC)}
+		start := time.Date(2026, 2, 3, 4, 5, 6, 789_000, time.UTC)
+		clock := &miniClock{miniredis.RunT(t), start, start}
 		clock.Advance(0)
 		backend, err := backends.NewRedis(map[string]any{"addr": clock.server.Addr()})
 		require.NoError(t, err)

@@ -2,7 +2,6 @@ package backends_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"sync"
@@ -264,12 +263,12 @@ func newCutter(t *testing.T, server string) *cutter {
 }
 
 func (c *cutter) pass(client net.Conn, server string) {
-	defer client.Close()
+	defer func() { _ = client.Close() }() // it may be gone
 	upstream, err := net.Dial("tcp", server)
 	if err != nil {
 		return
 	}
-	defer upstream.Close()
+	defer func() { _ = upstream.Close() }()
 	go func() { _, _ = io.Copy(upstream, client) }()
 	answer := make([]byte, 4096)
 	for {
@@ -329,5 +328,5 @@ func TestNonsenseIsAnErrorBeforeItReachesTheServer(t *testing.T) {
 		require.ErrorContains(t, err, name)
 	}
 	require.ErrorIs(t, backend.Take(t.Context(), []backends.Quota{hourly("k", 1)}, nil), backends.ErrInvalidQuota)
-	require.False(t, errors.Is(backend.Take(t.Context(), nil, nil), backends.ErrInvalidQuota))
+	require.NoError(t, backend.Take(t.Context(), nil, nil))
 }

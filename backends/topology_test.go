@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -149,6 +148,6 @@ func freeTLSPort(t *testing.T) string {
 
 func mustAtoi(t *testing.T, text string) int {
 	number, err := strconv.Atoi(text)
-	require.NoError(t, err, fmt.Sprintf("%q is a port", text))
+	require.NoError(t, err)
 	return number
 }

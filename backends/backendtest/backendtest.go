@@ -20,6 +20,7 @@ import (
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 // Clock moves the clock that a backend goes by.
@@ -33,10 +34,26 @@ type Clock interface {
 func Run(t *testing.T, open func(t *testing.T) backends.Backend) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c.run(&subject{T: t, backend: open(t), clock: bubble{}})
-			})
+			if c.backward {
+				t.Skip("the clock of the time package never runs back")
+			}
+			c.test(&subject{T: t, fresh: func(test func(s *subject)) { inBubble(t, open, test) }})
 		})
+	}
+}
+
+// inBubble runs a test on a backend of its own in a bubble. A panic, by which
+// rapid ends a run, is passed on.
+func inBubble(t *testing.T, open func(t *testing.T) backends.Backend, test func(s *subject)) {
+	var panicked any
+	synctest.Test(t, func(t *testing.T) {
+		defer func() { panicked = recover() }()
+		s := &subject{T: t, backend: open(t), clock: bubble{}}
+		defer s.close()
+		test(s)
+	})
+	if panicked != nil {
+		panic(panicked)
 	}
 }
 
@@ -47,11 +64,13 @@ func RunWithClock(t *testing.T, open func(t *testing.T) (backends.Backend, Clock
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			backend, clock := open(t)
+			s := &subject{T: t, backend: backend, clock: clock}
+			defer s.close()
 			if clock == nil && c.timed {
-				require.NoError(t, backend.Close())
 				t.Skip("needs a clock that can be moved")
 			}
-			c.run(&subject{T: t, backend: backend, clock: clock})
+			s.fresh = func(test func(s *subject)) { test(s) }
+			c.test(s)
 		})
 	}
 }
@@ -61,22 +80,47 @@ type bubble struct{}
 
 func (bubble) Advance(d time.Duration) { <-time.After(d) }
 
-// testCase is one test. Those that are timed need a clock.
+// testCase is one test. Those that are timed need a clock, those that are
+// backward one that can be moved back.
 type testCase struct {
-	name  string
-	timed bool
-	test  func(s *subject)
+	name            string
+	timed, backward bool
+	test            func(s *subject)
 }
 
-func (c *testCase) run(s *subject) {
-	defer func() { require.NoError(s, s.backend.Close()) }()
-	c.test(s)
+// single makes a case that needs no more than a fresh backend.
+func single(name string, test func(s *subject)) testCase {
+	return testCase{name: name, test: func(s *subject) { s.fresh(test) }}
 }
 
 // each makes a case of every algorithm.
-func each(name string, timed bool, test func(s *subject, algorithm backends.Algorithm)) (list []testCase) {
+func each(name string, test func(s *subject, algorithm backends.Algorithm)) (list []testCase) {
 	for _, algorithm := range algorithms {
-		list = append(list, testCase{fmt.Sprintf("%s/%s", name, algorithm), timed, func(s *subject) { test(s, algorithm) }})
+		list = append(list, single(fmt.Sprintf("%s/%s", name, algorithm), func(s *subject) { test(s, algorithm) }))
+	}
+	return list
+}
+
+// law makes a case of every algorithm from a property that holds for all
+// histories, each of which has a scope of its own.
+func law(name string, property func(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string)) (list []testCase) {
+	for _, algorithm := range algorithms {
+		list = append(list, testCase{
+			name: fmt.Sprintf("%s/%s", name, algorithm), timed: true,
+			test: func(s *subject) {
+				run, worst := 0, 0.0
+				rapid.Check(s.T, func(t *rapid.T) {
+					run++
+					s.fresh(func(s *subject) {
+						s.worst = &worst
+						property(s, t, algorithm, fmt.Sprint(name, run))
+					})
+				})
+				if worst > 0 {
+					s.Logf("the worst window admitted %.3f of the bound", worst)
+				}
+			},
+		})
 	}
 	return list
 }
@@ -88,7 +132,11 @@ type subject struct {
 	*testing.T
 	backend backends.Backend
 	clock   Clock
+	fresh   func(test func(s *subject)) // runs a test where nothing has happened yet
+	worst   *float64                    // the most that a window has admitted, as a share of its bound
 }
+
+func (s *subject) close() { require.NoError(s, s.backend.Close()) }
 
 // take charges quotas and returns what the backend says.
 func (s *subject) take(quotas ...backends.Quota) []backends.Verdict {

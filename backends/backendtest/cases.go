@@ -14,29 +14,44 @@ import (
 
 // cases are all tests.
 var cases = slices.Concat(
-	each("admits the limit and no more", false, admitsTheLimit),
-	each("a denied take changes nothing", false, deniedChangesNothing),
-	each("takes all quotas or none", false, allOrNone),
-	each("a peek changes nothing", false, peekChangesNothing),
-	each("a refund restores what was taken and never more", false, refundRestores),
-	each("a forced charge goes past the limit", false, forcedGoesPast),
-	each("a shadow decides by itself and alters nothing", false, shadowAltersNothing),
-	each("a changed limit applies at once and forgets nothing", false, changedLimit),
-	each("keys and scopes of any bytes are kept apart", false, oddKeys),
-	each("limits from nothing to the largest", false, extremes),
-	each("many goroutines get the limit exactly", false, exactUnderConcurrency),
-	each("many goroutines take all quotas or none", false, allOrNoneUnderConcurrency),
-	each("reset forgets every limit of a key and scope", false, resetForgets),
-	each("retry after and reset after are exact", true, exactWaits),
-	each("never admits more than its bound in any window", true, boundHolds),
-	each("what was forced is paid back by time", true, timePaysBack),
+	each("admits the limit and no more", admitsTheLimit),
+	each("a denied take changes nothing", deniedChangesNothing),
+	each("takes all quotas or none", allOrNone),
+	each("a peek changes nothing", peekChangesNothing),
+	each("a refund restores what was taken and never more", refundRestores),
+	each("a forced charge goes past the limit", forcedGoesPast),
+	each("a shadow decides by itself and alters nothing", shadowAltersNothing),
+	each("a changed limit applies at once and forgets nothing", changedLimit),
+	each("keys and scopes of any bytes are kept apart", oddKeys),
+	each("limits from nothing to the largest", extremes),
+	each("many goroutines get the limit exactly", exactUnderConcurrency),
+	each("many goroutines take all quotas or none", allOrNoneUnderConcurrency),
+	each("reset forgets every limit of a key and scope", resetForgets),
+	law("retry after and reset after are exact", exactWaits),
+	law("never admits more than its bound in any window", boundHolds),
+	backward(law("a clock that runs back admits no more", clockRunsBack)),
+	timed(each("what was forced is paid back by time", timePaysBack)),
 	[]testCase{
-		{"a context that is over is not served", false, contextOver},
-		{"nonsense is an error", false, nonsense},
-		{"algorithms and periods on one key have counters of their own", false, ownCounters},
-		{"closed it says so", false, closed},
+		single("a context that is over is not served", contextOver),
+		single("nonsense is an error", nonsense),
+		single("algorithms and periods on one key have counters of their own", ownCounters),
+		single("closed it says so", closed),
 	},
 )
+
+func timed(list []testCase) []testCase {
+	for i := range list {
+		list[i].timed = true
+	}
+	return list
+}
+
+func backward(list []testCase) []testCase {
+	for i := range list {
+		list[i].backward = true
+	}
+	return list
+}
 
 func admitsTheLimit(s *subject, algorithm backends.Algorithm) {
 	for want := int64(4); want >= 0; want-- {

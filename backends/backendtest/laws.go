@@ -1,8 +1,6 @@
 package backendtest
 
 import (
-	"fmt"
-	"testing"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
@@ -54,46 +52,34 @@ func drawCost(t *rapid.T, q backends.Quota, remaining int64) int64 {
 	).Draw(t, "cost")
 }
 
-// laws runs a property on histories, each on a scope of its own.
-func laws(s *subject, property func(t *rapid.T, scope string)) {
-	run := 0
-	// A bubble has no deadline, so the one of the test must not be asked for.
-	rapid.Check(struct{ testing.TB }{s.T}, func(t *rapid.T) {
-		run++
-		property(t, fmt.Sprint(s.Name(), run))
-	})
-}
-
 // exactWaits: whoever was denied is denied until a microsecond before RetryAfter
 // and allowed at it; the limit is whole at ResetAfter and not a microsecond
 // before.
-func exactWaits(s *subject, algorithm backends.Algorithm) {
-	laws(s, func(t *rapid.T, scope string) {
-		q := drawQuota(t, algorithm, scope)
-		remaining := capacity(q)
-		for range rapid.IntRange(1, 20).Draw(t, "requests") {
-			s.clock.Advance(drawPause(t, q))
-			q.Cost = drawCost(t, q, remaining)
-			v := s.takeOne(q)
-			if !v.Allowed {
-				require.Positive(t, v.RetryAfter)
-				s.clock.Advance(v.RetryAfter - time.Microsecond)
-				require.False(t, s.takeOne(q).Allowed, "a microsecond before RetryAfter %v of %+v", v.RetryAfter, q)
-				s.clock.Advance(time.Microsecond)
-				v = s.takeOne(q)
-				require.True(t, v.Allowed, "at RetryAfter of %+v", q)
-			}
-			remaining = v.Remaining
-		}
-		peek := costing(q, 0)
-		v := s.takeOne(peek)
-		if v.ResetAfter > 0 {
-			s.clock.Advance(v.ResetAfter - time.Microsecond)
-			require.Positive(t, s.takeOne(peek).ResetAfter, "a microsecond before ResetAfter of %+v", q)
+func exactWaits(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
+	q := drawQuota(t, algorithm, scope)
+	remaining := capacity(q)
+	for range rapid.IntRange(1, 20).Draw(t, "requests") {
+		s.clock.Advance(drawPause(t, q))
+		q.Cost = drawCost(t, q, remaining)
+		v := s.takeOne(q)
+		if !v.Allowed {
+			require.Positive(t, v.RetryAfter)
+			s.clock.Advance(v.RetryAfter - time.Microsecond)
+			require.False(t, s.takeOne(q).Allowed, "a microsecond before RetryAfter %v of %+v", v.RetryAfter, q)
 			s.clock.Advance(time.Microsecond)
+			v = s.takeOne(q)
+			require.True(t, v.Allowed, "at RetryAfter of %+v", q)
 		}
-		require.Equal(t, backends.Verdict{Allowed: true, Remaining: capacity(q)}, s.takeOne(peek), "at ResetAfter of %+v", q)
-	})
+		remaining = v.Remaining
+	}
+	peek := costing(q, 0)
+	v := s.takeOne(peek)
+	if v.ResetAfter > 0 {
+		s.clock.Advance(v.ResetAfter - time.Microsecond)
+		require.Positive(t, s.takeOne(peek).ResetAfter, "a microsecond before ResetAfter of %+v", q)
+		s.clock.Advance(time.Microsecond)
+	}
+	require.Equal(t, backends.Verdict{Allowed: true, Remaining: capacity(q)}, s.takeOne(peek), "at ResetAfter of %+v", q)
 }
 
 // event is units that were granted.
@@ -118,45 +104,78 @@ func bound(q backends.Quota) int64 {
 
 // boundHolds remembers every event and looks at every rolling window. A refund
 // takes back the units that were granted last.
-func boundHolds(s *subject, algorithm backends.Algorithm) {
-	worst := 0.0
-	laws(s, func(t *rapid.T, scope string) {
-		q := drawQuota(t, algorithm, scope)
-		var events []event
-		now, remaining := time.Duration(0), capacity(q)
-		for range rapid.IntRange(1, 60).Draw(t, "requests") {
-			pause := drawPause(t, q)
-			s.clock.Advance(pause)
-			now += pause
-			q.Cost = drawCost(t, q, remaining)
-			if rapid.IntRange(0, 7).Draw(t, "refund") == 0 {
-				q.Cost = -q.Cost
-			}
-			v := s.takeOne(q)
-			remaining = v.Remaining
-			if !v.Allowed {
-				continue
-			}
-			if q.Cost < 0 {
-				events = takeBack(events, -q.Cost)
-				continue
-			}
-			events = append(events, event{now, q.Cost})
-			admitted, burst := int64(0), int64(0)
-			for _, e := range events {
-				if e.at > now-q.Per {
-					admitted += e.units
-				}
-				if e.at == now {
-					burst += e.units
-				}
-			}
-			require.LessOrEqual(t, admitted, bound(q), "a window of %+v", q)
-			require.LessOrEqual(t, burst, capacity(q), "a burst of %+v", q)
-			worst = max(worst, float64(admitted)/float64(bound(q)))
+func boundHolds(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
+	q := drawQuota(t, algorithm, scope)
+	var events []event
+	now, remaining := time.Duration(0), capacity(q)
+	for range rapid.IntRange(1, 60).Draw(t, "requests") {
+		pause := drawPause(t, q)
+		s.clock.Advance(pause)
+		now += pause
+		q.Cost = drawCost(t, q, remaining)
+		if rapid.IntRange(0, 7).Draw(t, "refund") == 0 {
+			q.Cost = -q.Cost
 		}
-	})
-	s.Logf("worst window: %.3f of the bound", worst)
+		v := s.takeOne(q)
+		remaining = v.Remaining
+		if !v.Allowed {
+			continue
+		}
+		if q.Cost < 0 {
+			events = takeBack(events, -q.Cost)
+			continue
+		}
+		events = append(events, event{now, q.Cost})
+		admitted, burst := int64(0), int64(0)
+		for _, e := range events {
+			if e.at > now-q.Per {
+				admitted += e.units
+			}
+			if e.at == now {
+				burst += e.units
+			}
+		}
+		require.LessOrEqual(t, admitted, bound(q), "a window of %+v", q)
+		require.LessOrEqual(t, burst, capacity(q), "a burst of %+v", q)
+		*s.worst = max(*s.worst, float64(admitted)/float64(bound(q)))
+	}
+}
+
+// clockRunsBack: at a time that has been before nothing more is admitted than if
+// the clock had stood still, and all is well again once it has caught up.
+func clockRunsBack(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
+	q := drawQuota(t, algorithm, scope)
+	q.Per = 30 * 24 * time.Hour // nothing is forgotten meanwhile
+	var events []event
+	now, latest := time.Duration(0), time.Duration(0) // latest of those that were granted
+	move := func(d time.Duration) {
+		s.clock.Advance(d)
+		now += d
+	}
+	for range rapid.IntRange(1, 40).Draw(t, "requests") {
+		move(drawPause(t, q) * time.Duration(rapid.SampledFrom([]int{1, 1, -1}).Draw(t, "direction")))
+		q.Cost = drawCost(t, q, capacity(q))
+		v := s.takeOne(q)
+		if !v.Allowed {
+			require.Positive(t, v.RetryAfter)
+			continue
+		}
+		latest = max(latest, now)
+		if len(events) == 0 {
+			latest = now
+		}
+		events = append(events, event{latest, q.Cost})
+		admitted := int64(0)
+		for _, e := range events {
+			if e.at > latest-q.Per {
+				admitted += e.units
+			}
+		}
+		require.LessOrEqual(t, admitted, bound(q), "a window of %+v", q)
+	}
+	peek := costing(q, 0)
+	move(s.takeOne(peek).ResetAfter)
+	require.Equal(t, backends.Verdict{Allowed: true, Remaining: capacity(q)}, s.takeOne(peek), "at ResetAfter of %+v", q)
 }
 
 func takeBack(events []event, units int64) []event {

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/examples/factory/extensions"
+)
+
+// addRoutes knows the limiter, but not how it is configured.
+func addRoutes(engine *gin.Engine) {
+	engine.GET("/", func(c *gin.Context) {
+		c.String(http.StatusOK, "Welcome!")
+	})
+	engine.POST("/login", extensions.Limiter.RateLimit(5, time.Hour), func(c *gin.Context) {
+		c.String(http.StatusOK, "You may try a password.")
+	})
+}

@@ -1,0 +1,224 @@
+// Package exampletest runs the examples in tests: as handlers behind a server on
+// loopback, and as the programs they are.
+package exampletest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// patience is far more than anything here takes.
+const patience = time.Minute
+
+// Serve serves a handler on loopback and returns its URL.
+func Serve(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// Answer is a response that was read to its end.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Send makes a request with headers as pairs of name and value.
+func Send(t *testing.T, method, url string, headers ...string) Answer {
+	t.Helper()
+	answer, err := send(t.Context(), method, url, headers)
+	require.NoError(t, err)
+	return answer
+}
+
+func send(ctx context.Context, method, url string, headers []string) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return Answer{}, err
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return Answer{}, err
+	}
+	body, err := io.ReadAll(response.Body)
+	return Answer{response.StatusCode, response.Header, body}, errors.Join(err, response.Body.Close())
+}
+
+// Raw gets a URL and returns the response by the very letters it is sent with.
+func Raw(t *testing.T, url string) string {
+	t.Helper()
+	connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, connection.Close()) }()
+	require.NoError(t, connection.SetDeadline(time.Now().Add(patience)))
+	_, err = io.WriteString(connection, "GET / HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n")
+	require.NoError(t, err)
+	response, err := io.ReadAll(connection)
+	require.NoError(t, err)
+	return string(response)
+}
+
+// Statuses gets a URL a number of times, one after the other.
+func Statuses(t *testing.T, times int, url string, headers ...string) []int {
+	t.Helper()
+	statuses := make([]int, times)
+	for i := range statuses {
+		statuses[i] = Send(t, http.MethodGet, url, headers...).Status
+	}
+	return statuses
+}
+
+// Admitted gets each URL a number of times, with several clients at once, and
+// counts the answers 200. All others must be 429.
+func Admitted(t *testing.T, clients, times int, urls ...string) int64 {
+	t.Helper()
+	var admitted, refused atomic.Int64
+	var group sync.WaitGroup
+	for client := range clients {
+		group.Go(func() {
+			for i := range times * len(urls) {
+				answer, err := send(t.Context(), http.MethodGet, urls[(client+i)%len(urls)], nil)
+				switch {
+				case err != nil:
+					t.Errorf("a request failed: %v", err)
+				case answer.Status == http.StatusOK:
+					admitted.Add(1)
+				case answer.Status == http.StatusTooManyRequests:
+					refused.Add(1)
+				}
+			}
+		})
+	}
+	group.Wait()
+	require.EqualValues(t, clients*times*len(urls), admitted.Load()+refused.Load(), "nothing but 200 and 429")
+	return admitted.Load()
+}
+
+// Build compiles the program of a folder.
+func Build(t *testing.T, folder string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "program.exe")
+	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, folder).CombinedOutput()
+	require.NoError(t, err, string(output))
+	return program
+}
+
+// Program is a program that was started.
+type Program struct {
+	t       *testing.T
+	command *exec.Cmd
+	output  output
+	ended   chan struct{}
+}
+
+// Start starts a program with variables added to the environment, which holds
+// no other configuration of the limiter. It is killed when the test ends.
+func Start(t *testing.T, program string, variables []string, arguments ...string) *Program {
+	t.Helper()
+	p := &Program{t: t, command: exec.Command(program, arguments...), ended: make(chan struct{})}
+	p.output.listening = make(chan struct{})
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "RATELIMITER_") && !strings.HasPrefix(variable, "PORT=") {
+			p.command.Env = append(p.command.Env, variable)
+		}
+	}
+	p.command.Env = append(p.command.Env, variables...)
+	p.command.Stdout, p.command.Stderr = &p.output, &p.output
+	require.NoError(t, p.command.Start())
+	go func() {
+		_ = p.command.Wait() // ProcessState tells how it ended
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.command.Process.Kill() // it may have ended by itself
+		<-p.ended
+	})
+	return p
+}
+
+// URL waits until the program says where it listens.
+func (p *Program) URL() string {
+	p.t.Helper()
+	select {
+	case <-p.output.listening:
+	case <-p.ended:
+		p.t.Fatalf("the program has ended:\n%s", p.Output())
+	case <-time.After(patience):
+		p.t.Fatalf("the program does not listen:\n%s", p.Output())
+	}
+	return p.output.url()
+}
+
+// Interrupt sends what Ctrl-C sends.
+func (p *Program) Interrupt() {
+	p.t.Helper()
+	require.NoError(p.t, p.command.Process.Signal(os.Interrupt))
+}
+
+// End waits until the program ends and returns its exit code.
+func (p *Program) End() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Fatalf("the program does not end:\n%s", p.Output())
+	}
+	return p.command.ProcessState.ExitCode()
+}
+
+// Output is what the program has written so far.
+func (p *Program) Output() string {
+	p.output.mu.Lock()
+	defer p.output.mu.Unlock()
+	return p.output.text.String()
+}
+
+// output keeps what a program writes and tells when a URL is in it.
+type output struct {
+	mu        sync.Mutex
+	text      bytes.Buffer
+	found     string
+	listening chan struct{}
+}
+
+var address = regexp.MustCompile(`Listening on (http://127\.0\.0\.1:\d+):`)
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Write(p)
+	if match := address.FindSubmatch(o.text.Bytes()); match != nil && o.found == "" {
+		o.found = string(match[1])
+		close(o.listening)
+	}
+	return len(p), nil
+}
+
+func (o *output) url() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.found
+}

@@ -1,0 +1,174 @@
+// Package examples_test holds the texts of the project to what its code does.
+package examples_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/examples/internal/exampletest"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	readme    = "../README.md"
+	fromFlask = "../docs/from-flask-ratelimiter.md"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// blocks finds the code of one language in a text.
+func blocks(text, language string) (found []string) {
+	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1])
+	}
+	return found
+}
+
+// compile builds a file against this module, without changing anything in it.
+func compile(t *testing.T, source string) (faults []string) {
+	t.Helper()
+	folder := t.TempDir()
+	file := filepath.Join(folder, "main.go")
+	require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
+	command := exec.CommandContext(t.Context(), "go", "build", "-gcflags=-e", "-o", filepath.Join(folder, "program.exe"), file)
+	command.Dir = ".."
+	output, err := command.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	for line := range strings.Lines(string(output)) {
+		if !strings.HasPrefix(line, "#") {
+			faults = append(faults, strings.TrimSpace(line))
+		}
+	}
+	return faults
+}
+
+func TestTheProgramsInTheTextsCompile(t *testing.T) {
+	for _, path := range []string{readme, fromFlask} {
+		programs := 0
+		for _, block := range blocks(read(t, path), "go") {
+			if strings.HasPrefix(block, "package main") {
+				programs++
+				require.Empty(t, compile(t, block), block)
+				require.Less(t, strings.Count(block, "\n"), 30, "longer than it has to be")
+			}
+		}
+		require.Equal(t, 1, programs, path)
+	}
+}
+
+// prelude declares what the fragments in the texts take for granted.
+const prelude = `package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	engine   *gin.Engine
+	limiter  *ratelimiter.RateLimiter
+	config   ratelimiter.Config
+	client   redis.UniversalClient
+	recorder *httptest.ResponseRecorder
+	c        *gin.Context
+
+	_ = http.StatusOK
+	_ = time.Second
+)
+
+func main() {
+`
+
+func TestTheFragmentsInTheTextsCompile(t *testing.T) {
+	var source strings.Builder
+	source.WriteString(prelude)
+	for _, path := range []string{readme, fromFlask} {
+		for _, block := range blocks(read(t, path), "go") {
+			if !strings.HasPrefix(block, "package main") {
+				fmt.Fprintf(&source, "{\n%s}\n", block)
+			}
+		}
+	}
+	source.WriteString("}\n")
+	for _, fault := range compile(t, source.String()) {
+		// A fragment need not go on to use what it declares.
+		require.Contains(t, fault, "declared and not used", source.String())
+	}
+}
+
+func TestTheLinksInTheTextsLeadSomewhere(t *testing.T) {
+	for _, path := range []string{readme, fromFlask, "../CHANGELOG.md"} {
+		for _, match := range regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`).FindAllStringSubmatch(read(t, path), -1) {
+			if !strings.HasPrefix(match[1], "https://") {
+				_, err := os.Stat(filepath.Join(filepath.Dir(path), match[1]))
+				require.NoError(t, err, path)
+			}
+		}
+	}
+}
+
+func TestTheReadmeKnowsEveryKeyAndOption(t *testing.T) {
+	// The first column of every table row; a cell may hold several names.
+	var listed strings.Builder
+	for _, match := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(read(t, readme), -1) {
+		listed.WriteString(match[1])
+	}
+	for path, pattern := range map[string]string{
+		"../config.go":                 `"(RATELIMITER_[A-Z0-9_]+)":`,
+		"../backends/redis_options.go": `read\.[A-Z]\w+\("(\w+)"`,
+		"../backends/memory.go":        `read\.[A-Z]\w+\("(\w+)"`,
+		"../options.go":                `(?m)^func (With\w+)\(`,
+		"../backends/algorithm.go":     `"([a-z]+-[a-z]+)"[,}]`,
+	} {
+		names := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, path), -1)
+		require.NotEmpty(t, names, path)
+		for _, name := range names {
+			require.Regexp(t, "`"+name[1]+"[`(]", listed.String(), path)
+		}
+	}
+}
+
+func TestTheReadmeShowsARefusalAsItIs(t *testing.T) {
+	gin.SetMode(gin.TestMode)
+	server := miniredis.RunT(t) // with a clock that stands still, in the middle of a second
+	server.SetTime(time.Date(2026, 1, 1, 0, 0, 0, 500_000_000, time.UTC))
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, ratelimiter.Config{
+		"RATELIMITER_BACKEND":         "redis",
+		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()},
+		"RATELIMITER_TIMEOUT":         time.Minute,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+	engine.GET("/", limiter.RateLimit(3, time.Second), func(c *gin.Context) { c.Status(http.StatusOK) })
+	url := exampletest.Serve(t, engine)
+	exampletest.Statuses(t, 3, url)
+
+	shown := blocks(read(t, readme), "http")
+	require.Len(t, shown, 1)
+	varying := regexp.MustCompile(`(?m)^(Date|Content-Length|Connection|X-RateLimit-Reset): .*\n`)
+	refusal := strings.ReplaceAll(exampletest.Raw(t, url), "\r", "") + "\n"
+	require.Equal(t, varying.ReplaceAllString(refusal, ""), varying.ReplaceAllString(shown[0], ""))
+}
