@@ -44,6 +44,7 @@ func handedIn(given map[string]any) (redis.UniversalClient, error) {
 
 func redisSettings(given map[string]any) (*redis.UniversalOptions, error) {
 	read := reader("redis", given)
+	read.Value("client") // absent here, but known
 	settings := &redis.UniversalOptions{
 		// A decision is never sent twice, and never outlives its request.
 		MaxRetries:            -1,
@@ -141,7 +142,10 @@ func readTLS(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 	switch value := value.(type) {
 	case bool:
-		if value && settings.TLSConfig == nil {
+		switch {
+		case !value && settings.TLSConfig != nil:
+			read.Reject(errors.New(`option "tls" of backend "redis" is false, but a rediss:// URL asks for TLS; write redis://, or leave "tls" out`))
+		case value && settings.TLSConfig == nil:
 			settings.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 	case *tls.Config:

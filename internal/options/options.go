@@ -189,7 +189,7 @@ func Nearest(name string, known []string) (string, bool) {
 	nearest, fewest := "", slips+1
 	for _, candidate := range known {
 		distance := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(candidate))
-		if distance < fewest && distance < len(candidate)/2 {
+		if distance < fewest && 2*distance <= len(candidate) {
 			nearest, fewest = candidate, distance
 		}
 	}

@@ -1,0 +1,128 @@
+package backends
+
+import (
+	"crypto/tls"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOptionsOfRedisReachTheClient(t *testing.T) {
+	config := &tls.Config{ServerName: "redis.example", MinVersion: tls.VersionTLS13}
+	for name, test := range map[string]struct {
+		options map[string]any
+		look    func(t *testing.T, o *redis.UniversalOptions)
+	}{
+		"none": {nil, func(t *testing.T, o *redis.UniversalOptions) {
+			require.Equal(t, []string{"127.0.0.1:6379"}, o.Addrs)
+			require.Equal(t, -1, o.MaxRetries, "a decision is never made twice")
+			require.True(t, o.ContextTimeoutEnabled)
+		}},
+		"host and port": {map[string]any{"host": "::1", "port": 7000}, func(t *testing.T, o *redis.UniversalOptions) {
+			require.Equal(t, []string{"[::1]:7000"}, o.Addrs)
+		}},
+		"from JSON": {map[string]any{"host": "redis.example", "port": 7000.0, "db": 3.0, "addrs": nil}, func(t *testing.T, o *redis.UniversalOptions) {
+			require.Equal(t, []string{"redis.example:7000"}, o.Addrs)
+			require.Equal(t, 3, o.DB)
+		}},
+		"addr":              {map[string]any{"addr": "h:1"}, addrs("h:1")},
+		"a socket":          {map[string]any{"addr": "/run/redis.sock"}, addrs("/run/redis.sock")},
+		"addrs":             {map[string]any{"addrs": []string{"h:1", "i:2"}}, addrs("h:1", "i:2")},
+		"addrs from JSON":   {map[string]any{"addrs": []any{"h:1", "i:2"}}, addrs("h:1", "i:2")},
+		"addrs with commas": {map[string]any{"addrs": "h:1, i:2"}, addrs("h:1", "i:2")},
+		"sentinel": {map[string]any{"master_name": "m", "sentinel_username": "u", "sentinel_password": "p"}, func(t *testing.T, o *redis.UniversalOptions) {
+			require.Equal(t, []string{"127.0.0.1:26379"}, o.Addrs)
+			require.Equal(t, []string{"m", "u", "p"}, []string{o.MasterName, o.SentinelUsername, o.SentinelPassword})
+		}},
+		"cluster": {map[string]any{"cluster": true}, func(t *testing.T, o *redis.UniversalOptions) { require.True(t, o.IsClusterMode) }},
+		"credentials": {map[string]any{"username": "u", "password": "p"}, func(t *testing.T, o *redis.UniversalOptions) {
+			require.Equal(t, []string{"u", "p"}, []string{o.Username, o.Password})
+		}},
+		"url": {map[string]any{"url": "rediss://u:p@h:1/2?pool_size=7", "db": 4}, func(t *testing.T, o *redis.UniversalOptions) {
+			addrs("h:1")(t, o)
+			require.Equal(t, []string{"u", "p"}, []string{o.Username, o.Password})
+			require.Equal(t, []int{4, 7}, []int{o.DB, o.PoolSize}, "an option refines the URL")
+			require.NotNil(t, o.TLSConfig)
+		}},
+		"url of a socket": {map[string]any{"url": "unix:///run/redis.sock"}, addrs("/run/redis.sock")},
+		"tls":             {map[string]any{"tls": true}, func(t *testing.T, o *redis.UniversalOptions) { require.NotNil(t, o.TLSConfig) }},
+		"no tls":          {map[string]any{"tls": false}, func(t *testing.T, o *redis.UniversalOptions) { require.Nil(t, o.TLSConfig) }},
+		"tls configured":  {map[string]any{"tls": config}, func(t *testing.T, o *redis.UniversalOptions) { require.Same(t, config, o.TLSConfig) }},
+		"pool and times": {
+			map[string]any{"pool_size": 5, "min_idle_conns": 2, "pool_timeout": "1s", "dial_timeout": 2 * time.Second, "read_timeout": "3s", "write_timeout": "4s"},
+			func(t *testing.T, o *redis.UniversalOptions) {
+				require.Equal(t, []int{5, 2}, []int{o.PoolSize, o.MinIdleConns})
+				require.Equal(t, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second},
+					[]time.Duration{o.PoolTimeout, o.DialTimeout, o.ReadTimeout, o.WriteTimeout})
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings, err := redisSettings(test.options)
+			require.NoError(t, err)
+			test.look(t, settings)
+		})
+	}
+}
+
+func addrs(want ...string) func(*testing.T, *redis.UniversalOptions) {
+	return func(t *testing.T, o *redis.UniversalOptions) { require.Equal(t, want, o.Addrs) }
+}
+
+func TestWrongOptionsOfRedisAreRefused(t *testing.T) {
+	var none *redis.Client
+	for name, test := range map[string]struct {
+		options map[string]any
+		says    []string
+	}{
+		"a typo":               {map[string]any{"prot": 1}, []string{`"prot"`, `did you mean "port"?`}},
+		"quite unknown":        {map[string]any{"colour": 1}, []string{`"colour"`, "client", "min_idle_conns"}},
+		"port as text":         {map[string]any{"port": "6379"}, []string{`"port"`, `"6379" (string)`, "1 to 65535"}},
+		"port too high":        {map[string]any{"port": 65536}, []string{`"port"`, "65536", "1 to 65535"}},
+		"port of a half":       {map[string]any{"port": 1.5}, []string{`"port"`, "1.5"}},
+		"host as number":       {map[string]any{"host": 1}, []string{`"host"`, "a text"}},
+		"addr without port":    {map[string]any{"addr": "redis"}, []string{`"addr"`, `"redis"`, "redis.example:6379"}},
+		"addrs without port":   {map[string]any{"addrs": []string{"h:1", "i"}}, []string{`"addrs"`, `"i"`}},
+		"addrs with a gap":     {map[string]any{"addrs": "h:1,,i:2"}, []string{`"addrs"`, "none of them empty"}},
+		"addrs of numbers":     {map[string]any{"addrs": []any{1}}, []string{`"addrs"`}},
+		"two places":           {map[string]any{"addr": "h:1", "port": 1}, []string{"each say where Redis is"}},
+		"url and addr":         {map[string]any{"url": "redis://h:1", "addr": "h:1"}, []string{"each say where Redis is"}},
+		"a bad url":            {map[string]any{"url": "http://u:s3cret@h"}, []string{`"url"`, "redis://user:password@host"}},
+		"negative db":          {map[string]any{"db": -1}, []string{`"db"`, "-1"}},
+		"password as number":   {map[string]any{"password": 271828}, []string{`"password"`, "not shown"}},
+		"tls as text":          {map[string]any{"tls": "yes"}, []string{`"tls"`, "*tls.Config"}},
+		"tls against the url":  {map[string]any{"tls": false, "url": "rediss://h:1"}, []string{`"tls"`, "redis://"}},
+		"cluster as text":      {map[string]any{"cluster": "yes"}, []string{`"cluster"`, "true or false"}},
+		"sentinel and cluster": {map[string]any{"cluster": true, "master_name": "m"}, []string{"exclude each other"}},
+		"a negative time-out":  {map[string]any{"read_timeout": -time.Second}, []string{`"read_timeout"`, "250ms"}},
+		"a time-out as number": {map[string]any{"read_timeout": 3}, []string{`"read_timeout"`, "250ms"}},
+		"an empty pool":        {map[string]any{"pool_size": 0}, []string{`"pool_size"`, "from 1"}},
+		"a wrong client":       {map[string]any{"client": "redis"}, []string{`"client"`, "string", "redis.UniversalClient"}},
+		"no client":            {map[string]any{"client": nil}, []string{`"client"`, "redis.UniversalClient"}},
+		"a nil client":         {map[string]any{"client": none}, []string{`"client"`, "redis.UniversalClient"}},
+		"more than a client":   {map[string]any{"client": none, "db": 1}, []string{`"client"`, "stand alone"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := NewRedis(test.options)
+			require.Error(t, err)
+			for _, part := range test.says {
+				require.ErrorContains(t, err, part)
+			}
+			require.NotContains(t, err.Error(), "s3cret")
+			require.NotContains(t, err.Error(), "271828")
+		})
+	}
+}
+
+func TestAlgorithmsHaveNames(t *testing.T) {
+	for a := range algorithms {
+		parsed, err := ParseAlgorithm(a.String())
+		require.NoError(t, err)
+		require.Equal(t, a, parsed)
+	}
+	require.Equal(t, "Algorithm(9)", Algorithm(9).String())
+	_, err := ParseAlgorithm("leaky-bucket")
+	require.ErrorContains(t, err, "sliding-log")
+}
