@@ -126,10 +126,11 @@ func (m *memory) takeOne(q *Quota, v *Verdict) {
 	// held up with an older time would be refused what is its due.
 	now := m.now()
 	t := s.table(now, q)
-	at, before := t.look(now, hash, q)
-	after, answer := t.take(now, before, q.charge())
+	var one state
+	at := t.look(now, hash, q, &one)
+	answer := t.take(now, &one, q.charge())
 	*v = verdict(answer)
-	s.settle(now, t, at, hash, q, after, answer)
+	s.settle(now, t, at, hash, q, &one, answer)
 }
 
 // trial is a quota of a Take that is being decided.
@@ -161,16 +162,16 @@ func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
 	}
 	for i := range quotas {
 		q, t := &quotas[i], &trials[i]
-		at, before := t.table.look(now, t.hash, q)
+		var before state
+		at := t.table.look(now, t.hash, q, &before)
 		if granted {
-			m.shards[m.shard(t.hash)].settle(now, t.table, at, t.hash, q, t.after, t.answer)
+			m.shards[m.shard(t.hash)].settle(now, t.table, at, t.hash, q, &t.after, t.answer)
 			continue
 		}
 		// Nothing is charged, so what remains is what there was.
 		peek := q.charge()
 		peek.Cost = 0
-		_, v := t.table.take(now, before, peek)
-		left := verdict(v)
+		left := verdict(t.table.take(now, &before, peek))
 		verdicts[i].Remaining, verdicts[i].ResetAfter = left.Remaining, left.ResetAfter
 	}
 }
@@ -180,15 +181,15 @@ func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
 func (m *memory) try(now int64, quotas []Quota, trials []trial, i int) window.Verdict {
 	q, t := &quotas[i], &trials[i]
 	t.table = m.shards[m.shard(t.hash)].table(now, q)
-	_, before := t.table.look(now, t.hash, q)
+	t.table.look(now, t.hash, q, &t.after)
 	for j := i - 1; j >= 0; j-- {
 		if trials[j].table == t.table && trials[j].hash == t.hash {
-			before = trials[j].after
+			t.after = trials[j].after
 			break
 		}
 	}
-	before.log.Cells = slices.Clone(before.log.Cells) // a charge changes them in place
-	t.after, t.answer = t.table.take(now, before, q.charge())
+	t.after.log.Cells = slices.Clone(t.after.log.Cells) // a charge changes them in place
+	t.answer = t.table.take(now, &t.after, q.charge())
 	return t.answer
 }
 
@@ -219,7 +220,7 @@ func (s *shard) table(now int64, q *Quota) *table {
 }
 
 // settle keeps the state that a charge has led to, unless it means nothing.
-func (s *shard) settle(now int64, t *table, at place, hash uint64, q *Quota, after state, answer window.Verdict) {
+func (s *shard) settle(now int64, t *table, at place, hash uint64, q *Quota, after *state, answer window.Verdict) {
 	limited := !answer.Allowed || answer.Remaining == 0
 	if !answer.Allowed || q.Cost == 0 {
 		if at.kind == found && limited && q.Cost > 0 {

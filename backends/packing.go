@@ -57,34 +57,33 @@ type state struct {
 }
 
 // load reads a state. Charging it may change the cells of a log in place.
-func (p *packing) load(w words) state {
-	s := state{words: w}
+func (p *packing) load(w words, s *state) {
+	s.words = w
 	if p.algorithm == SlidingLog {
 		s.log = p.logs[w[0]]
 	}
-	return s
 }
 
-// take lets the algorithm decide.
-func (p *packing) take(now int64, s state, c window.Charge) (state, window.Verdict) {
-	var v window.Verdict
+// take lets the algorithm decide, and leaves the new state in s.
+func (p *packing) take(now int64, s *state, c window.Charge) window.Verdict {
 	switch p.algorithm {
 	case FixedWindow:
-		var next window.Fixed
-		next, v = window.Fixed{Start: int64(s.words[0]), Count: int64(s.words[1])}.Take(now, c)
+		next, v := window.Fixed{Start: int64(s.words[0]), Count: int64(s.words[1])}.Take(now, c)
 		s.words = words{uint64(next.Start), uint64(next.Count)}
+		return v
 	case TokenBucket:
-		var next window.Bucket
-		next, v = window.Bucket{TAT: int64(s.words[0]), Frac: int64(s.words[1])}.Take(now, c)
+		next, v := window.Bucket{TAT: int64(s.words[0]), Frac: int64(s.words[1])}.Take(now, c)
 		s.words = words{uint64(next.TAT), uint64(next.Frac)}
+		return v
 	case SlidingLog:
-		s.log, v = s.log.Take(now, c)
+		next, v := s.log.Take(now, c)
+		s.log = next
+		return v
 	default:
-		var next window.Sliding
-		next, v = p.unpackSliding(s.words).Take(now, c)
+		next, v := p.unpackSliding(s.words).Take(now, c)
 		s.words = p.packSliding(next)
+		return v
 	}
-	return s, v
 }
 
 // expires is when a state means nothing any more.
@@ -108,13 +107,15 @@ func (p *packing) used(now int64, w words) uint64 {
 	if p.algorithm == TokenBucket {
 		return w[0]
 	}
-	_, v := p.take(now, p.load(w), window.Charge{Limit: window.MaxLimit, Per: p.per})
+	var s state
+	p.load(w, &s)
+	v := p.take(now, &s, window.Charge{Limit: window.MaxLimit, Per: p.per})
 	return uint64(window.MaxLimit - v.Remaining)
 }
 
 // keep packs a state that takes the place of the one in old; zero words if it is
 // a new one.
-func (p *packing) keep(old words, s state) words {
+func (p *packing) keep(old words, s *state) words {
 	if p.algorithm != SlidingLog {
 		return s.words
 	}

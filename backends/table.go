@@ -153,47 +153,44 @@ func (t *table) room(now int64, hash uint64) place {
 	return least
 }
 
-// look finds the state of a quota, and where the next state is to be put. A
-// newcomer without room goes on from what another has used, but has room for
-// this one charge.
-func (t *table) look(now int64, hash uint64, q *Quota) (place, state) {
+// look finds the state of a quota, leaves it in s, and tells where the next
+// state is to be put. A newcomer without room goes on from what another has
+// used, but has room for this one charge.
+func (t *table) look(now int64, hash uint64, q *Quota, s *state) place {
 	at, known := t.find(hash)
 	if !known {
 		at = t.room(now, hash)
 	}
-	switch at.kind {
-	case found:
-		return at, t.load(at.n.state[at.i])
-	case taken:
-		if q.Cost >= 0 {
-			return at, t.inherit(now, at, q)
-		}
+	switch {
+	case at.kind == found:
+		t.load(at.n.state[at.i], s)
+	case at.kind == taken && q.Cost >= 0:
+		t.inherit(now, at, q, s)
 	}
-	return at, state{}
+	return at
 }
 
 // inherit is where a newcomer to a full group begins: with what the one whose
 // place it takes has used, or with just enough left for this charge.
-func (t *table) inherit(now int64, at place, q *Quota) state {
-	inherited := t.load(at.n.state[at.i])
-	inherited.log.Cells = slices.Clone(inherited.log.Cells)
+func (t *table) inherit(now int64, at place, q *Quota, s *state) {
+	t.load(at.n.state[at.i], s)
+	s.log.Cells = slices.Clone(s.log.Cells)
 	charge := q.charge()
 	charge.Cost, charge.Forced = 0, false
-	_, v := t.take(now, inherited, charge)
 	full := q.Limit
 	if q.Algorithm == TokenBucket && q.Burst > 0 {
 		full = q.Burst
 	}
-	if v.Remaining >= q.Cost || q.Cost > full {
-		return inherited
+	if t.take(now, s, charge).Remaining >= q.Cost || q.Cost > full {
+		return
 	}
+	*s = state{}
 	charge.Cost, charge.Forced = full-q.Cost, true
-	almost, _ := t.take(now, state{}, charge)
-	return almost
+	t.take(now, s, charge)
 }
 
 // idle tells whether a state means nothing any more.
-func (t *table) idle(now int64, s state) bool {
+func (t *table) idle(now int64, s *state) bool {
 	if t.algorithm == SlidingLog {
 		return s.log.Expires(t.per) <= now
 	}
@@ -201,7 +198,7 @@ func (t *table) idle(now int64, s state) bool {
 }
 
 // put stores a state at a place that find or room has just given.
-func (t *table) put(now int64, at place, hash uint64, s state, limited bool) {
+func (t *table) put(now int64, at place, hash uint64, s *state, limited bool) {
 	switch at.kind {
 	case found:
 		at.n.state[at.i] = t.keep(at.n.state[at.i], s)
