@@ -16,7 +16,9 @@
 -- 2^53, where a Lua number is an exact integer; products that might not go
 -- through mul_div. The arithmetic is that of internal/window, line by line.
 
+local call = redis.call
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+local find, match, gmatch, format, sub = string.find, string.match, string.gmatch, string.format, string.sub
 local EXACT = 9007199254740992 -- 2^53
 local MAX_UNITS = 17592186044415 -- 2^44 - 1
 local MAX_DEBT = 4503599627370496 -- 2^52
@@ -52,53 +54,48 @@ local function mul_div_up(a, b, c)
   return q
 end
 
--- An algorithm takes the time, a quota and the state, and returns the new state
--- behind its verdict: allowed, remaining, reset after, retry after, state.
+-- An algorithm takes the time, a charge and the numbers of a state, and returns
+-- allowed, remaining, reset after, retry after, and the numbers of the new state.
 
-local take = {}
-
-function take.f(now, q, s)
-  local limit, per, cost = q.limit, q.per, q.cost
+local function fixed(now, limit, per, cost, forced, a, b)
   local start, count = now - now % per, 0
-  if start <= s[1] then start, count = s[1], s[2] end
-  local allowed, retry = cost < 0 or q.forced or count + cost <= limit, 0
-  if not allowed then
-    retry = cost > limit and -1 or start + per - now
-  else
+  if start <= a then start, count = a, b end
+  local allowed, retry = cost < 0 or forced or count + cost <= limit, 0
+  if allowed then
     count = max(0, min(MAX_UNITS, count + cost))
+  else
+    retry = cost > limit and -1 or start + per - now
   end
-  local reset = count > 0 and start + per - now or 0
-  return allowed, max(0, limit - count), reset, retry, { start, count }
+  return allowed, max(0, limit - count), count > 0 and start + per - now or 0, retry, start, count
 end
 
-function take.s(now, q, s)
-  local limit, per, cost = q.limit, q.per, q.cost
+local function sliding(now, limit, per, cost, forced, a, b, c)
   local start, previous, current = now - now % per, 0, 0
-  if start <= s[1] then
-    start, previous, current = s[1], s[2], s[3]
-  elseif start - per == s[1] then
-    previous = s[3]
+  if start <= a then
+    start, previous, current = a, b, c
+  elseif start - per == a then
+    previous = c
   end
   local left = per - (max(now, start) - start) -- of the current window
   local used = mul_div_up(previous, left, per) + current
-  local allowed, retry = cost < 0 or q.forced or used + cost <= limit, 0
-  if not allowed then
-    local room = limit - current - cost
-    if cost > limit then
-      retry = -1
-    elseif room > 0 then
-      retry = start + per - mul_div(room, per, previous) - now
-    elseif room == 0 then
-      retry = start + per - now
-    else
-      retry = start + per + max(0, per - mul_div(limit - cost, per, current)) - now
-    end
-  else
+  local allowed, retry = cost < 0 or forced or used + cost <= limit, 0
+  if allowed then
+    used = used - current
     current = min(MAX_UNITS, current + cost)
     if current < 0 then
       previous, current = max(0, previous + current), 0
+      used = mul_div_up(previous, left, per)
     end
-    used = mul_div_up(previous, left, per) + current
+    used = used + current
+  elseif cost > limit then
+    retry = -1
+  else
+    local room, fading, from = limit - current - cost, previous, start
+    if room < 0 then -- not before the next window
+      room, fading, from = limit - cost, current, start + per
+    end
+    local faded = room > 0 and mul_div(room, per, fading) or 0
+    retry = from + per - faded - now
   end
   local reset = 0
   if current > 0 then
@@ -106,20 +103,19 @@ function take.s(now, q, s)
   elseif previous > 0 then
     reset = start + per - now
   end
-  return allowed, max(0, limit - used), reset, retry, { start, previous, current }
+  return allowed, max(0, limit - used), reset, retry, start, previous, current
 end
 
-function take.t(now, q, s)
-  local limit, per, cost = q.limit, q.per, q.cost
-  local tat, fraction = s[1], s[2]
+local function bucket(now, limit, per, cost, forced, tat, fraction, burst)
+  local kept, kept_fraction = tat, fraction
   if fraction > 0 and fraction >= limit then tat, fraction = tat + 1, 0 end
   local debt = tat - now
   if debt < 0 then debt, fraction = 0, 0 end
   if limit == 0 then -- there is no rate to convert units with
-    local allowed = cost <= 0 or q.forced
-    return allowed, 0, debt, allowed and 0 or -1, s
+    local allowed = cost <= 0 or forced
+    return allowed, 0, debt, allowed and 0 or -1, kept, kept_fraction
   end
-  local burst = q.burst > 0 and q.burst or limit
+  if burst == 0 then burst = limit end
   local full, full_fraction = per, 0
   if burst ~= limit then full, full_fraction = mul_div(burst, per, limit) end
 
@@ -139,7 +135,7 @@ function take.t(now, q, s)
 
   -- Fractions are rounded up, in the debt and in the wait alike.
   local excess = after - full + (after_fraction > full_fraction and 1 or 0)
-  local allowed, retry = cost < 0 or q.forced or excess <= 0, 0
+  local allowed, retry = cost < 0 or forced or excess <= 0, 0
   if allowed then
     debt, fraction = after, after_fraction
   else
@@ -153,7 +149,7 @@ function take.t(now, q, s)
     remaining = units + floor((rest + room_fraction) / per)
   end
   local reset = debt + (fraction > 0 and 1 or 0)
-  return allowed, remaining, reset, retry, { now + debt, fraction }
+  return allowed, remaining, reset, retry, now + debt, fraction
 end
 
 local function total(cells)
@@ -162,8 +158,7 @@ local function total(cells)
   return min(sum, MAX_UNITS)
 end
 
-function take.l(now, q, s)
-  local limit, per, cost = q.limit, q.per, q.cost
+local function log(now, limit, per, cost, forced, s)
   local cells, at = {}, max(now, s[#s - 1] or 0)
   for i = 1, #s - 1, 2 do
     if s[i] + per > at then
@@ -172,7 +167,7 @@ function take.l(now, q, s)
     end
   end
   local used, n = total(cells), #cells
-  local allowed, retry = cost < 0 or q.forced or used + cost <= limit, 0
+  local allowed, retry = cost < 0 or forced or used + cost <= limit, 0
   if not allowed then
     if cost > limit then
       retry = -1
@@ -206,94 +201,113 @@ function take.l(now, q, s)
   return allowed, max(0, limit - total(cells)), reset, retry, cells
 end
 
--- The states of a key, read once: name -> list of numbers.
-
-local function numbers(text)
-  local list = {}
-  for number in string.gmatch(text, '%d+') do list[#list + 1] = tonumber(number) end
-  return list
-end
-
-local function load(key)
-  local states = {}
-  local packed = redis.call('GET', key)
-  if packed then
-    for name, state in string.gmatch(packed, '([^=;]+)=([^;]*);') do states[name] = numbers(state) end
+-- decide parses a state, lets its algorithm decide, and returns the new state as
+-- text and when it means nothing any more.
+local function decide(letter, now, limit, per, burst, cost, forced, state)
+  if letter == 'l' or letter == 'L' then
+    local cells = {}
+    for number in gmatch(state, '%d+') do cells[#cells + 1] = tonumber(number) end
+    local allowed, remaining, reset, retry, new = log(now, limit, per, cost, forced, cells)
+    if not allowed or cost == 0 then return allowed, remaining, reset, retry end
+    local ends = #new > 0 and new[#new - 1] + per or 0
+    return allowed, remaining, reset, retry, format(string.rep('%.0f,', #new), unpack(new)), ends
   end
-  return states
-end
-
--- When a state means nothing any more.
-local function expires(letter, per, s)
-  if letter == 'f' then return s[1] + (s[2] > 0 and per or 0) end
-  if letter == 's' then return s[1] + (s[3] > 0 and 2 * per or s[2] > 0 and per or 0) end
-  if letter == 't' then return s[1] + (s[2] > 0 and 1 or 0) end
-  return #s > 0 and s[#s - 1] + per or 0
-end
-
-local function store(now, key, states)
-  local packed, last = {}, now
-  for name, s in pairs(states) do
-    local ends = expires(string.lower(string.sub(name, 1, 1)), tonumber(string.sub(name, 2)), s)
-    if ends > now then
-      last = max(last, ends)
-      packed[#packed + 1] = string.format('%s=' .. string.rep('%.0f,', #s) .. ';', name, unpack(s))
-    end
+  local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
+  a, b, c = tonumber(a) or 0, tonumber(b) or 0, tonumber(c) or 0
+  local allowed, remaining, reset, retry, ends
+  if letter == 's' or letter == 'S' then
+    allowed, remaining, reset, retry, a, b, c = sliding(now, limit, per, cost, forced, a, b, c)
+    if not allowed or cost == 0 then return allowed, remaining, reset, retry end
+    ends = a + (c > 0 and 2 * per or b > 0 and per or 0)
+    return allowed, remaining, reset, retry, format('%.0f,%.0f,%.0f,', a, b, c), ends
   end
-  if #packed == 0 then
-    redis.call('DEL', key)
+  if letter == 't' or letter == 'T' then
+    allowed, remaining, reset, retry, a, b = bucket(now, limit, per, cost, forced, a, b, burst)
+    ends = a + (b > 0 and 1 or 0)
   else
-    redis.call('SET', key, table.concat(packed), 'PX', string.format('%.0f', ceil((last - now) / 1000)))
+    allowed, remaining, reset, retry, a, b = fixed(now, limit, per, cost, forced, a, b)
+    ends = a + (b > 0 and per or 0)
   end
+  if not allowed or cost == 0 then return allowed, remaining, reset, retry end
+  return allowed, remaining, reset, retry, format('%.0f,%.0f,', a, b), ends
 end
 
-local clock = redis.call('TIME')
+-- When a state that was not asked for means nothing any more.
+local function expires(name, state)
+  local per = tonumber(sub(name, 2))
+  local letter = sub(name, 1, 1)
+  if letter == 'l' or letter == 'L' then
+    return (tonumber(match(state, '(%d+),%d+,$')) or -per) + per
+  end
+  local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
+  a, b, c = tonumber(a), tonumber(b), tonumber(c) or 0
+  if letter == 's' or letter == 'S' then return a + (c > 0 and 2 * per or b > 0 and per or 0) end
+  if letter == 't' or letter == 'T' then return a + (b > 0 and 1 or 0) end
+  return a + (b > 0 and per or 0)
+end
+
+local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local charging = ARGV[1] == '0'
-local quotas, answers = {}, {}
-local before, after = {}, {} -- the states of each key, as read and as charged
-local granted = true
+local values, changes, ends = {}, {}, {} -- of each key: as read, as charged, until when
+local answers, granted = {}, true
 
-local untouched = { f = { 0, 0 }, s = { 0, 0, 0 }, t = { 0, 0 }, l = {} }
-
-local function decide(q, states)
-  return take[q.letter](now, q, states[q.name] or before[q.key][q.name] or untouched[q.letter])
+local function state_of(key, name)
+  local _, at = find(values[key], name .. '=', 1, true)
+  return at and match(values[key], '^[^;]*', at + 1) or ''
 end
 
 for i = 2, #ARGV, 7 do
-  local key, name = tonumber(ARGV[i]), ARGV[i + 1]
-  local letter = string.sub(name, 1, 1)
-  local q = {
-    key = key, name = name, letter = string.lower(letter), shadow = letter < 'a',
-    limit = tonumber(ARGV[i + 2]), per = tonumber(ARGV[i + 3]), burst = tonumber(ARGV[i + 4]),
-    cost = tonumber(ARGV[i + 5]), forced = ARGV[i + 6] == '1',
-  }
-  q.forced = q.forced and q.cost > 0 -- it means nothing to a peek or a refund
-  if not before[key] then before[key], after[key] = load(KEYS[key]), {} end
-  local allowed, remaining, reset, retry, state = decide(q, after[key])
-  if not allowed then
-    granted = granted and q.shadow
-  elseif q.cost ~= 0 then
-    after[key][name] = state
+  local key, name, cost = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 5])
+  if not values[key] then
+    values[key], changes[key], ends[key] = call('GET', KEYS[tonumber(key)]) or '', {}, 0
   end
-  quotas[#quotas + 1] = q
+  local letter = sub(name, 1, 1)
+  local allowed, remaining, reset, retry, state, until_ = decide(
+    letter, now, tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), cost,
+    cost > 0 and ARGV[i + 6] == '1', changes[key][name] or state_of(key, name))
+  if state then
+    if until_ <= now then state = '' end
+    changes[key][name] = state
+    ends[key] = max(ends[key], until_)
+  elseif not allowed and letter > 'Z' then -- upper case is a shadow, which denies nothing
+    granted = false
+  end
   local n = #answers
   answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4] = allowed and 1 or 0, remaining, reset, retry
 end
 
-if granted and charging then
-  for key, changed in pairs(after) do
+if granted and ARGV[1] == '0' then
+  for key, changed in pairs(changes) do
     if next(changed) then
-      local states = before[key]
-      for name, state in pairs(changed) do states[name] = state end
-      store(now, KEYS[key], states)
+      local packed, last = {}, ends[key]
+      for name, state in gmatch(values[key], '([^=;]+)=([^;]*);') do
+        if not changed[name] then
+          local until_ = expires(name, state)
+          if until_ > now then
+            packed[#packed + 1] = name .. '=' .. state .. ';'
+            last = max(last, until_)
+          end
+        end
+      end
+      for name, state in pairs(changed) do
+        if state ~= '' then packed[#packed + 1] = name .. '=' .. state .. ';' end
+      end
+      if #packed == 0 then
+        call('DEL', KEYS[tonumber(key)])
+      else
+        call('SET', KEYS[tonumber(key)], table.concat(packed), 'PX', format('%.0f', ceil((last - now) / 1000)))
+      end
     end
   end
 else -- nothing is charged: what remains is what there was
-  for i, q in ipairs(quotas) do
-    q.cost, q.forced = 0, false
-    local _, remaining, reset = decide(q, {})
-    answers[4 * i - 2], answers[4 * i - 1] = remaining, reset
+  local n = 2
+  for i = 2, #ARGV, 7 do
+    local name = ARGV[i + 1]
+    local _, remaining, reset = decide(
+      sub(name, 1, 1), now, tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), 0, false,
+      state_of(ARGV[i], name))
+    answers[n], answers[n + 1] = remaining, reset
+    n = n + 4
   end
 end
 return answers

@@ -1,0 +1,83 @@
+package bench
+
+import (
+	"runtime"
+	"testing"
+)
+
+// BenchmarkMemory measures a decision with counters in memory, the clock
+// included. Keys are known already, so what is measured is no growing map.
+func BenchmarkMemory(b *testing.B) {
+	keys := keysOf(million)
+	one := make([]uint32, draws)
+	for _, row := range []struct {
+		name  string
+		quota quota
+		keys  []string
+		order []uint32
+		drive func(*testing.B, opened, []string, []uint32)
+	}{
+		{"hot key", ample, keys[:1], one, serial},
+		{"hot key, 2 goroutines", ample, keys[:1], one, parallel},
+		{"100k keys", ample, keys[:100_000], uniform(100_000), serial},
+		{"1M keys, zipf", ample, keys, zipf(million), serial},
+		{"always denied", usual, keys[:1], one, serial},
+	} {
+		b.Run(label(row.name), func(b *testing.B) {
+			for _, c := range contenders() {
+				if c.memory == nil {
+					continue
+				}
+				limiter := c.memory(row.quota)
+				fill(limiter.take(), row.keys)
+				if row.quota == usual {
+					exhaust(limiter.take(), row.keys[0])
+				}
+				runtime.GC() // what others have left
+				b.Run(label(c.name), func(b *testing.B) { row.drive(b, limiter, row.keys, row.order) })
+				limiter.stop()
+			}
+		})
+	}
+}
+
+func fill(take take, keys []string) {
+	for _, key := range keys {
+		_, _ = take(key)
+	}
+}
+
+// exhaust asks until nothing is left, and tells how much there was. Some deny
+// only from twice the limit on at the worst moment.
+func exhaust(take take, key string) (admitted int) {
+	for range 3 * usual.limit {
+		if allowed, _ := take(key); allowed {
+			admitted++
+		}
+	}
+	return admitted
+}
+
+func serial(b *testing.B, limiter opened, keys []string, order []uint32) {
+	take := limiter.take()
+	var failed failures
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		_, err := take(keys[order[i&(draws-1)]])
+		failed.note(err)
+	}
+	failed.report(b)
+}
+
+func parallel(b *testing.B, limiter opened, keys []string, order []uint32) {
+	var failed failures
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		take := limiter.take()
+		for i := 0; pb.Next(); i++ {
+			_, err := take(keys[order[i&(draws-1)]])
+			failed.note(err)
+		}
+	})
+	failed.report(b)
+}
