@@ -79,7 +79,7 @@ func (h history) quota(t *rapid.T) Quota {
 		Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
 		Limit:     limit,
 		Per:       rapid.SampledFrom(h.periods).Draw(t, "per"),
-		Burst:     rapid.SampledFrom([]int64{0, 0, 1, limit / 2, min(MaxLimit, 3*limit)}).Draw(t, "burst"),
+		Burst:     rapid.SampledFrom([]int64{0, 0, 1, limit / 2, min(MaxLimit, 3*limit), MaxLimit}).Draw(t, "burst"),
 		Cost: rapid.OneOf(
 			rapid.Just(int64(1)), rapid.Int64Range(-3, 5), rapid.Int64Range(-limit, limit), rapid.Int64Range(-MaxLimit, MaxLimit),
 		).Draw(t, "cost"),

@@ -112,16 +112,20 @@ local function bucket(now, limit, per, cost, forced, tat, fraction, burst)
   local debt = tat - now
   if debt < 0 then debt, fraction = 0, 0 end
   if limit == 0 then -- there is no rate to convert units with
+    if fraction > 0 then debt = debt + 1 end
+    if cost == 0 and debt > 0 then return false, 0, debt, debt, kept, kept_fraction end
     local allowed = cost <= 0 or forced
     return allowed, 0, debt, allowed and 0 or -1, kept, kept_fraction
   end
   if burst == 0 then burst = limit end
   local full, full_fraction = per, 0
   if burst ~= limit then full, full_fraction = mul_div(burst, per, limit) end
+  if full >= MAX_DEBT then full, full_fraction = MAX_DEBT - 1, 0 end -- less than any price that saturates
 
-  local after, after_fraction = debt, fraction
+  local after, after_fraction, never = debt, fraction, false
   if cost ~= 0 then
     local step, step_fraction = mul_div(cost < 0 and -cost or cost, per, limit)
+    never = step > full or step == full and step_fraction > full_fraction
     if cost < 0 then step, step_fraction = -step, -step_fraction end
     after, after_fraction = debt + step, fraction + step_fraction
     if after_fraction >= limit then
@@ -130,16 +134,16 @@ local function bucket(now, limit, per, cost, forced, tat, fraction, burst)
       after, after_fraction = after - 1, after_fraction + limit
     end
     if after < 0 then after, after_fraction = 0, 0 end
-    if after >= MAX_DEBT then after, after_fraction = MAX_DEBT, 0 end
   end
 
   -- Fractions are rounded up, in the debt and in the wait alike.
   local excess = after - full + (after_fraction > full_fraction and 1 or 0)
   local allowed, retry = cost < 0 or forced or excess <= 0, 0
   if allowed then
+    if cost > 0 and after >= MAX_DEBT then after, after_fraction = max(debt, MAX_DEBT), 0 end
     debt, fraction = after, after_fraction
   else
-    retry = cost > burst and -1 or excess
+    retry = never and -1 or excess
   end
   local room, room_fraction = full - debt, full_fraction - fraction
   if room_fraction < 0 then room, room_fraction = room - 1, room_fraction + limit end
@@ -155,7 +159,7 @@ end
 local function total(cells)
   local sum = 0
   for i = 2, #cells, 2 do sum = sum + cells[i] end
-  return min(sum, MAX_UNITS)
+  return sum
 end
 
 local function log(now, limit, per, cost, forced, s)
@@ -179,10 +183,11 @@ local function log(now, limit, per, cost, forced, s)
       end
       retry = cells[i] + per - now
     end
-  elseif cost > 0 then
+  elseif cost > 0 and used < MAX_UNITS then
+    cost = min(cost, MAX_UNITS - used)
     local width = limit > 128 and ceil(per / 128) or 1
     if n > 0 and (n == 2 * MAX_CELLS or floor(cells[n - 1] / width) == floor(at / width)) then
-      cells[n - 1], cells[n] = at, min(MAX_UNITS, cells[n] + cost)
+      cells[n - 1], cells[n] = at, cells[n] + cost
     else
       cells[n + 1], cells[n + 2] = at, cost
     end

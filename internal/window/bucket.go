@@ -31,25 +31,33 @@ type Bucket struct {
 func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 	owed := s.debt(now, c.Limit)
 	if c.Limit == 0 {
-		return s.takeNothing(now, c, owed)
+		return s.takeNothing(c, owed)
 	}
 	burst := c.Limit
 	if c.Burst > 0 {
 		burst = c.Burst
 	}
 	capacity := price(burst, c)
-	after := owed
-	switch {
-	case c.Cost > 0:
-		after = owed.plus(price(c.Cost, c), c.Limit)
-	case c.Cost < 0:
-		after = owed.minus(price(-c.Cost, c), c.Limit).positive()
+	if capacity.micros >= MaxDebt {
+		capacity = span{MaxDebt - 1, 0} // less than any price that saturates
 	}
+	asked := price(max(c.Cost, -c.Cost), c)
+	after := owed.plus(asked, c.Limit)
+	if c.Cost < 0 {
+		after = owed.minus(asked, c.Limit).positive()
+	}
+	excess := after.minus(capacity, c.Limit).ceil()
 	v := Verdict{Allowed: true}
-	if excess := after.minus(capacity, c.Limit).ceil(); excess > 0 && c.Cost >= 0 && (!c.Forced || c.Cost == 0) {
+	switch {
+	case c.Cost < 0 || excess <= 0:
+	case c.Forced && c.Cost > 0:
+		if after.micros >= MaxDebt { // more than that is what a clock that ran back sees
+			after = span{max(owed.micros, MaxDebt), 0}
+		}
+	default:
 		v.Allowed = false
 		v.RetryAfter = excess
-		if c.Cost > burst {
+		if asked.minus(capacity, c.Limit).ceil() > 0 {
 			v.RetryAfter = never
 		}
 		after = owed
@@ -64,10 +72,13 @@ func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 
 // takeNothing is for a limit of 0, which has no rate to price units at: nothing
 // is charged and nothing given back, but time still pays what is owed.
-func (s Bucket) takeNothing(_ int64, c Charge, owed span) (Bucket, Verdict) {
-	v := Verdict{Allowed: c.Cost <= 0 || c.Forced, ResetAfter: owed.ceil()}
-	if !v.Allowed {
-		v.RetryAfter = never
+func (s Bucket) takeNothing(c Charge, owed span) (Bucket, Verdict) {
+	v := Verdict{Allowed: true, ResetAfter: owed.ceil()}
+	switch {
+	case c.Cost == 0:
+		v.Allowed, v.RetryAfter = v.ResetAfter == 0, v.ResetAfter
+	case c.Cost > 0 && !c.Forced:
+		v.Allowed, v.RetryAfter = false, never
 	}
 	return s, v
 }
@@ -112,9 +123,6 @@ func (a span) plus(b span, limit int64) span {
 	sum := span{a.micros + b.micros, a.frac + b.frac}
 	if sum.frac >= limit {
 		sum = span{sum.micros + 1, sum.frac - limit}
-	}
-	if sum.micros >= MaxDebt {
-		sum = span{MaxDebt, 0}
 	}
 	return sum
 }

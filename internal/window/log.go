@@ -48,7 +48,7 @@ func (l Log) Take(now int64, c Charge) (Log, Verdict) {
 		alive = refund(compact(l.Cells, alive), -c.Cost)
 	case c.Cost == 0 && used <= c.Limit:
 	case used+c.Cost <= c.Limit || c.Forced && c.Cost > 0:
-		alive = charge(compact(l.Cells, alive), at, c)
+		alive = charge(compact(l.Cells, alive), at, min(c.Cost, MaxUnits-used), c)
 	default:
 		v.Allowed = false
 		v.RetryAfter = retryAfter(alive, used, now, c)
@@ -94,7 +94,7 @@ func total(cells []Cell) (sum int64) {
 	for _, cell := range cells {
 		sum += cell.Units
 	}
-	return min(sum, MaxUnits)
+	return sum
 }
 
 // compact moves the cells that are alive to the front of their memory, so that
@@ -104,13 +104,16 @@ func compact(cells, alive []Cell) []Cell {
 }
 
 // charge adds units at a time that is not before the newest cell's.
-func charge(cells []Cell, now int64, c Charge) []Cell {
-	if last := len(cells) - 1; last >= 0 && (len(cells) == MaxCells || shareCell(cells[last].Time, now, c)) {
-		cells[last].Time = now
-		cells[last].Units = min(MaxUnits, cells[last].Units+c.Cost)
+func charge(cells []Cell, now, units int64, c Charge) []Cell {
+	if units == 0 {
 		return cells
 	}
-	return append(cells, Cell{now, c.Cost})
+	if last := len(cells) - 1; last >= 0 && (len(cells) == MaxCells || shareCell(cells[last].Time, now, c)) {
+		cells[last].Time = now
+		cells[last].Units += units
+		return cells
+	}
+	return append(cells, Cell{now, units})
 }
 
 // shareCell tells whether charges at two times go into one cell.
