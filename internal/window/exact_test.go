@@ -141,7 +141,7 @@ func TestABucketCalculatesInExactFractions(t *testing.T) {
 		var tat *big.Rat
 		live(t, a, false,
 			func(now int64, c Charge) { tat, want = exactBucket(b.Bucket, now, c) },
-			func(now int64, c Charge, v Verdict) {
+			func(_ int64, c Charge, v Verdict) {
 				require.Equal(t, want, v)
 				if v.Allowed && c.Cost != 0 {
 					require.Zero(t, tat.Cmp(new(big.Rat).Add(rat(b.TAT, 1), rat(b.Frac, c.Limit))))

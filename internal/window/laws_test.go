@@ -334,7 +334,7 @@ func TestAClockThatRunsBackAdmitsNoMore(t *testing.T) {
 
 func TestANewLimitAppliesAtOnceAndKeepsWhatIsUsed(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
-		live(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
+		live(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, _ Verdict) {
 			if a.name == "bucket" {
 				return // it keeps time, not units: see the test that compares with exact fractions
 			}
