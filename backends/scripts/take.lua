@@ -206,19 +206,22 @@ local function log(now, limit, per, cost, forced, s)
   return allowed, max(0, limit - total(cells)), reset, retry, cells
 end
 
--- decide parses a state, lets its algorithm decide, and returns the new state as
--- text and when it means nothing any more.
-local function decide(letter, now, limit, per, burst, cost, forced, state)
+-- decide parses the state that begins in a text, lets its algorithm decide, and
+-- returns the new state as text and when it means nothing any more.
+local function decide(letter, now, limit, per, burst, cost, forced, text, from)
   if letter == 'l' or letter == 'L' then
     local cells = {}
-    for number in gmatch(state, '%d+') do cells[#cells + 1] = tonumber(number) end
+    for number in gmatch(match(text, '^[^;]*', from), '%d+') do cells[#cells + 1] = tonumber(number) end
     local allowed, remaining, reset, retry, new = log(now, limit, per, cost, forced, cells)
     if not allowed or cost == 0 then return allowed, remaining, reset, retry end
     local ends = #new > 0 and new[#new - 1] + per or 0
     return allowed, remaining, reset, retry, format(string.rep('%.0f,', #new), unpack(new)), ends
   end
-  local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
-  a, b, c = tonumber(a) or 0, tonumber(b) or 0, tonumber(c) or 0
+  local a, b, c = 0, 0, 0
+  if text ~= '' then
+    a, b, c = match(text, '^(%d+),(%d+),(%d*)', from)
+    a, b, c = tonumber(a), tonumber(b), tonumber(c) or 0
+  end
   local allowed, remaining, reset, retry, ends
   if letter == 's' or letter == 'S' then
     allowed, remaining, reset, retry, a, b, c = sliding(now, limit, per, cost, forced, a, b, c)
@@ -256,9 +259,11 @@ local now = clock[1] * 1000000 + clock[2]
 local values, changes, ends = {}, {}, {} -- of each key: as read, as charged, until when
 local answers, granted = {}, true
 
+-- Where the state of a name begins: the text and the place in it.
 local function state_of(key, name)
   local _, at = find(values[key], name .. '=', 1, true)
-  return at and match(values[key], '^[^;]*', at + 1) or ''
+  if at then return values[key], at + 1 end
+  return '', 1
 end
 
 for i = 2, #ARGV, 7 do
@@ -267,9 +272,11 @@ for i = 2, #ARGV, 7 do
     values[key], changes[key], ends[key] = call('GET', KEYS[tonumber(key)]) or '', {}, 0
   end
   local letter = sub(name, 1, 1)
+  local text, from = changes[key][name], 1
+  if not text then text, from = state_of(key, name) end
   local allowed, remaining, reset, retry, state, until_ = decide(
     letter, now, tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), cost,
-    cost > 0 and ARGV[i + 6] == '1', changes[key][name] or state_of(key, name))
+    cost > 0 and ARGV[i + 6] == '1', text, from)
   if state then
     if until_ <= now then state = '' end
     changes[key][name] = state
@@ -284,23 +291,23 @@ end
 if granted and ARGV[1] == '0' then
   for key, changed in pairs(changes) do
     if next(changed) then
-      local packed, last = {}, ends[key]
-      for name, state in gmatch(values[key], '([^=;]+)=([^;]*);') do
+      local packed, last = '', ends[key]
+      for name, state in gmatch(values[key], '([^=]+)=([^;]*);') do
         if not changed[name] then
           local until_ = expires(name, state)
           if until_ > now then
-            packed[#packed + 1] = name .. '=' .. state .. ';'
+            packed = packed .. name .. '=' .. state .. ';'
             last = max(last, until_)
           end
         end
       end
       for name, state in pairs(changed) do
-        if state ~= '' then packed[#packed + 1] = name .. '=' .. state .. ';' end
+        if state ~= '' then packed = packed .. name .. '=' .. state .. ';' end
       end
-      if #packed == 0 then
+      if packed == '' then
         call('DEL', KEYS[tonumber(key)])
       else
-        call('SET', KEYS[tonumber(key)], table.concat(packed), 'PX', format('%.0f', ceil((last - now) / 1000)))
+        call('SET', KEYS[tonumber(key)], packed, 'PX', ceil((last - now) / 1000))
       end
     end
   end

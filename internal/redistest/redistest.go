@@ -3,15 +3,15 @@
 package redistest
 
 import (
-	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,8 +23,11 @@ import (
 // redis-server into a failure when it says "required".
 const Requirement = "RATELIMITER_TEST_REDIS"
 
-// logVariable names a file to which each start appends a line.
+// logVariable names a file to which each start appends a line, as
+// "single redis 7.0.15 TestName".
 const logVariable = "RATELIMITER_TEST_REDIS_LOG"
+
+const program = "redis-server"
 
 // patience is how long a server may take to come up or to take a role.
 const patience = 30 * time.Second
@@ -37,50 +40,108 @@ type Server struct {
 	t       testing.TB
 	args    []string
 	command *exec.Cmd
-	ping    redis.Options
+	ended   chan struct{} // closed when the process has
+	output  bytes.Buffer  // of the process; to be read when it has ended
+}
+
+// Available tells whether there is a redis-server to start.
+func Available() bool {
+	_, err := exec.LookPath(program)
+	return err == nil
 }
 
 // Need skips the test where there is no redis-server, or fails it if one is
 // required.
 func Need(t testing.TB) {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv(Requirement) == "required" {
-			t.Fatalf("%s is required, but redis-server is not on the PATH", Requirement)
-		}
-		t.Skip("redis-server is not on the PATH")
+	switch {
+	case Available():
+	case os.Getenv(Requirement) == "required":
+		t.Fatalf("%s is required, but %s is not on the PATH", Requirement, program)
+	default:
+		t.Skipf("%s is not on the PATH", program)
 	}
 }
 
 // Single starts one server with further arguments, such as "--requirepass", "x".
 func Single(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return launch(t, "single", func(string) []string { return append(plain(t), args...) })
+}
+
+// plain are the arguments of a server that keeps nothing.
+func plain(t testing.TB) []string {
+	return []string{"--dir", t.TempDir(), "--save", "", "--appendonly", "no", "--loglevel", "warning"}
+}
+
+// launch starts a process on a free port. Somebody else may take that port before
+// the process does; it ends then, and another is tried.
+func launch(t testing.TB, kind string, args func(port string) []string) *Server {
+	t.Helper()
 	Need(t)
-	s := &Server{t: t, Port: freePort(t)}
-	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))
-	s.args = append([]string{
-		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", t.TempDir(),
-		"--save", "", "--appendonly", "no", "--loglevel", "warning",
-	}, args...)
-	s.ping = redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1}
-	s.Start()
-	t.Cleanup(s.Kill)
-	note(t)
-	return s
+	var failed error
+	for range 5 {
+		s := &Server{t: t, Port: freePort(t)}
+		port := strconv.Itoa(s.Port)
+		s.Addr = net.JoinHostPort("127.0.0.1", port)
+		s.args = append(args(port), "--port", port, "--bind", "127.0.0.1")
+		if failed = s.start(); failed == nil {
+			t.Cleanup(s.Kill)
+			note(t, kind)
+			return s
+		}
+	}
+	t.Fatalf("no %s could be started: %v", program, failed)
+	return nil
 }
 
 // Start starts a server that was killed, on the port it had.
 func (s *Server) Start() {
 	s.t.Helper()
-	s.command = exec.Command("redis-server", s.args...)
-	require.NoError(s.t, s.command.Start())
-	Eventually(s.t, "the server answers", func(ctx context.Context) bool {
-		client := redis.NewClient(&s.ping)
-		defer client.Close()
-		// Any answer will do: a server with a password refuses, and is there.
-		err := client.Ping(ctx).Err()
-		return err == nil || redis.HasErrorPrefix(err, "NOAUTH") || redis.HasErrorPrefix(err, "NOPERM")
+	require.NoError(s.t, s.start())
+}
+
+func (s *Server) start() error {
+	s.output.Reset()
+	command, ended := exec.Command(program, s.args...), make(chan struct{})
+	command.Stdout, command.Stderr = &s.output, &s.output
+	if err := command.Start(); err != nil {
+		return err
+	}
+	s.command, s.ended = command, ended
+	go func() {
+		defer close(ended)
+		_ = command.Wait() // it says how the process ended, which the output explains
+	}()
+	err := poll(func(ctx context.Context) (bool, error) {
+		select {
+		case <-ended:
+			return false, fmt.Errorf("%s has ended: %s", program, s.output.String())
+		default:
+			return s.answers(ctx), nil
+		}
 	})
+	if err != nil {
+		s.Kill()
+	}
+	return err
+}
+
+// answers tells whether it is this process that answers, and not another that
+// had the same port first. A server with a password refuses, and is there.
+func (s *Server) answers(ctx context.Context) bool {
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Addr)
+	if err != nil {
+		return false // a client would also print it
+	}
+	_ = connection.Close() // it was only tried
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
+	defer func() { _ = client.Close() }() // it was only asked
+	info, err := client.Info(ctx, "server").Result()
+	if redis.HasErrorPrefix(err, "NOAUTH") || redis.HasErrorPrefix(err, "NOPERM") {
+		return true
+	}
+	return err == nil && strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", s.command.Process.Pid))
 }
 
 // Kill ends the process at once and waits for its end.
@@ -89,16 +150,9 @@ func (s *Server) Kill() {
 		return
 	}
 	_ = s.command.Process.Kill() // it may have ended by itself
-	_ = s.command.Wait()         // it says "killed"
+	<-s.ended
 	s.command = nil
 }
-
-// Pause stops the process without ending it: connections stay open and nothing
-// answers. Continue lets it go on.
-func (s *Server) Pause() { require.NoError(s.t, s.command.Process.Signal(syscall.SIGSTOP)) }
-
-// Continue lets a paused process go on.
-func (s *Server) Continue() { require.NoError(s.t, s.command.Process.Signal(syscall.SIGCONT)) }
 
 // Client is a plain client of the server.
 func (s *Server) Client() *redis.Client {
@@ -107,83 +161,28 @@ func (s *Server) Client() *redis.Client {
 	return client
 }
 
-// Sentinel starts a master, a replica and three Sentinels that watch them, and
-// returns the addresses of the Sentinels and the name of the master.
-func Sentinel(t testing.TB) (addrs []string, name string, master *Server) {
-	t.Helper()
-	name = "limits"
-	master = Single(t)
-	replica := Single(t, "--replicaof", "127.0.0.1", strconv.Itoa(master.Port))
-	Eventually(t, "the replica follows its master", func(ctx context.Context) bool {
-		info, err := replica.Client().InfoMap(ctx, "replication").Result()
-		return err == nil && info["Replication"]["master_link_status"] == "up"
-	})
-	for range 3 {
-		config := filepath.Join(t.TempDir(), "sentinel.conf")
-		text := fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n",
-			name, master.Port, name, name)
-		require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
-		sentinel := &Server{t: t, Port: freePort(t)}
-		sentinel.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(sentinel.Port))
-		sentinel.args = []string{config, "--sentinel", "--port", strconv.Itoa(sentinel.Port), "--bind", "127.0.0.1"}
-		sentinel.ping = redis.Options{Addr: sentinel.Addr, MaxRetries: -1, DialerRetries: 1}
-		sentinel.Start()
-		t.Cleanup(sentinel.Kill)
-		addrs = append(addrs, sentinel.Addr)
-	}
-	Eventually(t, "the Sentinels know each other and the replica", func(ctx context.Context) bool {
-		for _, addr := range addrs {
-			client := redis.NewSentinelClient(&redis.Options{Addr: addr})
-			state, err := client.Master(ctx, name).Result()
-			_ = client.Close() // it was only asked
-			if err != nil || state["num-other-sentinels"] != "2" || state["num-slaves"] != "1" {
-				return false
-			}
-		}
-		return true
-	})
-	return addrs, name, master
-}
-
-// Cluster starts a Cluster of masters that share all slots.
-func Cluster(t testing.TB, masters int) []*Server {
-	t.Helper()
-	const slots = 16384
-	servers := make([]*Server, masters)
-	for i := range servers {
-		servers[i] = Single(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-		client := servers[i].Client()
-		require.NoError(t, client.ClusterAddSlotsRange(t.Context(), i*slots/masters, (i+1)*slots/masters-1).Err())
-		require.NoError(t, client.ClusterMeet(t.Context(), "127.0.0.1", strconv.Itoa(servers[0].Port)).Err())
-	}
-	Eventually(t, "the Cluster is complete", func(ctx context.Context) bool {
-		for _, server := range servers {
-			shards, err := server.Client().ClusterShards(ctx).Result()
-			if err != nil || len(shards) != masters {
-				return false
-			}
-			info, err := server.Client().ClusterInfo(ctx).Result()
-			if err != nil || len(info) < 16 || info[:16] != "cluster_state:ok" {
-				return false
-			}
-		}
-		return true
-	})
-	return servers
-}
-
 // Eventually asks until the answer is yes.
 func Eventually(t testing.TB, what string, yes func(context.Context) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	if err := poll(func(ctx context.Context) (bool, error) { return yes(ctx), nil }); err != nil {
+		t.Fatalf("until %s: %v", what, err)
+	}
+}
+
+// poll asks until the answer is yes or an error, or until patience is over.
+func poll(ask func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("waited in vain for "+patience.String()))
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for !yes(ctx) {
+	for {
+		if done, err := ask(ctx); done || err != nil {
+			return err
+		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			t.Fatalf("waited %v in vain until %s", patience, what)
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -206,17 +205,25 @@ func freePort(t testing.TB) int {
 }
 
 // note tells which server a test has used, for whoever reads the log of CI.
-func note(t testing.TB) {
-	version, err := exec.Command("redis-server", "--version").Output()
-	require.NoError(t, err)
+func note(t testing.TB, kind string) {
 	path := os.Getenv(logVariable)
 	if path == "" {
 		return
 	}
+	line := fmt.Sprintf("%s %s %s\n", kind, version(t), t.Name())
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
-	out := bufio.NewWriter(file)
-	fmt.Fprintf(out, "%s: %s", t.Name(), version)
-	require.NoError(t, out.Flush())
+	_, err = file.WriteString(line) // in one piece: other processes append too
+	require.NoError(t, err)
 	require.NoError(t, file.Close())
+}
+
+// version is the name and version of the program, as "redis 7.0.15". It prints
+// "Redis server v=7.0.15 sha=...".
+func version(t testing.TB) string {
+	text, err := exec.Command(program, "--version").Output()
+	require.NoError(t, err)
+	name, rest, _ := strings.Cut(string(text), " server v=")
+	number, _, _ := strings.Cut(rest, " ")
+	return strings.ToLower(name) + " " + number
 }

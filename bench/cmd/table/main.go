@@ -20,7 +20,7 @@ func main() {
 	from := flag.String("from", "", "read this output of go test -bench, and run nothing")
 	save := flag.String("save", "", "write the output of go test -bench to this file")
 	count := flag.Int("count", 3, "how often to run each benchmark; medians count")
-	benchtime := flag.String("benchtime", "150ms", "how long to run each benchmark each time")
+	benchtime := flag.String("benchtime", "100ms", "how long to run each benchmark each time")
 	figures := flag.Bool("figures", false, "print nanoseconds and operations a second in place of ratios")
 	flag.Parse()
 
@@ -29,7 +29,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	print(os.Stdout, results, *figures)
+	printAll(os.Stdout, results, *figures)
 }
 
 func results(from, save string, count int, benchtime string) (*samples, error) {

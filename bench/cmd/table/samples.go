@@ -13,7 +13,7 @@ import (
 // by unit.
 type samples struct {
 	figures map[id]map[string][]float64
-	names   []string // of contenders, in the order they came in
+	names   map[string][]string // of the contenders in a benchmark, in the order they came
 }
 
 type id struct{ benchmark, row, name string }
@@ -24,7 +24,7 @@ var processors = regexp.MustCompile(`-\d+$`)
 //
 //	BenchmarkMemory/hot+key/ulule|limiter-2   123   45.6 ns/op   0 B/op   0 allocs/op
 func parse(output io.Reader) (*samples, error) {
-	s := &samples{figures: map[id]map[string][]float64{}}
+	s := &samples{map[id]map[string][]float64{}, map[string][]string{}}
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
@@ -39,8 +39,8 @@ func parse(output io.Reader) (*samples, error) {
 		if s.figures[at] == nil {
 			s.figures[at] = map[string][]float64{}
 		}
-		if !slices.Contains(s.names, at.name) {
-			s.names = append(s.names, at.name)
+		if !slices.Contains(s.names[at.benchmark], at.name) {
+			s.names[at.benchmark] = append(s.names[at.benchmark], at.name)
 		}
 		for i := 2; i+1 < len(fields); i += 2 {
 			if figure, err := strconv.ParseFloat(fields[i], 64); err == nil {
@@ -61,17 +61,4 @@ func (s *samples) median(at id, unit string) (float64, bool) {
 		return 0, false
 	}
 	return list[len(list)/2], true
-}
-
-// with lists those who have a benchmark.
-func (s *samples) with(benchmark string, rows ...string) (names []string) {
-	for _, name := range s.names {
-		for _, row := range rows {
-			if _, ok := s.figures[id{benchmark, row, name}]; ok {
-				names = append(names, name)
-				break
-			}
-		}
-	}
-	return names
 }

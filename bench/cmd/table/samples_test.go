@@ -10,19 +10,19 @@ import (
 
 func TestMediansOfWhatGoTestPrints(t *testing.T) {
 	s, err := parse(strings.NewReader(`goos: linux
-BenchmarkMemory/hot+key/ulule|limiter-2   	 100	 30.0 ns/op	 0 B/op	 2 allocs/op
-BenchmarkMemory/hot+key/ulule|limiter-2   	 100	 10.0 ns/op	 0 B/op	 2 allocs/op
-BenchmarkMemory/hot+key/ulule|limiter-2   	 100	 20.0 ns/op	 0 B/op	 2 allocs/op
-BenchmarkMemory/hot+key/ours,+sliding-window-2   	 100	 5.0 ns/op	 1.5 %errors	 0 B/op	 0 allocs/op
+BenchmarkMemory/one+hot+key/ulule|limiter-2   	 100	 30.0 ns/op	 0 B/op	 2 allocs/op
+BenchmarkMemory/one+hot+key/ulule|limiter-2   	 100	 10.0 ns/op	 0 B/op	 2 allocs/op
+BenchmarkMemory/one+hot+key/ulule|limiter-2   	 100	 20.0 ns/op	 0 B/op	 2 allocs/op
+BenchmarkMemory/one+hot+key/ours,+sliding-window-2   	 100	 5.0 ns/op	 1.5 %errors	 0 B/op	 0 allocs/op
 BenchmarkSize/ulule|limiter-2   	 1	 234 B/key	 900 MB	 0 freed
 PASS
 `))
 	require.NoError(t, err)
-	median, ok := s.median(id{"Memory", "hot key", "ulule/limiter"}, "ns/op")
+	median, ok := s.median(id{"Memory", "one hot key", "ulule/limiter"}, "ns/op")
 	require.True(t, ok)
 	require.Equal(t, 20.0, median)
 	var b bytes.Buffer
-	print(&b, s, false)
+	printAll(&b, s, false)
 	require.Contains(t, b.String(), "| ours, sliding-window | 0.25 (1.5 % errors) |")
 	require.Contains(t, b.String(), "| ulule/limiter | 234 | 900 | 0 |")
 }

@@ -1,0 +1,78 @@
+package redistest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+func TestAServerAnswersIsPausedKilledAndStartedAgain(t *testing.T) {
+	server := Single(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = client.Close() })
+	require.NoError(t, client.Set(t.Context(), "k", "v", 0).Err())
+
+	server.Pause()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, client.Ping(ctx).Err(), os.ErrDeadlineExceeded)
+	server.Continue()
+	require.NoError(t, client.Ping(t.Context()).Err())
+
+	server.Kill()
+	server.Kill()
+	require.Error(t, client.Ping(t.Context()).Err())
+	server.Start()
+	require.ErrorIs(t, server.Client().Get(t.Context(), "k").Err(), redis.Nil, "nothing is kept")
+}
+
+func TestAServerThatEndsSaysWhy(t *testing.T) {
+	Need(t)
+	server := &Server{t: t, Addr: "127.0.0.1:1", args: []string{"--no-such-setting", "1"}}
+	require.ErrorContains(t, server.start(), "no-such-setting")
+}
+
+func TestAPortThatSomebodyElseHasIsNotTakenForOurs(t *testing.T) {
+	first := Single(t)
+	second := &Server{t: t, Addr: first.Addr, args: append(plain(t), first.args[len(first.args)-4:]...)}
+	require.ErrorContains(t, second.start(), "in use")
+}
+
+func TestEachStartIsNoted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	t.Setenv(logVariable, path)
+	Single(t)
+	Single(t, "--requirepass", "x")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	require.Len(t, lines, 2)
+	require.Regexp(t, `^single \w+ [\d.]+ TestEachStartIsNoted$`, lines[1])
+}
+
+func TestWithoutAServerTestsAreSkippedUnlessItIsRequired(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	require.False(t, Available())
+	for value, skips := range map[string]bool{"": true, "required": false} {
+		t.Setenv(Requirement, value)
+		outcome := &witness{TB: t}
+		Need(outcome)
+		require.Equal(t, skips, outcome.skipped)
+		require.Equal(t, !skips, outcome.failed)
+	}
+}
+
+// witness notes what a test would have done.
+type witness struct {
+	testing.TB
+	skipped, failed bool
+}
+
+func (w *witness) Skipf(string, ...any)  { w.skipped = true }
+func (w *witness) Fatalf(string, ...any) { w.failed = true }
