@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,4 +75,75 @@ func TestResetReachesBothAndReportsThePrimary(t *testing.T) {
 	require.True(t, take(t, backend, hourly("k", 1))[0].Allowed)
 	primary.repaired = false
 	require.True(t, take(t, backend, hourly("k", 1))[0].Allowed)
+}
+
+func TestTheFallbackDoesNotHideMistakes(t *testing.T) {
+	primary, local := memory(t), memory(t)
+	backend := backends.NewFallback(primary, local)
+	nonsense := hourly("k", 1)
+	nonsense.Limit = -1
+	require.ErrorIs(t, backend.Take(t.Context(), []backends.Quota{nonsense}, make([]backends.Verdict, 1)), backends.ErrInvalidQuota)
+	require.NoError(t, primary.Close())
+	require.ErrorIs(t, backend.Take(t.Context(), []backends.Quota{hourly("k", 1)}, make([]backends.Verdict, 1)), backends.ErrClosed)
+	require.True(t, take(t, local, hourly("k", 1))[0].Allowed, "it was asked neither time")
+}
+
+// broken is a backend that can do nothing at all.
+type broken struct{ resets, closes int }
+
+func (b *broken) Take(context.Context, []backends.Quota, []backends.Verdict) error {
+	return errOutOfOrder
+}
+
+func (b *broken) Reset(context.Context, string, string) error {
+	b.resets++
+	return errOutOfOrder
+}
+
+func (b *broken) Close() error {
+	b.closes++
+	return errOutOfOrder
+}
+
+func TestWhatFailsInEitherIsReported(t *testing.T) {
+	for _, failing := range []string{"primary", "local"} {
+		t.Run(failing, func(t *testing.T) {
+			bad, good := &broken{}, memory(t)
+			primary, local := backends.Backend(bad), good
+			if failing == "local" {
+				primary, local = good, bad
+			}
+			backend := backends.NewFallback(primary, local)
+			require.True(t, take(t, good, hourly("k", 1))[0].Allowed)
+			require.ErrorIs(t, backend.Reset(t.Context(), "k", "somebody"), errOutOfOrder)
+			require.Equal(t, 1, bad.resets)
+			require.True(t, take(t, good, hourly("k", 1))[0].Allowed, "the other was reset all the same")
+
+			require.ErrorIs(t, backend.Close(), errOutOfOrder)
+			require.Equal(t, 1, bad.closes)
+			require.ErrorIs(t, good.Take(t.Context(), nil, nil), backends.ErrClosed, "the other was closed all the same")
+		})
+	}
+}
+
+func TestAClosedFallbackStaysClosed(t *testing.T) {
+	backend := backends.NewFallback(&outOfOrder{Backend: memory(t)}, memory(t))
+	require.NoError(t, backend.Close())
+	require.NoError(t, backend.Close())
+	require.ErrorIs(t, backend.Take(t.Context(), []backends.Quota{hourly("k", 1)}, make([]backends.Verdict, 1)), backends.ErrClosed)
+	require.ErrorIs(t, backend.Reset(t.Context(), "k", "somebody"), backends.ErrClosed)
+}
+
+func TestAnOutageOfRedisIsBridgedInMemory(t *testing.T) {
+	server := redistest.Single(t)
+	backend := backends.NewFallback(open(t, at(server.Addr)), memory(t))
+	require.EqualValues(t, 1, take(t, backend, hourly("k", 2))[0].Remaining)
+	server.Kill()
+	require.EqualValues(t, 1, take(t, backend, hourly("k", 2))[0].Remaining, "a count of its own")
+	require.EqualValues(t, 0, take(t, backend, hourly("k", 2))[0].Remaining)
+	require.False(t, take(t, backend, hourly("k", 2))[0].Allowed)
+	require.Error(t, backend.Reset(t.Context(), "k", "somebody"), "not everywhere")
+	require.True(t, take(t, backend, hourly("k", 2))[0].Allowed, "but here")
+	server.Start()
+	require.EqualValues(t, 1, take(t, backend, hourly("k", 2))[0].Remaining, "Redis counts again, and had kept nothing")
 }

@@ -115,14 +115,3 @@ func TestWrongOptionsOfRedisAreRefused(t *testing.T) {
 		})
 	}
 }
-
-func TestAlgorithmsHaveNames(t *testing.T) {
-	for a := range algorithms {
-		parsed, err := ParseAlgorithm(a.String())
-		require.NoError(t, err)
-		require.Equal(t, a, parsed)
-	}
-	require.Equal(t, "Algorithm(9)", Algorithm(9).String())
-	_, err := ParseAlgorithm("leaky-bucket")
-	require.ErrorContains(t, err, "sliding-log")
-}

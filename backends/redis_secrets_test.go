@@ -21,7 +21,6 @@ func TestSecretsInTheWrongPlaceAreNotRepeated(t *testing.T) {
 		"a password in a list":    {"password": []string{"s3cret"}},
 		"a password of Sentinel":  {"sentinel_password": map[string]any{"from": "s3cret"}},
 		"a name that is a typo":   {"pasword": "s3cret"},
-		"a user and password":     {"username": []string{"limiter", "s3cret"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backend, err := NewRedis(options)

@@ -1,6 +1,7 @@
 package backends_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,13 +20,29 @@ import (
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
-func TestSentinelLeadsToTheMaster(t *testing.T) {
-	addrs, name, _ := redistest.Sentinel(t)
-	backend := open(t, map[string]any{"addrs": addrs, "master_name": name})
+func TestSentinelLeadsToTheMasterAndToTheReplicaThatTakesOver(t *testing.T) {
+	addrs, name, master := redistest.Sentinel(t)
+	backend := open(t, map[string]any{"addrs": addrs, "master_name": name, "dial_timeout": "200ms"})
 	require.EqualValues(t, 20, spend(t, []backends.Backend{backend}, 10, hourly("k", 20)))
+
+	scissors := &scissors{}
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
+		SentinelAddrs: addrs, MasterName: name, MaxRetries: 3, Dialer: scissors.dial,
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	notMadeTwice(t, scissors, open(t, map[string]any{"client": client}))
+
+	master.Kill()
+	redistest.Eventually(t, "the replica decides, with a script it has never seen", func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		defer cancel()
+		return backend.Take(ctx, []backends.Quota{hourly("other", 1)}, make([]backends.Verdict, 1)) == nil
+	})
+	require.False(t, take(t, backend, hourly("other", 1))[0].Allowed)
 }
 
 func TestOnAClusterALimitIsSharedAndKeysOnSeveralNodesAreTakenTogether(t *testing.T) {
@@ -60,6 +77,34 @@ func TestOnAClusterALimitIsSharedAndKeysOnSeveralNodesAreTakenTogether(t *testin
 	}
 	require.NoError(t, backend.Reset(t.Context(), "narrow", "somebody"))
 	require.True(t, take(t, backend, narrow)[0].Allowed)
+
+	scissors := &scissors{}
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: []string{nodes[0].Addr}, MaxRetries: 3, MaxRedirects: 3, Dialer: scissors.dial,
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	notMadeTwice(t, scissors, open(t, map[string]any{"client": client}))
+}
+
+func TestOnAClusterWhatWasTakenIsGivenBackWhenALaterNodeFails(t *testing.T) {
+	nodes := redistest.Cluster(t, 3)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
+	t.Cleanup(func() { _ = client.Close() })
+	backend := open(t, map[string]any{"client": client})
+	keyOn := map[string]string{} // of each node, by its address
+	for i := 0; len(keyOn) < len(nodes); i++ {
+		key := "k" + strconv.Itoa(i)
+		take(t, backend, hourly(key, 9))
+		node, err := client.MasterForKey(t.Context(), key+":somebody:"+strconv.Itoa(len(key)))
+		require.NoError(t, err)
+		keyOn[node.Options().Addr] = key
+	}
+	first, lost := hourly(keyOn[nodes[0].Addr], 9), hourly(keyOn[nodes[2].Addr], 9)
+	before := take(t, backend, first)[0].Remaining
+	nodes[2].Kill()
+	require.Error(t, backend.Take(t.Context(), []backends.Quota{first, lost}, make([]backends.Verdict, 2)))
+	first.Cost = 0
+	require.Equal(t, before, take(t, backend, first)[0].Remaining)
 }
 
 func TestUsersPasswordsAndTheirErrors(t *testing.T) {

@@ -80,3 +80,107 @@ func TestAWholeNumberIsInItsRangeWhateverItsType(t *testing.T) {
 		}
 	})
 }
+
+// What is in a map may have been written by hand: whatever it is, reading it
+// ends in a value of the right kind or in a fault that names it.
+func TestAnyValueIsReadOrNamed(t *testing.T) {
+	anything := rapid.Deferred(func() *rapid.Generator[any] {
+		plain := rapid.OneOf(
+			rapid.Int().AsAny(), rapid.Float64().AsAny(), rapid.Bool().AsAny(), rapid.String().AsAny(),
+			rapid.Int64().AsAny(), rapid.SliceOf(rapid.String()).AsAny(), rapid.Just[any](time.Minute), rapid.Just[any](nil),
+		)
+		return rapid.OneOf(plain, rapid.SliceOf(plain).AsAny(), rapid.MapOf(rapid.String(), plain).AsAny())
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		value := anything.Draw(t, "value")
+		for kind, read := range map[string]func(*Reader) any{
+			"text":     func(r *Reader) any { return r.Text("x", "") },
+			"flag":     func(r *Reader) any { return r.Flag("x", false) },
+			"duration": func(r *Reader) any { return r.Duration("x", 0) },
+			"texts":    func(r *Reader) any { return r.Texts("x") },
+			"map":      func(r *Reader) any { return r.Map("x") },
+		} {
+			r := reader(map[string]any{"x": value})
+			got := read(r)
+			if err := r.Finish(all); err != nil {
+				require.ErrorContains(t, err, "option x is ", kind)
+				require.NotNil(t, value, kind)
+			} else if value != nil {
+				require.NotZero(t, []any{got}, kind)
+			}
+		}
+	})
+}
+
+func TestADurationIsOverZeroWhateverItsForm(t *testing.T) {
+	for value, want := range map[any]time.Duration{
+		"250ms": 250 * time.Millisecond, "1m30s": 90 * time.Second, time.Hour: time.Hour, // right
+		"": 0, "0s": 0, "-1s": 0, "3": 0, time.Duration(0): 0, -time.Second: 0, 3: 0, 3.0: 0, // wrong
+	} {
+		r := reader(map[string]any{"x": value})
+		require.Equal(t, want, r.Duration("x", 0), "%v", value)
+		err := r.Finish(all)
+		require.Equal(t, want == 0, err != nil, "%v", value)
+		if err != nil {
+			require.ErrorContains(t, err, `"250ms"`)
+		}
+	}
+}
+
+func TestAListIsTheCallersOwn(t *testing.T) {
+	list := []string{" a ", "b"}
+	read := reader(map[string]any{"x": list}).Texts("x")
+	require.Equal(t, []string{"a", "b"}, read)
+	require.Equal(t, []string{" a ", "b"}, list, "it was copied")
+}
+
+func TestWholeNumbersOfAnyIntegerTypeAreRead(t *testing.T) {
+	for _, value := range []any{7, int8(7), int16(7), int32(7), int64(7), uint(7), uint8(7), uint16(7), uint32(7), uint64(7), float32(7), 7.0} {
+		r := reader(map[string]any{"x": value})
+		require.Equal(t, 7, r.Integer("x", 0, 1, 9), "%T", value)
+		require.NoError(t, r.Finish(all), "%T", value)
+	}
+}
+
+// An option that takes no secret may be given one by mistake.
+func TestAURLWithAPasswordIsNotRepeatedWhereverItIs(t *testing.T) {
+	const url = "redis://limiter:s3cret@redis.example:6379/0"
+	for _, value := range []any{url, []string{"h:1", url}, []any{url}, map[string]any{"url": url}} {
+		r := reader(map[string]any{"x": value})
+		r.Fault("x", value, "something else")
+		err := r.Finish(all)
+		require.ErrorContains(t, err, "option x")
+		require.ErrorContains(t, err, "something else")
+		require.NotContains(t, err.Error(), "s3cret", "%T", value)
+	}
+}
+
+func TestOneWrongLetterIsRecognisedInAnyName(t *testing.T) {
+	known := []string{"RATELIMITER_ENABLED", "RATELIMITER_BACKEND", "RATELIMITER_KEY_PREFIX", "password", "master_name", "pool_timeout"}
+	rapid.Check(t, func(t *rapid.T) {
+		meant := rapid.SampledFrom(known).Draw(t, "meant")
+		at := rapid.IntRange(0, len(meant)-1).Draw(t, "at")
+		letter := rapid.StringMatching("[a-z]?").Draw(t, "letter")
+		slip := meant[:at] + letter + meant[at+rapid.IntRange(0, 1).Draw(t, "gone"):]
+		nearest, ok := Nearest(slip, known)
+		require.True(t, ok, slip)
+		require.Equal(t, meant, nearest)
+	})
+}
+
+func FuzzNearestAndSuggest(f *testing.F) {
+	for _, seed := range []string{"", "prot", "pört", "\x00", "RATELIMITER_"} {
+		f.Add(seed)
+	}
+	known := []string{"port", "host", "db", "port"}
+	f.Fuzz(func(t *testing.T, name string) {
+		nearest, ok := Nearest(name, known)
+		require.Equal(t, ok, nearest != "", "a name that is near is one that is known")
+		if ok {
+			require.Contains(t, known, nearest)
+			require.Contains(t, Suggest(name, known), nearest)
+		} else {
+			require.Equal(t, "known are db, host, port", Suggest(name, known))
+		}
+	})
+}

@@ -19,7 +19,7 @@ import (
 func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master *Server) {
 	t.Helper()
 	name = "limits"
-	master = launch(t, "master", func(string) []string { return plain(t) })
+	master = launch(t, "master", func(string) []string { return append(plain(t), "--repl-diskless-sync-delay", "0") })
 	replica := launch(t, "replica", func(string) []string {
 		return append(plain(t), "--replicaof", "127.0.0.1", strconv.Itoa(master.Port))
 	})

@@ -1,0 +1,112 @@
+package backends
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestADecisionInMemoryAllocatesNothing(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+		backend, err := NewMemory(nil)
+		require.NoError(t, err)
+		names := make([]string, 20_000)
+		for i := range names {
+			names[i] = fmt.Sprint("client", i)
+		}
+		quotas, verdicts := []Quota{{Key: "k", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
+		next := 0
+		ask := func() {
+			quotas[0].Scope = names[next%len(names)]
+			next++
+			if err := backend.Take(t.Context(), quotas, verdicts); err != nil {
+				t.Error(err)
+			}
+		}
+		// The table itself grows now and then, which is far less than once a key.
+		inserts := testing.AllocsPerRun(len(names)-1, ask)
+		if algorithm == SlidingLog {
+			require.LessOrEqual(t, inserts, 1.0, "its cells")
+		} else {
+			require.Zero(t, inserts, "an insert")
+		}
+		for range 2 * len(names) { // logs have grown their cells then
+			ask()
+		}
+		require.Zero(t, testing.AllocsPerRun(len(names), ask), "a hit")
+
+		several := []Quota{quotas[0], quotas[0], quotas[0]}
+		several[1].Per, several[2].Scope = time.Minute, "another"
+		answers := make([]Verdict, len(several))
+		take := func() {
+			if err := backend.Take(t.Context(), several, answers); err != nil {
+				t.Error(err)
+			}
+		}
+		take()
+		if algorithm != SlidingLog { // whose cells are copied, lest a denial has changed them
+			require.Zero(t, testing.AllocsPerRun(100, take), "several limits")
+		}
+	})
+}
+
+// Up to its size a table forgets nobody, whatever comes and goes.
+func TestATableIsAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := int64(1 << 50)
+		m := newMemory(rapid.SampledFrom([]int{100, 1000, 100_000}).Draw(t, "max keys"), func() int64 { return now })
+		used := map[string]int64{}
+		for range rapid.IntRange(1, 300).Draw(t, "steps") {
+			name := fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "client"))
+			if rapid.IntRange(0, 9).Draw(t, "reset") == 0 {
+				require.NoError(t, m.Reset(context.Background(), "k", name))
+				delete(used, name)
+				continue
+			}
+			quotas := []Quota{{Key: "k", Scope: name, Algorithm: FixedWindow, Limit: 1000, Per: MaxPer, Cost: rapid.Int64Range(-3, 5).Draw(t, "cost")}}
+			verdicts := make([]Verdict, 1)
+			require.NoError(t, m.Take(context.Background(), quotas, verdicts))
+			used[name] = max(0, used[name]+quotas[0].Cost)
+			require.Equal(t, 1000-used[name], verdicts[0].Remaining, name)
+			now += 1000
+		}
+	})
+}
+
+func TestIdleKeysLeave(t *testing.T) {
+	now := int64(1 << 50)
+	m := newMemory(1<<20, func() int64 { return now })
+	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Second, Cost: 1}}, make([]Verdict, 1)
+	for i := range 200_000 { // a hundred new clients a second
+		quotas[0].Scope = fmt.Sprint(i)
+		require.NoError(t, m.Take(t.Context(), quotas, verdicts))
+		now += 10_000
+	}
+	stats, ok := Stats(m)
+	require.True(t, ok)
+	require.Less(t, stats.Keys, 10_000, "of 200,000, where two hundred are not whole again")
+	require.Zero(t, stats.Displaced)
+}
+
+func TestMemoryStaysWithinItsBound(t *testing.T) {
+	const maxKeys = 100_000
+	m := newMemory(maxKeys, steadyClock())
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
+	for i := range 3 * maxKeys {
+		quotas[0].Scope = fmt.Sprint(i)
+		quotas[0].Per = time.Duration(1+i%3) * time.Hour // the periods share the bound
+		require.NoError(t, m.Take(t.Context(), quotas, verdicts))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, (int64(after.HeapAlloc)-int64(before.HeapAlloc))/maxKeys, int64(45), "bytes a key")
+	runtime.KeepAlive(m)
+}
