@@ -12,8 +12,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// DefaultMaxKeys is how many limits the memory backend remembers when its
-// option max_keys is not given: about 40 MB, once they are all in use.
+// DefaultMaxKeys is how many clients the memory backend remembers when its
+// option max_keys is not given: about 40 MB for each period, once all are in use.
 const DefaultMaxKeys = 1 << 20
 
 // memory keeps the counters in the process, in shards that are locked each by
@@ -28,7 +28,7 @@ type memory struct {
 // shard is a part of the keys, with all their limits.
 type shard struct {
 	mu        sync.Mutex
-	budget    int // nodes that may still be made
+	budget    int // nodes that each table may make
 	tables    []*table
 	displaced uint64
 	_         [64 - 8]byte // keeps the locks of two shards out of one cache line
@@ -42,19 +42,20 @@ const maxShards = 64
 //
 // Options:
 //
-//	max_keys   how many limits to remember: triples of key, scope and period (int,
-//	           1 to 2^30, default DefaultMaxKeys). Memory grows with the keys in
-//	           use, to 39 bytes for each of max_keys at most (a sliding log takes
-//	           16 bytes more for each unit of its limit, up to 2 kB).
+//	max_keys   how many clients (pairs of key and scope) to remember for each
+//	           algorithm and period (int, 1 to 2^30, default DefaultMaxKeys). Memory
+//	           grows with those in use, to 39 bytes for each of max_keys at most (a
+//	           sliding log takes 16 bytes more for each unit of its limit, up to 2 kB).
 //
-// Keys that are idle are forgotten when their limit is whole again. Up to
-// max_keys live ones nobody is forgotten before. Beyond, a newcomer takes the
-// place of the one who has used the least, out of a small group that a secret
-// hash chooses, and goes on from what that one had used, though it always has
-// one request left. Clients that are being limited keep their places, so a flood
-// of made-up keys frees none of them. The price is that newcomers in such a
-// flood get fewer requests than the limit, and that those who come to a group
-// where all are limited share one place. Stats counts how often places changed.
+// Clients are forgotten when their limit is whole again. While no more than four
+// fifths of max_keys have used something, nobody is forgotten before. Beyond, a
+// newcomer takes the place of the one who has used the least, out of a small
+// group that a secret hash chooses, and goes on from what that one had used,
+// though it always has one request left. Clients that are being limited keep
+// their places, so a flood of made-up keys frees none of them. The price is that
+// newcomers in such a flood get fewer requests than the limit, and that those
+// who come to a group where all are limited share one place. Stats counts how
+// often places changed.
 func NewMemory(options map[string]any) (Backend, error) {
 	read := reader("memory", options)
 	maxKeys := read.Integer("max_keys", DefaultMaxKeys, 1, 1<<30)
@@ -214,7 +215,7 @@ func (s *shard) table(now int64, q *Quota) *table {
 			return t
 		}
 	}
-	t := &table{packing: newPacking(q.Algorithm, per, now), shadow: q.Shadow, budget: &s.budget}
+	t := &table{packing: newPacking(q.Algorithm, per, now), shadow: q.Shadow, budget: s.budget}
 	s.tables = append(s.tables, t)
 	return t
 }

@@ -102,11 +102,30 @@ func TestMemoryStaysWithinItsBound(t *testing.T) {
 	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
 	for i := range 3 * maxKeys {
 		quotas[0].Scope = fmt.Sprint(i)
-		quotas[0].Per = time.Duration(1+i%3) * time.Hour // the periods share the bound
 		require.NoError(t, m.Take(t.Context(), quotas, verdicts))
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	require.Less(t, (int64(after.HeapAlloc)-int64(before.HeapAlloc))/maxKeys, int64(45), "bytes a key")
 	runtime.KeepAlive(m)
+}
+
+func TestAFloodOnOnePeriodLeavesTheOthersAlone(t *testing.T) {
+	const maxKeys = 10_000
+	m := newMemory(maxKeys, steadyClock())
+	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
+	for i := range 5 * maxKeys {
+		quotas[0].Scope = fmt.Sprint(i)
+		require.NoError(t, m.Take(t.Context(), quotas, verdicts))
+	}
+	flooded, _ := Stats(m)
+	require.Positive(t, flooded.Displaced)
+	quotas[0].Per = time.Minute
+	for i := range maxKeys / 2 {
+		quotas[0].Scope = fmt.Sprint(i)
+		require.NoError(t, m.Take(t.Context(), quotas, verdicts))
+		require.EqualValues(t, 4, verdicts[0].Remaining)
+	}
+	after, _ := Stats(m)
+	require.Equal(t, flooded.Displaced, after.Displaced)
 }

@@ -1,6 +1,7 @@
 package backends_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync/atomic"
@@ -13,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// scissors cut the next connection that an answer comes in on, once armed.
+// scissors cut the next connection that the answer of a script comes in on, once
+// armed. Other connections, such as those on which Sentinels talk, are spared.
 type scissors struct {
 	armed atomic.Bool
 	cuts  atomic.Int64
@@ -21,18 +23,24 @@ type scissors struct {
 
 func (s *scissors) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-	return &cuttable{connection, s}, err
+	return &cuttable{Conn: connection, scissors: s}, err
 }
 
 type cuttable struct {
 	net.Conn
 	*scissors
+	asked atomic.Bool // a script was sent, with the last that was
+}
+
+func (c *cuttable) Write(b []byte) (int, error) {
+	c.asked.Store(bytes.Contains(b, []byte("evalsha")))
+	return c.Conn.Write(b)
 }
 
 // Read loses an answer that has come: the server has done what it was asked.
 func (c *cuttable) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err == nil && c.armed.CompareAndSwap(true, false) {
+	if err == nil && c.asked.Load() && c.armed.CompareAndSwap(true, false) {
 		c.cuts.Add(1)
 		_ = c.Close() // it is of no more use
 		return 0, net.ErrClosed

@@ -68,7 +68,7 @@ type table struct {
 	extra  arena
 	made   uint32 // overflow nodes, with the one numbered 0 that stands for none
 	unused uint32 // the first of those that are free, 0 for none
-	budget *int   // nodes that may still be made, shared by the tables of a shard
+	budget int    // nodes that may still be made
 }
 
 // arena is a list of nodes that grows without moving them.
@@ -121,7 +121,7 @@ func (t *table) room(now int64, hash uint64) place {
 	if t.groups == 0 {
 		t.groups = 1
 		t.heads.reach(0)
-		*t.budget--
+		t.budget--
 	}
 	var least, last place
 	leastUsed := uint64(1<<64 - 1)
@@ -145,7 +145,7 @@ func (t *table) room(now int64, hash uint64) place {
 		n = t.extra.at(n.next)
 	}
 	switch {
-	case *t.budget > 0 || t.unused != 0:
+	case t.budget > 0 || t.unused != 0:
 		return place{n, 0, overflow}
 	case least.n == nil:
 		return last
@@ -213,7 +213,7 @@ func (t *table) put(now int64, at place, hash uint64, s *state, limited bool) {
 	at.mark(limited)
 	t.keys++
 	t.sweep(now)
-	if t.keys > load*t.groups && *t.budget > 0 {
+	if t.keys > load*t.groups && t.budget > 0 {
 		t.split(now)
 	}
 }
@@ -237,7 +237,7 @@ func (t *table) extend(n *node) *node {
 		index = t.made
 		t.extra.reach(index)
 		t.made++
-		*t.budget--
+		t.budget--
 	}
 	added := t.extra.at(index)
 	added.next = 0
@@ -274,7 +274,7 @@ func (t *table) split(now int64) {
 	t.unlink(head)
 	t.heads.reach(t.groups)
 	t.groups++
-	*t.budget--
+	t.budget--
 	for _, e := range moved {
 		at := t.room(now, e.hash)
 		if at.kind == overflow {
