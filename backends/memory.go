@@ -69,7 +69,7 @@ func NewMemory(options map[string]any) (Backend, error) {
 // four keys on average fills 1.21 nodes on average.
 func newMemory(maxKeys int, now func() int64) *memory {
 	shards := 1
-	for shards < maxShards && shards*256 < maxKeys {
+	for shards < maxShards && shards*1024 < maxKeys {
 		shards *= 2
 	}
 	m := &memory{now: now, seed: maphash.MakeSeed(), shards: make([]shard, shards)}

@@ -36,8 +36,8 @@ func handedIn(given map[string]any) (redis.UniversalClient, error) {
 		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options`, len(given)-1)
 	}
 	client, ok := given["client"].(redis.UniversalClient)
-	if !ok || reflect.ValueOf(client).IsNil() {
-		return nil, fmt.Errorf(`option "client" of backend "redis" is %v (%T); it must be a redis.UniversalClient of github.com/redis/go-redis/v9, such as a *redis.Client`, given["client"], given["client"])
+	if value := reflect.ValueOf(client); !ok || value.Kind() == reflect.Pointer && value.IsNil() {
+		return nil, fmt.Errorf(`option "client" of backend "redis" is a %T, or nil; it must be a redis.UniversalClient of github.com/redis/go-redis/v9, such as a *redis.Client`, given["client"])
 	}
 	return client, nil
 }
@@ -62,6 +62,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, error) {
 	settings.Password = read.Text("password", settings.Password)
 	settings.SentinelUsername = read.Text("sentinel_username", "")
 	settings.SentinelPassword = read.Text("sentinel_password", "")
+	refuseWithoutEffect(read, settings)
 	readTLS(read, settings)
 	settings.PoolSize = read.Integer("pool_size", settings.PoolSize, 1, 1<<20)
 	settings.MinIdleConns = read.Integer("min_idle_conns", settings.MinIdleConns, 0, 1<<20)
@@ -76,7 +77,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, error) {
 // text is never repeated in an error: it may hold a password.
 func readURL(read *options.Reader, settings *redis.UniversalOptions) {
 	url := read.Text("url", "")
-	if url == "" {
+	if !read.Given("url") {
 		return
 	}
 	parsed, err := redis.ParseURL(url)
@@ -103,6 +104,9 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 		usual = 26379
 	}
 	host := read.Text("host", "127.0.0.1")
+	if strings.Contains(host, "/") || host == "" && read.Given("host") {
+		read.Fault("host", host, `the name or address of a server; a URL belongs into "url"`)
+	}
 	port := read.Integer("port", usual, 1, 65535)
 	addr := readAddress(read, "addr", read.Text("addr", ""))
 	addrs := read.Texts("addrs")
@@ -125,6 +129,19 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 		settings.Addrs = addrs
 	default:
 		settings.Addrs = []string{net.JoinHostPort(host, strconv.Itoa(port))}
+	}
+}
+
+// refuseWithoutEffect refuses what the client would ignore: somebody meant
+// something by it.
+func refuseWithoutEffect(read *options.Reader, settings *redis.UniversalOptions) {
+	if settings.DB != 0 && settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
+		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect beside "cluster" or several "addrs": a Cluster has only database 0; leave it out`))
+	}
+	for _, name := range []string{"sentinel_username", "sentinel_password"} {
+		if read.Given(name) && settings.MasterName == "" {
+			read.Reject(fmt.Errorf(`option %q of backend "redis" has no effect without "master_name", which says that the addresses are Sentinels`, name))
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ func (r *Reader) Given(name string) bool { return r.Values[name] != nil }
 // Fault notes that a value is not what it must be.
 func (r *Reader) Fault(name string, value any, want string) {
 	shown := fmt.Sprintf("%#v (%T)", value, value)
-	if secret(name) {
+	if secret(name) || strings.Contains(shown, "://") {
 		shown = "wrong (its value is not shown here)"
 	}
 	r.Reject(fmt.Errorf("%s is %s; it must be %s", r.Describe(name), shown, want))
@@ -46,7 +47,8 @@ func (r *Reader) Fault(name string, value any, want string) {
 // Reject notes a fault in a sentence of the caller's.
 func (r *Reader) Reject(err error) { r.faults = append(r.faults, err) }
 
-// secret values are never repeated in a message.
+// secret values are never repeated in a message. Nor is a URL, wherever it is
+// given: it may hold a password.
 func secret(name string) bool { return strings.Contains(name, "password") || name == "url" }
 
 // Text reads a string.
@@ -82,13 +84,16 @@ func (r *Reader) Integer(name string, absent, least, most int) int {
 		return absent
 	}
 	number := math.NaN()
-	switch value := value.(type) {
-	case int:
-		number = float64(value)
-	case int64:
-		number = float64(value)
-	case float64:
-		number = value
+	switch reflected := reflect.ValueOf(value); {
+	case reflected.CanInt():
+		number = float64(reflected.Int())
+	case reflected.CanUint():
+		number = float64(reflected.Uint())
+	case reflected.CanFloat():
+		number = reflected.Float()
+	}
+	if _, isDuration := value.(time.Duration); isDuration {
+		number = math.NaN() // a duration is no plain number, though Go stores it as one
 	}
 	if number != math.Trunc(number) || number < float64(least) || number > float64(most) {
 		r.Fault(name, value, fmt.Sprintf("a whole number from %d to %d", least, most))

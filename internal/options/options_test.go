@@ -147,6 +147,7 @@ func TestAURLWithAPasswordIsNotRepeatedWhereverItIs(t *testing.T) {
 	const url = "redis://limiter:s3cret@redis.example:6379/0"
 	for _, value := range []any{url, []string{"h:1", url}, []any{url}, map[string]any{"url": url}} {
 		r := reader(map[string]any{"x": value})
+		r.Value("x")
 		r.Fault("x", value, "something else")
 		err := r.Finish(all)
 		require.ErrorContains(t, err, "option x")
