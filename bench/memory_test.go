@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"runtime"
 	"sync/atomic"
 	"testing"
 )
@@ -9,18 +8,18 @@ import (
 // BenchmarkMemory measures a decision with counters in memory, the clock
 // included. Keys are known already, so what is measured is no growing map.
 func BenchmarkMemory(b *testing.B) {
-	keys := keysOf(million)
+	all := keysOf(million)
 	one := make([]uint32, draws)
 	for _, row := range []struct {
 		name  string
 		quota quota
-		keys  []string
+		keys  keys
 		order []uint32
 	}{
-		{"one hot key", ample, keys[:1], one},
-		{"100k keys", ample, keys[:100_000], uniform(100_000)},
-		{"1M keys, zipf", ample, keys, zipf(million)},
-		{"always denied", usual, keys[:1], one},
+		{"one hot key", ample, all.first(1), one},
+		{"100k keys", ample, all.first(100_000), uniform(100_000)},
+		{"1M keys, zipf", ample, all, zipf(million)},
+		{"always denied", usual, all.first(1), one},
 	} {
 		for _, c := range contenders() {
 			if c.memory == nil {
@@ -29,9 +28,8 @@ func BenchmarkMemory(b *testing.B) {
 			limiter := c.memory(row.quota)
 			fill(limiter.take(), row.keys)
 			if row.quota == usual {
-				exhaust(limiter.take(), row.keys[0])
+				exhaust(limiter.take(), row.keys.at(0))
 			}
-			runtime.GC() // what others have left
 			b.Run(label(row.name)+"/"+label(c.name), func(b *testing.B) {
 				serial(b, limiter, row.keys, row.order)
 			})
@@ -43,9 +41,9 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-func fill(take take, keys []string) {
-	for _, key := range keys {
-		_, _ = take(key)
+func fill(take take, keys keys) {
+	for i := range keys.len() {
+		_, _ = take(keys.at(i))
 	}
 }
 
@@ -60,18 +58,18 @@ func exhaust(take take, key string) (admitted int) {
 	return admitted
 }
 
-func serial(b *testing.B, limiter opened, keys []string, order []uint32) {
+func serial(b *testing.B, limiter opened, keys keys, order []uint32) {
 	take := limiter.take()
 	var failed failures
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		_, err := take(keys[order[i&(draws-1)]])
+		_, err := take(keys.at(int(order[i&(draws-1)])))
 		failed.note(err)
 	}
 	failed.report(b)
 }
 
-func parallel(b *testing.B, limiter opened, keys []string, order []uint32) {
+func parallel(b *testing.B, limiter opened, keys keys, order []uint32) {
 	var failed failures
 	var goroutines atomic.Int64
 	b.ReportAllocs()
@@ -79,7 +77,7 @@ func parallel(b *testing.B, limiter opened, keys []string, order []uint32) {
 		take := limiter.take()
 		// Far from each other, or all would ask for the same key at once.
 		for i := int(goroutines.Add(1)) * (draws / 4); pb.Next(); i++ {
-			_, err := take(keys[order[i&(draws-1)]])
+			_, err := take(keys.at(int(order[i&(draws-1)])))
 			failed.note(err)
 		}
 	})

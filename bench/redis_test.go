@@ -14,16 +14,16 @@ import (
 // client of its own as it comes, with ten connections for each core.
 func BenchmarkRedis(b *testing.B) {
 	server := redistest.Single(b)
-	keys := keysOf(100_000)
+	all := keysOf(100_000)
 	for _, row := range []struct {
 		name    string
 		quota   quota
-		keys    []string
+		keys    keys
 		callers []int
 	}{
-		{"distinct keys", ample, keys, []int{1, 16, 64, 256}},
-		{"one hot key", ample, keys[:1], []int{1, 16, 64, 256}},
-		{"one denied key", usual, keys[1:2], []int{1, 256}},
+		{"distinct keys", ample, all, []int{1, 16, 64, 256}},
+		{"one hot key", ample, all.first(1), []int{1, 16, 64, 256}},
+		{"one denied key", usual, all[keySize:].first(1), []int{1, 256}},
 	} {
 		for _, callers := range row.callers {
 			b.Run(label(fmt.Sprintf("%s/%d", row.name, callers)), func(b *testing.B) {
@@ -33,7 +33,7 @@ func BenchmarkRedis(b *testing.B) {
 					}
 					limiter := c.redis(row.quota, server.Addr)
 					if row.quota == usual {
-						exhaust(limiter.take(), row.keys[0])
+						exhaust(limiter.take(), row.keys.at(0))
 					}
 					b.Run(label(c.name), func(b *testing.B) { crowd(b, limiter, callers, row.keys) })
 					limiter.stop()
@@ -45,7 +45,7 @@ func BenchmarkRedis(b *testing.B) {
 
 // crowd shares b.N decisions among callers that each wait for the answer before
 // they ask again.
-func crowd(b *testing.B, limiter opened, callers int, keys []string) {
+func crowd(b *testing.B, limiter opened, callers int, keys keys) {
 	var failed failures
 	var next atomic.Int64
 	var all sync.WaitGroup
@@ -57,7 +57,7 @@ func crowd(b *testing.B, limiter opened, callers int, keys []string) {
 				if i > int64(b.N) {
 					return
 				}
-				_, err := take(keys[i%int64(len(keys))])
+				_, err := take(keys.at(int(i) % keys.len()))
 				failed.note(err)
 			}
 		})

@@ -2,10 +2,14 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // measureVariable makes the test binary a measurement of one contender and
@@ -22,39 +26,57 @@ type size struct {
 const victims = 1000
 
 // BenchmarkSize takes no time, but memory. Sizes do not differ from run to run,
-// so -count does not measure them again.
+// so -short leaves them out.
 func BenchmarkSize(b *testing.B) {
+	if testing.Short() {
+		b.Skip("sizes were measured before")
+	}
+	found, err := sizes()
+	if err != nil {
+		b.Fatal(err)
+	}
 	for _, c := range contenders() {
 		if c.memory == nil {
 			continue
 		}
 		b.Run(label(c.name), func(b *testing.B) {
-			known, ok := sizes[c.name]
-			if !ok {
-				known = measureApart(b, c.name)
-				sizes[c.name] = known
-			}
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(known.PerKey, "B/key")
-			b.ReportMetric(known.Flooded, "MB")
-			b.ReportMetric(float64(known.Freed), "freed")
+			b.ReportMetric(found[c.name].PerKey, "B/key")
+			b.ReportMetric(found[c.name].Flooded, "MB")
+			b.ReportMetric(float64(found[c.name].Freed), "freed")
 		})
 	}
 }
 
-var sizes = map[string]size{}
+// sizes measures two contenders at a time: nobody is timed here.
+var sizes = sync.OnceValues(func() (map[string]size, error) {
+	var mu sync.Mutex
+	found := map[string]size{}
+	var all errgroup.Group
+	all.SetLimit(2)
+	for _, c := range contenders() {
+		if c.memory == nil {
+			continue
+		}
+		all.Go(func() error {
+			result, err := measureApart(c.name)
+			mu.Lock()
+			defer mu.Unlock()
+			found[c.name] = result
+			return err
+		})
+	}
+	return found, all.Wait()
+})
 
-func measureApart(b *testing.B, name string) (result size) {
+func measureApart(name string) (result size, err error) {
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), measureVariable+"="+name)
 	output, err := command.Output()
 	if err != nil {
-		b.Fatal(err)
+		return size{}, fmt.Errorf("measuring %s: %w", name, err)
 	}
-	if err := json.Unmarshal(output, &result); err != nil {
-		b.Fatal(err)
-	}
-	return result
+	return result, json.Unmarshal(output, &result)
 }
 
 func measure(c contender) (result size) {

@@ -2,12 +2,12 @@
 // in Markdown. Call it in the folder bench:
 //
 //	go run ./cmd/table
-//	go run ./cmd/table -save raw.txt           # keep the output of go test
+//	go run ./cmd/table -save raw.txt           # keep the output of the benchmarks
 //	go run ./cmd/table -from raw.txt -figures  # print it again, not as ratios
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
 	"io"
@@ -17,53 +17,53 @@ import (
 )
 
 func main() {
-	from := flag.String("from", "", "read this output of go test -bench, and run nothing")
-	save := flag.String("save", "", "write the output of go test -bench to this file")
-	count := flag.Int("count", 3, "how often to run each benchmark; medians count")
+	from := flag.String("from", "", "read this output of the benchmarks, and run nothing")
+	save := flag.String("save", "", "write the output of the benchmarks to this file")
+	count := flag.Int("count", 3, "how often to run all benchmarks; medians count")
 	benchtime := flag.String("benchtime", "100ms", "how long to run each benchmark each time")
 	figures := flag.Bool("figures", false, "print nanoseconds and operations a second in place of ratios")
 	flag.Parse()
 
-	results, err := results(*from, *save, *count, *benchtime)
-	if err != nil {
+	if err := run(*from, *save, *count, *benchtime, *figures); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	printAll(os.Stdout, results, *figures)
 }
 
-func results(from, save string, count int, benchtime string) (*samples, error) {
+func run(from, save string, count int, benchtime string, figures bool) error {
+	var output []byte
+	var err error
 	if from != "" {
-		file, err := os.Open(from)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		return parse(file)
+		output, err = os.ReadFile(from)
+	} else {
+		output, err = benchmarks(count, benchtime)
 	}
-	seen := io.Writer(os.Stderr)
+	if err != nil {
+		return err
+	}
 	if save != "" {
-		file, err := os.Create(save)
-		if err != nil {
-			return nil, err
+		if err := os.WriteFile(save, output, 0o644); err != nil {
+			return err
 		}
-		defer file.Close()
-		seen = io.MultiWriter(seen, file)
 	}
-	// Two cores, however many there are, so that rows mean the same everywhere.
-	command := exec.Command("go", "test", "-run", "^$", "-bench", ".", "-timeout", "1h",
-		"-cpu", "2", "-count", strconv.Itoa(count), "-benchtime", benchtime, ".")
-	command.Stderr = os.Stderr
-	output, err := command.StdoutPipe()
-	if err != nil {
-		return nil, err
+	printAll(os.Stdout, parse(string(output)), figures)
+	return nil
+}
+
+// benchmarks runs all of them, and then all of them again, for what disturbs a
+// machine lasts longer than one benchmark: go test -count would repeat each
+// before it goes on to the next. It shows the output meanwhile.
+func benchmarks(count int, benchtime string) ([]byte, error) {
+	var output bytes.Buffer
+	for pass := range count {
+		// Two cores, however many there are, so that rows mean the same everywhere.
+		command := exec.Command("go", "test", "-run", "^$", "-bench", ".", "-count", "1", "-timeout", "1h",
+			"-cpu", "2", "-benchtime", benchtime, "-short="+strconv.FormatBool(pass > 0), ".")
+		command.Stdout = io.MultiWriter(&output, os.Stderr)
+		command.Stderr = os.Stderr
+		if err := command.Run(); err != nil {
+			return nil, fmt.Errorf("go test: %w", err)
+		}
 	}
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	found, err := parse(io.TeeReader(bufio.NewReader(output), seen))
-	if err != nil {
-		return nil, err
-	}
-	return found, command.Wait()
+	return output.Bytes(), nil
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"io"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,11 +21,10 @@ var processors = regexp.MustCompile(`-\d+$`)
 // parse reads lines such as
 //
 //	BenchmarkMemory/hot+key/ulule|limiter-2   123   45.6 ns/op   0 B/op   0 allocs/op
-func parse(output io.Reader) (*samples, error) {
+func parse(output string) *samples {
 	s := &samples{map[id]map[string][]float64{}, map[string][]string{}}
-	lines := bufio.NewScanner(output)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(output) {
+		fields := strings.Fields(line)
 		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
 			continue
 		}
@@ -48,7 +45,7 @@ func parse(output io.Reader) (*samples, error) {
 			}
 		}
 	}
-	return s, lines.Err()
+	return s
 }
 
 // plain undoes what the benchmarks do to a name.
