@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
@@ -63,6 +65,7 @@ type settings struct {
 	onError           errorPolicy
 	timeout           time.Duration
 	ipv6Prefix        int
+	closed            atomic.Bool
 }
 
 // check reads the whole configuration and makes the backend. All faults are
@@ -78,6 +81,9 @@ func (config Config) check() (*settings, error) {
 		timeout:          read.Duration("RATELIMITER_TIMEOUT", defaultTimeout),
 		ipv6Prefix:       read.Integer("RATELIMITER_IPV6_PREFIX", 64, 1, 128),
 	}
+	if s.timeout < time.Millisecond {
+		read.Fault("RATELIMITER_TIMEOUT", s.timeout.String(), "1ms or more; a bare number counts nanoseconds")
+	}
 	if !slices.Contains([]errorPolicy{onErrorFallback, onErrorAllow, onErrorDeny}, s.onError) {
 		read.Fault("RATELIMITER_ON_ERROR", string(s.onError), `"fallback", "allow" or "deny"`)
 	}
@@ -86,10 +92,13 @@ func (config Config) check() (*settings, error) {
 	s.prefix = readPrefix(read)
 	backend, given := read.Value("RATELIMITER_BACKEND")
 	backendOptions := read.Map("RATELIMITER_BACKEND_OPTIONS")
+	if _, isNil := config["RATELIMITER_BACKEND"]; !given && isNil {
+		read.Reject(fmt.Errorf("RATELIMITER_BACKEND is nil; it must be the name of a backend (%s) or a backends.Backend, or be left out", backendNames()))
+	}
 	if !given {
 		backend = defaultBackend
 	}
-	if _, ok := backend.(string); !ok && backendOptions != nil {
+	if _, ok := backend.(string); !ok && len(backendOptions) > 0 {
 		read.Reject(errors.New("RATELIMITER_BACKEND_OPTIONS cannot change a backend that is made already; leave them out, or give RATELIMITER_BACKEND a name"))
 	}
 	if err := read.Finish(func(name string) bool { return strings.HasPrefix(name, "RATELIMITER_") }); err != nil {
@@ -105,6 +114,9 @@ func (config Config) check() (*settings, error) {
 func (s *settings) open(backend any, backendOptions map[string]any) error {
 	switch backend := backend.(type) {
 	case backends.Backend:
+		if value := reflect.ValueOf(backend); value.Kind() == reflect.Pointer && value.IsNil() {
+			return fmt.Errorf("RATELIMITER_BACKEND is a nil %T; make it first", backend)
+		}
 		s.backend = backend
 	case string:
 		factory, err := findBackend(backend)
@@ -113,6 +125,9 @@ func (s *settings) open(backend any, backendOptions map[string]any) error {
 		}
 		if s.backend, err = factory(backendOptions); err != nil {
 			return fmt.Errorf("RATELIMITER_BACKEND_OPTIONS: %w", err)
+		}
+		if s.backend == nil {
+			return fmt.Errorf("the factory of backend %q returned neither a backend nor an error", backend)
 		}
 		s.closers = append(s.closers, s.backend)
 	default:
@@ -134,6 +149,7 @@ func (s *settings) open(backend any, backendOptions map[string]any) error {
 
 // close closes what open has made, and no backend that was handed in.
 func (s *settings) close() error {
+	s.closed.Store(true)
 	var failed error
 	for _, backend := range s.closers {
 		failed = errors.Join(failed, backend.Close())

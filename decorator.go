@@ -1,7 +1,6 @@
 package ratelimiter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,6 +28,8 @@ import (
 //
 // A request over the limit is answered 429 with Retry-After and a problem
 // document (RFC 9457). It is answered 500 if InitApp was never called.
+//
+//go:noinline
 func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option) gin.HandlerFunc {
 	rule := newRule(limit, per, options)
 	return func(c *gin.Context) { r.limit(c, rule) }
@@ -36,15 +37,18 @@ func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option)
 
 // Exempt marks a route that default and application limits do not hold for.
 // Limits of its own do.
+//
+//go:noinline
 func (r *RateLimiter) Exempt() gin.HandlerFunc {
 	return func(*gin.Context) {}
 }
 
 // limitMark and exemptMark are in the names of the two middlewares above, by
-// which a route is known to have them.
+// which a route is known to have them. Neither is inlined, which would put the
+// caller's name in place of theirs.
 const (
-	limitMark  = "(*RateLimiter).RateLimit.func"
-	exemptMark = "(*RateLimiter).Exempt.func"
+	limitMark  = "gin-ratelimiter/ratelimiter.(*RateLimiter).RateLimit.func"
+	exemptMark = "gin-ratelimiter/ratelimiter.(*RateLimiter).Exempt.func"
 )
 
 // ownMiddleware finds our middlewares among the handlers of a route.
@@ -137,13 +141,10 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 	}
 	q := backends.Quota{
 		Key: key.stored, Scope: scope,
-		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Cost: 1,
+		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Burst: l.burst, Cost: 1,
 	}
 	if d.rule.algorithm != nil {
 		q.Algorithm = *d.rule.algorithm
-	}
-	if len(d.quotas) == 0 {
-		q.Burst = d.rule.burst
 	}
 	d.quotas = append(d.quotas, q)
 	d.verdicts = append(d.verdicts, backends.Verdict{})
@@ -153,6 +154,14 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 // decide asks the backend and lets the request go on, or answers it.
 func (d *decision) decide(c *gin.Context) {
 	if len(d.quotas) == 0 {
+		return
+	}
+	if d.settings.closed.Load() {
+		d.failed(c, backends.ErrClosed)
+		return
+	}
+	if err := c.Request.Context().Err(); err != nil {
+		d.failed(c, err)
 		return
 	}
 	ctx, cancel := d.settings.bound(c.Request.Context())
@@ -220,8 +229,8 @@ func (d *decision) violated() (names []string) {
 func (d *decision) failed(c *gin.Context, err error) {
 	switch {
 	case errors.Is(err, backends.ErrClosed):
-	case errors.Is(c.Request.Context().Err(), context.Canceled):
-		// Nobody waits for the answer any more.
+	case c.Request.Context().Err() != nil:
+		// The request itself is over, and nobody waits for the answer any more.
 	case d.settings.onError == onErrorAllow:
 		return
 	}

@@ -47,6 +47,7 @@ type ruleLimit struct {
 	ask   func(c *gin.Context, key, scope string) int
 	per   time.Duration
 	name  string
+	burst int64
 }
 
 // WithKey says what is limited, in place of the route. Routes with the same key
@@ -87,8 +88,9 @@ func WithAlgorithm(algorithm Algorithm) Option {
 	}
 }
 
-// WithBurst lets at most burst units of the first limit pass at once, for
-// TokenBucket alone. 0 means the limit itself.
+// WithBurst lets at most burst units of the first limit pass at once, which the
+// token bucket alone can: it implies WithAlgorithm(TokenBucket). 0 means the
+// limit itself.
 func WithBurst(burst int) Option {
 	return func(r *rule) {
 		if burst < 0 || int64(burst) > backends.MaxLimit {
@@ -126,9 +128,14 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 		}
 		option(r)
 	}
-	if r.burst > 0 && r.algorithm != nil && *r.algorithm != TokenBucket {
+	if r.burst > 0 && r.algorithm == nil {
+		bucket := TokenBucket
+		r.algorithm = &bucket
+	}
+	if r.burst > 0 && *r.algorithm != TokenBucket {
 		panic(fmt.Sprintf("ratelimiter: WithBurst is for the token bucket alone, not for %s; add WithAlgorithm(ratelimiter.TokenBucket) or leave it out", *r.algorithm))
 	}
+	r.limits[0].burst = r.burst
 	if r.name != "" {
 		r.limits[0].name = r.name
 	}

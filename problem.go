@@ -50,5 +50,6 @@ func answer(c *gin.Context, p problem) {
 		c.Status(http.StatusInternalServerError)
 		return
 	}
+	c.Header("Content-Type", "application/problem+json") // in place of one set before
 	c.Data(p.Status, "application/problem+json", body)
 }

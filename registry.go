@@ -54,8 +54,11 @@ func findBackend(name string) (backends.Factory, error) {
 	registry.RLock()
 	factory, ok := registry.factories[name]
 	registry.RUnlock()
+	if !ok && strings.Contains(name, "://") {
+		return nil, fmt.Errorf(`RATELIMITER_BACKEND is a URL (not shown here); write "redis" there, and the URL as RATELIMITER_BACKEND_OPTIONS, {"url": ...}; known are %s`, backendNames())
+	}
 	if !ok {
-		return nil, fmt.Errorf("RATELIMITER_BACKEND %q is not known; %s(known are %s)", name, maybe(name), backendNames())
+		return nil, fmt.Errorf("RATELIMITER_BACKEND %q is not known; %sknown are %s", name, maybe(name), backendNames())
 	}
 	return factory, nil
 }

@@ -39,7 +39,11 @@ type route struct {
 func idOf(c *gin.Context) routeID {
 	id := routeID{c.Request.Method, c.FullPath()}
 	if id.path == "" {
-		id.method = "" // any word may be sent as a method
+		// Any word may be sent as a method. The two kinds have handlers of their own.
+		id.method = "404"
+		if c.Writer.Status() == http.StatusMethodNotAllowed {
+			id.method = "405"
+		}
 	}
 	return id
 }

@@ -146,7 +146,7 @@ type trial struct {
 // takeAll decides one quota after the other, and charges them when none denied.
 func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
 	var few [8]trial // so that usually nothing is allocated
-	trials := append(few[:0], make([]trial, len(quotas))...)
+	trials := slices.Grow(few[:0], len(quotas))[:len(quotas)]
 	var shards uint64
 	for i := range quotas {
 		trials[i].hash = m.hash(quotas[i].Key, quotas[i].Scope)

@@ -156,7 +156,7 @@ func (r *Reader) Map(name string) map[string]any {
 	}
 	m, ok := value.(map[string]any)
 	if !ok {
-		r.Fault(name, value, "a map[string]any")
+		r.Reject(fmt.Errorf("%s is a %T; it must be a map[string]any (its value is not shown here)", r.Describe(name), value))
 	}
 	return m
 }
