@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -164,6 +165,8 @@ func (d *decision) decide(c *gin.Context) {
 		d.failed(c, err)
 		return
 	}
+	earlier := decided(c)
+	d.keepApart(earlier)
 	ctx, cancel := d.settings.bound(c.Request.Context())
 	err := d.settings.decider.Take(ctx, d.quotas, d.verdicts)
 	cancel()
@@ -171,17 +174,20 @@ func (d *decision) decide(c *gin.Context) {
 		d.failed(c, err)
 		return
 	}
-	rec := &record{info: d.closest()}
+	rec := &record{info: d.closest(), earlier: earlier, settings: d.settings}
+	rec.quotas = append(rec.one[:0], d.quotas...)
 	info := &rec.info
-	earlier := decided(c)
-	d.writeHeaders(c.Writer.Header(), rec, earlier)
-	if earlier == nil || !earlier.closer(info) {
-		c.Set(contextKey{}, info)
+	var shown *Info
+	if earlier != nil {
+		shown = earlier.closest()
 	}
+	d.writeHeaders(c.Writer.Header(), rec, shown)
+	c.Set(contextKey{}, rec)
 	if !info.Exceeded || d.rule.never {
 		return
 	}
 	c.Abort()
+	giveBack(c, earlier)
 	writeRetryAfter(c, info)
 	if d.rule.overLimit != nil {
 		c.Status(http.StatusTooManyRequests)
@@ -189,6 +195,57 @@ func (d *decision) decide(c *gin.Context) {
 		return
 	}
 	refuse(c, info, d.violated())
+}
+
+// keepApart gives a limit a counter of its own where a middleware before, on the
+// same request, has one on the same key, scope, algorithm and period: a request
+// would be charged twice in one counter otherwise.
+func (d *decision) keepApart(earlier *record) {
+	for i := range d.quotas {
+		q := &d.quotas[i]
+		place := 1
+		for rec := earlier; rec != nil; rec = rec.earlier {
+			for j := range rec.quotas {
+				if e := &rec.quotas[j]; e.Scope == q.Scope && e.Algorithm == q.Algorithm && e.Per == q.Per && keyInPlace(q.Key, e.Key) {
+					place++
+				}
+			}
+		}
+		q.Key = inPlace(q.Key, min(place, maxPlaces))
+	}
+}
+
+// maxPlaces is how many middlewares on one route keep their counters apart.
+const maxPlaces = 4
+
+// inPlace is the key of the first, second, ... middleware of a request that
+// limits the same.
+func inPlace(key string, place int) string {
+	if place == 1 {
+		return key
+	}
+	return key + "#" + strconv.Itoa(place)
+}
+
+func keyInPlace(key, stored string) bool {
+	return stored == key || len(stored) == len(key)+2 && stored[len(key)] == '#' && stored[:len(key)] == key
+}
+
+// giveBack returns what the middlewares before have taken for a request that is
+// refused now: it costs nothing. What cannot be returned stays charged, which is
+// strict but safe.
+func giveBack(c *gin.Context, earlier *record) {
+	for rec := earlier; rec != nil; rec = rec.earlier {
+		if rec.info.Exceeded {
+			continue // nothing was charged, and it refuses nobody
+		}
+		for i := range rec.quotas {
+			rec.quotas[i].Cost = -rec.quotas[i].Cost
+		}
+		ctx, cancel := rec.settings.bound(c.Request.Context())
+		_ = rec.settings.decider.Take(ctx, rec.quotas, make([]backends.Verdict, len(rec.quotas)))
+		cancel()
+	}
 }
 
 // closest tells of the limit that is closest to refusing, or has refused.

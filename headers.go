@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
 // The headers, written as the standards and other servers write them, which is
@@ -19,11 +20,29 @@ const (
 	headerRetry     = "Retry-After"
 )
 
-// record is what a request keeps of its decision: for FromContext, and for the
-// headers, whose values may be written long after the middleware has returned.
+// record is what a request keeps of its decision: for FromContext, for the
+// middlewares behind, and for the headers, whose values may be written long after
+// the middleware has returned.
 type record struct {
-	info   Info
-	values [5][1]string
+	info    Info
+	values  [5][1]string
+	earlier *record // of the middleware before, if any
+	// settings are those of the extension whose backend has charged quotas.
+	settings *settings
+	quotas   []backends.Quota
+	one      [1]backends.Quota // spares an allocation
+}
+
+// closest is what the middlewares up to this one have decided, as far as it is
+// closest to refusing.
+func (rec *record) closest() *Info {
+	closest := &rec.info
+	for e := rec.earlier; e != nil; e = e.earlier {
+		if !closest.closer(&e.info) {
+			closest = &e.info
+		}
+	}
+	return closest
 }
 
 // writeHeaders tells the client about its limits: the one that is closest to

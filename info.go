@@ -42,17 +42,17 @@ type contextKey struct{}
 // asked: the route has none, or it is unlimited for this request, or limiting
 // is switched off, or the backend failed and the request was let through.
 func FromContext(c *gin.Context) (Info, bool) {
-	if info := decided(c); info != nil {
-		return *info, true
+	if rec := decided(c); rec != nil {
+		return *rec.closest(), true
 	}
 	return Info{}, false
 }
 
-// decided is what an earlier middleware has decided on a request, if any.
-func decided(c *gin.Context) *Info {
+// decided is what the last middleware has decided on a request, if any.
+func decided(c *gin.Context) *record {
 	value, _ := c.Get(contextKey{})
-	info, _ := value.(*Info)
-	return info
+	rec, _ := value.(*record)
+	return rec
 }
 
 // closer tells whether a is closer to refusing than b, or has refused and b has

@@ -114,7 +114,7 @@ func TestConfiguredLimitsCannotComeAfterRoutes(t *testing.T) {
 	engine.GET("/", ok)
 	for _, key := range []string{"RATELIMITER_DEFAULT_LIMITS", "RATELIMITER_APPLICATION_LIMITS"} {
 		_, err := ratelimiter.New(engine, ratelimiter.Config{key: "2/hour"})
-		require.ErrorContains(t, err, "before the first route")
+		require.ErrorContains(t, err, "before the first route or group")
 	}
 	_, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)

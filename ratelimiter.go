@@ -58,8 +58,9 @@ func New(engine *gin.Engine, config Config) (*RateLimiter, error) {
 // same engine again, or another one with a configuration, is refused with
 // ErrAlreadyInitialised. After an error nothing has changed.
 //
-// Default and application limits reach the routes registered afterwards, so
-// with these InitApp must come before the first route.
+// Default and application limits reach the groups and routes made afterwards, so
+// with these InitApp must come before the first of them. Routes that are there
+// already are an error; a group without routes cannot be seen.
 func (r *RateLimiter) InitApp(engine *gin.Engine, config Config) error {
 	if engine == nil {
 		return errors.New("InitApp needs a *gin.Engine, not nil; make one with gin.New()")
@@ -100,7 +101,7 @@ func (r *RateLimiter) knows(engine *gin.Engine) bool {
 func (r *RateLimiter) join(engine *gin.Engine, s *settings) error {
 	if len(s.defaultLimits)+len(s.applicationLimits) > 0 {
 		if len(engine.Routes()) > 0 {
-			return fmt.Errorf("the engine has %d routes already, which default and application limits cannot reach; call InitApp before the first route is registered", len(engine.Routes()))
+			return fmt.Errorf("the engine has %d routes already, which default and application limits cannot reach; call InitApp before the first route or group", len(engine.Routes()))
 		}
 		engine.Use(r.configuredLimits(s))
 	}
@@ -134,7 +135,11 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	return s.decider.Reset(ctx, s.storedKey(key), scope)
+	var failed error
+	for place := 1; place <= maxPlaces; place++ {
+		failed = errors.Join(failed, s.decider.Reset(ctx, inPlace(s.storedKey(key), place), scope))
+	}
+	return failed
 }
 
 // Close closes the backend, if it was made from the configuration; one that was

@@ -1,0 +1,44 @@
+package ratelimiter_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+func TestLimitsOfOnePeriodOnGroupAndRouteCountApart(t *testing.T) {
+	for _, algorithm := range []string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"} {
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ALGORITHM": algorithm})
+		group := engine.Group("/", limiter.RateLimit(100, 24*time.Hour))
+		group.GET("/", limiter.RateLimit(3, 24*time.Hour), ok)
+		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4), algorithm)
+		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4), "both are forgotten")
+	}
+}
+
+func TestARequestThatALaterLimitRefusesCostsAnEarlierOneNothing(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "5/hour"})
+	engine.GET("/a", limiter.RateLimit(1, time.Minute), ok)
+	engine.GET("/b", ok)
+	require.Equal(t, []int{200, 429, 429, 429, 429, 429}, statuses(engine, "/a", 6))
+	require.Equal(t, []int{200, 200, 200, 200, 429}, statuses(engine, "/b", 5), "one of five was used")
+}
+
+func TestSeveralExtensionsGiveBackEachToItsOwnBackend(t *testing.T) {
+	engine, first := application(t, nil)
+	second, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	var left int64
+	engine.GET("/", first.RateLimit(5, time.Hour, ratelimiter.WithKey(func(*gin.Context) string { return "a" })), second.RateLimit(1, time.Hour), ok)
+	engine.GET("/left", first.RateLimit(5, time.Hour, ratelimiter.WithKey(func(*gin.Context) string { return "a" })), func(c *gin.Context) {
+		info, _ := ratelimiter.FromContext(c)
+		left = info.Remaining
+	})
+	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+	get(engine, "/left")
+	require.EqualValues(t, 3, left, "one request passed, and this one")
+}
