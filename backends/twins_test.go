@@ -54,6 +54,7 @@ type history struct {
 	periods []time.Duration
 	limits  *rapid.Generator[int64]
 	steps   *rapid.Generator[int64] // µs
+	refunds bool
 }
 
 // forward has everything but a clock that runs back.
@@ -61,19 +62,22 @@ var forward = history{
 	[]time.Duration{time.Millisecond, 999983 * time.Microsecond, time.Second, time.Minute, 30 * 24 * time.Hour, MaxPer},
 	rapid.OneOf(rapid.Int64Range(0, 12), rapid.Int64Range(100, 1000), rapid.Int64Range(0, MaxLimit), rapid.Just(MaxLimit)),
 	rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 3), rapid.Int64Range(0, 2_000_000), rapid.Int64Range(0, 100*24*3600*1_000_000)),
+	true,
 }
 
 // backward has a clock that runs back. Nothing expires in it: what has expired
-// may be forgotten or not, and is missed if the time comes again.
+// may be forgotten or not, and is missed if the time comes again. So nothing is
+// given back either: what little a refund leaves expires within microseconds.
 var backward = history{
 	[]time.Duration{30 * 24 * time.Hour, MaxPer},
 	rapid.Int64Range(0, 12),
 	rapid.Int64Range(-2_000_000, 2_000_000),
+	false,
 }
 
 func (h history) quota(t *rapid.T) Quota {
 	limit := h.limits.Draw(t, "limit")
-	return Quota{
+	q := Quota{
 		Key:       rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"),
 		Scope:     rapid.SampledFrom([]string{"x", "y{z}"}).Draw(t, "scope"),
 		Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
@@ -86,6 +90,10 @@ func (h history) quota(t *rapid.T) Quota {
 		Forced: rapid.IntRange(0, 9).Draw(t, "forced") == 0,
 		Shadow: rapid.IntRange(0, 4).Draw(t, "shadow") == 0,
 	}
+	if !h.refunds {
+		q.Cost = max(q.Cost, -q.Cost)
+	}
+	return q
 }
 
 // Memory and Redis must give the same answers to the same history, to the unit

@@ -46,7 +46,7 @@ type contender struct {
 }
 
 // contenders are in the order of the tables. gin-rate-limit is last: its memory
-// store cannot be closed, and would burden the collector for all after it.
+// store cannot be closed, and would burden the collector for those after it.
 func contenders() []contender {
 	return []contender{
 		oursSlidingWindow, oursTokenBucket, oursWithXHeaders, oursWithoutHeaders,

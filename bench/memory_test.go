@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"runtime/debug"
 	"sync/atomic"
 	"testing"
 )
@@ -18,8 +19,8 @@ func BenchmarkMemory(b *testing.B) {
 	}{
 		{"one hot key", ample, all.first(1), one},
 		{"100k keys", ample, all.first(100_000), uniform(100_000)},
-		{"1M keys, zipf", ample, all, zipf(million)},
 		{"always denied", usual, all.first(1), one},
+		{"1M keys, zipf", ample, all, zipf(million)},
 	} {
 		for _, c := range contenders() {
 			if c.memory == nil {
@@ -41,7 +42,9 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// fill lets the collector look less often at a table that only grows.
 func fill(take take, keys keys) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	for i := range keys.len() {
 		_, _ = take(keys.at(i))
 	}

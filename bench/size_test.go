@@ -25,12 +25,8 @@ type size struct {
 
 const victims = 1000
 
-// BenchmarkSize takes no time, but memory. Sizes do not differ from run to run,
-// so -short leaves them out.
+// BenchmarkSize takes no time, but memory. Sizes do not differ from run to run.
 func BenchmarkSize(b *testing.B) {
-	if testing.Short() {
-		b.Skip("sizes were measured before")
-	}
 	found, err := sizes()
 	if err != nil {
 		b.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
+	"path/filepath"
 )
 
 func main() {
@@ -51,18 +51,35 @@ func run(from, save string, count int, benchtime string, figures bool) error {
 }
 
 // benchmarks runs all of them, and then all of them again, for what disturbs a
-// machine lasts longer than one benchmark: go test -count would repeat each
-// before it goes on to the next. It shows the output meanwhile.
+// machine lasts longer than one benchmark: -test.count would repeat each before
+// it goes on to the next. Sizes are the same each time. Each kind has a process
+// of its own, because not everybody cleans up.
 func benchmarks(count int, benchtime string) ([]byte, error) {
+	folder, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	binary := filepath.Join(folder, "bench.test")
 	var output bytes.Buffer
-	for pass := range count {
-		// Two cores, however many there are, so that rows mean the same everywhere.
-		command := exec.Command("go", "test", "-run", "^$", "-bench", ".", "-count", "1", "-timeout", "1h",
-			"-cpu", "2", "-benchtime", benchtime, "-short="+strconv.FormatBool(pass > 0), ".")
-		command.Stdout = io.MultiWriter(&output, os.Stderr)
+	run := func(name string, arguments ...string) error {
+		command := exec.Command(name, arguments...)
+		command.Stdout = io.MultiWriter(&output, os.Stderr) // to show how far it is
 		command.Stderr = os.Stderr
-		if err := command.Run(); err != nil {
-			return nil, fmt.Errorf("go test: %w", err)
+		return command.Run()
+	}
+	if err := run("go", "test", "-c", "-o", binary, "."); err != nil {
+		return nil, fmt.Errorf("compiling the benchmarks: %w", err)
+	}
+	kinds := []string{"Size"}
+	for range count {
+		kinds = append(kinds, "Memory", "Gin", "Redis")
+	}
+	for _, kind := range kinds {
+		// Two cores, however many there are, so that rows mean the same everywhere.
+		err := run(binary, "-test.run", "^$", "-test.bench", "^Benchmark"+kind+"$", "-test.cpu", "2", "-test.benchtime", benchtime)
+		if err != nil {
+			return nil, fmt.Errorf("running the benchmarks: %w", err)
 		}
 	}
 	return output.Bytes(), nil

@@ -26,7 +26,7 @@ func memory(w io.Writer, s *samples, figures bool) {
 		{"A decision in memory", ""},
 		{"A decision in memory, 2 goroutines at once", ", 2 goroutines"},
 	} {
-		columns := []string{"one hot key", "100k keys", "1M keys, zipf", "always denied"}
+		columns := []string{"one hot key", "always denied", "100k keys", "1M keys, zipf"}
 		var rows []string
 		for _, column := range columns {
 			rows = append(rows, column+part.suffix)
