@@ -1,6 +1,7 @@
 package ratelimiter_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -41,4 +42,13 @@ func TestSeveralExtensionsGiveBackEachToItsOwnBackend(t *testing.T) {
 	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 	get(engine, "/left")
 	require.EqualValues(t, 3, left, "one request passed, and this one")
+}
+
+func TestRetryAfterIsTheLongestOfTheWaits(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithLimit(1, 24*time.Hour)), ok)
+	get(engine, "/")
+	wait, err := strconv.Atoi(header(get(engine, "/"), "Retry-After"))
+	require.NoError(t, err)
+	require.Greater(t, wait, 3600)
 }
