@@ -59,7 +59,7 @@ func benchmarks(count int, benchtime string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }()
 	binary := filepath.Join(folder, "bench.test")
 	var output bytes.Buffer
 	run := func(name string, arguments ...string) error {
