@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -26,18 +28,24 @@ func BenchmarkMemory(b *testing.B) {
 			if c.memory == nil {
 				continue
 			}
-			limiter := c.memory(row.quota)
-			fill(limiter.take(), row.keys)
-			if row.quota == usual {
-				exhaust(limiter.take(), row.keys.at(0))
-			}
+			stop := nothing
+			ready := sync.OnceValue(func() opened { // only if -bench selects it
+				limiter := c.memory(row.quota)
+				stop = limiter.stop
+				fill(limiter.take(), row.keys)
+				if row.quota == usual {
+					exhaust(limiter.take(), row.keys.at(0))
+				}
+				runtime.GC() // or it would begin while the first decisions are measured
+				return limiter
+			})
 			b.Run(label(row.name)+"/"+label(c.name), func(b *testing.B) {
-				serial(b, limiter, row.keys, row.order)
+				serial(b, ready(), row.keys, row.order)
 			})
 			b.Run(label(row.name+", 2 goroutines")+"/"+label(c.name), func(b *testing.B) {
-				parallel(b, limiter, row.keys, row.order)
+				parallel(b, ready(), row.keys, row.order)
 			})
-			limiter.stop()
+			stop()
 		}
 	}
 }
@@ -76,6 +84,7 @@ func parallel(b *testing.B, limiter opened, keys keys, order []uint32) {
 	var failed failures
 	var goroutines atomic.Int64
 	b.ReportAllocs()
+	b.ResetTimer() // the limiter may just have been opened
 	b.RunParallel(func(pb *testing.PB) {
 		take := limiter.take()
 		// Far from each other, or all would ask for the same key at once.
