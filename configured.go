@@ -16,8 +16,11 @@ func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
 	everyRoute := key{applicationKey, s.storedKey(applicationKey)}
 	var routes routeCache // of this engine: another may have the same routes with other limits
 	return func(c *gin.Context) {
+		if !s.enabled {
+			return
+		}
 		route := routes.of(c, s)
-		if !s.enabled || route.exempt {
+		if route.exempt {
 			return
 		}
 		scope := r.clientAddress(c, s)

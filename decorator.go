@@ -27,11 +27,18 @@ import (
 // The period is backends.MinPer to backends.MaxPer. RateLimit panics on a wrong
 // type or a senseless number, as Gin does for a route that makes no sense.
 //
+// Where several stand on the way of a request, each has counters of its own, and
+// a request that a later one refuses costs the earlier ones nothing. Limits in
+// one RateLimit (see WithLimit) are decided in one question to the backend.
+//
 // A request over the limit is answered 429 with Retry-After and a problem
 // document (RFC 9457). It is answered 500 if InitApp was never called.
 //
 //go:noinline
 func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option) gin.HandlerFunc {
+	if r == nil {
+		panic("ratelimiter: RateLimit was called on a nil *RateLimiter; check the error of New")
+	}
 	rule := newRule(limit, per, options)
 	return func(c *gin.Context) { r.limit(c, rule) }
 }
@@ -110,6 +117,7 @@ type decision struct {
 	quotas   []backends.Quota
 	verdicts []backends.Verdict
 	about    []about
+	passed   []backends.Quota // those that are unlimited for this request
 }
 
 // about is what the backend need not know of a quota.
@@ -127,7 +135,8 @@ func newDecision(s *settings, rule *rule) *decision {
 func (d *decision) free() {
 	clear(d.quotas) // they hold strings of the request
 	clear(d.about)
-	*d = decision{quotas: d.quotas[:0], verdicts: d.verdicts[:0], about: d.about[:0]}
+	clear(d.passed)
+	*d = decision{quotas: d.quotas[:0], verdicts: d.verdicts[:0], about: d.about[:0], passed: d.passed[:0]}
 	decisions.Put(d)
 }
 
@@ -137,15 +146,16 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 	if l.ask != nil {
 		limit = min(int64(l.ask(c, key.shown, scope)), backends.MaxLimit)
 	}
-	if limit < 0 {
-		return
-	}
 	q := backends.Quota{
 		Key: key.stored, Scope: scope,
 		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Burst: l.burst, Cost: 1,
 	}
 	if d.rule.algorithm != nil {
 		q.Algorithm = *d.rule.algorithm
+	}
+	if limit < 0 {
+		d.passed = append(d.passed, q)
+		return
 	}
 	d.quotas = append(d.quotas, q)
 	d.verdicts = append(d.verdicts, backends.Verdict{})
@@ -154,7 +164,10 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 
 // decide asks the backend and lets the request go on, or answers it.
 func (d *decision) decide(c *gin.Context) {
+	earlier := decided(c)
 	if len(d.quotas) == 0 {
+		// Those behind must find their counters where they are on other requests.
+		c.Set(contextKey{}, &record{info: Info{Limit: Unlimited}, earlier: earlier, passed: slices.Clone(d.passed)})
 		return
 	}
 	if d.settings.closed.Load() {
@@ -165,7 +178,6 @@ func (d *decision) decide(c *gin.Context) {
 		d.failed(c, err)
 		return
 	}
-	earlier := decided(c)
 	d.keepApart(earlier)
 	ctx, cancel := d.settings.bound(c.Request.Context())
 	err := d.settings.decider.Take(ctx, d.quotas, d.verdicts)
@@ -174,14 +186,10 @@ func (d *decision) decide(c *gin.Context) {
 		d.failed(c, err)
 		return
 	}
-	rec := &record{info: d.closest(), earlier: earlier, settings: d.settings}
+	rec := &record{info: d.closest(), earlier: earlier, settings: d.settings, passed: slices.Clone(d.passed)}
 	rec.quotas = append(rec.one[:0], d.quotas...)
 	info := &rec.info
-	var shown *Info
-	if earlier != nil {
-		shown = earlier.closest()
-	}
-	d.writeHeaders(c.Writer.Header(), rec, shown)
+	d.writeHeaders(c.Writer.Header(), rec, earlier.closest())
 	c.Set(contextKey{}, rec)
 	if !info.Exceeded || d.rule.never {
 		return
@@ -205,14 +213,20 @@ func (d *decision) keepApart(earlier *record) {
 		q := &d.quotas[i]
 		place := 1
 		for rec := earlier; rec != nil; rec = rec.earlier {
-			for j := range rec.quotas {
-				if e := &rec.quotas[j]; e.Scope == q.Scope && e.Algorithm == q.Algorithm && e.Per == q.Per && keyInPlace(q.Key, e.Key) {
-					place++
-				}
-			}
+			place += sharing(q, rec.quotas) + sharing(q, rec.passed)
 		}
 		q.Key = inPlace(q.Key, min(place, maxPlaces))
 	}
+}
+
+// sharing counts the quotas that would share their counter with q.
+func sharing(q *backends.Quota, others []backends.Quota) (n int) {
+	for i := range others {
+		if o := &others[i]; o.Scope == q.Scope && o.Algorithm == q.Algorithm && o.Per == q.Per && keyInPlace(q.Key, o.Key) {
+			n++
+		}
+	}
+	return n
 }
 
 // maxPlaces is how many middlewares on one route keep their counters apart.
@@ -236,8 +250,8 @@ func keyInPlace(key, stored string) bool {
 // strict but safe.
 func giveBack(c *gin.Context, earlier *record) {
 	for rec := earlier; rec != nil; rec = rec.earlier {
-		if rec.info.Exceeded {
-			continue // nothing was charged, and it refuses nobody
+		if rec.info.Exceeded || len(rec.quotas) == 0 {
+			continue // nothing was charged
 		}
 		for i := range rec.quotas {
 			rec.quotas[i].Cost = -rec.quotas[i].Cost

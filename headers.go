@@ -31,15 +31,15 @@ type record struct {
 	settings *settings
 	quotas   []backends.Quota
 	one      [1]backends.Quota // spares an allocation
+	passed   []backends.Quota  // those that were unlimited
 }
 
 // closest is what the middlewares up to this one have decided, as far as it is
-// closest to refusing.
-func (rec *record) closest() *Info {
-	closest := &rec.info
-	for e := rec.earlier; e != nil; e = e.earlier {
-		if !closest.closer(&e.info) {
-			closest = &e.info
+// closest to refusing: nil if none has decided anything.
+func (rec *record) closest() (closest *Info) {
+	for ; rec != nil; rec = rec.earlier {
+		if rec.info.Limit != Unlimited && (closest == nil || !closest.closer(&rec.info)) {
+			closest = &rec.info
 		}
 	}
 	return closest
@@ -56,6 +56,9 @@ func (d *decision) writeHeaders(header http.Header, rec *record, earlier *Info) 
 	x, standard := d.settings.xHeaders, d.settings.rateLimitHeaders
 	if d.rule.headers != nil {
 		x, standard = *d.rule.headers, *d.rule.headers
+	}
+	if !x && !standard {
+		return
 	}
 	if x && earlier != nil && earlier.closer(&rec.info) && len(header[headerLimit]) > 0 {
 		x = false

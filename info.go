@@ -42,8 +42,8 @@ type contextKey struct{}
 // asked: the route has none, or it is unlimited for this request, or limiting
 // is switched off, or the backend failed and the request was let through.
 func FromContext(c *gin.Context) (Info, bool) {
-	if rec := decided(c); rec != nil {
-		return *rec.closest(), true
+	if info := decided(c).closest(); info != nil {
+		return *info, true
 	}
 	return Info{}, false
 }

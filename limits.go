@@ -1,6 +1,7 @@
 package ratelimiter
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,28 +59,24 @@ func isSeparator(r rune) bool { return r == ';' || r == ',' }
 
 // parseLimit reads one limit: a number, a word or sign between, and a period.
 func parseLimit(text string) (Limit, error) {
-	text = strings.ToLower(strings.TrimSpace(text))
-	digits := strings.TrimLeft(text, "+-0123456789_")
-	number, err := strconv.ParseInt(strings.ReplaceAll(text[:len(text)-len(digits)], "_", ""), 10, 64)
-	rest := strings.TrimSpace(digits)
-	if strings.HasSuffix(text[:len(text)-len(digits)], "-") { // as in 10-M
-		number, err = strconv.ParseInt(strings.TrimSuffix(text[:len(text)-len(digits)], "-"), 10, 64)
-		rest = "-" + rest
-	}
-	if err != nil || number < 0 || number > backends.MaxLimit {
+	digits, rest := cutDigits(strings.ToLower(strings.TrimSpace(text)), "0123456789_")
+	number, err := strconv.ParseInt(strings.ReplaceAll(digits, "_", ""), 10, 64)
+	if err != nil || number > backends.MaxLimit || digits[0] == '_' {
 		return Limit{}, fmt.Errorf("a limit begins with a number of units from 0 to %d, as in 100/minute", backends.MaxLimit)
 	}
-	period, ok := strings.CutPrefix(rest, "per ")
-	for _, sign := range []string{"/", "-"} {
-		if !ok {
-			period, ok = strings.CutPrefix(rest, sign)
+	for _, sign := range []string{"/", "-", "per "} {
+		if period, ok := strings.CutPrefix(rest, sign); ok {
+			per, err := parsePeriod(strings.TrimSpace(period))
+			return Limit{number, per}, err
 		}
 	}
-	if !ok {
-		return Limit{}, fmt.Errorf(`between the number and the period stands "/", "per" or "-", as in 100/minute`)
-	}
-	per, err := parsePeriod(strings.TrimSpace(period))
-	return Limit{number, per}, err
+	return Limit{}, errors.New(`between the number and the period stands "/", "per" or "-", as in 100/minute`)
+}
+
+// cutDigits cuts a text after its leading digits, and the spaces behind them.
+func cutDigits(text, digits string) (number, rest string) {
+	rest = strings.TrimLeft(text, digits)
+	return text[:len(text)-len(rest)], strings.TrimSpace(rest)
 }
 
 var periods = map[string]time.Duration{
@@ -94,29 +91,36 @@ var periods = map[string]time.Duration{
 func parsePeriod(text string) (time.Duration, error) {
 	per, err := time.ParseDuration(text)
 	if err != nil {
-		word := strings.TrimSpace(strings.TrimLeft(text, "0123456789"))
-		times := int64(1)
-		if count := strings.TrimSpace(text[:len(text)-len(strings.TrimLeft(text, "0123456789"))]); count != "" {
-			times, err = strconv.ParseInt(count, 10, 64)
-		} else {
-			err = nil
-		}
-		unit, ok := periods[word]
-		if !ok {
-			unit, ok = periods[strings.TrimSuffix(word, "s")]
-		}
-		if !ok || err != nil {
-			return 0, fmt.Errorf("%q is not a period; write second, minute, hour, day or week, several of them as 5 minutes, or a duration as 1m30s", text)
-		}
-		if times > int64(backends.MaxPer/unit) {
-			times = int64(backends.MaxPer/unit) + 1 // refused below, without overflow
-		}
-		per = time.Duration(times) * unit
+		per, err = parseUnits(text)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a period; write second, minute, hour, day or week, several of them as 5 minutes, or a duration as 1m30s", text)
 	}
 	if per < backends.MinPer || per > backends.MaxPer {
 		return 0, fmt.Errorf("the period %q is not from %v to %v", text, backends.MinPer, backends.MaxPer)
 	}
 	return per, nil
+}
+
+// parseUnits reads "minute" or "5 minutes".
+func parseUnits(text string) (time.Duration, error) {
+	count, word := cutDigits(text, "0123456789")
+	if count == "" {
+		count = "1"
+	}
+	times, err := strconv.ParseInt(count, 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	unit, known := periods[word]
+	if !known {
+		unit, known = periods[strings.TrimSuffix(word, "s")]
+	}
+	if !known {
+		return 0, fmt.Errorf("%q is no unit of time", word)
+	}
+	// One more than the longest is refused as well, and cannot overflow.
+	return time.Duration(min(times, int64(backends.MaxPer/unit)+1)) * unit, nil
 }
 
 // policyName is what a limit is called in headers and in Info when the route

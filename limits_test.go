@@ -53,7 +53,9 @@ func TestAWrongLimitPointsAtThePlace(t *testing.T) {
 		"5/minute; 9/60s":             "two limits for 1m0s",
 		"5/-1 minute":                 "not a period",
 		"5/minute/2":                  "not a period",
-		"5--M":                        "begins with a number",
+		"5--M":                        `"-m" is not a period`,
+		"+5/minute":                   "begins with a number",
+		"_5/minute":                   "begins with a number",
 	} {
 		_, err := ratelimiter.ParseLimits(text)
 		require.ErrorContains(t, err, says, text)

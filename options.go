@@ -3,6 +3,7 @@ package ratelimiter
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -145,7 +146,11 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 // add checks a limit as far as it is known when a route is registered.
 func (r *rule) add(function string, limit any, per time.Duration) {
 	added := ruleLimit{per: per}
-	call := fmt.Sprintf("ratelimiter: %s(%v, %v)", function, limit, per)
+	shown := fmt.Sprintf("%T", limit)
+	if number, ok := limit.(int); ok {
+		shown = strconv.Itoa(number)
+	}
+	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, shown, per)
 	switch limit := limit.(type) {
 	case int:
 		if int64(limit) > backends.MaxLimit {

@@ -50,6 +50,7 @@ func answer(c *gin.Context, p problem) {
 		c.Status(http.StatusInternalServerError)
 		return
 	}
-	c.Header("Content-Type", "application/problem+json") // in place of one set before
-	c.Data(p.Status, "application/problem+json", body)
+	const contentType = "application/problem+json"
+	c.Header("Content-Type", contentType) // Data would keep one that was set before
+	c.Data(p.Status, contentType, body)
 }

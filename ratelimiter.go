@@ -54,7 +54,9 @@ func New(engine *gin.Engine, config Config) (*RateLimiter, error) {
 // InitApp initialises the rate limiter for an engine. A nil configuration means
 // all defaults; see Config.
 //
-// Further engines join with a nil configuration, and share the counters. The
+// Every engine whose routes are limited must be initialised: whom it trusts to
+// forward addresses is learnt from it. Further engines join with a nil
+// configuration, and share the counters. The
 // same engine again, or another one with a configuration, is refused with
 // ErrAlreadyInitialised. After an error nothing has changed.
 //

@@ -1,6 +1,7 @@
 package ratelimiter_test
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -51,4 +52,46 @@ func TestRetryAfterIsTheLongestOfTheWaits(t *testing.T) {
 	wait, err := strconv.Atoi(header(get(engine, "/"), "Retry-After"))
 	require.NoError(t, err)
 	require.Greater(t, wait, 3600)
+}
+
+// Somebody who is unlimited on the group today and was limited yesterday must
+// not find the group's counter in the route's place.
+func TestAnUnlimitedLimitKeepsItsPlace(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key := ratelimiter.WithKey(func(*gin.Context) string { return "shared" })
+	group := engine.Group("/", limiter.RateLimit(func(c *gin.Context) int {
+		if c.GetHeader("X-Staff") != "" {
+			return ratelimiter.Unlimited
+		}
+		return 100
+	}, time.Hour, key))
+	group.GET("/", limiter.RateLimit(func(c *gin.Context) int {
+		if c.GetHeader("X-Staff") != "" {
+			return 3
+		}
+		return 100
+	}, time.Hour, key), func(c *gin.Context) {
+		info, found := ratelimiter.FromContext(c)
+		require.True(t, found)
+		require.GreaterOrEqual(t, info.Limit, int64(0))
+	})
+	group.GET("/free", func(c *gin.Context) {
+		_, found := ratelimiter.FromContext(c)
+		require.Equal(t, c.GetHeader("X-Staff") == "", found)
+	})
+	require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/free", 4))
+	staff := withHeader("X-Staff", "yes")
+	require.Equal(t, []int{200}, statuses(engine, "/free", 1, staff))
+	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4, staff), "the route has not been used yet")
+}
+
+func TestALimiterThatIsNilIsRefusedWhenARouteIsRegistered(t *testing.T) {
+	var none *ratelimiter.RateLimiter
+	require.PanicsWithValue(t, "ratelimiter: RateLimit was called on a nil *RateLimiter; check the error of New", func() { none.RateLimit(1, time.Hour) })
+}
+
+func TestAFunctionIsNotShownAsAnAddress(t *testing.T) {
+	var limiter ratelimiter.RateLimiter
+	defer func() { require.Contains(t, fmt.Sprint(recover()), "RateLimit(func(*gin.Context) int, 0s)") }()
+	limiter.RateLimit(func(*gin.Context) int { return 1 }, 0)
 }

@@ -104,6 +104,13 @@ func (q *Quota) charge() window.Charge {
 	return window.Charge{Limit: q.Limit, Per: q.micros(), Burst: q.Burst, Cost: q.Cost, Forced: q.Forced}
 }
 
+// peek is the charge that changes nothing.
+func (q *Quota) peek() window.Charge {
+	c := q.charge()
+	c.Cost, c.Forced = 0, false
+	return c
+}
+
 // check reports what is wrong with a quota, in a sentence.
 func (q *Quota) check() error {
 	switch {
@@ -142,6 +149,11 @@ func verdict(v window.Verdict) Verdict {
 		ResetAfter: time.Duration(v.ResetAfter) * time.Microsecond,
 		RetryAfter: time.Duration(v.RetryAfter) * time.Microsecond,
 	}
+}
+
+// left corrects what remains, of a charge that was not made or was given back.
+func (v *Verdict) left(now Verdict) {
+	v.Remaining, v.ResetAfter = now.Remaining, now.ResetAfter
 }
 
 // reader reads the options of a backend, all of which must be known to it.

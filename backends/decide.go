@@ -101,11 +101,8 @@ func (l *ledger) charge(now int64, q *Quota) Verdict {
 
 // uncharge tells what there is when nothing is charged.
 func (l *ledger) uncharge(now int64, q *Quota, v *Verdict) {
-	peek := q.charge()
-	peek.Cost = 0
-	_, left := l.before[idOf(q)].take(now, idOf(q), peek)
-	there := verdict(left)
-	v.Remaining, v.ResetAfter = there.Remaining, there.ResetAfter
+	_, there := l.before[idOf(q)].take(now, idOf(q), q.peek())
+	v.left(verdict(there))
 }
 
 // take lets the algorithm decide.

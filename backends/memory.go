@@ -38,7 +38,8 @@ type shard struct {
 const maxShards = 64
 
 // NewMemory makes the backend that keeps its counters in the memory of this
-// process. It starts no goroutine, and a decision allocates nothing.
+// process. It starts no goroutine, and a decision on one limit allocates nothing
+// but the entries of a sliding log.
 //
 // Options:
 //
@@ -170,10 +171,7 @@ func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
 			continue
 		}
 		// Nothing is charged, so what remains is what there was.
-		peek := q.charge()
-		peek.Cost = 0
-		left := verdict(t.table.take(now, &before, peek))
-		verdicts[i].Remaining, verdicts[i].ResetAfter = left.Remaining, left.ResetAfter
+		verdicts[i].left(verdict(t.table.take(now, &before, q.peek())))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -30,8 +31,9 @@ type redisBackend struct {
 	closed  atomic.Bool
 }
 
-// NewRedis makes the backend that keeps its counters in Redis 5 or later (one
-// server, Sentinel or Cluster), so that any number of processes share a limit.
+// NewRedis makes the backend that keeps its counters in Redis (one server,
+// Sentinel or Cluster), so that any number of processes share a limit. It uses
+// nothing newer than Redis 5; its tests run on Redis 7.
 // A decision is one script call on the server's clock. A Redis that cannot be
 // reached is no error here, one that refuses the credentials is.
 //
@@ -216,22 +218,23 @@ func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][
 	defer cancel()
 	var failed error
 	for _, members := range subjects {
-		part := pick(quotas, members)
-		for i, member := range members {
-			part[i].Forced = true
+		charged := slices.DeleteFunc(slices.Clone(members), func(member int) bool {
+			return !verdicts[member].Allowed || quotas[member].Cost == 0
+		})
+		if len(charged) == 0 {
+			continue
+		}
+		part := pick(quotas, charged)
+		for i := range part {
 			part[i].Cost = -part[i].Cost
-			if !verdicts[member].Allowed {
-				part[i].Cost = 0
-			}
 		}
 		answers := make([]Verdict, len(part))
 		if err := r.take(ctx, charging, part, answers); err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		for i, member := range members {
-			verdicts[member].Remaining = answers[i].Remaining
-			verdicts[member].ResetAfter = answers[i].ResetAfter
+		for i, member := range charged {
+			verdicts[member].left(answers[i])
 		}
 	}
 	return failed

@@ -175,8 +175,7 @@ func (t *table) look(now int64, hash uint64, q *Quota, s *state) place {
 func (t *table) inherit(now int64, at place, q *Quota, s *state) {
 	t.load(at.n.state[at.i], s)
 	s.log.Cells = slices.Clone(s.log.Cells)
-	charge := q.charge()
-	charge.Cost, charge.Forced = 0, false
+	charge := q.peek()
 	full := q.Limit
 	if q.Algorithm == TokenBucket && q.Burst > 0 {
 		full = q.Burst
