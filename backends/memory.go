@@ -227,7 +227,7 @@ func (s *shard) settle(now int64, t *table, at place, hash uint64, q *Quota, aft
 		}
 		return
 	}
-	if t.idle(now, after) {
+	if q.Cost < 0 && t.idle(now, after) { // what was charged just now never is
 		if at.kind == found {
 			t.drop(at.n, at.i)
 		}

@@ -34,8 +34,10 @@ func newPacking(algorithm Algorithm, per, now int64) packing {
 	}
 }
 
-func (p *packing) packSliding(s window.Sliding) words {
-	index := uint64(s.Start/p.per - p.base)
+// indexOf is the number of the period that begins at start.
+func (p *packing) indexOf(start int64) uint64 { return uint64(start/p.per - p.base) }
+
+func packSliding(index uint64, s window.Sliding) words {
 	previous, current := uint64(s.Previous), uint64(s.Current)
 	return words{index<<(64-indexBits) | previous>>(counterBits-(64-indexBits)), previous<<counterBits | current}
 }
@@ -80,8 +82,13 @@ func (p *packing) take(now int64, s *state, c window.Charge) window.Verdict {
 		s.log = next
 		return v
 	default:
-		next, v := p.unpackSliding(s.words).Take(now, c)
-		s.words = p.packSliding(next)
+		old := p.unpackSliding(s.words)
+		next, v := old.Take(now, c)
+		index := s.words[0] >> (64 - indexBits)
+		if next.Start != old.Start { // a division, which is slow, and rare
+			index = p.indexOf(next.Start)
+		}
+		s.words = packSliding(index, next)
 		return v
 	}
 }
