@@ -27,49 +27,78 @@ func Decide(
 		return err
 	}
 	micros := now.UnixMicro()
-	ledgers := map[[2]string]*ledger{}
-	granted := true
+	books := ledgers{}
 	for i := range quotas {
 		q := &quotas[i]
-		subject := [2]string{q.Key, q.Scope}
-		l := ledgers[subject]
-		if l == nil {
-			text, err := get(q.Key, q.Scope)
-			if err != nil {
-				return err
-			}
-			before, err := parseStates(text)
-			if err != nil {
-				return fmt.Errorf("the state of key %q and scope %q is broken: %w", q.Key, q.Scope, err)
-			}
-			l = &ledger{before: before, after: map[counterID]numbers{}}
-			ledgers[subject] = l
+		if books[subjectOf(q)] != nil {
+			continue
 		}
-		verdicts[i] = l.charge(micros, q)
-		granted = granted && (verdicts[i].Allowed || q.Shadow)
+		text, err := get(q.Key, q.Scope)
+		if err != nil {
+			return err
+		}
+		if err := books.open(subjectOf(q), text); err != nil {
+			return err
+		}
 	}
-	if !granted {
-		for i := range quotas {
-			q := &quotas[i]
-			ledgers[[2]string{q.Key, q.Scope}].uncharge(micros, q, &verdicts[i])
-		}
+	if !books.charge(micros, quotas, verdicts) {
+		books.uncharge(micros, quotas, verdicts)
 		return nil
 	}
-	for subject, l := range ledgers {
+	for of, l := range books {
 		if len(l.after) == 0 {
 			continue
 		}
 		text, expires := l.text(micros)
-		if err := put(subject[0], subject[1], text, time.UnixMicro(expires)); err != nil {
+		if err := put(of.key, of.scope, text, time.UnixMicro(expires)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// subject is whose limits are kept together.
+type subject struct{ key, scope string }
+
+func subjectOf(q *Quota) subject { return subject{q.Key, q.Scope} }
+
 // ledger is all limits of one key and scope during a Take.
 type ledger struct {
 	before, after map[counterID]numbers // as got, and as charged
+}
+
+// ledgers are those of all quotas of a Take.
+type ledgers map[subject]*ledger
+
+// open reads the text of a subject.
+func (b ledgers) open(of subject, text string) error {
+	before, err := parseStates(text)
+	if err != nil {
+		return fmt.Errorf("the state of key %q and scope %q is broken: %w", of.key, of.scope, err)
+	}
+	b[of] = &ledger{before: before, after: map[counterID]numbers{}}
+	return nil
+}
+
+// charge decides one quota after the other, and tells whether none denied.
+func (b ledgers) charge(now int64, quotas []Quota, verdicts []Verdict) (granted bool) {
+	granted = true
+	for i := range quotas {
+		q := &quotas[i]
+		verdicts[i] = b[subjectOf(q)].charge(now, q)
+		granted = granted && (verdicts[i].Allowed || q.Shadow)
+	}
+	return granted
+}
+
+// uncharge corrects the verdicts when nothing is charged: what remains is what
+// there was.
+func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
+	for i := range quotas {
+		q := &quotas[i]
+		_, there := b[subjectOf(q)].before[idOf(q)].take(now, idOf(q), q.peek())
+		verdicts[i].left(verdict(there))
+	}
 }
 
 // counterID tells the limits of one key and scope apart. The limit itself is not
@@ -97,12 +126,6 @@ func (l *ledger) charge(now int64, q *Quota) Verdict {
 		l.after[id] = state
 	}
 	return verdict(v)
-}
-
-// uncharge tells what there is when nothing is charged.
-func (l *ledger) uncharge(now int64, q *Quota, v *Verdict) {
-	_, there := l.before[idOf(q)].take(now, idOf(q), q.peek())
-	v.left(verdict(there))
 }
 
 // take lets the algorithm decide.
@@ -215,7 +238,7 @@ func parseStates(text string) (map[counterID]numbers, error) {
 }
 
 func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
-	var list numbers
+	list := make(numbers, 0, 3)
 	for text != "" {
 		digits, rest, ended := strings.Cut(text, ",")
 		number, err := strconv.ParseInt(digits, 10, 64)
@@ -224,9 +247,15 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 		}
 		list, text = append(list, number), rest
 	}
-	want := map[Algorithm]int{SlidingWindow: 3, FixedWindow: 2, TokenBucket: 2}[algorithm]
-	if algorithm == SlidingLog && len(list)%2 == 0 && len(list) <= 2*window.MaxCells || algorithm != SlidingLog && len(list) == want {
-		return list, nil
+	right := len(list) == 2
+	switch algorithm {
+	case SlidingWindow:
+		right = len(list) == 3
+	case SlidingLog:
+		right = len(list)%2 == 0 && len(list) <= 2*window.MaxCells
 	}
-	return nil, fmt.Errorf("%d numbers are not the state of a %s", len(list), algorithm)
+	if !right {
+		return nil, fmt.Errorf("%d numbers are not the state of a %s", len(list), algorithm)
+	}
+	return list, nil
 }

@@ -3,6 +3,7 @@ package backends_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ type operation struct {
 	reset    bool
 	subjects []int
 	cost     int64
+	// fromMemory is set where a denial may be answered with what was known when it
+	// was made: that it is denied is right, what else remains may have changed.
+	fromMemory bool
 }
 
 // outcome is what a Take answered for each subject.
@@ -27,6 +31,11 @@ type outcome struct {
 }
 
 const subjects, limit = 3, 6
+
+// granted tells whether the Take was, which all of it was then.
+func (o outcome) granted(op operation) bool {
+	return o.allowed[0] && (len(op.subjects) == 1 || o.allowed[1])
+}
 
 // used is the state of the sequential model: what each subject has used. Nothing
 // is regained during the test, whose periods are long.
@@ -56,6 +65,9 @@ var sequential = porcupine.Model{
 				want.remaining[i] = limit - now[subject]
 			}
 			next = now
+		}
+		if !granted && op.fromMemory {
+			return !answered.granted(op), next
 		}
 		return want == answered, next
 	},
@@ -105,7 +117,7 @@ func drawOperation(random *rand.Rand) operation {
 
 // recordHistory lets clients work at once, and notes when each operation began
 // and ended.
-func recordHistory(t *testing.T, backend backends.Backend, algorithm backends.Algorithm, seed uint64) []porcupine.Operation {
+func recordHistory(t *testing.T, backend backends.Backend, algorithm backends.Algorithm, seed uint64, fromMemory bool) []porcupine.Operation {
 	const clients, each = 5, 30
 	var mu sync.Mutex
 	var history []porcupine.Operation
@@ -116,6 +128,7 @@ func recordHistory(t *testing.T, backend backends.Backend, algorithm backends.Al
 			random := rand.New(rand.NewPCG(seed, uint64(client)))
 			for range each {
 				op := drawOperation(random)
+				op.fromMemory = fromMemory
 				called := time.Since(start)
 				answered := op.run(t, backend, algorithm)
 				returned := time.Since(start)
@@ -142,6 +155,14 @@ func TestConcurrentDecisionsAreLinearizable(t *testing.T) {
 			client := server.Client()
 			return func() backends.Backend {
 				require.NoError(t, client.FlushAll(t.Context()).Err())
+				return open(t, map[string]any{"addr": server.Addr, "local_denials": false})
+			}
+		},
+		"redis, denials remembered": func(t *testing.T) func() backends.Backend {
+			server := redistest.Single(t)
+			client := server.Client()
+			return func() backends.Backend {
+				require.NoError(t, client.FlushAll(t.Context()).Err())
 				return open(t, at(server.Addr))
 			}
 		},
@@ -151,7 +172,7 @@ func TestConcurrentDecisionsAreLinearizable(t *testing.T) {
 			fresh := prepare(t)
 			for _, algorithm := range []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow, backends.SlidingLog, backends.TokenBucket} {
 				for seed := range uint64(20) {
-					history := recordHistory(t, fresh(), algorithm, seed)
+					history := recordHistory(t, fresh(), algorithm, seed, strings.Contains(name, "remembered"))
 					require.True(t, porcupine.CheckOperations(sequential, history), "%s, seed %d", algorithm, seed)
 				}
 			}

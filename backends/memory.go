@@ -88,12 +88,14 @@ func steadyClock() func() int64 {
 	return func() int64 { return base + time.Since(start).Microseconds() }
 }
 
-// hash mixes the hashes of key and scope. The seed is random, so nobody outside
-// can choose keys that meet.
-func (m *memory) hash(key, scope string) uint64 {
-	high, low := bits.Mul64(maphash.String(m.seed, key)^0x9e3779b97f4a7c15, maphash.String(m.seed, scope)^0xd1b54a32d192ed03)
-	return max(1, high^low) // 0 is a free entry
+// hashPair mixes the hashes of key and scope. The seed is random, so nobody
+// outside can choose keys that meet. It is never 0.
+func hashPair(seed maphash.Seed, key, scope string) uint64 {
+	high, low := bits.Mul64(maphash.String(seed, key)^0x9e3779b97f4a7c15, maphash.String(seed, scope)^0xd1b54a32d192ed03)
+	return max(1, high^low)
 }
+
+func (m *memory) hash(key, scope string) uint64 { return hashPair(m.seed, key, scope) }
 
 // shard finds the shard of a hash by its upper bits; tables use the lower ones.
 func (m *memory) shard(hash uint64) int {

@@ -2,32 +2,30 @@ package backends
 
 import (
 	"context"
-	_ "embed" // for the script
 	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed scripts/take.lua
-var takeSource string
-
-// takeScript decides. It is only asked for its digest: how it is run is below.
-var takeScript = redis.NewScript(takeSource)
-
 // redisBackend keeps the counters in Redis, on the clock of the Redis server.
 type redisBackend struct {
 	client redis.UniversalClient
 	owned  bool // opened here, so closed here
-	// spread is set where one script call cannot reach every key.
-	spread bool
 	// patient is set where the client does not give up when a context does.
 	patient bool
+	// cluster is the client of a Cluster, of which each node has a queue.
+	cluster *redis.ClusterClient
+	// spread is set where one script call cannot reach every key.
+	spread bool
+	queues sync.Map // of *queue, by the address of a node, "" where it is not known
+	// denials is nil where the option local_denials is false.
+	denials *denials
 	closed  atomic.Bool
 }
 
@@ -55,19 +53,24 @@ type redisBackend struct {
 //	                    time.Duration, or a text such as "250ms"; the time of a whole
 //	                    decision is bounded by RATELIMITER_TIMEOUT in any case
 //	client              a redis.UniversalClient that the application has already; it is
-//	                    used as it is and never closed here, and excludes all other options
+//	                    used as it is and never closed here, and excludes the options above
+//	local_denials       remember in the process what Redis has denied, and until when, and
+//	                    deny it without asking again (bool, default true)
 func NewRedis(options map[string]any) (Backend, error) {
-	client, owned, err := redisClient(options)
+	client, owned, chosen, err := redisClient(options)
 	if err != nil {
 		return nil, err
 	}
 	r := &redisBackend{client: client, owned: owned}
+	if chosen.localDenials {
+		r.denials = newDenials()
+	}
 	switch client := client.(type) {
 	case *redis.Client:
 		r.patient = !client.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
 		r.patient = !client.Options().ContextTimeoutEnabled
-		r.spread = true
+		r.cluster, r.spread = client, true
 	default:
 		r.patient, r.spread = true, true
 	}
@@ -88,7 +91,8 @@ const startTimeout = time.Second
 func (r *redisBackend) greet() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	_, err := r.run(ctx, nil, []any{charging})
+	nothing := scriptCommand(ctx, "evalsha", takeScript.Hash(), nil, nil)
+	err := r.process(ctx, nothing)
 	for _, refusal := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "AUTH", "invalid password", "DB index"} {
 		if redis.HasErrorPrefix(err, refusal) {
 			return fmt.Errorf("redis refuses to serve the rate limiter, check its credentials, permissions and database number: %w", err)
@@ -107,38 +111,65 @@ func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verd
 	if err := checkAll(quotas, verdicts); err != nil {
 		return err
 	}
-	if r.spread {
+	switch {
+	case len(quotas) == 0, r.denials != nil && r.denials.deny(quotas, verdicts):
+		return nil
+	case r.spread:
 		return r.takeSpread(ctx, quotas, verdicts)
 	}
-	return r.take(ctx, charging, quotas, verdicts)
+	c := newCall(ctx, slices.Clone(quotas), false)
+	if err := r.take(ctx, c); err != nil {
+		return err // the answer may still come, and is not ours to read
+	}
+	copy(verdicts, c.verdicts)
+	return nil
 }
 
-// What a script call does with its decision.
-const (
-	charging = 0
-	trying   = 1
-)
-
-// take is one script call.
-func (r *redisBackend) take(ctx context.Context, mode int, quotas []Quota, verdicts []Verdict) error {
-	keys, args := takeArguments(mode, quotas)
-	answers, err := r.run(ctx, keys, args)
+// take lets a call go with the next flight to where its keys are.
+func (r *redisBackend) take(ctx context.Context, c *call) error {
+	if r.denials != nil {
+		r.denials.before(c)
+	}
+	q, err := r.queueOf(ctx, &c.quotas[0])
+	if err == nil {
+		err = q.do(ctx, c)
+	}
+	if r.denials != nil {
+		r.denials.after(c, err == nil)
+	}
 	if err != nil {
 		return fmt.Errorf("redis did not decide: %w", inTime(err))
 	}
-	if len(answers) != 4*len(quotas) {
-		return fmt.Errorf("redis answered %d numbers for %d quotas, not 4 for each", len(answers), len(quotas))
-	}
-	for i := range quotas {
-		answer := answers[4*i:]
-		verdicts[i] = Verdict{
-			Allowed:    answer[0] == 1,
-			Remaining:  answer[1],
-			ResetAfter: time.Duration(answer[2]) * time.Microsecond,
-			RetryAfter: time.Duration(answer[3]) * time.Microsecond,
+	return nil
+}
+
+// queueOf finds the queue of the node that a quota is kept on.
+func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
+	node := ""
+	if r.cluster != nil {
+		var err error
+		if node, err = r.nodeOf(ctx, redisKey(q.Key, q.Scope)); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	if known, ok := r.queues.Load(node); ok {
+		return known.(*queue), nil
+	}
+	made, _ := r.queues.LoadOrStore(node, &queue{send: r.send})
+	return made.(*queue), nil
+}
+
+// nodeOf is the address of the master that has a key. The client knows it, but
+// for the very first time.
+func (r *redisBackend) nodeOf(ctx context.Context, key string) (addr string, err error) {
+	err = r.wait(ctx, func() error {
+		node, err := r.cluster.MasterForKey(ctx, key)
+		if err == nil {
+			addr = node.Options().Addr
+		}
+		return err
+	})
+	return addr, err
 }
 
 // inTime makes a connection's time-out the same as that of the context it comes
@@ -150,166 +181,94 @@ func inTime(err error) error {
 	return err
 }
 
-// takeArguments puts quotas into the form that take.lua reads.
-func takeArguments(mode int, quotas []Quota) (keys []string, args []any) {
-	keys = make([]string, 0, len(quotas))
-	args = make([]any, 1, 1+7*len(quotas))
-	args[0] = mode
-	for i := range quotas {
-		q := &quotas[i]
-		key := redisKey(q.Key, q.Scope)
-		at := 0
-		for at < len(keys) && keys[at] != key {
-			at++
-		}
-		if at == len(keys) {
-			keys = append(keys, key)
-		}
-		forced := 0
-		if q.Forced {
-			forced = 1
-		}
-		args = append(args, at+1, idOf(q).name(), q.Limit, q.micros(), q.Burst, q.Cost, forced)
-	}
-	return keys, args
-}
-
-// redisKey joins key and scope. The length at the end keeps pairs apart whose
-// joined texts are the same, as ("a:b", "c") and ("a", "b:c").
-func redisKey(key, scope string) string {
-	return key + ":" + scope + ":" + strconv.Itoa(len(key))
-}
-
-// takeSpread charges keys that may live on different nodes, one call for each
-// key in order. When a later one denies, the earlier ones are given back and
-// the rest are only asked what they would say.
-func (r *redisBackend) takeSpread(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	subjects := subjectsOf(quotas)
-	if len(subjects) == 1 {
-		return r.take(ctx, charging, quotas, verdicts)
-	}
-	mode := charging
-	for n, members := range subjects {
-		part := pick(quotas, members)
-		answers := make([]Verdict, len(part))
-		if err := r.take(ctx, mode, part, answers); err != nil {
-			return errors.Join(err, r.giveBack(quotas, verdicts, subjects[:n], mode))
-		}
-		for i, member := range members {
-			verdicts[member] = answers[i]
-		}
-		if mode == charging && denied(part, answers) {
-			mode = trying
-			if err := r.giveBack(quotas, verdicts, subjects[:n], charging); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// giveBack refunds what the quotas of some subjects have taken, and writes what
-// remains then. It does not use the context of the request, which may be over.
-func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][]int, mode int) error {
-	if mode != charging {
-		return nil // given back already
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	var failed error
-	for _, members := range subjects {
-		charged := slices.DeleteFunc(slices.Clone(members), func(member int) bool {
-			return !verdicts[member].Allowed || quotas[member].Cost == 0
-		})
-		if len(charged) == 0 {
-			continue
-		}
-		part := pick(quotas, charged)
-		for i := range part {
-			part[i].Cost = -part[i].Cost
-		}
-		answers := make([]Verdict, len(part))
-		if err := r.take(ctx, charging, part, answers); err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		for i, member := range charged {
-			verdicts[member].left(answers[i])
-		}
-	}
-	return failed
-}
-
-// subjectsOf groups the indices of quotas by key and scope, in order.
-func subjectsOf(quotas []Quota) [][]int {
-	var groups [][]int
-next:
-	for i := range quotas {
-		for g, group := range groups {
-			first := &quotas[group[0]]
-			if first.Key == quotas[i].Key && first.Scope == quotas[i].Scope {
-				groups[g] = append(group, i)
-				continue next
-			}
-		}
-		groups = append(groups, []int{i})
-	}
-	return groups
-}
-
-func pick(quotas []Quota, members []int) []Quota {
-	part := make([]Quota, len(members))
-	for i, member := range members {
-		part[i] = quotas[member]
-	}
-	return part
-}
-
-func denied(quotas []Quota, verdicts []Verdict) bool {
-	for i := range quotas {
-		if !verdicts[i].Allowed && !quotas[i].Shadow {
-			return true
-		}
-	}
-	return false
-}
-
 // once is a command that the client must not send again by itself: a decision
 // whose answer was lost may have been made, and would be charged twice.
 type once struct{ *redis.Cmd }
 
 func (once) NoRetry() bool { return true }
 
-// run calls the script by its digest, and by its text where the server does not
-// know it yet: it answered NOSCRIPT then, and has decided nothing.
-func (r *redisBackend) run(ctx context.Context, keys []string, args []any) ([]int64, error) {
-	answers, err := r.call(ctx, "evalsha", takeScript.Hash(), keys, args)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		answers, err = r.call(ctx, "eval", takeSource, keys, args)
+// send makes the decisions of some calls: in one script call, or in one for each
+// where their keys must not be mixed.
+func (r *redisBackend) send(ctx context.Context, calls []*call) {
+	groups := mergeCalls(calls)
+	size := len(groups)
+	if r.spread {
+		size = 1
 	}
-	return answers, err
+	parts := slices.Collect(slices.Chunk(groups, size))
+	asked := sinceStart()
+	replies, errs := r.run(ctx, parts)
+	told := sinceStart()
+	for _, c := range calls {
+		c.at = moment{asked: asked, told: told}
+	}
+	for i, part := range parts {
+		err := errs[i]
+		if err == nil {
+			err = answer(part, replies[i])
+		}
+		if err != nil {
+			fail(part, err)
+		}
+	}
 }
 
-func (r *redisBackend) call(ctx context.Context, command, script string, keys []string, args []any) ([]int64, error) {
+// run calls the script by its digest for each part, and by its text where the
+// server does not know it yet: it answered NOSCRIPT then, and has decided nothing.
+func (r *redisBackend) run(ctx context.Context, parts [][]group) (replies [][]any, errs []error) {
+	replies, errs = make([][]any, len(parts)), make([]error, len(parts))
+	commands := make([]once, len(parts))
+	for i, part := range parts {
+		keys, args := question(part)
+		commands[i] = scriptCommand(ctx, "evalsha", takeScript.Hash(), keys, args)
+	}
+	r.exec(ctx, commands)
+	for i, part := range parts {
+		if redis.HasErrorPrefix(commands[i].Err(), "NOSCRIPT") {
+			keys, args := question(part)
+			commands[i] = scriptCommand(ctx, "eval", takeSource, keys, args)
+			r.exec(ctx, commands[i:i+1])
+		}
+		replies[i], errs[i] = commands[i].Slice()
+	}
+	return replies, errs
+}
+
+// exec sends commands in one round trip. Each has its own error then.
+func (r *redisBackend) exec(ctx context.Context, commands []once) {
+	if len(commands) == 1 {
+		_ = r.client.Process(ctx, commands[0])
+		return
+	}
+	pipeline := r.client.Pipeline()
+	for _, command := range commands {
+		_ = pipeline.Process(ctx, command)
+	}
+	_, _ = pipeline.Exec(ctx)
+}
+
+func scriptCommand(ctx context.Context, command, script string, keys []string, args []any) once {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, command, script, len(keys))
 	for _, key := range keys {
 		words = append(words, key)
 	}
-	cmd := redis.NewCmd(ctx, append(words, args...)...)
-	if err := r.process(ctx, cmd); err != nil {
-		return nil, err
-	}
-	return cmd.Int64Slice()
+	return once{redis.NewCmd(ctx, append(words, args...)...)}
 }
 
 // process sends one command and waits for its answer, or for the context.
-func (r *redisBackend) process(ctx context.Context, cmd *redis.Cmd) error {
+func (r *redisBackend) process(ctx context.Context, command redis.Cmder) error {
+	return r.wait(ctx, func() error { return r.client.Process(ctx, command) })
+}
+
+// wait waits for what the client does, or for the context, where the client does
+// not heed that.
+func (r *redisBackend) wait(ctx context.Context, what func() error) error {
 	if !r.patient || ctx.Done() == nil {
-		return r.client.Process(ctx, once{cmd})
+		return what()
 	}
 	done := make(chan error, 1)
-	go func() { done <- r.client.Process(ctx, once{cmd}) }()
+	go func() { done <- what() }()
 	select {
 	case err := <-done:
 		return err
@@ -324,6 +283,9 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if r.denials != nil {
+		defer r.denials.resetting(key, scope)()
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
 		return fmt.Errorf("redis did not reset: %w", inTime(err))

@@ -22,7 +22,7 @@ func TestOptionsThatWouldHaveNoEffectAreRefused(t *testing.T) {
 		"an empty host":                     {map[string]any{"host": ""}, []string{`"host"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := redisSettings(test.options)
+			_, _, err := redisSettings(test.options)
 			require.Error(t, err)
 			for _, part := range test.says {
 				require.ErrorContains(t, err, part)

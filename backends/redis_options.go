@@ -15,25 +15,48 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// redisClient makes a client from the options of NewRedis, or takes the one
-// that was handed in. owned tells which.
-func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, err error) {
-	if _, has := given["client"]; has {
-		client, err = handedIn(given)
-		return client, false, err
-	}
-	settings, err := redisSettings(given)
-	if err != nil {
-		return nil, false, err
-	}
-	return redis.NewUniversalClient(settings), true, nil
+// behaviour are the options of NewRedis that are not about the connection.
+type behaviour struct{ localDenials bool }
+
+func readBehaviour(read *options.Reader) behaviour {
+	return behaviour{localDenials: read.Flag("local_denials", true)}
 }
 
-// handedIn is the application's own client. Options beside it would be ignored,
-// so they are faults.
+// redisClient makes a client from the options of NewRedis, or takes the one
+// that was handed in. owned tells which.
+func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, chosen behaviour, err error) {
+	if _, has := given["client"]; has {
+		client, err = handedIn(given)
+		if err != nil {
+			return nil, false, chosen, err
+		}
+		read := reader("redis", given)
+		read.Value("client")
+		chosen = readBehaviour(read)
+		return client, false, chosen, read.Finish(everyName)
+	}
+	settings, chosen, err := redisSettings(given)
+	if err != nil {
+		return nil, false, chosen, err
+	}
+	return redis.NewUniversalClient(settings), true, chosen, nil
+}
+
+// besideClient counts the options that make no sense beside a client.
+func besideClient(given map[string]any) (others int) {
+	for name := range given {
+		if name != "client" && name != "local_denials" {
+			others++
+		}
+	}
+	return others
+}
+
+// handedIn is the application's own client. Options of a connection beside it
+// would be ignored, so they are faults.
 func handedIn(given map[string]any) (redis.UniversalClient, error) {
-	if len(given) > 1 {
-		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options`, len(given)-1)
+	if others := besideClient(given); others > 0 {
+		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options of a connection`, others)
 	}
 	client, ok := given["client"].(redis.UniversalClient)
 	if value := reflect.ValueOf(client); !ok || value.Kind() == reflect.Pointer && value.IsNil() {
@@ -42,8 +65,9 @@ func handedIn(given map[string]any) (redis.UniversalClient, error) {
 	return client, nil
 }
 
-func redisSettings(given map[string]any) (*redis.UniversalOptions, error) {
+func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, error) {
 	read := reader("redis", given)
+	chosen := readBehaviour(read)
 	read.Value("client") // absent here, but known
 	settings := &redis.UniversalOptions{
 		// A decision is never sent twice, and never outlives its request.
@@ -70,7 +94,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, error) {
 	settings.DialTimeout = read.Duration("dial_timeout", settings.DialTimeout)
 	settings.ReadTimeout = read.Duration("read_timeout", settings.ReadTimeout)
 	settings.WriteTimeout = read.Duration("write_timeout", settings.WriteTimeout)
-	return settings, read.Finish(everyName)
+	return settings, chosen, read.Finish(everyName)
 }
 
 // readURL takes what a URL says, which single options beside it may refine. Its

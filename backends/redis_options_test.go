@@ -60,7 +60,7 @@ func TestOptionsOfRedisReachTheClient(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			settings, err := redisSettings(test.options)
+			settings, _, err := redisSettings(test.options)
 			require.NoError(t, err)
 			test.look(t, settings)
 		})

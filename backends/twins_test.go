@@ -26,7 +26,7 @@ func newTwins(t require.TestingT, server *miniredis.Miniredis) *twins {
 	server.SetTime(w.now)
 	w.memory = newMemory(1<<16, func() int64 { return w.now.UnixMicro() })
 	var err error
-	w.redis, err = NewRedis(map[string]any{"addr": server.Addr(), "pool_size": 1})
+	w.redis, err = NewRedis(map[string]any{"addr": server.Addr(), "pool_size": 1, "local_denials": false}) // whose clock is ours
 	require.NoError(t, err)
 	return w
 }

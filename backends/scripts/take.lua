@@ -1,24 +1,31 @@
--- Charges all quotas, or none of them if an enforced one denies.
+-- Makes decisions one after the other, each of which charges all its quotas, or
+-- none of them if an enforced one denies.
 --
--- KEYS     one for each pair of key and scope
--- ARGV[1]  1 to decide without charging, 0 to charge
--- then for each quota 7 values:
---   index in KEYS, name, limit, period, burst, cost, forced (0 or 1)
--- Returns 4 integers a quota: allowed, remaining, reset after, retry after.
+-- KEYS  one for each pair of key and scope
+-- ARGV  for each decision how many times it is asked for, and on how many keys;
+--       for each of these its index in KEYS and how many quotas it has;
+--       for each quota 6 values: name, limit, period, cost, burst, forced (0 or 1)
+-- Returns the time, and for each decision how many times it was granted, and what
+-- was known of each of its keys before. The caller finds the verdicts from that.
+-- -1 times: the value of a key is none of ours, and what follows says why.
 --
--- All limits of a key live in one string, "name=state;name=state;". The name is
--- a letter for the algorithm, upper case for a shadow limit, and the period:
+-- Asked for several times, a decision has one quota, which is enforced and not
+-- forced, and costs something.
+--
+-- All limits of a key live in one string, "name=state;name=state;", and 16 digits
+-- behind it tell when the last of them means nothing any more. A name is a letter
+-- for the algorithm, upper case for a shadow limit, and the period:
 --   f60000000=start,count,             fixed-window
 --   s60000000=start,previous,current,  sliding-window
 --   t60000000=tat,fraction,            token-bucket
 --   l60000000=time,units,time,units,   sliding-log
 -- Times are integer microseconds of this server's clock. All numbers stay below
 -- 2^53, where a Lua number is an exact integer; products that might not go
--- through mul_div. The arithmetic is that of internal/window, line by line.
+-- through mul_div. The arithmetic is that of internal/window. Functions are few,
+-- because each is made anew for each call.
 
-local call = redis.call
+local call, find, match, sub, format, byte = redis.call, string.find, string.match, string.sub, string.format, string.byte
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
-local find, match, gmatch, format, sub = string.find, string.match, string.gmatch, string.format, string.sub
 local EXACT = 9007199254740992 -- 2^53
 local MAX_UNITS = 17592186044415 -- 2^44 - 1
 local MAX_DEBT = 4503599627370496 -- 2^52
@@ -48,278 +55,231 @@ local function mul_div(a, b, c)
   return q, r
 end
 
-local function mul_div_up(a, b, c)
-  local q, r = mul_div(a, b, c)
-  if r > 0 then q = q + 1 end
-  return q
-end
+-- Every algorithm tells how many of the times it is asked for it allows, what the
+-- state is then, and when that means nothing any more.
 
--- An algorithm takes the time, a charge and the numbers of a state, and returns
--- allowed, remaining, reset after, retry after, and the numbers of the new state.
-
-local function fixed(now, limit, per, cost, forced, a, b)
+local function fixed(now, limit, per, cost, times, forced, a, b)
   local start, count = now - now % per, 0
   if start <= a then start, count = a, b end
-  local allowed, retry = cost < 0 or forced or count + cost <= limit, 0
-  if allowed then
-    count = max(0, min(MAX_UNITS, count + cost))
-  else
-    retry = cost > limit and -1 or start + per - now
+  if cost > 0 and not forced then
+    times = min(times, floor((limit - count) / cost))
+  elseif cost == 0 and count > limit then
+    times = 0
   end
-  return allowed, max(0, limit - count), count > 0 and start + per - now or 0, retry, start, count
+  if times <= 0 or cost == 0 then return times end
+  count = max(0, min(MAX_UNITS, count + cost * times))
+  return times, format('%.0f,%.0f,', start, count), count > 0 and start + per or 0
 end
 
-local function sliding(now, limit, per, cost, forced, a, b, c)
+local function sliding(now, limit, per, cost, times, forced, a, b, c)
   local start, previous, current = now - now % per, 0, 0
   if start <= a then
     start, previous, current = a, b, c
   elseif start - per == a then
     previous = c
   end
-  local left = per - (max(now, start) - start) -- of the current window
-  local used = mul_div_up(previous, left, per) + current
-  local allowed, retry = cost < 0 or forced or used + cost <= limit, 0
-  if allowed then
-    used = used - current
-    current = min(MAX_UNITS, current + cost)
-    if current < 0 then
-      previous, current = max(0, previous + current), 0
-      used = mul_div_up(previous, left, per)
-    end
-    used = used + current
-  elseif cost > limit then
-    retry = -1
-  else
-    local room, fading, from = limit - current - cost, previous, start
-    if room < 0 then -- not before the next window
-      room, fading, from = limit - cost, current, start + per
-    end
-    local faded = room > 0 and mul_div(room, per, fading) or 0
-    retry = from + per - faded - now
+  local used = current
+  if previous > 0 then
+    local whole, rest = mul_div(previous, per - (max(now, start) - start), per)
+    used = used + whole + (rest > 0 and 1 or 0)
   end
-  local reset = 0
-  if current > 0 then
-    reset = start + 2 * per - now
-  elseif previous > 0 then
-    reset = start + per - now
+  if cost > 0 and not forced then
+    times = min(times, floor((limit - used) / cost))
+  elseif cost == 0 and used > limit then
+    times = 0
   end
-  return allowed, max(0, limit - used), reset, retry, start, previous, current
+  if times <= 0 or cost == 0 then return times end
+  current = min(MAX_UNITS, current + cost * times)
+  if current < 0 then
+    previous, current = max(0, previous + current), 0
+  end
+  return times, format('%.0f,%.0f,%.0f,', start, previous, current),
+    current > 0 and start + 2 * per or previous > 0 and start + per or 0
 end
 
-local function bucket(now, limit, per, cost, forced, tat, fraction, burst)
-  local kept, kept_fraction = tat, fraction
+local function bucket(now, limit, per, cost, times, forced, tat, fraction, burst)
   if fraction > 0 and fraction >= limit then tat, fraction = tat + 1, 0 end
   local debt = tat - now
   if debt < 0 then debt, fraction = 0, 0 end
   if limit == 0 then -- there is no rate to convert units with
-    if fraction > 0 then debt = debt + 1 end
-    if cost == 0 and debt > 0 then return false, 0, debt, debt, kept, kept_fraction end
-    local allowed = cost <= 0 or forced
-    return allowed, 0, debt, allowed and 0 or -1, kept, kept_fraction
+    if cost > 0 and not forced or cost == 0 and debt + fraction > 0 then times = 0 end
+    return times
   end
   if burst == 0 then burst = limit end
   local full, full_fraction = per, 0
   if burst ~= limit then full, full_fraction = mul_div(burst, per, limit) end
   if full >= MAX_DEBT then full, full_fraction = MAX_DEBT - 1, 0 end -- less than any price that saturates
-
-  local after, after_fraction, never = debt, fraction, false
-  if cost ~= 0 then
-    local step, step_fraction = mul_div(cost < 0 and -cost or cost, per, limit)
-    never = step > full or step == full and step_fraction > full_fraction
-    if cost < 0 then step, step_fraction = -step, -step_fraction end
-    after, after_fraction = debt + step, fraction + step_fraction
-    if after_fraction >= limit then
-      after, after_fraction = after + 1, after_fraction - limit
-    elseif after_fraction < 0 then
-      after, after_fraction = after - 1, after_fraction + limit
-    end
-    if after < 0 then after, after_fraction = 0, 0 end
+  if cost >= 0 and not forced then
+    local room, rest = full - debt, full_fraction - fraction
+    if rest < 0 then room, rest = room - 1, rest + limit end
+    if room < 0 then return 0 end
+    if cost == 0 then return times end
+    local units, part = mul_div(room, limit, per)
+    times = min(times, floor((units + floor((part + rest) / per)) / cost))
+    if times <= 0 then return 0 end
   end
-
-  -- Fractions are rounded up, in the debt and in the wait alike.
-  local excess = after - full + (after_fraction > full_fraction and 1 or 0)
-  local allowed, retry = cost < 0 or forced or excess <= 0, 0
-  if allowed then
-    if cost > 0 and after >= MAX_DEBT then after, after_fraction = max(debt, MAX_DEBT), 0 end
-    debt, fraction = after, after_fraction
-  else
-    retry = never and -1 or excess
+  if cost == 0 then return times end
+  local step, step_fraction = mul_div(cost < 0 and -cost or cost * times, per, limit)
+  local after, after_fraction = debt + step, fraction + step_fraction
+  if cost < 0 then after, after_fraction = debt - step, fraction - step_fraction end
+  if after_fraction >= limit then
+    after, after_fraction = after + 1, after_fraction - limit
+  elseif after_fraction < 0 then
+    after, after_fraction = after - 1, after_fraction + limit
   end
-  local room, room_fraction = full - debt, full_fraction - fraction
-  if room_fraction < 0 then room, room_fraction = room - 1, room_fraction + limit end
-  local remaining = 0
-  if room >= 0 then
-    local units, rest = mul_div(room, limit, per)
-    remaining = units + floor((rest + room_fraction) / per)
+  if after < 0 then
+    after, after_fraction = 0, 0
+  elseif cost > 0 and after >= MAX_DEBT then
+    after, after_fraction = max(debt, MAX_DEBT), 0
   end
-  local reset = debt + (fraction > 0 and 1 or 0)
-  return allowed, remaining, reset, retry, now + debt, fraction
+  tat = now + after
+  return times, format('%.0f,%.0f,', tat, after_fraction), after_fraction > 0 and tat + 1 or tat
 end
 
-local function total(cells)
-  local sum = 0
-  for i = 2, #cells, 2 do sum = sum + cells[i] end
-  return sum
-end
-
-local function log(now, limit, per, cost, forced, s)
-  local cells, at = {}, max(now, s[#s - 1] or 0)
-  for i = 1, #s - 1, 2 do
-    if s[i] + per > at then
-      cells[#cells + 1] = s[i]
-      cells[#cells + 1] = s[i + 1]
+local function log(now, limit, per, cost, times, forced, state)
+  local old, cells, n, used = {}, {}, 0, 0
+  for time, units in string.gmatch(state, '(%d+),(%d+),') do
+    old[#old + 1], old[#old + 2] = time + 0, units + 0
+  end
+  local at = max(now, old[#old - 1] or 0)
+  for i = 1, #old, 2 do
+    if old[i] + per > at then
+      cells[n + 1], cells[n + 2] = old[i], old[i + 1]
+      n, used = n + 2, used + old[i + 1]
     end
   end
-  local used, n = total(cells), #cells
-  local allowed, retry = cost < 0 or forced or used + cost <= limit, 0
-  if not allowed then
-    if cost > limit then
-      retry = -1
-    else
-      local i, left = 1, used - cells[2]
-      while left + cost > limit do
-        i = i + 2
-        left = left - cells[i + 1]
-      end
-      retry = cells[i] + per - now
-    end
-  elseif cost > 0 and used < MAX_UNITS then
-    cost = min(cost, MAX_UNITS - used)
+  if cost > 0 and not forced then
+    times = min(times, floor((limit - used) / cost))
+  elseif cost == 0 and used > limit then
+    times = 0
+  end
+  if times <= 0 or cost == 0 then return times end
+  local units = min(cost * times, MAX_UNITS - used)
+  if units > 0 then
     local width = limit > 128 and ceil(per / 128) or 1
     if n > 0 and (n == 2 * MAX_CELLS or floor(cells[n - 1] / width) == floor(at / width)) then
-      cells[n - 1], cells[n] = at, cells[n] + cost
+      cells[n - 1], cells[n] = at, cells[n] + units
     else
-      cells[n + 1], cells[n + 2] = at, cost
-    end
-  elseif cost < 0 then
-    local units = -cost
-    while units > 0 and n > 0 do
-      local back = min(units, cells[n])
-      units, cells[n] = units - back, cells[n] - back
-      if cells[n] == 0 then
-        cells[n], cells[n - 1] = nil, nil
-        n = n - 2
-      end
+      cells[n + 1], cells[n + 2] = at, units
+      n = n + 2
     end
   end
-  local reset = #cells > 0 and cells[#cells - 1] + per - now or 0
-  return allowed, max(0, limit - total(cells)), reset, retry, cells
+  while cost < 0 and units < 0 and n > 0 do
+    local back = min(-units, cells[n])
+    units, cells[n] = units + back, cells[n] - back
+    if cells[n] == 0 then
+      cells[n], cells[n - 1] = nil, nil
+      n = n - 2
+    end
+  end
+  return times, format(string.rep('%.0f,', n), unpack(cells)), n > 0 and cells[n - 1] + per or 0
 end
 
--- decide parses the state that begins in a text, lets its algorithm decide, and
--- returns the new state as text and when it means nothing any more.
-local function decide(letter, now, limit, per, burst, cost, forced, text, from)
-  if letter == 'l' or letter == 'L' then
-    local cells = {}
-    for number in gmatch(match(text, '^[^;]*', from), '%d+') do cells[#cells + 1] = tonumber(number) end
-    local allowed, remaining, reset, retry, new = log(now, limit, per, cost, forced, cells)
-    if not allowed or cost == 0 then return allowed, remaining, reset, retry end
-    local ends = #new > 0 and new[#new - 1] + per or 0
-    return allowed, remaining, reset, retry, format(string.rep('%.0f,', #new), unpack(new)), ends
+-- tidy drops the limits of a text that mean nothing any more, and tells when the
+-- last of the others does.
+local function tidy(text, now)
+  local kept, last = '', 0
+  for name, state in string.gmatch(text, '([^=]+)=([^;]*);') do
+    local per, letter = sub(name, 2) + 0, string.lower(sub(name, 1, 1))
+    local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
+    local until_ = 0
+    if letter == 'l' then
+      until_ = (match(state, '(%d+),%d+,$') or -per) + per
+    elseif not a then -- no state at all
+    elseif letter == 's' then
+      until_ = a + ((tonumber(c) or 0) > 0 and 2 * per or b + 0 > 0 and per or 0)
+    elseif letter == 't' then
+      until_ = a + (b + 0 > 0 and 1 or 0)
+    else
+      until_ = a + (b + 0 > 0 and per or 0)
+    end
+    if until_ > now then
+      kept, last = kept .. name .. '=' .. state .. ';', max(last, until_)
+    end
   end
-  local a, b, c = 0, 0, 0
-  if text ~= '' then
-    a, b, c = match(text, '^(%d+),(%d+),(%d*)', from)
-    a, b, c = tonumber(a), tonumber(b), tonumber(c) or 0
-  end
-  local allowed, remaining, reset, retry, ends
-  if letter == 's' or letter == 'S' then
-    allowed, remaining, reset, retry, a, b, c = sliding(now, limit, per, cost, forced, a, b, c)
-    if not allowed or cost == 0 then return allowed, remaining, reset, retry end
-    ends = a + (c > 0 and 2 * per or b > 0 and per or 0)
-    return allowed, remaining, reset, retry, format('%.0f,%.0f,%.0f,', a, b, c), ends
-  end
-  if letter == 't' or letter == 'T' then
-    allowed, remaining, reset, retry, a, b = bucket(now, limit, per, cost, forced, a, b, burst)
-    ends = a + (b > 0 and 1 or 0)
-  else
-    allowed, remaining, reset, retry, a, b = fixed(now, limit, per, cost, forced, a, b)
-    ends = a + (b > 0 and per or 0)
-  end
-  if not allowed or cost == 0 then return allowed, remaining, reset, retry end
-  return allowed, remaining, reset, retry, format('%.0f,%.0f,', a, b), ends
-end
-
--- When a state that was not asked for means nothing any more.
-local function expires(name, state)
-  local per = tonumber(sub(name, 2))
-  local letter = sub(name, 1, 1)
-  if letter == 'l' or letter == 'L' then
-    return (tonumber(match(state, '(%d+),%d+,$')) or -per) + per
-  end
-  local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
-  a, b, c = tonumber(a), tonumber(b), tonumber(c) or 0
-  if letter == 's' or letter == 'S' then return a + (c > 0 and 2 * per or b > 0 and per or 0) end
-  if letter == 't' or letter == 'T' then return a + (b > 0 and 1 or 0) end
-  return a + (b > 0 and per or 0)
+  return kept, last
 end
 
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local values, changes, ends = {}, {}, {} -- of each key: as read, as charged, until when
-local answers, granted = {}, true
+local texts, ends = {}, {} -- of each key, without the digits, and what these say
+local changed, untidy = {}, {} -- those to be written, and to be tidied before
+local reply, at = {now}, 1
 
--- Where the state of a name begins: the text and the place in it.
-local function state_of(key, name)
-  local _, at = find(values[key], name .. '=', 1, true)
-  if at then return values[key], at + 1 end
-  return '', 1
-end
-
-for i = 2, #ARGV, 7 do
-  local key, name, cost = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 5])
-  if not values[key] then
-    values[key], changes[key], ends[key] = call('GET', KEYS[tonumber(key)]) or '', {}, 0
-  end
-  local letter = sub(name, 1, 1)
-  local text, from = changes[key][name], 1
-  if not text then text, from = state_of(key, name) end
-  local allowed, remaining, reset, retry, state, until_ = decide(
-    letter, now, tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), cost,
-    cost > 0 and ARGV[i + 6] == '1', text, from)
-  if state then
-    if until_ <= now then state = '' end
-    changes[key][name] = state
-    ends[key] = max(ends[key], until_)
-  elseif not allowed and letter > 'Z' then -- upper case is a shadow, which denies nothing
-    granted = false
-  end
-  local n = #answers
-  answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4] = allowed and 1 or 0, remaining, reset, retry
-end
-
-if granted and ARGV[1] == '0' then
-  for key, changed in pairs(changes) do
-    if next(changed) then
-      local packed, last = '', ends[key]
-      for name, state in gmatch(values[key], '([^=]+)=([^;]*);') do
-        if not changed[name] then
-          local until_ = expires(name, state)
-          if until_ > now then
-            packed = packed .. name .. '=' .. state .. ';'
-            last = max(last, until_)
-          end
+while at <= #ARGV do
+  local granted, times = ARGV[at] + 0, ARGV[at] + 0
+  local place, made = #reply + 1, {}
+  reply[place] = 0
+  local subjects = ARGV[at + 1] + 0
+  at = at + 2
+  for _ = 1, subjects do
+    local key, stop = ARGV[at] + 0, at + 2 + 6 * ARGV[at + 1]
+    if not texts[key] then
+      local value = redis.pcall('GET', KEYS[key]) or '0000000000000000'
+      ends[key] = not value.err and tonumber(sub(value, -16)) or -1
+      texts[key] = value.err or ends[key] < 0 and value or sub(value, 1, -17)
+    end
+    local text, last = texts[key], ends[key]
+    reply[#reply + 1] = text
+    if last < 0 then granted = -1 end
+    for i = at + 2, last < 0 and 0 or stop - 1, 6 do
+      local name, cost = ARGV[i], ARGV[i + 3] + 0
+      local limit, per, forced = ARGV[i + 1] + 0, ARGV[i + 2] + 0, cost > 0 and ARGV[i + 5] == '1'
+      local letter = byte(name)
+      local _, before = find(text, name .. '=', 1, true)
+      local n, state, until_, after
+      if letter == 108 or letter == 76 then -- l, L
+        local cells = ''
+        if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
+        if not after then cells = '' end
+        n, state, until_ = log(now, limit, per, cost, times, forced, cells)
+      else
+        local a, b, c = 0, 0, 0
+        if before then a, b, c, after = match(text, '^(%d+),(%d+),(%d*),?;()', before + 1) end
+        a, b, c = tonumber(a) or 0, tonumber(b) or 0, tonumber(c) or 0
+        if letter == 115 or letter == 83 then -- s, S
+          n, state, until_ = sliding(now, limit, per, cost, times, forced, a, b, c)
+        elseif letter == 116 or letter == 84 then -- t, T
+          n, state, until_ = bucket(now, limit, per, cost, times, forced, a, b, ARGV[i + 4] + 0)
+        else
+          n, state, until_ = fixed(now, limit, per, cost, times, forced, a, b)
         end
       end
-      for name, state in pairs(changed) do
-        if state ~= '' then packed = packed .. name .. '=' .. state .. ';' end
+      if before and not after then
+        granted = -1
+      elseif state then
+        if before then
+          text = sub(text, 1, before) .. state .. sub(text, after - 1)
+        else
+          text = text .. name .. '=' .. state .. ';'
+        end
+        last = max(last, until_)
+        if cost < 0 or #text > 8192 then untidy[key] = true end
       end
-      if packed == '' then
-        call('DEL', KEYS[tonumber(key)])
-      else
-        call('SET', KEYS[tonumber(key)], packed, 'PX', ceil((last - now) / 1000))
-      end
+      if letter > 90 then granted = min(granted, max(n, 0)) end -- upper case is a shadow, which denies nothing
+    end
+    if text ~= texts[key] then
+      local m = #made
+      made[m + 1], made[m + 2], made[m + 3] = key, text, last
+    end
+    at = stop
+  end
+  if granted > 0 then
+    for i = 1, #made, 3 do
+      local key = made[i]
+      texts[key], ends[key], changed[key] = made[i + 1], made[i + 2], true
     end
   end
-else -- nothing is charged: what remains is what there was
-  local n = 2
-  for i = 2, #ARGV, 7 do
-    local name = ARGV[i + 1]
-    local _, remaining, reset = decide(
-      sub(name, 1, 1), now, tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), 0, false,
-      state_of(ARGV[i], name))
-    answers[n], answers[n + 1] = remaining, reset
-    n = n + 4
+  reply[place] = granted
+end
+
+for key in pairs(changed) do
+  local text, last = texts[key], ends[key]
+  if untidy[key] then text, last = tidy(text, now) end
+  if text == '' then
+    call('DEL', KEYS[key])
+  else
+    call('SET', KEYS[key], text .. format('%016.0f', last), 'PX', ceil((last - now) / 1000))
   end
 end
-return answers
+return reply

@@ -1,0 +1,232 @@
+package backends
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// trust is how long a denial is believed at most, so that what other processes
+	// reset or give back is noticed before long.
+	trust = 10 * time.Second
+
+	// What is remembered is bounded by these.
+	denialShards     = 16
+	denialStripes    = 256
+	denialsPerShard  = 1024
+	denialsOfSubject = 16
+)
+
+// denials remembers on which states Redis has denied. Other processes can only
+// add to them, so nothing but time frees them: what such a state denies now,
+// Redis denies too. What another process resets or gives back it cannot see.
+type denials struct {
+	seed   maphash.Seed
+	shards [denialShards]denialShard
+}
+
+type denialShard struct {
+	mu     sync.Mutex
+	denied map[uint64][]denial // by the hash of key and scope
+	events [denialStripes]events
+}
+
+// events are what this process has changed of a few keys and scopes: an answer
+// that may be older is not remembered.
+type events struct {
+	changes uint32 // how often something was charged, given back or reset
+	freeing int32  // how many refunds and resets are under way
+}
+
+func (s *denialShard) eventsOf(hash uint64) *events {
+	return &s.events[hash/denialShards%denialStripes]
+}
+
+// denial is a state of one limit that was denied on.
+type denial struct {
+	id    counterID
+	state numbers
+	at    moment
+}
+
+// began is what our clock counts from.
+var began = time.Now()
+
+func sinceStart() time.Duration { return time.Since(began) }
+
+// moment is a time of the server, and when on our clock it was asked for and told.
+// An hour after asking the server's clock shows now and an hour, or less; an hour
+// after being told it shows that, or more.
+type moment struct {
+	now         int64 // µs
+	order       int   // among all that was decided at that time
+	asked, told time.Duration
+}
+
+// after tells whether m is not older than another. Answers overtake each other.
+func (m moment) after(other moment) bool {
+	if m.asked >= other.told || m.now != other.now {
+		return m.asked >= other.told || m.now > other.now
+	}
+	return m.order >= other.order
+}
+
+func (m moment) latest(clock time.Duration) int64 {
+	return m.now + (clock - m.asked + time.Microsecond - 1).Microseconds()
+}
+
+func (m moment) earliest(clock time.Duration) int64 {
+	return m.now + (clock - m.told).Microseconds()
+}
+
+func newDenials() *denials {
+	d := &denials{seed: maphash.MakeSeed()}
+	for i := range d.shards {
+		d.shards[i].denied = map[uint64][]denial{}
+	}
+	return d
+}
+
+func (d *denials) shard(key, scope string) (*denialShard, uint64) {
+	hash := hashPair(d.seed, key, scope)
+	return &d.shards[hash%denialShards], hash
+}
+
+// deny answers a Take that Redis would deny, and tells whether it has. It needs to
+// know of each quota.
+func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
+	clock := sinceStart()
+	denied := false
+	for i := range quotas {
+		q := &quotas[i]
+		if q.Cost < 0 || q.Forced || sharing(quotas[:i], q) {
+			return false
+		}
+		known, ok := d.find(q, clock)
+		if !ok {
+			return false
+		}
+		if !q.Shadow {
+			_, v := known.state.take(known.at.latest(clock), known.id, q.charge())
+			denied = denied || !v.Allowed
+		}
+		// Whoever comes back by our clock must not come too early by the server's.
+		now := known.at.earliest(clock)
+		_, v := known.state.take(now, known.id, q.charge())
+		verdicts[i] = verdict(v)
+		if v.Allowed {
+			_, there := known.state.take(now, known.id, q.peek())
+			verdicts[i].left(verdict(there))
+		}
+	}
+	return denied
+}
+
+// find finds what was denied of a quota's limit not long ago.
+func (d *denials) find(q *Quota, clock time.Duration) (denial, bool) {
+	s, hash := d.shard(q.Key, q.Scope)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.eventsOf(hash).freeing > 0 {
+		return denial{}, false // others may see already that it is free
+	}
+	list := s.denied[hash]
+	for i := range list {
+		if list[i].id == idOf(q) {
+			return list[i], clock-list[i].at.asked < trust
+		}
+	}
+	return denial{}, false
+}
+
+// sharing tells whether a quota shares its counter with one of others.
+func sharing(others []Quota, q *Quota) bool {
+	return slices.ContainsFunc(others, func(other Quota) bool {
+		return subjectOf(&other) == subjectOf(q) && idOf(&other) == idOf(q)
+	})
+}
+
+// frees tells whether some of a call's quotas give back what was denied before.
+func (c *call) frees(members []int) bool {
+	return slices.ContainsFunc(members, func(member int) bool { return c.quotas[member].Cost < 0 })
+}
+
+// before notes what the answer to a call must not be older than.
+func (d *denials) before(c *call) {
+	c.changes = make([]uint32, len(c.subjects))
+	for i, members := range c.subjects {
+		q := &c.quotas[members[0]]
+		s, hash := d.shard(q.Key, q.Scope)
+		s.mu.Lock()
+		e := s.eventsOf(hash)
+		c.changes[i] = e.changes
+		if c.frees(members) {
+			e.freeing++
+		}
+		s.mu.Unlock()
+	}
+}
+
+// after remembers a call that was denied, and forgets what another has changed,
+// or may have changed.
+func (d *denials) after(c *call, answered bool) {
+	for i, members := range c.subjects {
+		q := &c.quotas[members[0]]
+		s, hash := d.shard(q.Key, q.Scope)
+		s.mu.Lock()
+		e := s.eventsOf(hash)
+		if c.frees(members) {
+			e.freeing--
+		}
+		switch {
+		case !answered || c.states == nil:
+			e.changes++
+			delete(s.denied, hash)
+		case e.freeing == 0 && c.changes[i] == e.changes:
+			for _, member := range members {
+				s.remember(hash, denial{idOf(&c.quotas[member]), c.states[member], c.at})
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *denialShard) remember(hash uint64, latest denial) {
+	list := s.denied[hash]
+	if list == nil && len(s.denied) >= denialsPerShard {
+		for other := range s.denied { // any
+			delete(s.denied, other)
+			break
+		}
+	}
+	at := slices.IndexFunc(list, func(old denial) bool { return old.id == latest.id })
+	switch {
+	case at >= 0:
+		if latest.at.after(list[at].at) {
+			list[at] = latest
+		}
+	case len(list) >= denialsOfSubject:
+		list[0] = latest
+	default:
+		list = append(list, latest)
+	}
+	s.denied[hash] = list
+}
+
+// resetting is called before a key and scope are reset, what it returns after.
+func (d *denials) resetting(key, scope string) (done func()) {
+	s, hash := d.shard(key, scope)
+	e := s.eventsOf(hash)
+	s.mu.Lock()
+	e.freeing++
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		e.freeing--
+		e.changes++
+		delete(s.denied, hash)
+		s.mu.Unlock()
+	}
+}

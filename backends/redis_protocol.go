@@ -1,0 +1,217 @@
+package backends
+
+import (
+	_ "embed" // for the script
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed scripts/take.lua
+var takeSource string
+
+// takeScript decides. It is only asked for its digest: how it is run is in
+// redis.go.
+var takeScript = redis.NewScript(takeSource)
+
+// group is a decision that one or more callers ask for. Redis is asked once, and
+// grants it to as many of them as it can.
+type group struct{ calls []*call }
+
+// mergeCalls puts equal calls into one group, in the order in which they came.
+func mergeCalls(calls []*call) []group {
+	groups := make([]group, 0, len(calls))
+	var known map[Quota]int
+	for _, c := range calls {
+		q := &c.quotas[0]
+		joinable := len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && !c.trial
+		if joinable && len(calls) > 1 {
+			if at, ok := known[*q]; ok {
+				groups[at].calls = append(groups[at].calls, c)
+				continue
+			}
+			if known == nil {
+				known = make(map[Quota]int, len(calls))
+			}
+			known[*q] = len(groups)
+		}
+		groups = append(groups, group{calls: []*call{c}})
+	}
+	return groups
+}
+
+// question puts groups into the form that take.lua reads.
+func question(groups []group) (keys []string, args []any) {
+	args = make([]any, 0, 10*len(groups))
+	for i := range groups {
+		first := groups[i].calls[0]
+		times := len(groups[i].calls)
+		if first.trial {
+			times = 0
+		}
+		args = append(args, times, len(first.subjects))
+		for _, members := range first.subjects {
+			q := &first.quotas[members[0]]
+			key := redisKey(q.Key, q.Scope)
+			at := slices.Index(keys, key)
+			if at < 0 {
+				at = len(keys)
+				keys = append(keys, key)
+			}
+			args = append(args, at+1, len(members))
+			for _, member := range members {
+				q := &first.quotas[member]
+				forced := 0
+				if q.Forced {
+					forced = 1
+				}
+				args = append(args, idOf(q).name(), q.Limit, q.micros(), q.Cost, q.Burst, forced)
+			}
+		}
+	}
+	return keys, args
+}
+
+// redisKey joins key and scope. The length at the end keeps pairs apart whose
+// joined texts are the same, as ("a:b", "c") and ("a", "b:c").
+func redisKey(key, scope string) string {
+	return key + ":" + scope + ":" + strconv.Itoa(len(key))
+}
+
+// answer gives the calls of groups their verdicts, from what take.lua returned.
+func answer(groups []group, reply []any) error {
+	now, err := integer(reply, 0)
+	if err != nil {
+		return err
+	}
+	at := 1
+	for i := range groups {
+		granted, err := integer(reply, at)
+		if err != nil {
+			return err
+		}
+		subjects := len(groups[i].calls[0].subjects)
+		texts := reply[min(at+1, len(reply)):min(at+1+subjects, len(reply))]
+		if len(texts) < subjects {
+			return fmt.Errorf("redis answered %d values, too few for what it was asked", len(reply))
+		}
+		groups[i].answer(now, granted, texts)
+		for _, c := range groups[i].calls {
+			c.at.now, c.at.order = now, i
+		}
+		at += 1 + subjects
+	}
+	return nil
+}
+
+func integer(reply []any, at int) (int64, error) {
+	if at < len(reply) {
+		if number, ok := reply[at].(int64); ok {
+			return number, nil
+		}
+	}
+	return 0, fmt.Errorf("redis answered %d values, and no number where value %d should be one", len(reply), at)
+}
+
+// answer replays a decision as Redis has made it, on what was there before.
+func (g *group) answer(now, granted int64, values []any) {
+	first := g.calls[0]
+	texts := make([]string, len(values))
+	for i := range values {
+		texts[i], _ = values[i].(string)
+	}
+	err := error(nil)
+	switch {
+	case granted < 0:
+		err = fmt.Errorf("a key of the rate limiter holds something else: %.80q", strings.Join(texts, " "))
+	case len(first.quotas) == 1:
+		err = g.answerOne(now, granted, texts[0])
+	default:
+		err = first.answerAll(now, granted, texts)
+	}
+	fail([]group{*g}, err)
+}
+
+// answerOne is for calls of one quota.
+func (g *group) answerOne(now, granted int64, text string) error {
+	q := &g.calls[0].quotas[0]
+	id := idOf(q)
+	state, err := stateIn(text, id)
+	if err != nil {
+		return err
+	}
+	var allowed int64
+	for _, c := range g.calls {
+		next, v := state.take(now, id, q.charge())
+		c.verdicts[0] = verdict(v)
+		switch {
+		case c.trial:
+			c.states = []numbers{state}
+			_, there := state.take(now, id, q.peek())
+			c.verdicts[0].left(verdict(there))
+		case v.Allowed:
+			state = next
+			allowed++
+		default:
+			c.states = []numbers{state}
+		}
+	}
+	if allowed != granted && !q.Shadow && !g.calls[0].trial {
+		return disagreement(granted)
+	}
+	return nil
+}
+
+// answerAll is for a call of several quotas.
+func (c *call) answerAll(now, granted int64, texts []string) error {
+	books := make(ledgers, len(texts))
+	for i, members := range c.subjects {
+		if err := books.open(subjectOf(&c.quotas[members[0]]), texts[i]); err != nil {
+			return err
+		}
+	}
+	allowed := books.charge(now, c.quotas, c.verdicts)
+	if !c.trial && allowed != (granted == 1) {
+		return disagreement(granted)
+	}
+	if allowed && !c.trial {
+		return nil
+	}
+	books.uncharge(now, c.quotas, c.verdicts)
+	c.states = make([]numbers, len(c.quotas))
+	for i := range c.quotas {
+		q := &c.quotas[i]
+		c.states[i] = books[subjectOf(q)].before[idOf(q)]
+	}
+	return nil
+}
+
+// fail gives all calls the same error.
+func fail(groups []group, err error) {
+	for i := range groups {
+		for _, c := range groups[i].calls {
+			c.err = err
+		}
+	}
+}
+
+// disagreement cannot be, unless script and algorithms differ.
+func disagreement(granted int64) error {
+	return fmt.Errorf("redis decided otherwise (%d granted) than the state says that it has returned", granted)
+}
+
+// stateIn finds the state of one limit among those of its key.
+func stateIn(text string, id counterID) (numbers, error) {
+	name := id.name()
+	for text != "" {
+		entry, rest, _ := strings.Cut(text, ";")
+		if state, ok := strings.CutPrefix(entry, name); ok && strings.HasPrefix(state, "=") {
+			return parseNumbers(state[1:], id.algorithm)
+		}
+		text = rest
+	}
+	return nil, nil
+}

@@ -1,0 +1,134 @@
+package backends
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+)
+
+const (
+	// maxFlights is how many round trips of a queue are under way at once. With
+	// one, two callers would wait for each other.
+	maxFlights = 2
+	// maxBatch is how many quotas a round trip carries at most: other clients of
+	// the server wait while it decides them.
+	maxBatch = 128
+)
+
+// call is a Take, or the part of one that is on one node, on its way to Redis.
+// It has copies of everything: whoever asked may have left when the answer comes.
+type call struct {
+	quotas   []Quota
+	subjects [][]int // the quotas of each key and scope
+	// trial asks what the answer would be, and charges nothing.
+	trial    bool
+	deadline time.Time // zero for none
+	gone     bool      // nobody waits for it any more; guarded by the queue
+	changes  []uint32  // of each subject, before it was sent; see denials
+
+	done chan struct{} // closed when the answer is here
+	// The answer:
+	verdicts []Verdict
+	err      error
+	states   []numbers // before a denial, one for each quota; nil when granted
+	at       moment    // when these were so
+}
+
+// newCall keeps the quotas, which must not be those of whoever asks.
+func newCall(ctx context.Context, quotas []Quota, trial bool) *call {
+	c := &call{
+		quotas: quotas, subjects: subjectsOf(quotas), trial: trial,
+		done: make(chan struct{}), verdicts: make([]Verdict, len(quotas)),
+	}
+	c.deadline, _ = ctx.Deadline()
+	return c
+}
+
+// queue lets concurrent calls share round trips: what comes while all flights are
+// under way goes with the next one. Nobody waits for others to come.
+type queue struct {
+	// send makes one round trip, and answers each of the calls.
+	send func(context.Context, []*call)
+
+	mu      sync.Mutex
+	waiting []*call
+	flights int
+}
+
+// do waits for the answer to a call, or for the end of the context. A call that
+// has not been sent by then never is.
+func (q *queue) do(ctx context.Context, c *call) error {
+	q.mu.Lock()
+	q.waiting = append(q.waiting, c)
+	fly := q.flights < maxFlights
+	if fly {
+		q.flights++
+	}
+	q.mu.Unlock()
+	if fly {
+		go q.fly()
+	}
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		q.mu.Lock()
+		c.gone = true
+		q.mu.Unlock()
+		return ctx.Err()
+	}
+}
+
+// fly makes round trips until nobody waits.
+func (q *queue) fly() {
+	for batch := q.next(); batch != nil; batch = q.next() {
+		ctx, cancel := flightContext(batch)
+		q.send(ctx, batch)
+		cancel()
+		for _, c := range batch {
+			close(c.done)
+		}
+		if len(batch) > 1 {
+			runtime.Gosched() // so that those who were answered can ask again
+		}
+	}
+}
+
+// next takes the calls of the next flight, or ends this one if there are none.
+func (q *queue) next() (batch []*call) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	size, taken := 0, 0
+	for _, c := range q.waiting {
+		if size > 0 && size+len(c.quotas) > maxBatch {
+			break
+		}
+		taken++
+		if !c.gone {
+			batch = append(batch, c)
+			size += len(c.quotas)
+		}
+	}
+	q.waiting = append(q.waiting[:0], q.waiting[taken:]...)
+	clear(q.waiting[len(q.waiting):cap(q.waiting)])
+	if batch == nil {
+		q.flights--
+	}
+	return batch
+}
+
+// flightContext lasts as long as anybody on the flight waits. It is not that of a
+// request, whose end must not spoil the flight for the others.
+func flightContext(batch []*call) (context.Context, context.CancelFunc) {
+	var last time.Time
+	for _, c := range batch {
+		if c.deadline.IsZero() {
+			return context.Background(), func() {}
+		}
+		if c.deadline.After(last) {
+			last = c.deadline
+		}
+	}
+	return context.WithDeadline(context.Background(), last)
+}

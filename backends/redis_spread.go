@@ -1,0 +1,98 @@
+package backends
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// takeSpread charges keys that may live on different nodes, one call for each
+// key in order. When a later one denies, the earlier ones are given back and
+// the rest are only asked what they would say.
+func (r *redisBackend) takeSpread(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	trial := false
+	subjects := subjectsOf(quotas)
+	for n, members := range subjects {
+		part := newCall(ctx, pick(quotas, members), trial)
+		err := r.take(ctx, part)
+		if err != nil {
+			if !trial {
+				err = errors.Join(err, r.giveBack(quotas, verdicts, subjects[:n]))
+			}
+			return err
+		}
+		for i, member := range members {
+			verdicts[member] = part.verdicts[i]
+		}
+		if !trial && denied(part.quotas, part.verdicts) {
+			trial = true
+			if err := r.giveBack(quotas, verdicts, subjects[:n]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// giveBack refunds what the quotas of some subjects have taken, and writes what
+// remains then. It does not use the context of the request, which may be over.
+func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][]int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	var failed error
+	for _, members := range subjects {
+		charged := slices.DeleteFunc(slices.Clone(members), func(member int) bool {
+			return !verdicts[member].Allowed || quotas[member].Cost == 0
+		})
+		if len(charged) == 0 {
+			continue
+		}
+		part := newCall(ctx, pick(quotas, charged), false)
+		for i := range part.quotas {
+			part.quotas[i].Cost = -part.quotas[i].Cost
+			part.quotas[i].Forced = true // what was given back is taken again, come what may
+		}
+		if err := r.take(ctx, part); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		for i, member := range charged {
+			verdicts[member].left(part.verdicts[i])
+		}
+	}
+	return failed
+}
+
+// subjectsOf groups the indices of quotas by key and scope, in order.
+func subjectsOf(quotas []Quota) [][]int {
+	var groups [][]int
+next:
+	for i := range quotas {
+		for g, group := range groups {
+			first := &quotas[group[0]]
+			if first.Key == quotas[i].Key && first.Scope == quotas[i].Scope {
+				groups[g] = append(group, i)
+				continue next
+			}
+		}
+		groups = append(groups, []int{i})
+	}
+	return groups
+}
+
+func pick(quotas []Quota, members []int) []Quota {
+	part := make([]Quota, len(members))
+	for i, member := range members {
+		part[i] = quotas[member]
+	}
+	return part
+}
+
+func denied(quotas []Quota, verdicts []Verdict) bool {
+	for i := range quotas {
+		if !verdicts[i].Allowed && !quotas[i].Shadow {
+			return true
+		}
+	}
+	return false
+}
