@@ -1,6 +1,8 @@
 package ratelimiter
 
 import (
+	"slices"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -11,8 +13,9 @@ const applicationKey = "application"
 // InitApp puts before all routes of an engine. Both kinds are charged in one
 // question to the backend.
 func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
-	rule := &rule{}
-	own, shared := ruleLimits(s.defaultLimits, ""), ruleLimits(s.applicationLimits, "application-")
+	shared, own := ruleLimits(s.applicationLimits, "application-"), ruleLimits(s.defaultLimits, "")
+	onlyShared := (&rule{limits: shared}).prepare()
+	all := (&rule{limits: slices.Concat(shared, own)}).prepare()
 	everyRoute := key{applicationKey, s.storedKey(applicationKey)}
 	var routes routeCache // of this engine: another may have the same routes with other limits
 	return func(c *gin.Context) {
@@ -23,18 +26,23 @@ func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
 		if route.exempt {
 			return
 		}
+		rule := all
+		if route.limited {
+			rule = onlyShared
+		}
+		if len(rule.limits) == 0 {
+			return
+		}
 		scope := r.clientAddress(c, s)
-		d := newDecision(s, rule)
-		for i := range shared {
-			d.add(c, &shared[i], everyRoute, scope)
-		}
-		if !route.limited {
-			for i := range own {
-				d.add(c, &own[i], route.key, scope)
+		d, values := newDecision(s, rule)
+		for i := range rule.limits {
+			key := route.key
+			if i < len(shared) {
+				key = everyRoute
 			}
+			d.add(c, rule, &rule.limits[i], key, scope)
 		}
-		d.decide(c)
-		d.free()
+		d.decide(c, rule, values)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -85,12 +84,11 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	if scope == "" {
 		scope = r.clientAddress(c, s)
 	}
-	d := newDecision(s, rule)
+	d, values := newDecision(s, rule)
 	for i := range rule.limits {
-		d.add(c, &rule.limits[i], key, scope)
+		d.add(c, rule, &rule.limits[i], key, scope)
 	}
-	d.decide(c)
-	d.free() // after a panic it is simply not used again
+	d.decide(c, rule, values)
 }
 
 // key is what is limited: as people read it, and as backends see it.
@@ -110,38 +108,72 @@ func (r *RateLimiter) keyOf(c *gin.Context, s *settings, rule *rule) key {
 	return route.key
 }
 
-// decision is one question to the backend and what comes of it.
+// decision is one question to the backend and the answer. The request keeps it,
+// for FromContext and for the middlewares behind, and a copy of the context may
+// outlive the request: so a decision is never changed afterwards or used again.
 type decision struct {
 	settings *settings
-	rule     *rule
+	earlier  *decision // of the middleware before, if any
+	// quotas are those asked, with a verdict for each, and behind them those that
+	// are unlimited for this request.
 	quotas   []backends.Quota
 	verdicts []backends.Verdict
 	about    []about
-	passed   []backends.Quota // those that are unlimited for this request
+	closest  int           // to refusing, of the verdicts
+	at       time.Duration // when it was decided, since 1970
 }
 
 // about is what the backend need not know of a quota.
-type about struct{ name, key string }
-
-// decisions are used again, so that a request allocates none.
-var decisions = sync.Pool{New: func() any { return &decision{} }}
-
-func newDecision(s *settings, rule *rule) *decision {
-	d := decisions.Get().(*decision)
-	d.settings, d.rule = s, rule
-	return d
+type about struct {
+	limit *ruleLimit
+	key   string
 }
 
-func (d *decision) free() {
-	clear(d.quotas) // they hold strings of the request
-	clear(d.about)
-	clear(d.passed)
-	*d = decision{quotas: d.quotas[:0], verdicts: d.verdicts[:0], about: d.about[:0], passed: d.passed[:0]}
-	decisions.Put(d)
+// single is room for one limit, which is what most requests have.
+type single struct {
+	quotas   [1]backends.Quota
+	verdicts [1]backends.Verdict
+	about    [1]about
+}
+
+// newDecision makes room for the limits of a rule, and for the values of headers
+// if any are to be sent: with one limit in one allocation, as small as can be, as
+// allocations are most of what a request costs.
+func newDecision(s *settings, rule *rule) (d *decision, values *headerValues) {
+	x, standard := rule.sends(s)
+	n := len(rule.limits)
+	var one *single
+	switch {
+	case n > 1:
+		room := new(struct {
+			decision
+			headerValues
+		})
+		d, values = &room.decision, &room.headerValues
+		d.quotas, d.verdicts, d.about = make([]backends.Quota, 0, n), make([]backends.Verdict, 0, n), make([]about, 0, n)
+	case x || standard:
+		room := new(struct {
+			decision
+			single
+			headerValues
+		})
+		d, one, values = &room.decision, &room.single, &room.headerValues
+	default:
+		room := new(struct {
+			decision
+			single
+		})
+		d, one = &room.decision, &room.single
+	}
+	if one != nil {
+		d.quotas, d.verdicts, d.about = one.quotas[:0], one.verdicts[:0], one.about[:0]
+	}
+	d.settings = s
+	return d, values
 }
 
 // add asks for one unit of a limit, unless it is unlimited for this request.
-func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
+func (d *decision) add(c *gin.Context, rule *rule, l *ruleLimit, key key, scope string) {
 	limit := l.limit
 	if l.ask != nil {
 		limit = min(int64(l.ask(c, key.shown, scope)), backends.MaxLimit)
@@ -150,24 +182,30 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 		Key: key.stored, Scope: scope,
 		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Burst: l.burst, Cost: 1,
 	}
-	if d.rule.algorithm != nil {
-		q.Algorithm = *d.rule.algorithm
-	}
-	if limit < 0 {
-		d.passed = append(d.passed, q)
-		return
+	if rule.algorithm != nil {
+		q.Algorithm = *rule.algorithm
 	}
 	d.quotas = append(d.quotas, q)
+	if limit < 0 {
+		return
+	}
+	asked, last := len(d.verdicts), len(d.quotas)-1
+	if asked < last {
+		d.quotas[asked], d.quotas[last] = d.quotas[last], d.quotas[asked]
+	}
 	d.verdicts = append(d.verdicts, backends.Verdict{})
-	d.about = append(d.about, about{l.name, key.shown})
+	d.about = append(d.about, about{l, key.shown})
 }
 
+// asked are the quotas without those that are unlimited.
+func (d *decision) asked() []backends.Quota { return d.quotas[:len(d.verdicts)] }
+
 // decide asks the backend and lets the request go on, or answers it.
-func (d *decision) decide(c *gin.Context) {
-	earlier := decided(c)
-	if len(d.quotas) == 0 {
+func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
+	d.earlier = decided(c)
+	if len(d.verdicts) == 0 {
 		// Those behind must find their counters where they are on other requests.
-		c.Set(contextKey{}, &record{info: Info{Limit: Unlimited}, earlier: earlier, passed: slices.Clone(d.passed)})
+		c.Set(contextKey{}, d)
 		return
 	}
 	if d.settings.closed.Load() {
@@ -178,42 +216,66 @@ func (d *decision) decide(c *gin.Context) {
 		d.failed(c, err)
 		return
 	}
-	d.keepApart(earlier)
+	d.keepApart()
 	ctx, cancel := d.settings.bound(c.Request.Context())
-	err := d.settings.decider.Take(ctx, d.quotas, d.verdicts)
+	err := d.settings.decider.Take(ctx, d.asked(), d.verdicts)
 	cancel()
 	if err != nil {
 		d.failed(c, err)
 		return
 	}
-	rec := &record{info: d.closest(), earlier: earlier, settings: d.settings, passed: slices.Clone(d.passed)}
-	rec.quotas = append(rec.one[:0], d.quotas...)
-	info := &rec.info
-	d.writeHeaders(c.Writer.Header(), rec, earlier.closest())
-	c.Set(contextKey{}, rec)
-	if !info.Exceeded || d.rule.never {
-		return
+	d.at = time.Duration(time.Now().UnixNano())
+	d.findClosest()
+	if values != nil {
+		d.writeHeaders(c.Writer.Header(), rule, values)
 	}
+	c.Set(contextKey{}, d)
+	if d.exceeded() && !rule.never {
+		d.refuse(c, rule)
+	}
+}
+
+func (d *decision) findClosest() {
+	for i := 1; i < len(d.verdicts); i++ {
+		if d.outcome(i).closer(d.outcome(d.closest)) {
+			d.closest = i
+		}
+	}
+}
+
+// exceeded tells whether any limit was.
+func (d *decision) exceeded() bool { return !d.verdicts[d.closest].Allowed }
+
+// refuse answers a request that is over a limit.
+func (d *decision) refuse(c *gin.Context, rule *rule) {
 	c.Abort()
-	giveBack(c, earlier)
-	writeRetryAfter(c, info)
-	if d.rule.overLimit != nil {
+	d.earlier.giveBack(c)
+	q, v := &d.quotas[d.closest], &d.verdicts[d.closest]
+	writeRetryAfter(c, q, v)
+	if rule.overLimit != nil {
 		c.Status(http.StatusTooManyRequests)
-		d.rule.overLimit(c)
+		rule.overLimit(c)
 		return
 	}
-	refuse(c, info, d.violated())
+	document := d.about[d.closest].limit.refusal
+	if violated := d.violated(); document == nil || len(violated) > 1 {
+		document = refusal(q.Limit, q.Per, violated...)
+	}
+	answer(c, http.StatusTooManyRequests, document)
 }
 
 // keepApart gives a limit a counter of its own where a middleware before, on the
 // same request, has one on the same key, scope, algorithm and period: a request
 // would be charged twice in one counter otherwise.
-func (d *decision) keepApart(earlier *record) {
-	for i := range d.quotas {
+func (d *decision) keepApart() {
+	if d.earlier == nil {
+		return
+	}
+	for i := range d.asked() {
 		q := &d.quotas[i]
 		place := 1
-		for rec := earlier; rec != nil; rec = rec.earlier {
-			place += sharing(q, rec.quotas) + sharing(q, rec.passed)
+		for e := d.earlier; e != nil; e = e.earlier {
+			place += sharing(q, e.quotas)
 		}
 		q.Key = inPlace(q.Key, min(place, maxPlaces))
 	}
@@ -245,52 +307,29 @@ func keyInPlace(key, stored string) bool {
 	return stored == key || len(stored) == len(key)+2 && stored[len(key)] == '#' && stored[:len(key)] == key
 }
 
-// giveBack returns what the middlewares before have taken for a request that is
-// refused now: it costs nothing. What cannot be returned stays charged, which is
-// strict but safe.
-func giveBack(c *gin.Context, earlier *record) {
-	for rec := earlier; rec != nil; rec = rec.earlier {
-		if rec.info.Exceeded || len(rec.quotas) == 0 {
+// giveBack returns what this and the middlewares before have taken for a request
+// that is refused now: it costs nothing. What cannot be returned stays charged,
+// which is strict but safe.
+func (d *decision) giveBack(c *gin.Context) {
+	for ; d != nil; d = d.earlier {
+		if len(d.verdicts) == 0 || d.exceeded() {
 			continue // nothing was charged
 		}
-		for i := range rec.quotas {
-			rec.quotas[i].Cost = -rec.quotas[i].Cost
+		taken := slices.Clone(d.asked())
+		for i := range taken {
+			taken[i].Cost = -taken[i].Cost
 		}
-		ctx, cancel := rec.settings.bound(c.Request.Context())
-		_ = rec.settings.decider.Take(ctx, rec.quotas, make([]backends.Verdict, len(rec.quotas)))
+		ctx, cancel := d.settings.bound(c.Request.Context())
+		_ = d.settings.decider.Take(ctx, taken, make([]backends.Verdict, len(taken)))
 		cancel()
-	}
-}
-
-// closest tells of the limit that is closest to refusing, or has refused.
-func (d *decision) closest() Info {
-	now := time.Now()
-	closest := d.infoOf(0, now)
-	for i := 1; i < len(d.quotas); i++ {
-		if other := d.infoOf(i, now); other.closer(&closest) {
-			closest = other
-		}
-	}
-	return closest
-}
-
-func (d *decision) infoOf(i int, now time.Time) Info {
-	q, v := &d.quotas[i], &d.verdicts[i]
-	return Info{
-		Name: d.about[i].name, Key: d.about[i].key, Scope: q.Scope,
-		Limit: q.Limit, Remaining: v.Remaining,
-		Per: q.Per, RetryAfter: v.RetryAfter,
-		Reset:    now.Add(v.ResetAfter),
-		Exceeded: !v.Allowed,
-		Shadow:   q.Shadow,
 	}
 }
 
 // violated lists the names of the limits that refused.
 func (d *decision) violated() (names []string) {
-	for i := range d.quotas {
+	for i := range d.verdicts {
 		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
-			names = append(names, d.about[i].name)
+			names = append(names, d.about[i].limit.name)
 		}
 	}
 	return names

@@ -20,29 +20,13 @@ const (
 	headerRetry     = "Retry-After"
 )
 
-// record is what a request keeps of its decision: for FromContext, for the
-// middlewares behind, and for the headers, whose values may be written long after
-// the middleware has returned.
-type record struct {
-	info    Info
-	values  [5][1]string
-	earlier *record // of the middleware before, if any
-	// settings are those of the extension whose backend has charged quotas.
-	settings *settings
-	quotas   []backends.Quota
-	one      [1]backends.Quota // spares an allocation
-	passed   []backends.Quota  // those that were unlimited
-}
+// headerValues are the values of a request's headers. They may be written long
+// after the middleware has returned, and changed by others until then.
+type headerValues [5][1]string
 
-// closest is what the middlewares up to this one have decided, as far as it is
-// closest to refusing: nil if none has decided anything.
-func (rec *record) closest() (closest *Info) {
-	for ; rec != nil; rec = rec.earlier {
-		if rec.info.Limit != Unlimited && (closest == nil || !closest.closer(&rec.info)) {
-			closest = &rec.info
-		}
-	}
-	return closest
+func (values *headerValues) set(header http.Header, i int, name, value string) {
+	values[i][0] = value
+	header[name] = values[i][:]
 }
 
 // writeHeaders tells the client about its limits: the one that is closest to
@@ -50,69 +34,73 @@ func (rec *record) closest() (closest *Info) {
 // draft-ietf-httpapi-ratelimit-headers-11, one item each. Where several
 // middlewares stand on a route, the later adds to what the earlier wrote.
 //
-// Whatever can differ from request to request is written into one buffer, of
-// which the values are parts.
-func (d *decision) writeHeaders(header http.Header, rec *record, earlier *Info) {
-	x, standard := d.settings.xHeaders, d.settings.rateLimitHeaders
-	if d.rule.headers != nil {
-		x, standard = *d.rule.headers, *d.rule.headers
+// What differs from request to request is written into one buffer, of which the
+// values are parts.
+func (d *decision) writeHeaders(header http.Header, rule *rule, values *headerValues) {
+	x, standard := rule.sends(d.settings)
+	if before := d.earlier.strictest(); x && before != nil && len(header[headerLimit]) > 0 {
+		x = !before.outcome(before.closest).closer(d.outcome(d.closest))
 	}
-	if !x && !standard {
-		return
-	}
-	if x && earlier != nil && earlier.closer(&rec.info) && len(header[headerLimit]) > 0 {
-		x = false
-	}
-	var space [192]byte
+	v := &d.verdicts[d.closest]
+	var space [128]byte
 	b := space[:0]
-	var ends [4]int
-	if x {
-		b = strconv.AppendInt(b, rec.info.Limit, 10)
-		ends[0] = len(b)
-		b = strconv.AppendInt(b, rec.info.Remaining, 10)
-		ends[1] = len(b)
-		b = strconv.AppendInt(b, unixUp(rec.info.Reset), 10)
-	}
-	ends[2] = len(b)
 	if standard {
-		b = d.appendPolicy(b, header[headerPolicy])
-		ends[3] = len(b)
 		b = d.appendRateLimit(b, header[headerRateLimit])
 	}
-	text := string(b)
+	left := len(b)
 	if x {
-		rec.set(header, 0, headerLimit, text[:ends[0]])
-		rec.set(header, 1, headerRemaining, text[ends[0]:ends[1]])
-		rec.set(header, 2, headerReset, text[ends[1]:ends[2]])
+		b = strconv.AppendInt(b, v.Remaining, 10)
 	}
+	reset := len(b)
+	if x {
+		b = strconv.AppendInt(b, secondsUp(d.at+v.ResetAfter), 10)
+	}
+	text := string(b)
 	if standard {
-		rec.set(header, 3, headerPolicy, text[ends[2]:ends[3]])
-		rec.set(header, 4, headerRateLimit, text[ends[3]:])
+		values.set(header, 0, headerPolicy, d.policy(rule, header[headerPolicy]))
+		values.set(header, 1, headerRateLimit, text[:left])
+	}
+	if x {
+		values.set(header, 2, headerLimit, d.limit())
+		values.set(header, 3, headerRemaining, text[left:reset])
+		values.set(header, 4, headerReset, text[reset:])
 	}
 }
 
-func (rec *record) set(header http.Header, i int, name, value string) {
-	rec.values[i][0] = value
-	header[name] = rec.values[i][:]
-}
-
-// appendPolicy lists what the limits are: "per-minute";q=100;w=60
-func (d *decision) appendPolicy(b []byte, earlier []string) []byte {
-	b = appendEarlier(b, earlier)
-	for i := range d.quotas {
-		b = appendName(b, i, d.about[i].name)
-		b = strconv.AppendInt(append(b, ";q="...), d.quotas[i].Limit, 10)
-		b = strconv.AppendInt(append(b, ";w="...), secondsUp(d.quotas[i].Per), 10)
+// limit is the number of the limit that is closest to refusing.
+func (d *decision) limit() string {
+	if known := d.about[d.closest].limit.number; known != "" {
+		return known
 	}
-	return b
+	return strconv.FormatInt(d.quotas[d.closest].Limit, 10)
 }
 
-// appendRateLimit lists what is left of them: "per-minute";r=50;t=30
+// policy lists what the limits are.
+func (d *decision) policy(rule *rule, earlier []string) string {
+	if rule.policy != "" && len(earlier) == 0 {
+		return rule.policy
+	}
+	b := appendEarlier(nil, earlier)
+	for i, about := range d.about {
+		b = appendPolicy(b, i, about.limit.name, d.quotas[i].Limit, d.quotas[i].Per)
+	}
+	return string(b)
+}
+
+// appendPolicy writes what a limit is: "per-minute";q=100;w=60. Names need no
+// escapes; see WithName.
+func appendPolicy(b []byte, i int, name string, limit int64, per time.Duration) []byte {
+	b = append(append(appendComma(b, i), '"'), name...)
+	b = strconv.AppendInt(append(b, `";q=`...), limit, 10)
+	return strconv.AppendInt(append(b, ";w="...), secondsUp(per), 10)
+}
+
+// appendRateLimit lists what is left of the limits: "per-minute";r=50;t=30
 func (d *decision) appendRateLimit(b []byte, earlier []string) []byte {
 	b = appendEarlier(b, earlier)
-	for i := range d.quotas {
-		b = appendName(b, i, d.about[i].name)
-		b = strconv.AppendInt(append(b, ";r="...), d.verdicts[i].Remaining, 10)
+	for i, about := range d.about {
+		b = append(appendComma(b, i), about.limit.left...)
+		b = strconv.AppendInt(b, d.verdicts[i].Remaining, 10)
 		b = strconv.AppendInt(append(b, ";t="...), secondsUp(d.verdicts[i].ResetAfter), 10)
 	}
 	return b
@@ -126,20 +114,19 @@ func appendEarlier(b []byte, earlier []string) []byte {
 	return b
 }
 
-// appendName begins an item. Names need no escapes; see WithName.
-func appendName(b []byte, i int, name string) []byte {
+func appendComma(b []byte, i int) []byte {
 	if i > 0 {
-		b = append(b, ", "...)
+		return append(b, ", "...)
 	}
-	return append(append(append(b, '"'), name...), '"')
+	return b
 }
 
 // writeRetryAfter tells when to come back. Where waiting does not help, a period
 // is the time after which asking again is no nuisance.
-func writeRetryAfter(c *gin.Context, info *Info) {
-	wait := info.RetryAfter
+func writeRetryAfter(c *gin.Context, q *backends.Quota, v *backends.Verdict) {
+	wait := v.RetryAfter
 	if wait < 0 {
-		wait = info.Per
+		wait = q.Per
 	}
 	c.Writer.Header()[headerRetry] = []string{strconv.FormatInt(max(1, secondsUp(wait)), 10)}
 }
@@ -148,11 +135,4 @@ func writeRetryAfter(c *gin.Context, info *Info) {
 // back too early.
 func secondsUp(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
-}
-
-func unixUp(t time.Time) int64 {
-	if t.Nanosecond() > 0 {
-		return t.Unix() + 1
-	}
-	return t.Unix()
 }

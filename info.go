@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
 // Unlimited is a limit that does not limit. Any negative number says the same.
@@ -42,33 +43,65 @@ type contextKey struct{}
 // asked: the route has none, or it is unlimited for this request, or limiting
 // is switched off, or the backend failed and the request was let through.
 func FromContext(c *gin.Context) (Info, bool) {
-	if info := decided(c).closest(); info != nil {
-		return *info, true
+	d := decided(c).strictest()
+	if d == nil {
+		return Info{}, false
 	}
-	return Info{}, false
+	q, v, about := &d.quotas[d.closest], &d.verdicts[d.closest], &d.about[d.closest]
+	return Info{
+		Name: about.limit.name, Key: about.key, Scope: q.Scope,
+		Limit: q.Limit, Remaining: v.Remaining,
+		Per: q.Per, RetryAfter: v.RetryAfter,
+		Reset:    time.Unix(0, int64(d.at+v.ResetAfter)),
+		Exceeded: !v.Allowed,
+		Shadow:   q.Shadow,
+	}, true
 }
 
 // decided is what the last middleware has decided on a request, if any.
-func decided(c *gin.Context) *record {
+func decided(c *gin.Context) *decision {
 	value, _ := c.Get(contextKey{})
-	rec, _ := value.(*record)
-	return rec
+	d, _ := value.(*decision)
+	return d
+}
+
+// strictest is the decision that is closest to refusing, of this one and those
+// before: nil if no limit was asked.
+func (d *decision) strictest() (strictest *decision) {
+	for ; d != nil; d = d.earlier {
+		if len(d.verdicts) > 0 && (strictest == nil || !strictest.outcome(strictest.closest).closer(d.outcome(d.closest))) {
+			strictest = d
+		}
+	}
+	return strictest
+}
+
+// outcome is what has come of one limit.
+type outcome struct {
+	*backends.Verdict
+	shadow bool
+	whole  time.Duration // when the full limit is available again, since 1970
+}
+
+func (d *decision) outcome(i int) outcome {
+	v := &d.verdicts[i]
+	return outcome{v, d.quotas[i].Shadow, d.at + v.ResetAfter}
 }
 
 // closer tells whether a is closer to refusing than b, or has refused and b has
 // not. Shadow limits, which refuse nobody, come last.
-func (a *Info) closer(b *Info) bool {
+func (a outcome) closer(b outcome) bool {
 	switch {
-	case a.Shadow != b.Shadow:
-		return b.Shadow
-	case a.Exceeded != b.Exceeded:
-		return a.Exceeded
-	case a.Exceeded && (a.RetryAfter < 0) != (b.RetryAfter < 0):
+	case a.shadow != b.shadow:
+		return b.shadow
+	case a.Allowed != b.Allowed:
+		return b.Allowed
+	case !a.Allowed && (a.RetryAfter < 0) != (b.RetryAfter < 0):
 		return a.RetryAfter < 0
-	case a.Exceeded:
+	case !a.Allowed:
 		return a.RetryAfter > b.RetryAfter
 	case a.Remaining != b.Remaining:
 		return a.Remaining < b.Remaining
 	}
-	return a.Reset.After(b.Reset)
+	return a.whole > b.whole
 }

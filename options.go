@@ -39,6 +39,8 @@ type rule struct {
 	name      string
 	algorithm *Algorithm // nil for what the configuration says
 
+	policy string // of all limits, if none has a function; see prepare
+
 	route atomic.Pointer[route] // of the last request, which is that of most
 }
 
@@ -49,6 +51,42 @@ type ruleLimit struct {
 	per   time.Duration
 	name  string
 	burst int64
+
+	// What is the same in the answers to all requests; see prepare. number and
+	// refusal are empty where a function says what the limit is.
+	left, number string
+	refusal      []byte
+}
+
+// prepare writes what will not change, once the limits have their names.
+func (r *rule) prepare() *rule {
+	var policy []byte
+	static := true
+	for i := range r.limits {
+		l := &r.limits[i]
+		l.left = `"` + l.name + `";r=`
+		if l.ask != nil {
+			static = false
+			continue
+		}
+		l.number = strconv.FormatInt(l.limit, 10)
+		l.refusal = refusal(l.limit, l.per, l.name)
+		if l.limit >= 0 {
+			policy = appendPolicy(policy, len(policy), l.name, l.limit, l.per)
+		}
+	}
+	if static {
+		r.policy = string(policy)
+	}
+	return r
+}
+
+// sends tells whether the X-RateLimit and the RateLimit headers are to be sent.
+func (r *rule) sends(s *settings) (x, standard bool) {
+	if r.headers != nil {
+		return *r.headers, *r.headers
+	}
+	return s.xHeaders, s.rateLimitHeaders
 }
 
 // WithKey says what is limited, in place of the route. Routes with the same key
@@ -140,7 +178,7 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 	if r.name != "" {
 		r.limits[0].name = r.name
 	}
-	return r
+	return r.prepare()
 }
 
 // add checks a limit as far as it is known when a route is registered.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -18,19 +19,20 @@ type problem struct {
 	Violated []string `json:"violated-policies,omitempty"`
 }
 
-// refuse answers a request that is over the limit.
-func refuse(c *gin.Context, info *Info, violated []string) {
-	detail := "At most " + strconv.FormatInt(info.Limit, 10) + " " + strings.ReplaceAll(policyName(info.Per), "-", " ") + " are allowed."
-	if info.Limit == 0 {
+// refusal is the answer to a request that is over one limit or several, of which
+// the first is described.
+func refusal(limit int64, per time.Duration, violated ...string) []byte {
+	detail := "At most " + strconv.FormatInt(limit, 10) + " " + strings.ReplaceAll(policyName(per), "-", " ") + " are allowed."
+	if limit == 0 {
 		detail = "Nothing is allowed here at present."
 	}
-	answer(c, problem{
+	return problem{
 		Type:     "https://iana.org/assignments/http-problem-types#quota-exceeded",
 		Title:    "Rate limit was exceeded",
 		Status:   http.StatusTooManyRequests,
 		Detail:   detail,
 		Violated: violated,
-	})
+	}.document()
 }
 
 // fail answers a request that could not be decided, and reports why through the
@@ -40,17 +42,17 @@ func fail(c *gin.Context, status int, err error) {
 	if status == http.StatusServiceUnavailable {
 		c.Writer.Header()[headerRetry] = []string{"1"}
 	}
-	answer(c, problem{Type: "about:blank", Title: http.StatusText(status), Status: status})
+	answer(c, status, problem{Type: "about:blank", Title: http.StatusText(status), Status: status}.document())
 }
 
-func answer(c *gin.Context, p problem) {
+func (p problem) document() []byte {
+	document, _ := json.Marshal(p) // texts and a number cannot fail
+	return document
+}
+
+func answer(c *gin.Context, status int, document []byte) {
 	c.Abort()
-	body, err := json.Marshal(p)
-	if err != nil { // cannot be: it holds texts and a number
-		c.Status(http.StatusInternalServerError)
-		return
-	}
 	const contentType = "application/problem+json"
 	c.Header("Content-Type", contentType) // Data would keep one that was set before
-	c.Data(p.Status, contentType, body)
+	c.Data(status, contentType, document)
 }
