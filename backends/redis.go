@@ -215,8 +215,8 @@ func (r *redisBackend) send(ctx context.Context, calls []*call) {
 
 // run calls the script by its digest for each part, and by its text where the
 // server does not know it yet: it answered NOSCRIPT then, and has decided nothing.
-func (r *redisBackend) run(ctx context.Context, parts [][]group) (replies [][]any, errs []error) {
-	replies, errs = make([][]any, len(parts)), make([]error, len(parts))
+func (r *redisBackend) run(ctx context.Context, parts [][]group) (replies []string, errs []error) {
+	replies, errs = make([]string, len(parts)), make([]error, len(parts))
 	commands := make([]once, len(parts))
 	for i, part := range parts {
 		keys, args := question(part)
@@ -229,7 +229,7 @@ func (r *redisBackend) run(ctx context.Context, parts [][]group) (replies [][]an
 			commands[i] = scriptCommand(ctx, "eval", takeSource, keys, args)
 			r.exec(ctx, commands[i:i+1])
 		}
-		replies[i], errs[i] = commands[i].Slice()
+		replies[i], errs[i] = commands[i].Text()
 	}
 	return replies, errs
 }

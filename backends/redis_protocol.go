@@ -2,8 +2,8 @@ package backends
 
 import (
 	_ "embed" // for the script
+	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -55,20 +55,15 @@ func question(groups []group) (keys []string, args []any) {
 		args = append(args, times, len(first.subjects))
 		for _, members := range first.subjects {
 			q := &first.quotas[members[0]]
-			key := redisKey(q.Key, q.Scope)
-			at := slices.Index(keys, key)
-			if at < 0 {
-				at = len(keys)
-				keys = append(keys, key)
-			}
-			args = append(args, at+1, len(members))
+			keys = append(keys, redisKey(q.Key, q.Scope))
+			args = append(args, len(members))
 			for _, member := range members {
 				q := &first.quotas[member]
 				forced := 0
 				if q.Forced {
 					forced = 1
 				}
-				args = append(args, idOf(q).name(), q.Limit, q.micros(), q.Cost, q.Burst, forced)
+				args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, forced)
 			}
 		}
 	}
@@ -82,51 +77,44 @@ func redisKey(key, scope string) string {
 }
 
 // answer gives the calls of groups their verdicts, from what take.lua returned.
-func answer(groups []group, reply []any) error {
-	now, err := integer(reply, 0)
-	if err != nil {
-		return err
-	}
-	at := 1
+func answer(groups []group, reply string) error {
+	words := strings.Split(reply, " ")
+	size := 2
 	for i := range groups {
-		granted, err := integer(reply, at)
+		size += 1 + len(groups[i].calls[0].subjects)
+	}
+	if len(words) != size {
+		return fmt.Errorf("redis answered %.80q, %d words and not %d", reply, len(words), size)
+	}
+	seconds, err := strconv.ParseInt(words[0], 10, 64)
+	micros, wrong := strconv.ParseInt(words[1], 10, 64)
+	if err := errors.Join(err, wrong); err != nil {
+		return fmt.Errorf("redis answered %.80q, which begins with no time: %w", reply, err)
+	}
+	now, words := seconds*1_000_000+micros, words[2:]
+	for i := range groups {
+		granted, err := strconv.ParseInt(words[0], 10, 64)
 		if err != nil {
-			return err
+			return fmt.Errorf("redis answered %.80q, and how often it granted is no number: %w", reply, err)
 		}
 		subjects := len(groups[i].calls[0].subjects)
-		texts := reply[min(at+1, len(reply)):min(at+1+subjects, len(reply))]
-		if len(texts) < subjects {
-			return fmt.Errorf("redis answered %d values, too few for what it was asked", len(reply))
-		}
-		groups[i].answer(now, granted, texts)
+		groups[i].answer(now, granted, words[1:1+subjects])
 		for _, c := range groups[i].calls {
 			c.at.now, c.at.order = now, i
 		}
-		at += 1 + subjects
+		words = words[1+subjects:]
 	}
 	return nil
 }
 
-func integer(reply []any, at int) (int64, error) {
-	if at < len(reply) {
-		if number, ok := reply[at].(int64); ok {
-			return number, nil
-		}
-	}
-	return 0, fmt.Errorf("redis answered %d values, and no number where value %d should be one", len(reply), at)
-}
-
 // answer replays a decision as Redis has made it, on what was there before.
-func (g *group) answer(now, granted int64, values []any) {
+func (g *group) answer(now, granted int64, texts []string) {
 	first := g.calls[0]
-	texts := make([]string, len(values))
-	for i := range values {
-		texts[i], _ = values[i].(string)
-	}
 	err := error(nil)
 	switch {
 	case granted < 0:
-		err = fmt.Errorf("a key of the rate limiter holds something else: %.80q", strings.Join(texts, " "))
+		q := &first.quotas[0]
+		err = fmt.Errorf("the value of the Redis key of %q and %q is none of the rate limiter's; use another RATELIMITER_KEY_PREFIX, or delete it", q.Key, q.Scope)
 	case len(first.quotas) == 1:
 		err = g.answerOne(now, granted, texts[0])
 	default:

@@ -1,28 +1,30 @@
 -- Makes decisions one after the other, each of which charges all its quotas, or
 -- none of them if an enforced one denies.
 --
--- KEYS  one for each pair of key and scope
+-- KEYS  one for each pair of key and scope, in the order of their use
 -- ARGV  for each decision how many times it is asked for, and on how many keys;
---       for each of these its index in KEYS and how many quotas it has;
---       for each quota 6 values: name, limit, period, cost, burst, forced (0 or 1)
--- Returns the time, and for each decision how many times it was granted, and what
--- was known of each of its keys before. The caller finds the verdicts from that.
--- -1 times: the value of a key is none of ours, and what follows says why.
+--       for each of these how many quotas it has;
+--       for each quota 6 values: name with =, limit, period, cost, burst, forced (0 or 1)
+-- Returns words with a space between: the seconds and microseconds of the time;
+-- for each decision how many times it was granted, and what was known of each of
+-- its keys before. The caller finds the verdicts from that. Granted -1 times: the
+-- value of a key is none of ours.
 --
 -- Asked for several times, a decision has one quota, which is enforced and not
 -- forced, and costs something.
 --
--- All limits of a key live in one string, "name=state;name=state;", and 16 digits
--- behind it tell when the last of them means nothing any more. A name is a letter
--- for the algorithm, upper case for a shadow limit, and the period:
+-- All limits of a key live in one string, "name=state;name=state;". Where there
+-- are several, 16 digits behind them tell when the last of them means nothing any
+-- more. A name is a letter for the algorithm, upper case for a shadow limit, and
+-- the period:
 --   f60000000=start,count,             fixed-window
 --   s60000000=start,previous,current,  sliding-window
 --   t60000000=tat,fraction,            token-bucket
 --   l60000000=time,units,time,units,   sliding-log
 -- Times are integer microseconds of this server's clock. All numbers stay below
 -- 2^53, where a Lua number is an exact integer; products that might not go
--- through mul_div. The arithmetic is that of internal/window. Functions are few,
--- because each is made anew for each call.
+-- through mul_div. Times are formatted, which is slow; units have 14 digits at
+-- most, and may be concatenated. The arithmetic is that of internal/window.
 
 local call, find, match, sub, format, byte = redis.call, string.find, string.match, string.sub, string.format, string.byte
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
@@ -68,15 +70,18 @@ local function fixed(now, limit, per, cost, times, forced, a, b)
   end
   if times <= 0 or cost == 0 then return times end
   count = max(0, min(MAX_UNITS, count + cost * times))
-  return times, format('%.0f,%.0f,', start, count), count > 0 and start + per or 0
+  return times, format('%.0f,', start) .. count .. ',', count > 0 and start + per or 0
 end
 
 local function sliding(now, limit, per, cost, times, forced, a, b, c)
   local start, previous, current = now - now % per, 0, 0
+  local written = a .. ',' .. b .. ',' -- start and previous, while they stay
+  a = a + 0
   if start <= a then
-    start, previous, current = a, b, c
-  elseif start - per == a then
-    previous = c
+    start, previous, current = a, b + 0, c + 0
+  else
+    if start - per == a then previous = c + 0 end
+    written = format('%.0f,%.0f,', start, previous)
   end
   local used = current
   if previous > 0 then
@@ -92,8 +97,9 @@ local function sliding(now, limit, per, cost, times, forced, a, b, c)
   current = min(MAX_UNITS, current + cost * times)
   if current < 0 then
     previous, current = max(0, previous + current), 0
+    written = format('%.0f,%.0f,', start, previous)
   end
-  return times, format('%.0f,%.0f,%.0f,', start, previous, current),
+  return times, written .. current .. ',',
     current > 0 and start + 2 * per or previous > 0 and start + per or 0
 end
 
@@ -176,9 +182,9 @@ local function log(now, limit, per, cost, times, forced, state)
 end
 
 -- tidy drops the limits of a text that mean nothing any more, and tells when the
--- last of the others does.
+-- last of the others does, and whether they are several.
 local function tidy(text, now)
-  local kept, last = '', 0
+  local kept, last, entries = '', 0, 0
   for name, state in string.gmatch(text, '([^=]+)=([^;]*);') do
     local per, letter = sub(name, 2) + 0, string.lower(sub(name, 1, 1))
     local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
@@ -194,92 +200,107 @@ local function tidy(text, now)
       until_ = a + (b + 0 > 0 and per or 0)
     end
     if until_ > now then
-      kept, last = kept .. name .. '=' .. state .. ';', max(last, until_)
+      kept, last, entries = kept .. name .. '=' .. state .. ';', max(last, until_), entries + 1
     end
   end
-  return kept, last
+  return kept, last, entries > 1
 end
 
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local texts, ends = {}, {} -- of each key, without the digits, and what these say
-local changed, untidy = {}, {} -- those to be written, and to be tidied before
-local reply, at = {now}, 1
+local reply, words = {clock[1], clock[2]}, 2
 
-while at <= #ARGV do
-  local granted, times = ARGV[at] + 0, ARGV[at] + 0
-  local place, made = #reply + 1, {}
-  reply[place] = 0
-  local subjects = ARGV[at + 1] + 0
+local function write(key, text, last, several, untidy)
+  if untidy then text, last, several = tidy(text, now) end
+  if text == '' then
+    call('DEL', key)
+  else
+    if several then text = text .. format('%016.0f', last) end
+    call('SET', key, text, 'PX', ceil((last - now) / 1000) .. '')
+  end
+end
+
+local at, stop, key = 1, #ARGV, 0
+while at < stop do
+  local times, subjects = ARGV[at] + 0, ARGV[at + 1] + 0
+  local granted, place, pending = times, words + 1, nil
+  words = place
   at = at + 2
   for _ = 1, subjects do
-    local key, stop = ARGV[at] + 0, at + 2 + 6 * ARGV[at + 1]
-    if not texts[key] then
-      local value = redis.pcall('GET', KEYS[key]) or '0000000000000000'
-      ends[key] = not value.err and tonumber(sub(value, -16)) or -1
-      texts[key] = value.err or ends[key] < 0 and value or sub(value, 1, -17)
+    key = key + 1
+    local text, last, several, untidy, changed = redis.pcall('GET', KEYS[key]), 0, false, false, false
+    local fresh = not text
+    if fresh then
+      text = ''
+    elseif text.err then
+      granted, text = -1, ''
+    elseif byte(text, -1) ~= 59 then -- no semicolon, but digits
+      last, several = tonumber(sub(text, -16)) or -1, true
+      text = sub(text, 1, -17)
+      if last < 0 then granted, text = -1, '' end
     end
-    local text, last = texts[key], ends[key]
-    reply[#reply + 1] = text
-    if last < 0 then granted = -1 end
-    for i = at + 2, last < 0 and 0 or stop - 1, 6 do
-      local name, cost = ARGV[i], ARGV[i + 3] + 0
-      local limit, per, forced = ARGV[i + 1] + 0, ARGV[i + 2] + 0, cost > 0 and ARGV[i + 5] == '1'
-      local letter = byte(name)
-      local _, before = find(text, name .. '=', 1, true)
+    words = words + 1
+    reply[words] = text
+    -- Quotas mostly come in the order of their states: done is what is new of the
+    -- text up to cursor.
+    local quotas, done, cursor = ARGV[at], '', 1
+    for i = at + 1, at + 6 * quotas, 6 do
+      local name, limit, per, cost = ARGV[i], ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0
+      local forced = cost > 0 and ARGV[i + 5] == '1'
+      local letter, before = byte(name), cursor + #name - 1
+      if sub(text, cursor, before) ~= name then
+        text = done .. sub(text, cursor)
+        cursor, before = find(text, name, 1, true)
+        cursor = cursor or #text + 1
+        done = sub(text, 1, cursor - 1)
+      end
       local n, state, until_, after
       if letter == 108 or letter == 76 then -- l, L
-        local cells = ''
+        local cells
         if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
-        if not after then cells = '' end
-        n, state, until_ = log(now, limit, per, cost, times, forced, cells)
+        n, state, until_ = log(now, limit, per, cost, times, forced, cells or '')
       else
-        local a, b, c = 0, 0, 0
+        local a, b, c
         if before then a, b, c, after = match(text, '^(%d+),(%d+),(%d*),?;()', before + 1) end
-        a, b, c = tonumber(a) or 0, tonumber(b) or 0, tonumber(c) or 0
         if letter == 115 or letter == 83 then -- s, S
-          n, state, until_ = sliding(now, limit, per, cost, times, forced, a, b, c)
+          n, state, until_ = sliding(now, limit, per, cost, times, forced, a or 0, b or 0, tonumber(c) or 0)
         elseif letter == 116 or letter == 84 then -- t, T
-          n, state, until_ = bucket(now, limit, per, cost, times, forced, a, b, ARGV[i + 4] + 0)
+          n, state, until_ = bucket(now, limit, per, cost, times, forced, (a or 0) + 0, (b or 0) + 0, ARGV[i + 4] + 0)
         else
-          n, state, until_ = fixed(now, limit, per, cost, times, forced, a, b)
+          n, state, until_ = fixed(now, limit, per, cost, times, forced, (a or 0) + 0, (b or 0) + 0)
         end
       end
       if before and not after then
-        granted = -1
+        granted = -1 -- that is no state
       elseif state then
-        if before then
-          text = sub(text, 1, before) .. state .. sub(text, after - 1)
-        else
-          text = text .. name .. '=' .. state .. ';'
+        changed = true
+        if not before and done ~= '' then -- one more, beside others
+          several, untidy = several or fresh, untidy or not several and not fresh
         end
+        untidy = untidy or cost < 0 or #text > 8192
         last = max(last, until_)
-        if cost < 0 or #text > 8192 then untidy[key] = true end
+        done = done .. name .. state .. ';'
+      elseif before then
+        done = done .. sub(text, cursor, after - 1)
       end
-      if letter > 90 then granted = min(granted, max(n, 0)) end -- upper case is a shadow, which denies nothing
+      cursor = after or cursor
+      if n < granted and letter > 90 then -- upper case is a shadow, which denies nothing
+        granted = min(granted, max(n, 0))
+      end
     end
-    if text ~= texts[key] then
-      local m = #made
-      made[m + 1], made[m + 2], made[m + 3] = key, text, last
+    at = at + 1 + 6 * quotas
+    text = done .. sub(text, cursor)
+    if not changed then -- or there is nothing to write
+    elseif subjects == 1 then
+      if granted > 0 then write(KEYS[key], text, last, several, untidy) end
+    else
+      pending = pending or {}
+      pending[#pending + 1] = {KEYS[key], text, last, several, untidy}
     end
-    at = stop
   end
-  if granted > 0 then
-    for i = 1, #made, 3 do
-      local key = made[i]
-      texts[key], ends[key], changed[key] = made[i + 1], made[i + 2], true
-    end
+  if pending and granted > 0 then
+    for _, change in ipairs(pending) do write(unpack(change)) end
   end
   reply[place] = granted
 end
-
-for key in pairs(changed) do
-  local text, last = texts[key], ends[key]
-  if untidy[key] then text, last = tidy(text, now) end
-  if text == '' then
-    call('DEL', KEYS[key])
-  else
-    call('SET', KEYS[key], text .. format('%016.0f', last), 'PX', ceil((last - now) / 1000))
-  end
-end
-return reply
+return table.concat(reply, ' ')
