@@ -96,8 +96,8 @@ func (b ledgers) charge(now int64, quotas []Quota, verdicts []Verdict) (granted 
 func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
 		q := &quotas[i]
-		_, there := b[subjectOf(q)].before[idOf(q)].take(now, idOf(q), q.peek())
-		verdicts[i].left(verdict(there))
+		there := b[subjectOf(q)].before[idOf(q)]
+		verdicts[i].left(verdict(there.verdict(now, idOf(q), q.peek())))
 	}
 }
 
@@ -130,18 +130,12 @@ func (l *ledger) charge(now int64, q *Quota) Verdict {
 
 // take lets the algorithm decide.
 func (n numbers) take(now int64, id counterID, c window.Charge) (numbers, window.Verdict) {
-	at := func(i int) int64 {
-		if i < len(n) {
-			return n[i]
-		}
-		return 0
-	}
 	switch id.algorithm {
 	case FixedWindow:
-		s, v := window.Fixed{Start: at(0), Count: at(1)}.Take(now, c)
+		s, v := n.fixed().Take(now, c)
 		return numbers{s.Start, s.Count}, v
 	case TokenBucket:
-		s, v := window.Bucket{TAT: at(0), Frac: at(1)}.Take(now, c)
+		s, v := n.bucket().Take(now, c)
 		return numbers{s.TAT, s.Frac}, v
 	case SlidingLog:
 		s, v := n.log().Take(now, c)
@@ -151,9 +145,54 @@ func (n numbers) take(now int64, id counterID, c window.Charge) (numbers, window
 		}
 		return list, v
 	default:
-		s, v := window.Sliding{Start: at(0), Previous: at(1), Current: at(2)}.Take(now, c)
+		s, v := n.sliding().Take(now, c)
 		return numbers{s.Start, s.Previous, s.Current}, v
 	}
+}
+
+// verdict is what take would say. It makes no new state.
+func (n numbers) verdict(now int64, id counterID, c window.Charge) (v window.Verdict) {
+	switch id.algorithm {
+	case FixedWindow:
+		_, v = n.fixed().Take(now, c)
+	case TokenBucket:
+		_, v = n.bucket().Take(now, c)
+	case SlidingLog:
+		_, v = n.log().Take(now, c)
+	default:
+		_, v = n.sliding().Take(now, c)
+	}
+	return v
+}
+
+// expires is when the state means nothing any more.
+func (n numbers) expires(id counterID) int64 {
+	switch id.algorithm {
+	case FixedWindow:
+		return n.fixed().Expires(id.per)
+	case TokenBucket:
+		return n.bucket().Expires()
+	case SlidingLog:
+		return n.log().Expires(id.per)
+	default:
+		return n.sliding().Expires(id.per)
+	}
+}
+
+// at is a number of the state; a state that was never charged has none.
+func (n numbers) at(i int) int64 {
+	if i < len(n) {
+		return n[i]
+	}
+	return 0
+}
+
+func (n numbers) fixed() window.Fixed { return window.Fixed{Start: n.at(0), Count: n.at(1)} }
+
+func (n numbers) bucket() window.Bucket { return window.Bucket{TAT: n.at(0), Frac: n.at(1)} }
+
+func (n numbers) sliding() window.Sliding {
+	return window.Sliding{Start: n.at(0), Previous: n.at(1), Current: n.at(2)}
 }
 
 func (n numbers) log() window.Log {
@@ -162,20 +201,6 @@ func (n numbers) log() window.Log {
 		cells[i] = window.Cell{Time: n[2*i], Units: n[2*i+1]}
 	}
 	return window.Log{Cells: cells}
-}
-
-// expires is when the state means nothing any more.
-func (n numbers) expires(id counterID) int64 {
-	switch id.algorithm {
-	case FixedWindow:
-		return window.Fixed{Start: n[0], Count: n[1]}.Expires(id.per)
-	case TokenBucket:
-		return window.Bucket{TAT: n[0], Frac: n[1]}.Expires()
-	case SlidingLog:
-		return n.log().Expires(id.per)
-	default:
-		return window.Sliding{Start: n[0], Previous: n[1], Current: n[2]}.Expires(id.per)
-	}
 }
 
 // text writes the states that mean something still, in the form that take.lua

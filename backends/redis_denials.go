@@ -108,17 +108,17 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 		if !ok {
 			return false
 		}
-		if !q.Shadow {
-			_, v := known.state.take(known.at.latest(clock), known.id, q.charge())
-			denied = denied || !v.Allowed
+		v := known.state.verdict(known.at.latest(clock), known.id, q.charge())
+		denied = denied || !v.Allowed && !q.Shadow
+		if v.Allowed && len(quotas) == 1 {
+			return false
 		}
 		// Whoever comes back by our clock must not come too early by the server's.
 		now := known.at.earliest(clock)
-		_, v := known.state.take(now, known.id, q.charge())
+		v = known.state.verdict(now, known.id, q.charge())
 		verdicts[i] = verdict(v)
 		if v.Allowed {
-			_, there := known.state.take(now, known.id, q.peek())
-			verdicts[i].left(verdict(there))
+			verdicts[i].left(verdict(known.state.verdict(now, known.id, q.peek())))
 		}
 	}
 	return denied

@@ -138,8 +138,7 @@ func (g *group) answerOne(now, granted int64, text string) error {
 		switch {
 		case c.trial:
 			c.states = []numbers{state}
-			_, there := state.take(now, id, q.peek())
-			c.verdicts[0].left(verdict(there))
+			c.verdicts[0].left(verdict(state.verdict(now, id, q.peek())))
 		case v.Allowed:
 			state = next
 			allowed++

@@ -60,15 +60,13 @@ type queue struct {
 // has not been sent by then never is.
 func (q *queue) do(ctx context.Context, c *call) error {
 	q.mu.Lock()
-	q.waiting = append(q.waiting, c)
-	fly := q.flights < maxFlights
-	if fly {
+	if q.flights < maxFlights {
 		q.flights++
+		q.mu.Unlock()
+		return q.alone(ctx, c)
 	}
+	q.waiting = append(q.waiting, c)
 	q.mu.Unlock()
-	if fly {
-		go q.fly()
-	}
 	select {
 	case <-c.done:
 		return c.err
@@ -78,6 +76,22 @@ func (q *queue) do(ctx context.Context, c *call) error {
 		q.mu.Unlock()
 		return ctx.Err()
 	}
+}
+
+// alone makes the round trip of one call, which is quickest without a goroutine
+// of its own. Those who have come meanwhile get one.
+func (q *queue) alone(ctx context.Context, c *call) error {
+	q.send(ctx, []*call{c})
+	q.mu.Lock()
+	more := len(q.waiting) > 0
+	if !more {
+		q.flights--
+	}
+	q.mu.Unlock()
+	if more {
+		go q.fly()
+	}
+	return c.err
 }
 
 // fly makes round trips until nobody waits.
