@@ -155,7 +155,7 @@ func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
 	if known, ok := r.queues.Load(node); ok {
 		return known.(*queue), nil
 	}
-	made, _ := r.queues.LoadOrStore(node, &queue{send: r.send})
+	made, _ := r.queues.LoadOrStore(node, &queue{send: r.send, patient: r.patient})
 	return made.(*queue), nil
 }
 

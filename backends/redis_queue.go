@@ -50,6 +50,8 @@ func newCall(ctx context.Context, quotas []Quota, trial bool) *call {
 type queue struct {
 	// send makes one round trip, and answers each of the calls.
 	send func(context.Context, []*call)
+	// patient is set where a round trip may outlast its context.
+	patient bool
 
 	mu      sync.Mutex
 	waiting []*call
@@ -60,13 +62,19 @@ type queue struct {
 // has not been sent by then never is.
 func (q *queue) do(ctx context.Context, c *call) error {
 	q.mu.Lock()
-	if q.flights < maxFlights {
+	free := q.flights < maxFlights
+	if free {
 		q.flights++
+	}
+	if free && !q.patient {
 		q.mu.Unlock()
 		return q.alone(ctx, c)
 	}
 	q.waiting = append(q.waiting, c)
 	q.mu.Unlock()
+	if free {
+		go q.fly()
+	}
 	select {
 	case <-c.done:
 		return c.err
