@@ -26,6 +26,7 @@ type redisBackend struct {
 	queues sync.Map // of *queue, by the address of a node, "" where it is not known
 	// denials is nil where the option local_denials is false.
 	denials *denials
+	leases  *leases // nil where the option lease is 0
 	closed  atomic.Bool
 }
 
@@ -56,6 +57,10 @@ type redisBackend struct {
 //	                    used as it is and never closed here, and excludes the options above
 //	local_denials       remember in the process what Redis has denied, and until when, and
 //	                    deny it without asking again (bool, default true)
+//	lease               how many units of a limit to take at once and spend without asking
+//	                    (int, 0 to 1000000, default 0: none), but a tenth of the limit at most;
+//	                    sliding-window and fixed-window only. The limit is never exceeded by it;
+//	                    what a process has not spent by the end of the window is lost
 func NewRedis(options map[string]any) (Backend, error) {
 	client, owned, chosen, err := redisClient(options)
 	if err != nil {
@@ -64,6 +69,9 @@ func NewRedis(options map[string]any) (Backend, error) {
 	r := &redisBackend{client: client, owned: owned}
 	if chosen.localDenials {
 		r.denials = newDenials()
+	}
+	if chosen.lease > 1 {
+		r.leases = newLeases(int64(chosen.lease))
 	}
 	switch client := client.(type) {
 	case *redis.Client:
@@ -112,12 +120,19 @@ func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verd
 		return err
 	}
 	switch {
-	case len(quotas) == 0, r.denials != nil && r.denials.deny(quotas, verdicts):
+	case len(quotas) == 0:
 		return nil
-	case r.spread:
+	case r.leases != nil && len(quotas) == 1 && r.leases.spend(&quotas[0], &verdicts[0]):
+		return nil
+	case r.denials != nil && r.denials.deny(quotas, verdicts):
+		return nil
+	case r.spread && len(quotas) > 1:
 		return r.takeSpread(ctx, quotas, verdicts)
 	}
 	c := newCall(ctx, slices.Clone(quotas), false)
+	if r.leases != nil && len(quotas) == 1 {
+		r.leases.before(c)
+	}
 	if err := r.take(ctx, c); err != nil {
 		return err // the answer may still come, and is not ours to read
 	}
@@ -136,6 +151,9 @@ func (r *redisBackend) take(ctx context.Context, c *call) error {
 	}
 	if r.denials != nil {
 		r.denials.after(c, err == nil)
+	}
+	if err == nil && c.leased > 0 {
+		r.leases.keep(c)
 	}
 	if err != nil {
 		return fmt.Errorf("redis did not decide: %w", inTime(err))
@@ -287,15 +305,41 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 	if r.denials != nil {
 		defer r.denials.resetting(key, scope)()
 	}
+	if r.leases != nil {
+		r.leases.forget(key, scope)
+		defer r.leases.forget(key, scope) // what was charged meanwhile is gone as well
+	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
 		return fmt.Errorf("redis did not reset: %w", inTime(err))
 	}
 	return nil
 }
 
+// Close gives back what was leased and not spent, as far as Redis is there.
 func (r *redisBackend) Close() error {
-	if r.closed.Swap(true) || !r.owned {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	if r.leases != nil {
+		r.giveBackLeases()
+	}
+	if !r.owned {
 		return nil
 	}
 	return r.client.Close()
+}
+
+func (r *redisBackend) giveBackLeases() {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for part := range slices.Chunk(r.leases.unspent(), maxBatch) {
+		calls := make([]*call, len(part))
+		for i := range part {
+			calls[i] = newCall(ctx, part[i:i+1], false)
+		}
+		_ = r.wait(ctx, func() error { r.send(ctx, calls); return nil }) // or the units are lost
+		if ctx.Err() != nil {
+			return
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,10 +17,19 @@ import (
 )
 
 // behaviour are the options of NewRedis that are not about the connection.
-type behaviour struct{ localDenials bool }
+type behaviour struct {
+	localDenials bool
+	lease        int
+}
+
+// behaviours are their names. They may stand beside a client.
+var behaviours = []string{"local_denials", "lease"}
 
 func readBehaviour(read *options.Reader) behaviour {
-	return behaviour{localDenials: read.Flag("local_denials", true)}
+	return behaviour{
+		localDenials: read.Flag("local_denials", true),
+		lease:        read.Integer("lease", 0, 0, 1_000_000),
+	}
 }
 
 // redisClient makes a client from the options of NewRedis, or takes the one
@@ -45,7 +55,7 @@ func redisClient(given map[string]any) (client redis.UniversalClient, owned bool
 // besideClient counts the options that make no sense beside a client.
 func besideClient(given map[string]any) (others int) {
 	for name := range given {
-		if name != "client" && name != "local_denials" {
+		if name != "client" && !slices.Contains(behaviours, name) {
 			others++
 		}
 	}

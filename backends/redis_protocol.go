@@ -48,7 +48,7 @@ func question(groups []group) (keys []string, args []any) {
 	args = make([]any, 0, 10*len(groups))
 	for i := range groups {
 		first := groups[i].calls[0]
-		times := len(groups[i].calls)
+		times := int64(len(groups[i].calls)) + first.more
 		if first.trial {
 			times = 0
 		}
@@ -146,7 +146,14 @@ func (g *group) answerOne(now, granted int64, text string) error {
 			c.states = []numbers{state}
 		}
 	}
-	if allowed != granted && !q.Shadow && !g.calls[0].trial {
+	first := g.calls[0]
+	if leased := granted - allowed; first.more > 0 && leased > 0 {
+		charge := q.charge()
+		charge.Cost *= leased
+		first.leased, first.lastLeased = leased, verdict(state.verdict(now, id, charge))
+		allowed += leased
+	}
+	if allowed != granted && !q.Shadow && !first.trial {
 		return disagreement(granted)
 	}
 	return nil

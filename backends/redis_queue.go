@@ -22,7 +22,11 @@ type call struct {
 	quotas   []Quota
 	subjects [][]int // the quotas of each key and scope
 	// trial asks what the answer would be, and charges nothing.
-	trial    bool
+	trial bool
+	// more is how many units to lease beside what is asked for.
+	more int64
+	// resets is how many there had been when it was asked; see leases.
+	resets   uint64
 	deadline time.Time // zero for none
 	gone     bool      // nobody waits for it any more; guarded by the queue
 	changes  []uint32  // of each subject, before it was sent; see denials
@@ -33,6 +37,9 @@ type call struct {
 	err      error
 	states   []numbers // before a denial, one for each quota; nil when granted
 	at       moment    // when these were so
+	// What was leased, and the verdict after the last of it.
+	leased     int64
+	lastLeased Verdict
 }
 
 // newCall keeps the quotas, which must not be those of whoever asks.
