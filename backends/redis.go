@@ -69,7 +69,8 @@ func NewRedis(options map[string]any) (Backend, error) {
 	case *redis.Client:
 		r.patient = !client.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
-		r.patient = !client.Options().ContextTimeoutEnabled
+		options := client.Options()
+		r.patient = !options.ContextTimeoutEnabled || !options.DisableRoutingPolicies
 		r.cluster, r.spread = client, true
 	default:
 		r.patient, r.spread = true, true
