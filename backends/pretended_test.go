@@ -84,7 +84,8 @@ func (p *pretended) truth(t require.TestingT, quotas ...Quota) []Verdict {
 // send is that of a queue, with the script's way to answer.
 func (p *pretended) send(_ context.Context, calls []*call) {
 	asked, groups := sinceStart(), mergeCalls(calls)
-	elapse(p.there)
+	there, back := p.there, p.back
+	elapse(there)
 	p.mu.Lock()
 	p.trips.Add(1)
 	now := time.Now().Add(p.skew)
@@ -93,7 +94,7 @@ func (p *pretended) send(_ context.Context, calls []*call) {
 		words = append(words, p.decide(now, &groups[i])...)
 	}
 	p.mu.Unlock()
-	elapse(p.back)
+	elapse(back)
 	for _, c := range calls {
 		c.at = moment{asked: asked, told: sinceStart()}
 	}

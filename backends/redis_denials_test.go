@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -111,41 +112,59 @@ func TestWhatThisProcessResetsOrGivesBackIsFreeAtOnce(t *testing.T) {
 	})
 }
 
-// While a refund or a reset is on its way, and for an answer that is older, nothing
-// is remembered.
-func TestADenialThatARefundOvertakesIsNotRemembered(t *testing.T) {
-	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {
+// While a refund or a reset is on its way, others may see already that it is free.
+func TestADenialIsNotBelievedWhileARefundIsUnderWay(t *testing.T) {
+	onFreeing(t, func(t *testing.T, p *pretended, backend *redisBackend, q Quota, free func()) {
+		p.asked(t, backend, true, q)
+		p.asked(t, backend, false, q)
 		p.there, p.back = 10*time.Millisecond, 10*time.Millisecond
-		q := Quota{Key: "k", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1}
-		for name, free := range map[string]func(){
-			"refund": func() {
-				refund := q
-				refund.Cost = -1
-				_, verdicts := p.asks(t, backend, refund)
-				require.True(t, verdicts[0].Allowed)
-			},
-			"reset": func() { require.NoError(t, backend.Reset(t.Context(), "k", "")) },
-		} {
-			p.asked(t, backend, true, q)
-			denied := make(chan Verdict)
-			go func() {
-				_, verdicts := p.asks(t, backend, q)
-				denied <- verdicts[0]
-			}()
-			elapse(5 * time.Millisecond)
-			freed := make(chan struct{})
-			go func() {
-				defer close(freed)
-				free()
-			}()
-			require.False(t, (<-denied).Allowed, name)
-			elapse(time.Millisecond) // the server has freed it by now, but nobody knows
-			p.asked(t, backend, true, q)
-			<-freed
-			p.asked(t, backend, false, q)
-			free()
-		}
+		freed := inBackground(free)
+		elapse(11 * time.Millisecond) // the server has freed it by now
+		p.asked(t, backend, true, q)
+		<-freed
 	})
+}
+
+func TestADenialThatARefundHasOvertakenIsNotRemembered(t *testing.T) {
+	onFreeing(t, func(t *testing.T, p *pretended, backend *redisBackend, q Quota, free func()) {
+		p.asked(t, backend, true, q)
+		p.back = time.Second
+		denied := inBackground(func() {
+			verdicts := make([]Verdict, 1)
+			assert.NoError(t, backend.Take(t.Context(), []Quota{q}, verdicts))
+			assert.False(t, verdicts[0].Allowed)
+		})
+		p.back = time.Millisecond
+		free()
+		<-denied
+		p.asked(t, backend, true, q)
+	})
+}
+
+// onFreeing runs a test for each way in which a process frees what was denied.
+func onFreeing(t *testing.T, test func(t *testing.T, p *pretended, backend *redisBackend, q Quota, free func())) {
+	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {
+		q := Quota{Key: "refund", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1}
+		test(t, p, backend, q, func() {
+			refund := []Quota{q}
+			refund[0].Cost = -1
+			assert.NoError(t, backend.Take(t.Context(), refund, make([]Verdict, 1)))
+		})
+		p.there, p.back = 0, 0
+		q.Key = "reset"
+		test(t, p, backend, q, func() { assert.NoError(t, backend.Reset(t.Context(), "reset", "")) })
+	})
+}
+
+// inBackground begins something, and tells when it is done.
+func inBackground(what func()) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		what()
+	}()
+	synctest.Wait()
+	return done
 }
 
 func TestAForcedChargeGoesToRedis(t *testing.T) {

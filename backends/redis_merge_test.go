@@ -2,11 +2,13 @@ package backends
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -100,5 +102,29 @@ func TestEqualCallsOfAFlightAreGrantedInOrderAsFarAsThereIsRoom(t *testing.T) {
 		}
 		require.Equal(t, []int64{7, 4, 1, -1}, threes, algorithm)
 		require.Equal(t, []int64{0, -1, -1, -1}, ones, algorithm)
+	}
+}
+
+// After a failover a node knows no script. Who has the most to ask must not wait
+// longest then.
+func TestANodeThatDoesNotKnowTheScriptIsAskedInOneTripMore(t *testing.T) {
+	client, hook := redis.NewClient(&redis.Options{Addr: redistest.Single(t).Addr}), &tripCounter{}
+	t.Cleanup(func() { _ = client.Close() })
+	require.NoError(t, client.Ping(t.Context()).Err())
+	client.AddHook(hook)
+	backend := &redisBackend{client: client, spread: true}
+	for _, trips := range []int64{2, 1} {
+		var calls []*call
+		for i := range maxBatch {
+			calls = append(calls, newCall(t.Context(), []Quota{{Key: strconv.Itoa(i), Limit: 2, Per: time.Hour, Cost: 1}}, false))
+		}
+		before := hook.sent.Load()
+		backend.send(t.Context(), calls)
+		require.Equal(t, trips, hook.sent.Load()-before)
+		for _, c := range calls {
+			require.NoError(t, c.err)
+			require.True(t, c.verdicts[0].Allowed)
+			require.Equal(t, trips-1, c.verdicts[0].Remaining, "it was made once")
+		}
 	}
 }
