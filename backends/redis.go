@@ -77,7 +77,8 @@ func NewRedis(options map[string]any) (Backend, error) {
 	case *redis.Client:
 		r.patient = !client.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
-		r.patient = !client.Options().ContextTimeoutEnabled
+		options := client.Options()
+		r.patient = !options.ContextTimeoutEnabled || !options.DisableRoutingPolicies
 		r.cluster, r.spread = client, true
 	default:
 		r.patient, r.spread = true, true
@@ -241,12 +242,21 @@ func (r *redisBackend) run(ctx context.Context, parts [][]group) (replies []stri
 		commands[i] = scriptCommand(ctx, "evalsha", takeScript.Hash(), keys, args)
 	}
 	r.exec(ctx, commands)
+	var unknown []int // at once too: a node that has just taken over knows none
+	var texts []once
 	for i, part := range parts {
 		if redis.HasErrorPrefix(commands[i].Err(), "NOSCRIPT") {
 			keys, args := question(part)
-			commands[i] = scriptCommand(ctx, "eval", takeSource, keys, args)
-			r.exec(ctx, commands[i:i+1])
+			unknown, texts = append(unknown, i), append(texts, scriptCommand(ctx, "eval", takeSource, keys, args))
 		}
+	}
+	if len(unknown) > 0 {
+		r.exec(ctx, texts)
+	}
+	for i, at := range unknown {
+		commands[at] = texts[i]
+	}
+	for i := range commands {
 		replies[i], errs[i] = commands[i].Text()
 	}
 	return replies, errs

@@ -49,7 +49,18 @@ func redisClient(given map[string]any) (client redis.UniversalClient, owned bool
 	if err != nil {
 		return nil, false, chosen, err
 	}
-	return redis.NewUniversalClient(settings), true, chosen, nil
+	return openClient(settings), true, chosen, nil
+}
+
+// openClient is redis.NewUniversalClient, but that a Cluster's client asks no node
+// which commands it has: it would wait for one that hangs, whatever the deadline.
+func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
+	if settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
+		cluster := settings.Cluster()
+		cluster.DisableRoutingPolicies = true
+		return redis.NewClusterClient(cluster)
+	}
+	return redis.NewUniversalClient(settings)
 }
 
 // besideClient counts the options that make no sense beside a client.

@@ -2,6 +2,7 @@ package backends
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -96,7 +97,7 @@ func (q *queue) do(ctx context.Context, c *call) error {
 // alone makes the round trip of one call, which is quickest without a goroutine
 // of its own. Those who have come meanwhile get one.
 func (q *queue) alone(ctx context.Context, c *call) error {
-	q.send(ctx, []*call{c})
+	q.trip(ctx, []*call{c})
 	q.mu.Lock()
 	more := len(q.waiting) > 0
 	if !more {
@@ -109,11 +110,24 @@ func (q *queue) alone(ctx context.Context, c *call) error {
 	return c.err
 }
 
+// trip makes a round trip. A panic in it, of a hook of the application's client,
+// must neither keep the place of a flight nor end the process.
+func (q *queue) trip(ctx context.Context, batch []*call) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			for _, c := range batch {
+				c.err = fmt.Errorf("the Redis client has panicked: %v", panicked)
+			}
+		}
+	}()
+	q.send(ctx, batch)
+}
+
 // fly makes round trips until nobody waits.
 func (q *queue) fly() {
 	for batch := q.next(); batch != nil; batch = q.next() {
 		ctx, cancel := flightContext(batch)
-		q.send(ctx, batch)
+		q.trip(ctx, batch)
 		cancel()
 		for _, c := range batch {
 			close(c.done)

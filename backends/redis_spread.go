@@ -59,8 +59,33 @@ func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][
 		for i, member := range charged {
 			verdicts[member].left(part.verdicts[i])
 		}
+		if all := pick(quotas, members); shareCounters(all) {
+			failed = errors.Join(failed, r.lookAgain(ctx, all, verdicts, members))
+		}
 	}
 	return failed
+}
+
+// lookAgain writes what remains of the quotas of a subject. Where they share a
+// counter, what one of them was told is out of date when the next is given back.
+func (r *redisBackend) lookAgain(ctx context.Context, quotas []Quota, verdicts []Verdict, members []int) error {
+	part := newCall(ctx, quotas, true)
+	if err := r.take(ctx, part); err != nil {
+		return err
+	}
+	for i, member := range members {
+		verdicts[member].left(part.verdicts[i])
+	}
+	return nil
+}
+
+func shareCounters(quotas []Quota) bool {
+	for i := range quotas {
+		if sharing(quotas[:i], &quotas[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 // subjectsOf groups the indices of quotas by key and scope, in order.

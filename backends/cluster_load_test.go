@@ -1,0 +1,223 @@
+package backends_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// slotMove moves a slot from one node of a Cluster to another, step by step.
+type slotMove struct {
+	nodes    []*redis.Client
+	ids      []string
+	slot     int
+	from, to int // of the nodes
+}
+
+func newSlotMove(t *testing.T, servers []*redistest.Server, redisKey string) *slotMove {
+	m := &slotMove{slot: int(servers[0].Client().ClusterKeySlot(t.Context(), redisKey).Val()), from: -1}
+	for i, server := range servers {
+		node := server.Client()
+		m.nodes = append(m.nodes, node)
+		id, err := node.Do(t.Context(), "cluster", "myid").Text()
+		require.NoError(t, err)
+		m.ids = append(m.ids, id)
+		if m.slot >= i*16384/len(servers) {
+			m.from = i
+		}
+	}
+	m.to = (m.from + 1) % len(servers)
+	return m
+}
+
+func (m *slotMove) set(t *testing.T, node int, words ...any) {
+	t.Helper()
+	require.NoError(t, m.nodes[node].Do(t.Context(), append([]any{"cluster", "setslot", m.slot}, words...)...).Err())
+}
+
+// begin makes the old owner send away who asks for a key that it has not.
+func (m *slotMove) begin(t *testing.T) {
+	m.set(t, m.to, "importing", m.ids[m.from])
+	m.set(t, m.from, "migrating", m.ids[m.to])
+}
+
+// migrate moves the keys that are in the slot.
+func (m *slotMove) migrate(t *testing.T, target *redistest.Server) (moved int) {
+	keys, err := m.nodes[m.from].ClusterGetKeysInSlot(t.Context(), m.slot, 1000).Result()
+	require.NoError(t, err)
+	words := []any{"migrate", "127.0.0.1", target.Port, "", 0, 5000, "keys"}
+	for _, key := range keys {
+		words = append(words, key)
+	}
+	require.NoError(t, m.nodes[m.from].Do(t.Context(), words...).Err())
+	return len(keys)
+}
+
+// end tells all nodes who the owner is now, the new one first.
+func (m *slotMove) end(t *testing.T) {
+	for i := range m.nodes {
+		m.set(t, (m.to+i)%len(m.nodes), "node", m.ids[m.to])
+	}
+}
+
+// clusterTakers are a backend with a client of its own, and one with a client that
+// is as an application has it: it does not heed deadlines by itself.
+func clusterTakers(t *testing.T, servers []*redistest.Server) ([]backends.Backend, *redis.ClusterClient) {
+	handed := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[1].Addr}})
+	t.Cleanup(func() { _ = handed.Close() })
+	return []backends.Backend{
+		open(t, map[string]any{"addr": servers[0].Addr, "cluster": true, "local_denials": false}),
+		open(t, map[string]any{"client": handed, "local_denials": false}),
+	}, handed
+}
+
+func TestAClusterUnderLoad(t *testing.T) {
+	servers := redistest.Cluster(t, 3)
+	for _, server := range servers { // the others go on when a node is missing
+		require.NoError(t, server.Client().ConfigSet(t.Context(), "cluster-require-full-coverage", "no").Err())
+	}
+	// In this order: who has hung is not trusted at once by the others.
+	t.Run("a slot that moves loses nothing and charges nothing twice", func(t *testing.T) { aSlotMoves(t, servers) })
+	t.Run("a user with few permissions is enough, and nothing more is tried", func(t *testing.T) { fewPermissions(t, servers) })
+	t.Run("a node that hangs does not disturb the others", func(t *testing.T) { aNodeHangs(t, servers) })
+	t.Run("an application starts and decides beside a node that hangs", func(t *testing.T) { startBesideANodeThatHangs(t, servers) })
+}
+
+// aSlotMoves charges two hot keys and a new one that share a slot while it moves:
+// what is granted is exactly what is counted, on the way and afterwards.
+func aSlotMoves(t *testing.T, servers []*redistest.Server) {
+	const limit, timeout, slack = 1_000_000, 2 * time.Second, time.Second
+	hot := []backends.Quota{hourly("one{hot}", limit), hourly("other{hot}", limit), hourly("new{hot}", limit)}
+	takers, handed := clusterTakers(t, servers)
+	move := newSlotMove(t, servers, "one{hot}:somebody:8")
+	start := time.Now()
+	loads := []*load{underLoad(t, takers, 3, timeout, hot[0]), underLoad(t, takers, 3, timeout, hot[1])}
+	on := func() {
+		for _, l := range loads {
+			l.goesOn(t, 100)
+		}
+	}
+	on()
+	move.begin(t)
+	on()
+	loads = append(loads, underLoad(t, takers, 3, timeout, hot[2])) // a key that was never on the old owner
+	on()
+	require.Equal(t, 2, move.migrate(t, servers[move.to]))
+	on()
+	move.end(t)
+	on()
+	for i, l := range loads {
+		l.end()
+		t.Logf("%s: %s in %v", hot[i].Key, l.describe(), time.Since(start).Round(time.Millisecond))
+		l.nobodyWaited(t, slack)
+		require.Zero(t, l.failed.Load())
+		exactly(t, takers, l)
+	}
+	owner, err := handed.MasterForKey(t.Context(), "one{hot}:somebody:8")
+	require.NoError(t, err)
+	require.Equal(t, servers[move.to].Addr, owner.Options().Addr)
+}
+
+// exactly lowers a limit to a little more than what was granted, and spends that.
+func exactly(t *testing.T, takers []backends.Backend, l *load) {
+	t.Helper()
+	peek := l.quota
+	peek.Cost = 0
+	require.Equal(t, l.quota.Limit-l.granted.Load(), take(t, takers[0], peek)[0].Remaining, "what was granted was charged")
+	rest := l.quota
+	rest.Limit = l.granted.Load() + 20
+	require.EqualValues(t, 20, spend(t, takers, 10, rest))
+}
+
+// keyOnEach finds a key on each node of a Cluster.
+func keyOnEach(t *testing.T, servers []*redistest.Server) []string {
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr}})
+	t.Cleanup(func() { _ = client.Close() })
+	keys := make([]string, len(servers))
+	for i, found := 0, 0; found < len(keys); i++ {
+		key := "k" + strconv.Itoa(i)
+		node, err := client.MasterForKey(t.Context(), key+":somebody:"+strconv.Itoa(len(key)))
+		require.NoError(t, err)
+		for n, server := range servers {
+			if server.Addr == node.Options().Addr && keys[n] == "" {
+				keys[n] = key
+				found++
+			}
+		}
+	}
+	return keys
+}
+
+// aNodeHangs: each node has a queue of its own, so nobody stands behind those who
+// wait for another.
+func aNodeHangs(t *testing.T, servers []*redistest.Server) {
+	const timeout, slack = 500 * time.Millisecond, 500 * time.Millisecond
+	keys := keyOnEach(t, servers)
+	takers, _ := clusterTakers(t, servers)
+	for _, key := range keys {
+		for _, taker := range takers {
+			take(t, taker, hourly(key, 1_000_000))
+		}
+	}
+	servers[1].Pause()
+	lost := underLoad(t, takers, 4, timeout, hourly(keys[1], 1_000_000))
+	alive := []*load{underLoad(t, takers, 2, timeout, hourly(keys[0], 1_000_000)), underLoad(t, takers, 2, timeout, hourly(keys[2], 1_000_000))}
+	redistest.Eventually(t, "many wait for the one that hangs", func(context.Context) bool { return lost.failed.Load() >= 24 })
+	for _, l := range alive {
+		l.end()
+		t.Logf("beside one that hangs: %s", l.describe())
+		require.Zero(t, l.failed.Load())
+		require.Greater(t, l.granted.Load(), lost.failed.Load())
+	}
+	lost.nobodyWaited(t, slack)
+	servers[1].Continue()
+	continued := time.Now()
+	recovery := lost.recovered(t, 200*time.Millisecond, continued)
+	lost.end()
+	t.Logf("on one that hangs: %s; time to recover %v", lost.describe(), recovery.Round(time.Millisecond))
+}
+
+// startBesideANodeThatHangs: a client that asks any node what commands it has would
+// wait here for the one that hangs, and let everybody wait behind it.
+func startBesideANodeThatHangs(t *testing.T, servers []*redistest.Server) {
+	keys := keyOnEach(t, servers)
+	servers[1].Pause()
+	t.Cleanup(servers[1].Continue)
+	for range 3 {
+		start := time.Now()
+		backend := open(t, map[string]any{"addrs": []string{servers[0].Addr, servers[2].Addr}})
+		require.Less(t, time.Since(start), 2500*time.Millisecond, "a start waits for a second at most")
+		for _, key := range []string{keys[0], keys[2]} {
+			redistest.Eventually(t, "the other nodes decide", func(ctx context.Context) bool {
+				ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+				defer cancel()
+				start := time.Now()
+				err := backend.Take(ctx, []backends.Quota{hourly(key, 1000)}, make([]backends.Verdict, 1))
+				require.Less(t, time.Since(start), time.Second)
+				return err == nil
+			})
+		}
+	}
+}
+
+func fewPermissions(t *testing.T, servers []*redistest.Server) {
+	for _, server := range servers {
+		require.NoError(t, server.Client().Do(t.Context(), "acl", "setuser", "limiter", "on", ">pa55", "~rate_limit/*", "-@all",
+			"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+set", "+del", "+asking", "+cluster|slots").Err())
+	}
+	backend := open(t, map[string]any{"addr": servers[0].Addr, "cluster": true, "username": "limiter", "password": "pa55"})
+	for i := range 9 {
+		require.True(t, take(t, backend, hourly("rate_limit/k"+strconv.Itoa(i), 1))[0].Allowed)
+	}
+	for _, server := range servers {
+		refused, err := server.Client().ACLLog(t.Context(), 10).Result()
+		require.NoError(t, err)
+		require.Empty(t, refused)
+	}
+}
