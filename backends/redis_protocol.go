@@ -27,8 +27,7 @@ func mergeCalls(calls []*call) []group {
 	var known map[Quota]int
 	for _, c := range calls {
 		q := &c.quotas[0]
-		joinable := len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && !c.trial
-		if joinable && len(calls) > 1 {
+		if c.joinable() && len(calls) > 1 {
 			if at, ok := known[*q]; ok {
 				groups[at].calls = append(groups[at].calls, c)
 				continue
@@ -41,6 +40,17 @@ func mergeCalls(calls []*call) []group {
 		groups = append(groups, group{calls: []*call{c}})
 	}
 	return groups
+}
+
+// joinable tells whether a call can be decided together with equal ones.
+func (c *call) joinable() bool {
+	q := &c.quotas[0]
+	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && !c.trial
+}
+
+// joins tells whether a call is decided together with another.
+func (c *call) joins(other *call) bool {
+	return c.joinable() && other.joinable() && c.quotas[0] == other.quotas[0]
 }
 
 // question puts groups into the form that take.lua reads.

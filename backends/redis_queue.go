@@ -12,7 +12,7 @@ const (
 	// maxFlights is how many round trips of a queue are under way at once. With
 	// one, two callers would wait for each other.
 	maxFlights = 2
-	// maxBatch is how many quotas a round trip carries at most: other clients of
+	// maxBatch is how many quotas a round trip decides at most: other clients of
 	// the server wait while it decides them.
 	maxBatch = 128
 )
@@ -144,13 +144,17 @@ func (q *queue) next() (batch []*call) {
 	defer q.mu.Unlock()
 	size, taken := 0, 0
 	for _, c := range q.waiting {
-		if size > 0 && size+len(c.quotas) > maxBatch {
+		more := len(c.quotas)
+		if len(batch) > 0 && c.joins(batch[len(batch)-1]) {
+			more = 0 // one decision for both
+		}
+		if size > 0 && size+more > maxBatch {
 			break
 		}
 		taken++
 		if !c.gone {
 			batch = append(batch, c)
-			size += len(c.quotas)
+			size += more
 		}
 	}
 	q.waiting = append(q.waiting[:0], q.waiting[taken:]...)
