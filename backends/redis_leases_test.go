@@ -82,14 +82,14 @@ func TestALeaseEndsWithItsWindow(t *testing.T) {
 	take(t, one, hourly("k", 100)) // the window ends in a tenth of a second
 	redistest.Eventually(t, "the stock is not spent any more", func(context.Context) bool {
 		server.SetTime(now.Add(time.Second)) // it is the next window
-		before := take(t, other, costless(100))[0].Remaining
+		before := take(t, other, costless())[0].Remaining
 		take(t, one, hourly("k", 100))
-		return take(t, other, costless(100))[0].Remaining < before
+		return take(t, other, costless())[0].Remaining < before
 	})
 }
 
-func costless(limit int64) backends.Quota {
-	quota := hourly("k", limit)
+func costless() backends.Quota {
+	quota := hourly("k", 100)
 	quota.Cost = 0
 	return quota
 }
@@ -100,7 +100,7 @@ func TestALeaseDoesNotOutliveAResetOrAChangedLimit(t *testing.T) {
 	take(t, one, hourly("k", 100))
 	require.NoError(t, one.Reset(t.Context(), "k", "somebody"))
 	take(t, one, hourly("k", 100))
-	require.EqualValues(t, 90, take(t, other, costless(100))[0].Remaining, "it was charged anew")
+	require.EqualValues(t, 90, take(t, other, costless())[0].Remaining, "it was charged anew")
 
 	require.False(t, take(t, one, hourly("k", 10))[0].Allowed, "a lower limit holds at once")
 	require.True(t, take(t, one, hourly("k", 100))[0].Allowed)
@@ -114,9 +114,9 @@ func TestCloseGivesBackWhatWasNotSpent(t *testing.T) {
 		for range 3 {
 			take(t, one, hourly("k", 100))
 		}
-		require.EqualValues(t, 90, take(t, other, costless(100))[0].Remaining)
+		require.EqualValues(t, 90, take(t, other, costless())[0].Remaining)
 		require.NoError(t, one.Close())
-		require.EqualValues(t, 97, take(t, other, costless(100))[0].Remaining)
+		require.EqualValues(t, 97, take(t, other, costless())[0].Remaining)
 	})
 }
 
