@@ -179,10 +179,7 @@ func (d *decision) decide(c *gin.Context) {
 		return
 	}
 	d.keepApart(earlier)
-	ctx, cancel := d.settings.bound(c.Request.Context())
-	err := d.settings.decider.Take(ctx, d.quotas, d.verdicts)
-	cancel()
-	if err != nil {
+	if err := d.settings.decider.Take(c.Request.Context(), d.quotas, d.verdicts); err != nil {
 		d.failed(c, err)
 		return
 	}
@@ -256,9 +253,7 @@ func giveBack(c *gin.Context, earlier *record) {
 		for i := range rec.quotas {
 			rec.quotas[i].Cost = -rec.quotas[i].Cost
 		}
-		ctx, cancel := rec.settings.bound(c.Request.Context())
-		_ = rec.settings.decider.Take(ctx, rec.quotas, make([]backends.Verdict, len(rec.quotas)))
-		cancel()
+		_ = rec.settings.decider.Take(c.Request.Context(), rec.quotas, make([]backends.Verdict, len(rec.quotas)))
 	}
 }
 
