@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
@@ -98,6 +99,27 @@ func TestCloseEndsTheProbesOfABackendThatWasHandedIn(t *testing.T) {
 		require.True(t, limiter.Health().Open)
 		require.NoError(t, limiter.Close())
 	})
+}
+
+// The permissions are those that docs and tests of the backend name.
+func TestAProbeNeedsNoFurtherPermissionsAndLeavesNothing(t *testing.T) {
+	server := redistest.Single(t, "--user", "limiter", "on", ">pa55", "~rate_limit/*", "-@all",
+		"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+set", "+del")
+	engine, limiter := application(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND":         "redis",
+		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr, "username": "limiter", "password": "pa55"},
+		"RATELIMITER_TIMEOUT":         "20ms",
+	})
+	engine.GET("/", limiter.RateLimit(100, time.Hour), ok)
+	server.Pause()
+	statuses(engine, "/", 6)
+	require.True(t, limiter.Health().Open)
+	server.Continue()
+	admin := server.Client()
+	probes := func(ctx context.Context) []string { return admin.Keys(ctx, "rate_limit/breaker:*").Val() }
+	redistest.Eventually(t, "a probe has written", func(ctx context.Context) bool { return len(probes(ctx)) == 1 })
+	redistest.Eventually(t, "the breaker is closed", func(context.Context) bool { return !limiter.Health().Open })
+	redistest.Eventually(t, "the probe is forgotten", func(ctx context.Context) bool { return len(probes(ctx)) == 0 })
 }
 
 func TestWhileRedisIsAwayAProcessLimitsAtItsShare(t *testing.T) {

@@ -44,7 +44,8 @@ type Health struct {
 // callers get ErrNotAsked at once. Instead a goroutine, which exists only while
 // the breaker is open, makes a small charge every half second, and the first one
 // that is answered closes the breaker. So a backend that is well again is asked
-// again half a second and one answer later, and no caller waits to find out.
+// again half a second and one answer later, and no caller waits to find out. Of
+// a store of several nodes a probe sees the one that keeps its key.
 type Breaker struct {
 	backend Backend
 	timeout time.Duration
