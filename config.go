@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -22,7 +23,10 @@ import (
 //
 //	RATELIMITER_ENABLED                   bool; true. false lets every request through
 //	RATELIMITER_BACKEND                   string, "memory"; the name of a backend, or a backends.Backend
-//	RATELIMITER_BACKEND_OPTIONS           map[string]any, none; see backends.NewMemory and backends.NewRedis
+//	RATELIMITER_BACKEND_OPTIONS           map[string]any, none; see backends.NewMemory and backends.NewRedis.
+//	                                      For any other than memory it may also hold fallback_share, a number over
+//	                                      0 and up to 1, default 1: the part of each limit that this process
+//	                                      limits at while it falls back on its memory, as 0.025 for 40 processes
 //	RATELIMITER_KEY_PREFIX                string, "rate_limit"; begins every key. When it is absent and the
 //	                                      backend was given the application's own client, CACHE_KEY_PREFIX does
 //	RATELIMITER_ALGORITHM                 string, "sliding-window", or an Algorithm
@@ -33,12 +37,20 @@ import (
 //	RATELIMITER_INJECT_RATELIMIT_HEADERS  bool, true; RateLimit-Policy and RateLimit
 //	RATELIMITER_ON_ERROR                  string, "fallback"; what happens when the backend fails: "fallback"
 //	                                      limits in the memory of each process, "allow" lets requests through,
-//	                                      "deny" answers 503
+//	                                      "deny" answers 503. After five failures in a row that happens at
+//	                                      once, until the backend answers a probe; see backends.Breaker
 //	RATELIMITER_TIMEOUT                   time.Duration or text, 100ms; the longest wait for a decision
 //	RATELIMITER_IPV6_PREFIX               int, 64; how many bits of an IPv6 address make a client, 1 to 128
 type Config map[string]any
 
 const defaultTimeout = 100 * time.Millisecond
+
+// probeKey is the key that a breaker charges, as people would write it.
+const probeKey = "breaker"
+
+// shareOption stands among the options of a backend, but is for the memory that
+// is fallen back on.
+const shareOption = "fallback_share"
 
 // errorPolicy is what happens to a request that the backend cannot decide.
 type errorPolicy string
@@ -53,9 +65,9 @@ const (
 type settings struct {
 	enabled           bool
 	backend           backends.Backend   // as configured
+	breaker           *backends.Breaker  // before it; nil for one in the process, which cannot fail
 	decider           backends.Backend   // the same, with what it falls back on
 	closers           []backends.Backend // those that were made here
-	inProcess         bool               // the backend answers at once and needs no deadline
 	prefix            string
 	algorithm         Algorithm
 	defaultLimits     []Limit
@@ -105,13 +117,14 @@ func (config Config) check() (*settings, error) {
 		return nil, fmt.Errorf("the rate limiter's configuration is wrong: %w", err)
 	}
 	if err := s.open(backend, backendOptions); err != nil {
-		return nil, fmt.Errorf("the rate limiter's configuration is wrong: %w", err)
+		return nil, fmt.Errorf("the rate limiter's configuration is wrong: %w", errors.Join(err, s.close()))
 	}
 	return s, nil
 }
 
-// open makes the backend, and the memory to fall back on.
+// open makes the backend, and what stands before it.
 func (s *settings) open(backend any, backendOptions map[string]any) error {
+	share := 0.0
 	switch backend := backend.(type) {
 	case backends.Backend:
 		if value := reflect.ValueOf(backend); value.Kind() == reflect.Pointer && value.IsNil() {
@@ -123,6 +136,9 @@ func (s *settings) open(backend any, backendOptions map[string]any) error {
 		if err != nil {
 			return err
 		}
+		if share, backendOptions, err = takeShare(backend, backendOptions); err != nil {
+			return fmt.Errorf("RATELIMITER_BACKEND_OPTIONS: %w", err)
+		}
 		if s.backend, err = factory(backendOptions); err != nil {
 			return fmt.Errorf("RATELIMITER_BACKEND_OPTIONS: %w", err)
 		}
@@ -133,9 +149,23 @@ func (s *settings) open(backend any, backendOptions map[string]any) error {
 	default:
 		return fmt.Errorf("RATELIMITER_BACKEND is a %T; it must be the name of a backend (%s) or a backends.Backend", backend, backendNames())
 	}
+	return s.guard(share)
+}
+
+// guard puts a breaker before a backend that may fail, and memory to fall back
+// on behind it. A share of 0 was not given.
+func (s *settings) guard(share float64) error {
 	s.decider = s.backend
-	s.inProcess = backends.InProcess(s.backend)
-	if s.onError != onErrorFallback || s.inProcess {
+	inProcess := backends.InProcess(s.backend)
+	if share > 0 && (inProcess || s.onError != onErrorFallback) {
+		return fmt.Errorf(`RATELIMITER_BACKEND_OPTIONS: option %q has no effect where nothing is fallen back on; leave it out, or use a backend such as "redis" and RATELIMITER_ON_ERROR "fallback"`, shareOption)
+	}
+	if inProcess {
+		return nil
+	}
+	s.breaker = backends.NewBreaker(s.backend, s.timeout, s.storedKey(probeKey))
+	s.decider = s.breaker
+	if s.onError != onErrorFallback {
 		return nil
 	}
 	local, err := backends.NewMemory(nil)
@@ -143,13 +173,19 @@ func (s *settings) open(backend any, backendOptions map[string]any) error {
 		return err
 	}
 	s.closers = append(s.closers, local)
-	s.decider = backends.NewFallback(s.backend, local)
+	if share > 0 {
+		local = backends.NewShare(local, share)
+	}
+	s.decider = backends.NewFallback(s.breaker, local)
 	return nil
 }
 
 // close closes what open has made, and no backend that was handed in.
 func (s *settings) close() error {
 	s.closed.Store(true)
+	if s.breaker != nil {
+		s.breaker.Stop()
+	}
 	var failed error
 	for _, backend := range s.closers {
 		failed = errors.Join(failed, backend.Close())
@@ -186,6 +222,21 @@ func readLimits(read *options.Reader, name string) []Limit {
 		read.Reject(fmt.Errorf("%s: %w", name, err))
 	}
 	return limits
+}
+
+// takeShare takes fallback_share, 0 if it is absent, out of a backend's options.
+func takeShare(backend string, given map[string]any) (share float64, rest map[string]any, err error) {
+	if _, has := given[shareOption]; !has {
+		return 0, given, nil
+	}
+	read := &options.Reader{
+		Values:   given,
+		Describe: func(name string) string { return fmt.Sprintf("option %q of backend %q", name, backend) },
+	}
+	share = read.Fraction(shareOption, 0)
+	rest = maps.Clone(given)
+	delete(rest, shareOption)
+	return share, rest, read.Finish(func(string) bool { return false })
 }
 
 func readPrefix(read *options.Reader) string {

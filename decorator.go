@@ -1,6 +1,7 @@
 package ratelimiter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -217,10 +218,7 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 		return
 	}
 	d.keepApart()
-	ctx, cancel := d.settings.bound(c.Request.Context())
-	err := d.settings.decider.Take(ctx, d.asked(), d.verdicts)
-	cancel()
-	if err != nil {
+	if err := d.settings.decider.Take(c.Request.Context(), d.asked(), d.verdicts); err != nil {
 		d.failed(c, err)
 		return
 	}
@@ -319,9 +317,9 @@ func (d *decision) giveBack(c *gin.Context) {
 		for i := range taken {
 			taken[i].Cost = -taken[i].Cost
 		}
-		ctx, cancel := d.settings.bound(c.Request.Context())
+		// Also for a client that has just left.
+		ctx := context.WithoutCancel(c.Request.Context())
 		_ = d.settings.decider.Take(ctx, taken, make([]backends.Verdict, len(taken)))
-		cancel()
 	}
 }
 

@@ -127,6 +127,17 @@ func (r *RateLimiter) Backend() backends.Backend {
 	return nil
 }
 
+// Health tells whether the backend is asked, or has failed repeatedly and is
+// being probed until it answers, as for a page that shows the application's
+// health. It is the zero Health before InitApp, and for a backend that is in the
+// process and cannot fail.
+func (r *RateLimiter) Health() backends.Health {
+	if s := r.settings.Load(); s != nil && s.breaker != nil {
+		return s.breaker.Health()
+	}
+	return backends.Health{}
+}
+
 // Reset forgets what a scope has used of every limit on a key, as after a
 // captcha or a payment. Key and scope are those of Info, without the prefix of
 // the configuration. A pair that was never seen is no error.
@@ -135,7 +146,7 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	if s == nil {
 		return ErrNotInitialised
 	}
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var failed error
 	for place := 1; place <= maxPlaces; place++ {
@@ -162,12 +173,4 @@ func (s *settings) storedKey(key string) string {
 		return key
 	}
 	return s.prefix + "/" + key
-}
-
-// bound limits how long a backend may take.
-func (s *settings) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.inProcess {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, s.timeout)
 }

@@ -81,6 +81,17 @@ func TestTheFallbackIsABackendWhicheverDecides(t *testing.T) {
 	})
 }
 
+func TestABreakerAndAWholeShareAreBackends(t *testing.T) {
+	t.Run("breaker", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backends.Backend {
+			return backends.NewBreaker(memory(t), time.Minute, "probe key")
+		})
+	})
+	t.Run("share", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backends.Backend { return backends.NewShare(memory(t), 1) })
+	})
+}
+
 func memory(t *testing.T) backends.Backend {
 	backend, err := backends.NewMemory(nil)
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package backends
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -17,7 +18,7 @@ func (r *redisBackend) takeSpread(ctx context.Context, quotas []Quota, verdicts 
 		err := r.take(ctx, part)
 		if err != nil {
 			if !trial {
-				err = errors.Join(err, r.giveBack(quotas, verdicts, subjects[:n]))
+				err = errors.Join(err, r.giveBackWithin(ctx, quotas, verdicts, subjects[:n]))
 			}
 			return err
 		}
@@ -26,12 +27,30 @@ func (r *redisBackend) takeSpread(ctx context.Context, quotas []Quota, verdicts 
 		}
 		if !trial && denied(part.quotas, part.verdicts) {
 			trial = true
-			if err := r.giveBack(quotas, verdicts, subjects[:n]); err != nil {
+			if err := r.giveBackWithin(ctx, quotas, verdicts, subjects[:n]); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// giveBackWithin gives back, and waits no longer for it than the context lasts:
+// it goes on by itself for a second at most.
+func (r *redisBackend) giveBackWithin(ctx context.Context, quotas []Quota, verdicts []Verdict, subjects [][]int) error {
+	if len(subjects) == 0 {
+		return nil
+	}
+	quotas, written := slices.Clone(quotas), slices.Clone(verdicts)
+	done := make(chan error, 1)
+	go func() { done <- r.giveBack(quotas, written, subjects) }()
+	select {
+	case err := <-done:
+		copy(verdicts, written)
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("redis has not yet given back what was charged: %w", ctx.Err())
+	}
 }
 
 // giveBack refunds what the quotas of some subjects have taken, and writes what

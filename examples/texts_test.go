@@ -77,6 +77,7 @@ func TestTheProgramsInTheTextsCompile(t *testing.T) {
 const prelude = `package main
 
 import (
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"time"
@@ -94,6 +95,7 @@ var (
 	recorder *httptest.ResponseRecorder
 	c        *gin.Context
 
+	_ = log.Printf
 	_ = http.StatusOK
 	_ = time.Second
 )

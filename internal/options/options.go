@@ -83,23 +83,43 @@ func (r *Reader) Integer(name string, absent, least, most int) int {
 	if !ok {
 		return absent
 	}
-	number := math.NaN()
-	switch reflected := reflect.ValueOf(value); {
-	case reflected.CanInt():
-		number = float64(reflected.Int())
-	case reflected.CanUint():
-		number = float64(reflected.Uint())
-	case reflected.CanFloat():
-		number = reflected.Float()
-	}
-	if _, isDuration := value.(time.Duration); isDuration {
-		number = math.NaN() // a duration is no plain number, though Go stores it as one
-	}
+	number := plainNumber(value)
 	if number != math.Trunc(number) || number < float64(least) || number > float64(most) {
 		r.Fault(name, value, fmt.Sprintf("a whole number from %d to %d", least, most))
 		return absent
 	}
 	return int(number)
+}
+
+// Fraction reads a number over 0 and up to 1.
+func (r *Reader) Fraction(name string, absent float64) float64 {
+	value, ok := r.Value(name)
+	if !ok {
+		return absent
+	}
+	number := plainNumber(value)
+	if !(number > 0 && number <= 1) {
+		r.Fault(name, value, "a number over 0 and up to 1")
+		return absent
+	}
+	return number
+}
+
+// plainNumber is not a number for anything else. A duration is no plain number,
+// though Go stores it as one.
+func plainNumber(value any) float64 {
+	if _, isDuration := value.(time.Duration); isDuration {
+		return math.NaN()
+	}
+	switch reflected := reflect.ValueOf(value); {
+	case reflected.CanInt():
+		return float64(reflected.Int())
+	case reflected.CanUint():
+		return float64(reflected.Uint())
+	case reflected.CanFloat():
+		return reflected.Float()
+	}
+	return math.NaN()
 }
 
 // Duration reads a time.Duration over 0, or a text such as "250ms".

@@ -45,6 +45,20 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	require.NotContains(t, err.Error(), "foreign")
 }
 
+func TestAFractionIsOverZeroAndUpToOne(t *testing.T) {
+	for _, value := range []any{0.25, float32(0.25), 1, uint8(1), 1.0} {
+		r := reader(map[string]any{"x": value})
+		require.Positive(t, r.Fraction("x", 0), value)
+		require.NoError(t, r.Finish(all), value)
+	}
+	for _, value := range []any{0, -0.5, 1.5, 2, math.NaN(), math.Inf(1), "0.5", true, time.Nanosecond} {
+		r := reader(map[string]any{"x": value})
+		require.Equal(t, 0.5, r.Fraction("x", 0.5), value)
+		require.ErrorContains(t, r.Finish(all), "it must be a number over 0 and up to 1")
+	}
+	require.Equal(t, 0.5, reader(nil).Fraction("x", 0.5))
+}
+
 func TestSecretsAreNotRepeated(t *testing.T) {
 	for _, name := range []string{"password", "sentinel_password", "url"} {
 		r := reader(map[string]any{name: []string{"s3cret"}})

@@ -1,0 +1,237 @@
+package backends
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	// breakerFailures in a row open a breaker.
+	breakerFailures = 5
+	// probeInterval is how often an open breaker looks whether the backend
+	// answers again.
+	probeInterval = 500 * time.Millisecond
+)
+
+// ErrNotAsked is wrapped by the error of an open Breaker, beside the failure
+// that the backend was last seen with.
+var ErrNotAsked = errors.New("the rate limiter's backend is not asked, because it has failed repeatedly")
+
+// Health is what a Breaker knows of its backend.
+type Health struct {
+	// Open tells that the backend is not asked, because it has failed
+	// repeatedly.
+	Open bool
+	// Since is when that became so, by the clock of this process.
+	Since time.Time
+	// Err is the last failure: while open that of the last probe, later what
+	// the last outage ended with, nil if there was none.
+	Err error
+}
+
+// Breaker bounds how long a backend may take, and stops asking it while it does
+// not answer. Its methods are safe for use by many goroutines at once.
+//
+// Five failures in a row open it. A failure is any error of the backend, and an
+// answer that does not come in time; not ErrInvalidQuota or ErrClosed, nor what
+// a caller has cancelled or allowed less time for. Nobody asks the backend then:
+// callers get ErrNotAsked at once. Instead a goroutine, which exists only while
+// the breaker is open, makes a small charge every half second, and the first one
+// that is answered closes the breaker. So a backend that is well again is asked
+// again half a second and one answer later, and no caller waits to find out. Of
+// a store of several nodes a probe sees the one that keeps its key.
+type Breaker struct {
+	backend Backend
+	timeout time.Duration
+	probe   [1]Quota
+
+	// state is replaced, never changed: which one a caller has seen tells
+	// whether its answer is of today.
+	state   atomic.Pointer[breakerState]
+	failing atomic.Bool // the last answer was a failure, so a success is news
+
+	mu      sync.Mutex // held while state changes
+	circuit *gobreaker.CircuitBreaker[struct{}]
+	stop    context.CancelFunc // of the goroutine that watches, if there was one
+	ended   chan struct{}      // closed when it has ended
+}
+
+type breakerState struct {
+	Health
+	refusal error // what callers get; nil while the backend is asked
+}
+
+// NewBreaker puts a breaker before a backend, whose answers must come within the
+// timeout. While it is open it charges probeKey: with a write, so that it
+// notices a server that only answers what is read, and on a counter that is gone
+// after a second.
+func NewBreaker(backend Backend, timeout time.Duration, probeKey string) *Breaker {
+	b := &Breaker{
+		backend: backend,
+		timeout: timeout,
+		probe: [1]Quota{{
+			Key: probeKey, Scope: "probe",
+			Algorithm: FixedWindow, Limit: MaxLimit, Per: time.Second, Cost: 1, Forced: true,
+		}},
+		circuit: newCircuit(),
+	}
+	b.state.Store(&breakerState{Health: Health{Since: time.Now()}})
+	return b
+}
+
+// newCircuit counts the failures. It is that of gobreaker, which needs no other
+// module and whose interface is stable; failsafe-go would also do, but brings
+// more into a build and may change its interface with each version.
+//
+// Its half-open state lasts for the answer of one probe: the wait before it is
+// ours, so that no caller can be the one who tries.
+func newCircuit() *gobreaker.CircuitBreaker[struct{}] {
+	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= breakerFailures },
+		Timeout:     time.Nanosecond,
+	})
+}
+
+// Health tells whether the backend is asked.
+func (b *Breaker) Health() Health { return b.state.Load().Health }
+
+// Take asks the backend, or returns ErrNotAsked.
+func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	return b.ask(ctx, func(ctx context.Context) error { return b.backend.Take(ctx, quotas, verdicts) })
+}
+
+// Reset asks the backend, or returns ErrNotAsked.
+func (b *Breaker) Reset(ctx context.Context, key, scope string) error {
+	return b.ask(ctx, func(ctx context.Context) error { return b.backend.Reset(ctx, key, scope) })
+}
+
+// Stop ends what the breaker does by itself, and returns when it has ended. Take
+// and Reset return ErrClosed from then on. The backend stays open.
+func (b *Breaker) Stop() {
+	b.mu.Lock()
+	b.state.Store(&breakerState{Health: b.Health(), refusal: ErrClosed})
+	stop, ended := b.stop, b.ended
+	b.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-ended
+	}
+}
+
+// Close stops the breaker and closes the backend.
+func (b *Breaker) Close() error {
+	b.Stop()
+	return b.backend.Close()
+}
+
+func (b *Breaker) ask(ctx context.Context, question func(context.Context) error) error {
+	asked := b.state.Load()
+	if asked.refusal != nil {
+		return asked.refusal
+	}
+	bounded, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	err := question(bounded)
+	switch {
+	case err == nil && !b.failing.Load(): // as nearly always
+	case err != nil && !blames(err, ctx, bounded):
+	default:
+		b.report(asked, err)
+	}
+	return err
+}
+
+// blames tells whether an error is the fault of the backend, and not that of the
+// question or of a caller who had no more time.
+func blames(err error, caller, bounded context.Context) bool {
+	if errors.Is(err, ErrInvalidQuota) || errors.Is(err, ErrClosed) || caller.Err() != nil {
+		return false
+	}
+	// A connection may notice the end of the time before the context does.
+	end, _ := bounded.Deadline()
+	wanted, limited := caller.Deadline()
+	return !limited || wanted.After(end) || !errors.Is(err, context.DeadlineExceeded)
+}
+
+// report counts an answer, and opens the breaker if it was one failure too many.
+func (b *Breaker) report(asked *breakerState, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state.Load() != asked {
+		return // the question is older than the last change
+	}
+	b.failing.Store(err != nil)
+	if b.counts(err) {
+		return
+	}
+	b.state.Store(refusing(time.Now(), err))
+	ctx, cancel := context.WithCancel(context.Background())
+	b.stop, b.ended = cancel, make(chan struct{})
+	go b.watch(ctx, b.ended)
+}
+
+// counts tells the circuit of an answer, and returns whether it is closed.
+func (b *Breaker) counts(err error) bool {
+	_, _ = b.circuit.Execute(func() (struct{}, error) { return struct{}{}, err }) // it returns what it was given
+	return b.circuit.State() == gobreaker.StateClosed
+}
+
+func refusing(since time.Time, err error) *breakerState {
+	return &breakerState{
+		Health{Open: true, Since: since, Err: err},
+		fmt.Errorf("%w (since %s, last with: %w)", ErrNotAsked, since.Format(time.RFC3339), err),
+	}
+}
+
+// watch probes until the backend answers.
+func (b *Breaker) watch(ctx context.Context, ended chan<- struct{}) {
+	defer close(ended)
+	ticker := time.NewTicker(probeInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if b.learn(ctx, b.charge(ctx)) {
+			return
+		}
+	}
+}
+
+// charge asks the backend for a decision that means nothing. A backend that
+// panics must not end the application from a goroutine of ours.
+func (b *Breaker) charge(ctx context.Context) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("the backend panicked: %v", reason)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	return b.backend.Take(ctx, b.probe[:], make([]Verdict, 1))
+}
+
+// learn notes what came of a probe, and returns whether no more are needed.
+func (b *Breaker) learn(ctx context.Context, err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := b.state.Load()
+	switch {
+	case ctx.Err() != nil: // stopped meanwhile
+		return true
+	case !b.counts(err):
+		b.state.Store(refusing(last.Since, err))
+		return false
+	}
+	b.failing.Store(false)
+	b.state.Store(&breakerState{Health: Health{Since: time.Now(), Err: last.Err}})
+	return true
+}

@@ -1,0 +1,66 @@
+package backends
+
+import (
+	"context"
+	"math"
+)
+
+// share decides with a part of each limit.
+type share struct {
+	backend Backend
+	part    float64
+}
+
+// NewShare makes a backend that limits at a part of each limit, over 0 and up to
+// 1, for processes that each limit by themselves what is meant for all of them.
+// Limit and Burst are multiplied and rounded down, but not below one unit where
+// they allow one at all.
+//
+// Remaining is what is left of the part. A cost over the part but within the
+// limit is told to come back after Per: the part will never do, the whole may
+// then. Close closes the backend.
+func NewShare(backend Backend, part float64) Backend {
+	return &share{backend, part}
+}
+
+func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	if err := checkAll(quotas, verdicts); err != nil {
+		return err
+	}
+	parts := make([]Quota, len(quotas))
+	for i, q := range quotas {
+		q.Limit, q.Burst = s.of(q.Limit), s.of(q.Burst)
+		parts[i] = q
+	}
+	if err := s.backend.Take(ctx, parts, verdicts); err != nil {
+		return err
+	}
+	for i := range quotas {
+		if q := &quotas[i]; verdicts[i].RetryAfter < 0 && q.Cost <= most(q) {
+			verdicts[i].RetryAfter = q.Per
+		}
+	}
+	return nil
+}
+
+func (s *share) of(limit int64) int64 {
+	if limit == 0 {
+		return 0
+	}
+	const slip = 1e-9 // 0.29 of 100 is 29, not 28.999999999999996
+	return max(1, int64(math.Floor(float64(limit)*s.part+slip)))
+}
+
+// most is what a quota allows at once.
+func most(q *Quota) int64 {
+	if q.Algorithm == TokenBucket && q.Burst > 0 {
+		return q.Burst
+	}
+	return q.Limit
+}
+
+func (s *share) Reset(ctx context.Context, key, scope string) error {
+	return s.backend.Reset(ctx, key, scope)
+}
+
+func (s *share) Close() error { return s.backend.Close() }
