@@ -18,12 +18,18 @@ func clockOf(t *testing.T, start time.Time) *miniClock {
 	return clock
 }
 
+// asking are the options of a backend that remembers no denial: those it would
+// have until its own clock, which is not the server's here, has gone on.
+func asking(addr string) map[string]any {
+	return map[string]any{"addr": addr, "local_denials": false}
+}
+
 // The same history is told to servers an hour before, at and an hour after the
 // clock of this process. Periods of an hour are then at the same place in all.
 func TestAnApplicationWhoseClockIsAnHourWrongGetsTheSameVerdicts(t *testing.T) {
 	history := func(start time.Time) (verdicts []backends.Verdict, kept []time.Duration) {
 		clock := clockOf(t, start)
-		backend := open(t, at(clock.server.Addr()))
+		backend := open(t, asking(clock.server.Addr()))
 		for _, later := range []time.Duration{0, time.Minute, 0, 20 * time.Minute, 50 * time.Minute, time.Hour, time.Second} {
 			clock.Advance(later)
 			for _, algorithm := range everyAlgorithm {
@@ -74,7 +80,7 @@ func TestAServerWhoseClockStepsAdmitsNoMoreThanTheTimeItShows(t *testing.T) {
 		for name, step := range map[string]time.Duration{"back": -90 * time.Minute, "forward": 90 * time.Minute} {
 			t.Run(algorithm.String()+" "+name, func(t *testing.T) {
 				clock := clockOf(t, time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC))
-				backend := open(t, at(clock.server.Addr()))
+				backend := open(t, asking(clock.server.Addr()))
 				const limit = 10
 				quota := hourly("k", limit)
 				quota.Algorithm = algorithm
