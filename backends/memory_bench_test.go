@@ -1,9 +1,11 @@
 package backends
 
 import (
+	"hash/maphash"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -55,6 +57,37 @@ func BenchmarkMemoryTake(b *testing.B) {
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkMemoryParts measures what a decision on one hot key cannot be without,
+// and the decision with a clock that costs nothing.
+func BenchmarkMemoryParts(b *testing.B) {
+	quotas := []Quota{{Key: "GET /", Scope: "client-with-a-rather-long-name-0", Limit: MaxLimit, Per: time.Minute, Cost: 1}}
+	verdicts := make([]Verdict, 1)
+	clock := steadyClock()
+	decide := func(now func() int64) func() {
+		backend := newMemory(DefaultMaxKeys, now)
+		return func() { _ = backend.Take(b.Context(), quotas, verdicts) }
+	}
+	still := clock()
+	var mu sync.Mutex
+	seed := maphash.MakeSeed()
+	for _, part := range []struct {
+		name string
+		run  func()
+	}{
+		{"decision", decide(clock)},
+		{"decision, a clock that stands still", decide(func() int64 { return still })},
+		{"clock", func() { clock() }},
+		{"lock", func() { mu.Lock(); mu.Unlock() }}, //nolint:staticcheck // nothing is to be done in between
+		{"hash of key and scope", func() { hashPair(seed, quotas[0].Key, quotas[0].Scope) }},
+	} {
+		b.Run(part.name, func(b *testing.B) {
+			for b.Loop() {
+				part.run()
+			}
+		})
 	}
 }
 
