@@ -2,8 +2,6 @@ package backends_test
 
 import (
 	"context"
-	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -237,68 +235,19 @@ func TestAStalledServerHoldsNobodyPastTheDeadline(t *testing.T) {
 	}
 }
 
-// cutter passes bytes to a server, and cuts the connection in place of the first
-// answer after it was armed.
-type cutter struct {
-	addr  string
-	armed atomic.Bool
-	cut   atomic.Int64
-}
-
-func newCutter(t *testing.T, server string) *cutter {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	c := &cutter{addr: listener.Addr().String()}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go c.pass(client, server)
-		}
-	}()
-	return c
-}
-
-func (c *cutter) pass(client net.Conn, server string) {
-	defer func() { _ = client.Close() }() // it may be gone
-	upstream, err := net.Dial("tcp", server)
-	if err != nil {
-		return
-	}
-	defer func() { _ = upstream.Close() }()
-	go func() { _, _ = io.Copy(upstream, client) }()
-	answer := make([]byte, 4096)
-	for {
-		n, err := upstream.Read(answer)
-		if err != nil {
-			return
-		}
-		if c.armed.CompareAndSwap(true, false) {
-			c.cut.Add(1)
-			return
-		}
-		if _, err := client.Write(answer[:n]); err != nil {
-			return
-		}
-	}
-}
-
 func TestADecisionWhoseAnswerWasLostIsNotMadeTwice(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
-		proxy := newCutter(t, addr)
-		client := redis.NewClient(&redis.Options{Addr: proxy.addr, MaxRetries: 3})
+		proxy := redistest.NewProxy(t, addr)
+		client := redis.NewClient(&redis.Options{Addr: proxy.Addr, MaxRetries: 3})
 		t.Cleanup(func() { _ = client.Close() })
-		for name, options := range map[string]map[string]any{"own": at(proxy.addr), "handed in": {"client": client}} {
+		for name, options := range map[string]map[string]any{"own": at(proxy.Addr), "handed in": {"client": client}} {
 			backend := open(t, options)
 			require.EqualValues(t, 8, take(t, backend, hourly(name, 9))[0].Remaining)
-			proxy.armed.Store(true)
+			proxy.Cut(true)
 			require.Error(t, backend.Take(t.Context(), []backends.Quota{hourly(name, 9)}, make([]backends.Verdict, 1)))
+			proxy.Cut(false)
 			require.EqualValues(t, 6, take(t, backend, hourly(name, 9))[0].Remaining, "the lost one was charged once")
 		}
-		require.EqualValues(t, 2, proxy.cut.Load())
 	})
 }
 

@@ -57,17 +57,19 @@ local function mul_div(a, b, c)
   return q, r
 end
 
+-- How many of so many times a cost fits into what is left.
+local function fitting(times, left, cost, forced)
+  if cost > 0 and not forced then return min(times, floor(left / cost)) end
+  return cost == 0 and left < 0 and 0 or times
+end
+
 -- Every algorithm tells how many of the times it is asked for it allows, what the
 -- state is then, and when that means nothing any more.
 
 local function fixed(now, limit, per, cost, times, forced, a, b)
   local start, count = now - now % per, 0
   if start <= a then start, count = a, b end
-  if cost > 0 and not forced then
-    times = min(times, floor((limit - count) / cost))
-  elseif cost == 0 and count > limit then
-    times = 0
-  end
+  times = fitting(times, limit - count, cost, forced)
   if times <= 0 or cost == 0 then return times end
   count = max(0, min(MAX_UNITS, count + cost * times))
   return times, format('%.0f,', start) .. count .. ',', count > 0 and start + per or 0
@@ -88,11 +90,7 @@ local function sliding(now, limit, per, cost, times, forced, a, b, c)
     local whole, rest = mul_div(previous, per - (max(now, start) - start), per)
     used = used + whole + (rest > 0 and 1 or 0)
   end
-  if cost > 0 and not forced then
-    times = min(times, floor((limit - used) / cost))
-  elseif cost == 0 and used > limit then
-    times = 0
-  end
+  times = fitting(times, limit - used, cost, forced)
   if times <= 0 or cost == 0 then return times end
   current = min(MAX_UNITS, current + cost * times)
   if current < 0 then
@@ -154,11 +152,7 @@ local function log(now, limit, per, cost, times, forced, state)
       n, used = n + 2, used + old[i + 1]
     end
   end
-  if cost > 0 and not forced then
-    times = min(times, floor((limit - used) / cost))
-  elseif cost == 0 and used > limit then
-    times = 0
-  end
+  times = fitting(times, limit - used, cost, forced)
   if times <= 0 or cost == 0 then return times end
   local units = min(cost * times, MAX_UNITS - used)
   if units > 0 then
