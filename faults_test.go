@@ -160,6 +160,9 @@ func newScene(t *testing.T, f fault) *scene {
 	if f.options != nil {
 		options = f.options(s)
 	}
+	if f.forgets { // or the processes would remember what Redis has forgotten
+		options["local_denials"] = false
+	}
 	for _, policy := range []string{"fallback", "allow", "deny"} {
 		s.services = append(s.services, newService(t, policy, options))
 	}

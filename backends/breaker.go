@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,9 +39,9 @@ type Health struct {
 // Breaker bounds how long a backend may take, and stops asking it while it does
 // not answer. Its methods are safe for use by many goroutines at once.
 //
-// Five failures in a row open it. A failure is any error of the backend, and an
-// answer that does not come in time; not ErrInvalidQuota or ErrClosed, nor what
-// a caller has cancelled or allowed less time for. Nobody asks the backend then:
+// Five failures with no charge between them open it. A failure is any error of
+// the backend, and an answer that does not come in time; not ErrInvalidQuota or
+// ErrClosed, nor what a caller has cancelled or allowed less time for. Nobody asks the backend then:
 // callers get ErrNotAsked at once. Instead a goroutine, which exists only while
 // the breaker is open, makes a small charge every half second, and the first one
 // that is answered closes the breaker. So a backend that is well again is asked
@@ -54,7 +55,7 @@ type Breaker struct {
 	// state is replaced, never changed: which one a caller has seen tells
 	// whether its answer is of today.
 	state   atomic.Pointer[breakerState]
-	failing atomic.Bool // the last answer was a failure, so a success is news
+	failing atomic.Bool // the last answer that counts was a failure, so a charge is news
 
 	mu      sync.Mutex // held while state changes
 	circuit *gobreaker.CircuitBreaker[struct{}]
@@ -103,12 +104,18 @@ func (b *Breaker) Health() Health { return b.state.Load().Health }
 
 // Take asks the backend, or returns ErrNotAsked.
 func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	return b.ask(ctx, func(ctx context.Context) error { return b.backend.Take(ctx, quotas, verdicts) })
+	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
+		err = b.backend.Take(ctx, quotas, verdicts)
+		return err == nil && writes(quotas, verdicts), err
+	})
 }
 
 // Reset asks the backend, or returns ErrNotAsked.
 func (b *Breaker) Reset(ctx context.Context, key, scope string) error {
-	return b.ask(ctx, func(ctx context.Context) error { return b.backend.Reset(ctx, key, scope) })
+	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
+		err = b.backend.Reset(ctx, key, scope)
+		return err == nil, err
+	})
 }
 
 // Stop ends what the breaker does by itself, and returns when it has ended. Take
@@ -130,16 +137,24 @@ func (b *Breaker) Close() error {
 	return b.backend.Close()
 }
 
-func (b *Breaker) ask(ctx context.Context, question func(context.Context) error) error {
+// writes tells whether an answer shows that the backend can write. A denial does
+// not: it may be remembered in this process, or come from a server that only
+// reads, and so say nothing about the failures before it.
+func writes(quotas []Quota, verdicts []Verdict) bool {
+	charges := func(q Quota) bool { return q.Cost != 0 }
+	return slices.ContainsFunc(quotas, charges) && !denied(quotas, verdicts)
+}
+
+func (b *Breaker) ask(ctx context.Context, question func(context.Context) (written bool, err error)) error {
 	asked := b.state.Load()
 	if asked.refusal != nil {
 		return asked.refusal
 	}
 	bounded, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	err := question(bounded)
+	written, err := question(bounded)
 	switch {
-	case err == nil && !b.failing.Load(): // as nearly always
+	case err == nil && !(written && b.failing.Load()): // as nearly always
 	case err != nil && !blames(err, ctx, bounded):
 	default:
 		b.report(asked, err)

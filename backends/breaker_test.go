@@ -117,6 +117,25 @@ func TestFailuresWithASuccessBetweenDoNotOpenTheBreaker(t *testing.T) {
 	})
 }
 
+// A denial may come from memory, or be made by a server that cannot write.
+func TestDenialsBetweenFailuresDoNotKeepABreakerClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend, breaker := guarded(t)
+		denied := []Quota{{Key: "denied", Scope: "s", Limit: 0, Per: time.Hour, Cost: 1}}
+		for range breakerFailures {
+			backend.fails(errLost)
+			require.ErrorIs(t, ask(t.Context(), breaker), errLost)
+			backend.decides()
+			if !breaker.Health().Open {
+				require.NoError(t, breaker.Take(t.Context(), denied, make([]Verdict, 1)))
+			}
+		}
+		require.True(t, breaker.Health().Open)
+		pass(probeInterval)
+		require.False(t, breaker.Health().Open)
+	})
+}
+
 func TestAnOpenBreakerProbesUntilItIsAnsweredAndCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend, breaker := guarded(t)
