@@ -229,10 +229,11 @@ while at < stop do
     elseif text.err then
       granted, text = -1, ''
     elseif byte(text, -1) ~= 59 then -- no semicolon, but digits
-      last, several = tonumber(sub(text, -16)) or -1, true
+      last, several = byte(text, -17) == 59 and tonumber(sub(text, -16)) or -1, true
       text = sub(text, 1, -17)
       if last < 0 then granted, text = -1, '' end
     end
+    if find(text, ' ', 1, true) then granted, text = -1, '' end -- it would be two words
     words = words + 1
     reply[words] = text
     -- Quotas mostly come in the order of their states: done is what is new of the
