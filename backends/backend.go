@@ -111,6 +111,14 @@ func (q *Quota) peek() window.Charge {
 	return c
 }
 
+// most is what the quota allows at once.
+func (q *Quota) most() int64 {
+	if q.Algorithm == TokenBucket && q.Burst > 0 {
+		return q.Burst
+	}
+	return q.Limit
+}
+
 // valid is check without the words, for every request. A negative number is a
 // huge one without its sign.
 func (q *Quota) valid() bool {

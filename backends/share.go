@@ -36,7 +36,7 @@ func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) er
 		return err
 	}
 	for i := range quotas {
-		if q := &quotas[i]; verdicts[i].RetryAfter < 0 && q.Cost <= most(q) {
+		if q := &quotas[i]; verdicts[i].RetryAfter < 0 && q.Cost <= q.most() {
 			verdicts[i].RetryAfter = q.Per
 		}
 	}
@@ -49,14 +49,6 @@ func (s *share) of(limit int64) int64 {
 	}
 	const slip = 1e-9 // 0.29 of 100 is 29, not 28.999999999999996
 	return max(1, int64(math.Floor(float64(limit)*s.part+slip)))
-}
-
-// most is what a quota allows at once.
-func most(q *Quota) int64 {
-	if q.Algorithm == TokenBucket && q.Burst > 0 {
-		return q.Burst
-	}
-	return q.Limit
 }
 
 func (s *share) Reset(ctx context.Context, key, scope string) error {

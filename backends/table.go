@@ -176,10 +176,7 @@ func (t *table) inherit(now int64, at place, q *Quota, s *state) {
 	t.load(at.n.state[at.i], s)
 	s.log.Cells = slices.Clone(s.log.Cells)
 	charge := q.peek()
-	full := q.Limit
-	if q.Algorithm == TokenBucket && q.Burst > 0 {
-		full = q.Burst
-	}
+	full := q.most()
 	if t.take(now, s, charge).Remaining >= q.Cost || q.Cost > full {
 		return
 	}
