@@ -63,21 +63,21 @@ const (
 
 // settings are a configuration that was checked.
 type settings struct {
-	enabled           bool
-	backend           backends.Backend   // as configured
-	breaker           *backends.Breaker  // before it; nil for one in the process, which cannot fail
-	decider           backends.Backend   // the same, with what it falls back on
-	closers           []backends.Backend // those that were made here
-	prefix            string
-	algorithm         Algorithm
-	defaultLimits     []Limit
-	applicationLimits []Limit
-	xHeaders          bool
-	rateLimitHeaders  bool
-	onError           errorPolicy
-	timeout           time.Duration
-	ipv6Prefix        int
-	closed            atomic.Bool
+	enabled          bool
+	backend          backends.Backend   // as configured
+	breaker          *backends.Breaker  // before it; nil for one in the process, which cannot fail
+	decider          backends.Backend   // the same, with what it falls back on
+	closers          []backends.Backend // those that were made here
+	prefix           string
+	algorithm        Algorithm
+	given            Config // what all this was read from
+	limits           atomic.Pointer[configured]
+	xHeaders         bool
+	rateLimitHeaders bool
+	onError          errorPolicy
+	timeout          time.Duration
+	ipv6Prefix       int
+	closed           atomic.Bool
 }
 
 // check reads the whole configuration and makes the backend. All faults are
@@ -99,8 +99,8 @@ func (config Config) check() (*settings, error) {
 	if !slices.Contains([]errorPolicy{onErrorFallback, onErrorAllow, onErrorDeny}, s.onError) {
 		read.Fault("RATELIMITER_ON_ERROR", string(s.onError), `"fallback", "allow" or "deny"`)
 	}
-	s.defaultLimits = readLimits(read, "RATELIMITER_DEFAULT_LIMITS")
-	s.applicationLimits = readLimits(read, "RATELIMITER_APPLICATION_LIMITS")
+	s.given = maps.Clone(config)
+	s.limits.Store(newConfigured(readLimits(read, defaultLimitsKey), readLimits(read, applicationLimitsKey)))
 	s.prefix = readPrefix(read)
 	backend, given := read.Value("RATELIMITER_BACKEND")
 	backendOptions := read.Map("RATELIMITER_BACKEND_OPTIONS")

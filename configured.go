@@ -1,48 +1,38 @@
 package ratelimiter
 
 import (
+	"errors"
+	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
 // applicationKey is the key of the limits that all routes share.
 const applicationKey = "application"
 
-// configuredLimits is the middleware of the limits in the configuration, which
-// InitApp puts before all routes of an engine. Both kinds are charged in one
-// question to the backend.
-func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
-	shared, own := ruleLimits(s.applicationLimits, "application-"), ruleLimits(s.defaultLimits, "")
-	onlyShared := (&rule{limits: shared}).prepare()
-	all := (&rule{limits: slices.Concat(shared, own)}).prepare()
-	everyRoute := key{applicationKey, s.storedKey(applicationKey)}
-	var routes routeCache // of this engine: another may have the same routes with other limits
-	return func(c *gin.Context) {
-		if !s.enabled {
-			return
-		}
-		route := routes.of(c, s)
-		if route.exempt {
-			return
-		}
-		rule := all
-		if route.limited {
-			rule = onlyShared
-		}
-		if len(rule.limits) == 0 {
-			return
-		}
-		scope := r.clientAddress(c, s)
-		d, values := newDecision(s, rule)
-		for i := range rule.limits {
-			key := route.key
-			if i < len(shared) {
-				key = everyRoute
-			}
-			d.add(c, rule, &rule.limits[i], key, scope)
-		}
-		d.decide(c, rule, values)
+const (
+	defaultLimitsKey     = "RATELIMITER_DEFAULT_LIMITS"
+	applicationLimitsKey = "RATELIMITER_APPLICATION_LIMITS"
+)
+
+// configured are the limits in the configuration, as they are now.
+type configured struct {
+	routes, application []Limit // of each route by itself, and of all together
+	// forAll is the rule of the application limits alone, forMost that of both,
+	// those of the application first.
+	forAll, forMost *rule
+}
+
+func newConfigured(routes, application []Limit) *configured {
+	shared := ruleLimits(application, "application-")
+	return &configured{
+		routes: routes, application: application,
+		forAll:  (&rule{limits: shared}).prepare(),
+		forMost: (&rule{limits: slices.Concat(shared, ruleLimits(routes, ""))}).prepare(),
 	}
 }
 
@@ -52,4 +42,95 @@ func ruleLimits(limits []Limit, prefix string) []ruleLimit {
 		list[i] = ruleLimit{limit: l.Limit, per: l.Per, name: prefix + policyName(l.Per)}
 	}
 	return list
+}
+
+// any tells whether there is a limit at all.
+func (limits *configured) any() bool { return len(limits.forMost.limits) > 0 }
+
+// configuredLimits is the middleware of the limits in the configuration, which
+// InitApp puts before all routes of an engine. Both kinds are charged in one
+// question to the backend.
+func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
+	everyRoute := key{applicationKey, s.storedKey(applicationKey)}
+	var routes routeCache // of this engine: another may have the same routes with other limits
+	return func(c *gin.Context) {
+		limits := s.limits.Load()
+		if !s.enabled || !limits.any() {
+			return
+		}
+		route := routes.of(c, s)
+		if route.exempt {
+			return
+		}
+		rule := limits.forMost
+		if route.limited {
+			rule = limits.forAll
+		}
+		if len(rule.limits) == 0 {
+			return
+		}
+		scope := r.clientAddress(c, s)
+		d, values := newDecision(s, rule)
+		for i := range rule.limits {
+			key := route.key
+			if i < len(limits.application) {
+				key = everyRoute
+			}
+			d.add(c, &rule.limits[i], key, scope)
+		}
+		d.decide(c, rule, values)
+	}
+}
+
+// Update changes RATELIMITER_DEFAULT_LIMITS and RATELIMITER_APPLICATION_LIMITS
+// while requests are being served: each is decided by the limits before or by
+// those after. What clients have used is not forgotten, as long as the period and
+// the algorithm stay.
+//
+// The configuration is that of InitApp, or these two keys alone. One that is
+// absent stays as it is; an empty text removes its limits. Any other key must have
+// the value it had. After an error nothing has changed. It fails with
+// ErrNotInitialised before InitApp, and where an engine had routes already at its
+// InitApp, which new limits would not reach.
+func (r *RateLimiter) Update(config Config) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.settings.Load()
+	if s == nil {
+		return ErrNotInitialised
+	}
+	read := &options.Reader{Values: config, Describe: func(name string) string { return name }}
+	now := s.limits.Load()
+	routes, application := now.routes, now.application
+	if _, given := config[defaultLimitsKey]; given {
+		routes = readLimits(read, defaultLimitsKey)
+	}
+	if _, given := config[applicationLimitsKey]; given {
+		application = readLimits(read, applicationLimitsKey)
+	}
+	failed := read.Finish(func(string) bool { return false })
+	for _, name := range s.changed(config) {
+		failed = errors.Join(failed, fmt.Errorf("%s cannot change while the application runs; only %s and %s can", name, defaultLimitsKey, applicationLimitsKey))
+	}
+	next := newConfigured(routes, application)
+	if failed == nil && next.any() && r.unreached > 0 {
+		failed = fmt.Errorf("an engine had %d routes when InitApp was called, which these limits cannot reach; call InitApp before the first route or group", r.unreached)
+	}
+	if failed != nil {
+		return fmt.Errorf("the rate limiter's limits are as before: %w", failed)
+	}
+	s.limits.Store(next)
+	return nil
+}
+
+// changed lists the keys of ours that are not what they were, and cannot change.
+func (s *settings) changed(config Config) (names []string) {
+	for name, value := range config {
+		limits := name == defaultLimitsKey || name == applicationLimitsKey
+		if !limits && strings.HasPrefix(name, "RATELIMITER_") && !reflect.DeepEqual(value, s.given[name]) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

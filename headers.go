@@ -38,7 +38,7 @@ func (values *headerValues) set(header http.Header, i int, name, value string) {
 // values are parts.
 func (d *decision) writeHeaders(header http.Header, rule *rule, values *headerValues) {
 	x, standard := rule.sends(d.settings)
-	if before := d.earlier.strictest(); x && before != nil && len(header[headerLimit]) > 0 {
+	if before := d.earlier.strictest(); x && before != nil && !before.quotas[before.closest].Shadow && len(header[headerLimit]) > 0 {
 		x = !before.outcome(before.closest).closer(d.outcome(d.closest))
 	}
 	v := &d.verdicts[d.closest]
@@ -81,8 +81,13 @@ func (d *decision) policy(rule *rule, earlier []string) string {
 		return rule.policy
 	}
 	b := appendEarlier(nil, earlier)
+	listed := 0
 	for i, about := range d.about {
-		b = appendPolicy(b, i, about.limit.name, d.quotas[i].Limit, d.quotas[i].Per)
+		if d.quotas[i].Shadow {
+			continue
+		}
+		listed++
+		b = appendPolicy(b, listed-1, about.limit.name, d.quotas[i].Limit, d.quotas[i].Per)
 	}
 	return string(b)
 }
@@ -98,8 +103,13 @@ func appendPolicy(b []byte, i int, name string, limit int64, per time.Duration) 
 // appendRateLimit lists what is left of the limits: "per-minute";r=50;t=30
 func (d *decision) appendRateLimit(b []byte, earlier []string) []byte {
 	b = appendEarlier(b, earlier)
+	listed := 0
 	for i, about := range d.about {
-		b = append(appendComma(b, i), about.limit.left...)
+		if d.quotas[i].Shadow {
+			continue // a client must not heed what is only being tried
+		}
+		b = append(appendComma(b, listed), about.limit.left...)
+		listed++
 		b = strconv.AppendInt(b, d.verdicts[i].Remaining, 10)
 		b = strconv.AppendInt(append(b, ";t="...), secondsUp(d.verdicts[i].ResetAfter), 10)
 	}

@@ -47,15 +47,7 @@ func FromContext(c *gin.Context) (Info, bool) {
 	if d == nil {
 		return Info{}, false
 	}
-	q, v, about := &d.quotas[d.closest], &d.verdicts[d.closest], &d.about[d.closest]
-	return Info{
-		Name: about.limit.name, Key: about.key, Scope: q.Scope,
-		Limit: q.Limit, Remaining: v.Remaining,
-		Per: q.Per, RetryAfter: v.RetryAfter,
-		Reset:    time.Unix(0, int64(d.at+v.ResetAfter)),
-		Exceeded: !v.Allowed,
-		Shadow:   q.Shadow,
-	}, true
+	return d.about[d.closest].info(&d.quotas[d.closest], &d.verdicts[d.closest], d.at), true
 }
 
 // decided is what the last middleware has decided on a request, if any.

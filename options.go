@@ -2,9 +2,6 @@ package ratelimiter
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -25,87 +22,85 @@ const (
 // Option changes what a RateLimit does.
 type Option func(*rule)
 
-// rule is what a RateLimit was asked for: everything that does not depend on
-// the request.
-type rule struct {
-	limits    []ruleLimit
-	key       func(*gin.Context) string // nil for the route
-	scope     func(*gin.Context) string // nil for the client address
-	headers   *bool                     // nil for what the configuration says
-	overLimit gin.HandlerFunc           // nil for the problem document
-	never     bool                      // refuse nobody
-
-	burst     int64
-	name      string
-	algorithm *Algorithm // nil for what the configuration says
-
-	policy string // of all limits, if none has a function; see prepare
-
-	route atomic.Pointer[route] // of the last request, which is that of most
+// WithKey says what is limited, in place of the route: Shared, ByParam and the
+// like, or any function of the request. Of several, all together are the key.
+// Routes with the same key share their counters, if algorithm and period are the
+// same too. An empty result means the route.
+func WithKey(key ...func(*gin.Context) string) Option {
+	mustFuncs("WithKey", key)
+	return func(r *rule) { r.limits[0].key = key }
 }
 
-// ruleLimit is one limit of a rule, static unless it has a function.
-type ruleLimit struct {
-	limit int64
-	ask   func(c *gin.Context, key, scope string) int
-	per   time.Duration
-	name  string
-	burst int64
-
-	// What is the same in the answers to all requests; see prepare. number and
-	// refusal are empty where a function says what the limit is.
-	left, number string
-	refusal      []byte
+// WithScope says who is limited, in place of the client address: ByHeader,
+// ByContext, ByEveryone and the like, or any function of the request. Of several,
+// all together are the scope. The client address takes the place of an empty
+// result.
+//
+// A scope that is longer than 128 bytes or holds characters that cannot be
+// printed is replaced by its hash, here and in Info.
+func WithScope(scope ...func(*gin.Context) string) Option {
+	mustFuncs("WithScope", scope)
+	return func(r *rule) { r.limits[0].scope = scope }
 }
 
-// prepare writes what will not change, once the limits have their names.
-func (r *rule) prepare() *rule {
-	var policy []byte
-	static := true
-	for i := range r.limits {
-		l := &r.limits[i]
-		l.left = `"` + l.name + `";r=`
-		if l.ask != nil {
-			static = false
-			continue
+// WithSkip lets requests through that the function is true for. They take
+// nothing, and their answers have no headers of these limits. With several
+// WithSkip, one that is true is enough. See RateLimiter.From.
+func WithSkip(skip func(*gin.Context) bool) Option {
+	mustFunc("WithSkip", skip)
+	return whole("WithSkip", func(r *rule) { r.skip = append(r.skip, skip) })
+}
+
+// WithCost says how many units a request takes, in place of one: an int or a
+// func(*gin.Context) int, from 0 to backends.MaxLimit. What a function returns
+// outside of that counts as the nearest. A request that costs nothing is let
+// through unless the limit is exceeded by what Charge has added.
+//
+// Where the cost is only known afterwards, it is the estimate that Charge corrects.
+func WithCost(cost any) Option {
+	ask := costFunc(cost)
+	return func(r *rule) { r.limits[0].cost, r.limits[0].tentative = ask, true }
+}
+
+func costFunc(cost any) func(*gin.Context) int64 {
+	switch cost := cost.(type) {
+	case int:
+		if cost < 0 || int64(cost) > backends.MaxLimit {
+			panic(fmt.Sprintf("ratelimiter: WithCost(%d) must be from 0 to %d", cost, backends.MaxLimit))
 		}
-		l.number = strconv.FormatInt(l.limit, 10)
-		l.refusal = refusal(l.limit, l.per, l.name)
-		if l.limit >= 0 {
-			policy = appendPolicy(policy, len(policy), l.name, l.limit, l.per)
-		}
+		return func(*gin.Context) int64 { return int64(cost) }
+	case func(*gin.Context) int:
+		mustFunc("WithCost", cost)
+		return func(c *gin.Context) int64 { return min(max(0, int64(cost(c))), backends.MaxLimit) }
 	}
-	if static {
-		r.policy = string(policy)
-	}
-	return r
+	panic(fmt.Sprintf("ratelimiter: the cost of WithCost is a %T; write an int or a func(*gin.Context) int", cost))
 }
 
-// sends tells whether the X-RateLimit and the RateLimit headers are to be sent.
-func (r *rule) sends(s *settings) (x, standard bool) {
-	if r.headers != nil {
-		return *r.headers, *r.headers
-	}
-	return s.xHeaders, s.rateLimitHeaders
+// WithCountIf asks after the handlers whether the request is to count, as when
+// only failed logins do. Its units are taken before them and given back when the
+// answer is false, so that requests at the same time cannot exceed the limit.
+//
+// It is asked once, also when a handler panics, when the client has left, and
+// when a stream or a hijacked connection ends. While a handler panics,
+// c.Writer.Status() is 500, if the response has not begun. What the backend does
+// not take back stays counted.
+func WithCountIf(counts func(*gin.Context) bool) Option {
+	mustFunc("WithCountIf", counts)
+	return whole("WithCountIf", func(r *rule) { r.countIf = counts })
 }
 
-// WithKey says what is limited, in place of the route. Routes with the same key
-// share their counters, if algorithm and period are the same too. An empty
-// result means the route.
-func WithKey(key func(*gin.Context) string) Option {
-	return func(r *rule) { r.key = mustFunc("WithKey", key) }
-}
-
-// WithScope says who is limited, in place of the client address. An empty
-// result means the client address.
-func WithScope(scope func(*gin.Context) string) Option {
-	return func(r *rule) { r.scope = mustFunc("WithScope", scope) }
+// WithShadow tries limits out: they are decided and recorded, and refuse nobody.
+// They have counters of their own and are not in the headers; FromContext tells
+// of them where there is no other limit, Peek always. As an option of WithLimit
+// it stands beside limits that refuse, in one question to the backend.
+func WithShadow() Option {
+	return func(r *rule) { r.limits[0].shadow = true }
 }
 
 // WithHeaders switches the X-RateLimit and RateLimit headers of this limit on or
 // off, whatever the configuration says. Retry-After is always sent.
 func WithHeaders(send bool) Option {
-	return func(r *rule) { r.headers = &send }
+	return whole("WithHeaders", func(r *rule) { r.headers = &send })
 }
 
 // WithOverLimit sets what answers a request over the limit, in place of the
@@ -113,7 +108,7 @@ func WithHeaders(send bool) Option {
 // the handlers behind it do not run. With nil nobody is refused: the handlers
 // run, and FromContext tells them that the limit was exceeded.
 func WithOverLimit(handler gin.HandlerFunc) Option {
-	return func(r *rule) { r.overLimit, r.never = handler, handler == nil }
+	return whole("WithOverLimit", func(r *rule) { r.overLimit, r.never = handler, handler == nil })
 }
 
 // WithAlgorithm chooses how the limits are counted, in place of
@@ -123,7 +118,7 @@ func WithAlgorithm(algorithm Algorithm) Option {
 		if !algorithm.Valid() {
 			panic(fmt.Sprintf("ratelimiter: WithAlgorithm(%d) is none of %s; write for example ratelimiter.SlidingLog", algorithm, backends.AlgorithmNames()))
 		}
-		r.algorithm = &algorithm
+		r.limits[0].algorithm = &algorithm
 	}
 }
 
@@ -135,7 +130,7 @@ func WithBurst(burst int) Option {
 		if burst < 0 || int64(burst) > backends.MaxLimit {
 			panic(fmt.Sprintf("ratelimiter: WithBurst(%d) must be from 0 to %d", burst, backends.MaxLimit))
 		}
-		r.burst = int64(burst)
+		r.limits[0].burst = int64(burst)
 	}
 }
 
@@ -147,86 +142,35 @@ func WithName(name string) Option {
 		if !validName(name) {
 			panic(fmt.Sprintf("ratelimiter: WithName(%q) must be one or more printable ASCII characters without quotes and backslashes", name))
 		}
-		r.name = name
+		r.limits[0].name = name
 	}
 }
 
-// WithLimit adds another limit on the same key and scope. A request takes from
-// all limits, or from none if any of them refuses. The limit is one of the types
-// that RateLimit takes, and no two limits may have the same period.
-func WithLimit(limit any, per time.Duration) Option {
-	return func(r *rule) { r.add("WithLimit", limit, per) }
+// WithLimit adds another limit. A request takes from all limits, or from none if
+// any of them refuses. The limit is one of the types that RateLimit takes.
+//
+// The added limit is on the same key and scope, counted by the same algorithm and
+// charged the same cost, unless options of its own say otherwise: WithKey,
+// WithScope, WithName, WithAlgorithm, WithBurst, WithCost and WithShadow. No two
+// limits on the same key and scope may have the same period, unless one of them is
+// a shadow.
+func WithLimit(limit any, per time.Duration, options ...Option) Option {
+	return whole("WithLimit", func(r *rule) {
+		added := &rule{part: true}
+		added.add("WithLimit", limit, per)
+		added.apply("WithLimit", options)
+		r.join(added.limits[0])
+	})
 }
 
-func newRule(limit any, per time.Duration, options []Option) *rule {
-	r := &rule{}
-	r.add("RateLimit", limit, per)
-	for _, option := range options {
-		if option == nil {
-			panic("ratelimiter: RateLimit was given a nil Option; leave it out")
+// whole marks an option that is for a RateLimit and not for one limit of it.
+func whole(name string, option Option) Option {
+	return func(r *rule) {
+		if r.part {
+			panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of WithLimit", name))
 		}
 		option(r)
 	}
-	if r.burst > 0 && r.algorithm == nil {
-		bucket := TokenBucket
-		r.algorithm = &bucket
-	}
-	if r.burst > 0 && *r.algorithm != TokenBucket {
-		panic(fmt.Sprintf("ratelimiter: WithBurst is for the token bucket alone, not for %s; add WithAlgorithm(ratelimiter.TokenBucket) or leave it out", *r.algorithm))
-	}
-	r.limits[0].burst = r.burst
-	if r.name != "" {
-		r.limits[0].name = r.name
-	}
-	return r.prepare()
-}
-
-// add checks a limit as far as it is known when a route is registered.
-func (r *rule) add(function string, limit any, per time.Duration) {
-	added := ruleLimit{per: per}
-	shown := fmt.Sprintf("%T", limit)
-	if number, ok := limit.(int); ok {
-		shown = strconv.Itoa(number)
-	}
-	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, shown, per)
-	switch limit := limit.(type) {
-	case int:
-		if int64(limit) > backends.MaxLimit {
-			panic(fmt.Sprintf("%s: the limit is more than %d; write ratelimiter.Unlimited for no limit", call, backends.MaxLimit))
-		}
-		added.limit = int64(limit)
-	case func(*gin.Context) int:
-		mustFunc(function, limit)
-		added.ask = func(c *gin.Context, _, _ string) int { return limit(c) }
-	case func(c *gin.Context, key, scope string) int:
-		added.ask = limit
-		if limit == nil {
-			panic(fmt.Sprintf("ratelimiter: %s was given a nil function; write a number or a function that returns one", function))
-		}
-	default:
-		panic(fmt.Sprintf("ratelimiter: the limit of %s is a %T; write an int, a func(*gin.Context) int, or a func(c *gin.Context, key, scope string) int", function, limit))
-	}
-	r.limits = append(r.limits, added)
-	last := &r.limits[len(r.limits)-1]
-	switch {
-	case per <= 0:
-		panic(fmt.Sprintf("%s: the period must be over zero; write for example time.Minute", call))
-	case per < backends.MinPer:
-		panic(fmt.Sprintf("%s: the period %v is shorter than %v; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", call, per, backends.MinPer, int64(per)))
-	case per > backends.MaxPer:
-		panic(fmt.Sprintf("%s: the period is longer than %v (366 days)", call, backends.MaxPer))
-	}
-	last.name = policyName(per)
-	if slices.ContainsFunc(r.limits[:len(r.limits)-1], func(other ruleLimit) bool { return other.per == per }) {
-		panic(fmt.Sprintf("%s: there is a limit for %v already; keep one of them", call, per))
-	}
-}
-
-func mustFunc[F ~func(*gin.Context) R, R any](option string, f F) F {
-	if f == nil {
-		panic(fmt.Sprintf("ratelimiter: %s was given a nil function; leave the option out", option))
-	}
-	return f
 }
 
 // validName accepts what a structured field writes in quotes without escapes.

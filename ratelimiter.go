@@ -39,7 +39,8 @@ type RateLimiter struct {
 	engines  atomic.Pointer[[]*engineTrust]
 	routes   routeCache
 
-	mu sync.Mutex // held while settings or engines change
+	mu        sync.Mutex // held while settings or engines change
+	unreached int        // routes that were there before InitApp
 }
 
 // New makes a rate limiter and initialises it for an engine. See InitApp.
@@ -101,12 +102,14 @@ func (r *RateLimiter) knows(engine *gin.Engine) bool {
 
 // join adds an engine, and to it the middleware of default and application limits.
 func (r *RateLimiter) join(engine *gin.Engine, s *settings) error {
-	if len(s.defaultLimits)+len(s.applicationLimits) > 0 {
-		if len(engine.Routes()) > 0 {
-			return fmt.Errorf("the engine has %d routes already, which default and application limits cannot reach; call InitApp before the first route or group", len(engine.Routes()))
-		}
-		engine.Use(r.configuredLimits(s))
+	routes := len(engine.Routes())
+	if routes > 0 && s.limits.Load().any() {
+		return fmt.Errorf("the engine has %d routes already, which default and application limits cannot reach; call InitApp before the first route or group", routes)
 	}
+	if routes == 0 {
+		engine.Use(r.configuredLimits(s)) // also where there are none yet; see Update
+	}
+	r.unreached += routes
 	engines := append(slices.Clone(r.trusts()), &engineTrust{engine: engine})
 	r.engines.Store(&engines)
 	return nil
@@ -150,7 +153,7 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	defer cancel()
 	var failed error
 	for place := 1; place <= maxPlaces; place++ {
-		failed = errors.Join(failed, s.decider.Reset(ctx, inPlace(s.storedKey(key), place), scope))
+		failed = errors.Join(failed, s.decider.Reset(ctx, inPlace(s.storedKey(key), place), printable(scope)))
 	}
 	return failed
 }

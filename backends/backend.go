@@ -73,6 +73,16 @@ type Quota struct {
 
 	// Shadow quotas are counted apart from enforced ones and deny nothing.
 	Shadow bool
+
+	// Tentative says that some of the units may be given back before long: the
+	// verdict has a receipt for that, and no process must remember a denial.
+	Tentative bool
+
+	// Receipt, with a negative cost, is that of the verdict on the units which are
+	// given back: those of them that the limit has forgotten meanwhile, or that
+	// time has paid, are not given back again. Without one (0) the units that were
+	// taken last are.
+	Receipt int64
 }
 
 // Verdict is what a backend answers for a quota.
@@ -92,6 +102,10 @@ type Verdict struct {
 	// if nobody else comes between. It is 0 when Allowed, and negative when no
 	// waiting will help because the cost is more than the limit.
 	RetryAfter time.Duration
+
+	// Receipt is for giving back what a Tentative quota has taken; see Quota. It
+	// means something to the backend alone, and is 0 otherwise.
+	Receipt int64
 }
 
 // micros is the period in the unit that everything below counts in. A fraction
@@ -101,7 +115,7 @@ func (q *Quota) micros() int64 {
 }
 
 func (q *Quota) charge() window.Charge {
-	return window.Charge{Limit: q.Limit, Per: q.micros(), Burst: q.Burst, Cost: q.Cost, Forced: q.Forced}
+	return window.Charge{Limit: q.Limit, Per: q.micros(), Burst: q.Burst, Cost: q.Cost, Forced: q.Forced, Tentative: q.Tentative, Receipt: q.Receipt}
 }
 
 // peek is the charge that changes nothing.
@@ -167,6 +181,7 @@ func verdict(v window.Verdict) Verdict {
 		Remaining:  v.Remaining,
 		ResetAfter: time.Duration(v.ResetAfter) * time.Microsecond,
 		RetryAfter: time.Duration(v.RetryAfter) * time.Microsecond,
+		Receipt:    v.Receipt,
 	}
 }
 

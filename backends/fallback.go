@@ -3,6 +3,7 @@ package backends
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // fallback asks one backend, and another whenever the first fails.
@@ -22,18 +23,44 @@ func NewFallback(primary, local Backend) Backend {
 }
 
 func (f *fallback) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	if receipted(quotas, -1) {
+		return f.takeLocal(ctx, quotas, verdicts)
+	}
 	err := f.primary.Take(ctx, quotas, verdicts)
 	switch {
-	case err == nil, errors.Is(err, ErrInvalidQuota), errors.Is(err, ErrClosed):
+	case err == nil, errors.Is(err, ErrInvalidQuota), errors.Is(err, ErrClosed), receipted(quotas, +1):
 		return err
 	case errors.Is(ctx.Err(), context.Canceled): // nobody waits for the answer
 		return errors.Join(ctx.Err(), err)
 	}
 	// The time of the decision may be over, which must not stop this one.
-	if failed := f.local.Take(context.WithoutCancel(ctx), quotas, verdicts); failed != nil {
+	if failed := f.takeLocal(ctx, quotas, verdicts); failed != nil {
 		return errors.Join(err, failed)
 	}
 	return nil
+}
+
+// takeLocal turns the sign of receipts, so that units are given back to where they
+// were taken, and nowhere else.
+func (f *fallback) takeLocal(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	if receipted(quotas, -1) {
+		quotas = slices.Clone(quotas)
+		for i := range quotas {
+			quotas[i].Receipt = -quotas[i].Receipt
+		}
+	}
+	if err := f.local.Take(context.WithoutCancel(ctx), quotas, verdicts); err != nil {
+		return err
+	}
+	for i := range quotas {
+		verdicts[i].Receipt = -verdicts[i].Receipt
+	}
+	return nil
+}
+
+// receipted tells whether units are given back that a receipt of this sign is for.
+func receipted(quotas []Quota, sign int64) bool {
+	return slices.ContainsFunc(quotas, func(q Quota) bool { return q.Cost < 0 && q.Receipt*sign > 0 })
 }
 
 // Reset forgets in both, so that what was reset during an outage stays so. It

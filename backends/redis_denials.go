@@ -101,7 +101,7 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 	denied := false
 	for i := range quotas {
 		q := &quotas[i]
-		if q.Cost < 0 || q.Forced || sharing(quotas[:i], q) {
+		if q.Cost < 0 || q.Forced || q.Tentative || sharing(quotas[:i], q) {
 			return false
 		}
 		known, ok := d.find(q, clock)

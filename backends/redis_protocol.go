@@ -69,15 +69,23 @@ func question(groups []group) (keys []string, args []any) {
 			args = append(args, len(members))
 			for _, member := range members {
 				q := &first.quotas[member]
-				forced := 0
-				if q.Forced {
-					forced = 1
-				}
-				args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, forced)
+				args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, manner(q))
 			}
 		}
 	}
 	return keys, args
+}
+
+// manner is how a quota is charged: 1 for forced units, and the receipt of those
+// that are given back.
+func manner(q *Quota) int64 {
+	switch {
+	case q.Cost < 0:
+		return q.Receipt
+	case q.Forced:
+		return 1
+	}
+	return 0
 }
 
 // redisKey joins key and scope. The length at the end keeps pairs apart whose

@@ -89,6 +89,8 @@ func (h history) quota(t *rapid.T) Quota {
 		).Draw(t, "cost"),
 		Forced: rapid.IntRange(0, 9).Draw(t, "forced") == 0,
 		Shadow: rapid.IntRange(0, 4).Draw(t, "shadow") == 0,
+
+		Tentative: true, // for the receipts
 	}
 	if !h.refunds {
 		q.Cost = max(q.Cost, -q.Cost)
@@ -106,15 +108,24 @@ func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				w := newTwins(rt, server)
 				defer w.close()
+				receipts := []int64{0}
 				for range rapid.IntRange(1, 40).Draw(rt, "takes") {
 					w.step(time.Duration(history.steps.Draw(rt, "step")) * time.Microsecond)
 					quotas := rapid.SliceOfN(rapid.Custom(history.quota), 1, 4).Draw(rt, "quotas")
+					for i := range quotas {
+						if quotas[i].Cost < 0 {
+							quotas[i].Receipt = rapid.SampledFrom(receipts).Draw(rt, "receipt")
+						}
+					}
 					ours, theirs, texts := make([]Verdict, len(quotas)), make([]Verdict, len(quotas)), make([]Verdict, len(quotas))
 					require.NoError(rt, w.memory.Take(t.Context(), quotas, ours))
 					require.NoError(rt, w.redis.Take(t.Context(), quotas, theirs))
 					require.NoError(rt, Decide(w.now, quotas, texts, w.get, w.put))
 					require.Equal(rt, describe(quotas, ours), describe(quotas, theirs))
 					require.Equal(rt, describe(quotas, ours), describe(quotas, texts))
+					for _, v := range ours {
+						receipts = append(receipts, v.Receipt)
+					}
 				}
 			})
 		})

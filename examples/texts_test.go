@@ -95,6 +95,8 @@ var (
 	recorder *httptest.ResponseRecorder
 	c        *gin.Context
 
+	upload, login, search, chat gin.HandlerFunc
+
 	_ = log.Printf
 	_ = http.StatusOK
 	_ = time.Second

@@ -4,7 +4,8 @@
 -- KEYS  one for each pair of key and scope, in the order of their use
 -- ARGV  for each decision how many times it is asked for, and on how many keys;
 --       for each of these how many quotas it has;
---       for each quota 6 values: name with =, limit, period, cost, burst, forced (0 or 1)
+--       for each quota 6 values: name with =, limit, period, cost, burst, and 1 for a
+--       forced cost, or the receipt (0 for none) of a cost below 0
 -- Returns words with a space between: the seconds and microseconds of the time;
 -- for each decision how many times it was granted, and what was known of each of
 -- its keys before. The caller finds the verdicts from that. Granted -1 times: the
@@ -66,16 +67,17 @@ end
 -- Every algorithm tells how many of the times it is asked for it allows, what the
 -- state is then, and when that means nothing any more.
 
-local function fixed(now, limit, per, cost, times, forced, a, b)
+local function fixed(now, limit, per, cost, times, forced, receipt, a, b)
   local start, count = now - now % per, 0
   if start <= a then start, count = a, b end
   times = fitting(times, limit - count, cost, forced)
   if times <= 0 or cost == 0 then return times end
+  if receipt ~= 0 and receipt ~= start then cost = 0 end -- those are back already
   count = max(0, min(MAX_UNITS, count + cost * times))
   return times, format('%.0f,', start) .. count .. ',', count > 0 and start + per or 0
 end
 
-local function sliding(now, limit, per, cost, times, forced, a, b, c)
+local function sliding(now, limit, per, cost, times, forced, receipt, a, b, c)
   local start, previous, current = now - now % per, 0, 0
   local written = a .. ',' .. b .. ',' -- start and previous, while they stay
   a = a + 0
@@ -92,16 +94,22 @@ local function sliding(now, limit, per, cost, times, forced, a, b, c)
   end
   times = fitting(times, limit - used, cost, forced)
   if times <= 0 or cost == 0 then return times end
-  current = min(MAX_UNITS, current + cost * times)
+  local older = receipt ~= 0 and receipt ~= start and cost or 0 -- what is not for this window
+  current = min(MAX_UNITS, current + (cost - older) * times)
   if current < 0 then
-    previous, current = max(0, previous + current), 0
+    older, current = receipt == 0 and current or 0, 0
+  elseif receipt ~= start - per then
+    older = 0
+  end
+  if older < 0 then
+    previous = max(0, previous + older)
     written = format('%.0f,%.0f,', start, previous)
   end
   return times, written .. current .. ',',
     current > 0 and start + 2 * per or previous > 0 and start + per or 0
 end
 
-local function bucket(now, limit, per, cost, times, forced, tat, fraction, burst)
+local function bucket(now, limit, per, cost, times, forced, receipt, tat, fraction, burst)
   if fraction > 0 and fraction >= limit then tat, fraction = tat + 1, 0 end
   local debt = tat - now
   if debt < 0 then debt, fraction = 0, 0 end
@@ -124,6 +132,9 @@ local function bucket(now, limit, per, cost, times, forced, tat, fraction, burst
   end
   if cost == 0 then return times end
   local step, step_fraction = mul_div(cost < 0 and -cost or cost * times, per, limit)
+  if receipt ~= 0 and max(0, receipt - now) < step + (step_fraction > 0 and 1 or 0) then
+    step, step_fraction = max(0, receipt - now), 0 -- time has paid the rest
+  end
   local after, after_fraction = debt + step, fraction + step_fraction
   if cost < 0 then after, after_fraction = debt - step, fraction - step_fraction end
   if after_fraction >= limit then
@@ -140,7 +151,7 @@ local function bucket(now, limit, per, cost, times, forced, tat, fraction, burst
   return times, format('%.0f,%.0f,', tat, after_fraction), after_fraction > 0 and tat + 1 or tat
 end
 
-local function log(now, limit, per, cost, times, forced, state)
+local function log(now, limit, per, cost, times, forced, receipt, state)
   local old, cells, n, used = {}, {}, 0, 0
   for time, units in string.gmatch(state, '(%d+),(%d+),') do
     old[#old + 1], old[#old + 2] = time + 0, units + 0
@@ -163,6 +174,19 @@ local function log(now, limit, per, cost, times, forced, state)
       cells[n + 1], cells[n + 2] = at, units
       n = n + 2
     end
+  end
+  if receipt ~= 0 then
+    local i = 1
+    while i < n and cells[i] < receipt do i = i + 2 end
+    if i < n and receipt + per > at then
+      cells[i + 1] = cells[i + 1] + units
+      if cells[i + 1] <= 0 then
+        table.remove(cells, i)
+        table.remove(cells, i)
+        n = n - 2
+      end
+    end
+    units = 0
   end
   while cost < 0 and units < 0 and n > 0 do
     local back = min(-units, cells[n])
@@ -241,7 +265,7 @@ while at < stop do
     local quotas, done, cursor = ARGV[at], '', 1
     for i = at + 1, at + 6 * quotas, 6 do
       local name, limit, per, cost = ARGV[i], ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0
-      local forced = cost > 0 and ARGV[i + 5] == '1'
+      local forced, receipt = cost > 0 and ARGV[i + 5] == '1', cost < 0 and ARGV[i + 5] + 0 or 0
       local letter, before = byte(name), cursor + #name - 1
       if sub(text, cursor, before) ~= name then
         text = done .. sub(text, cursor)
@@ -253,16 +277,16 @@ while at < stop do
       if letter == 108 or letter == 76 then -- l, L
         local cells
         if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
-        n, state, until_ = log(now, limit, per, cost, times, forced, cells or '')
+        n, state, until_ = log(now, limit, per, cost, times, forced, receipt, cells or '')
       else
         local a, b, c
         if before then a, b, c, after = match(text, '^(%d+),(%d+),(%d*),?;()', before + 1) end
         if letter == 115 or letter == 83 then -- s, S
-          n, state, until_ = sliding(now, limit, per, cost, times, forced, a or 0, b or 0, tonumber(c) or 0)
+          n, state, until_ = sliding(now, limit, per, cost, times, forced, receipt, a or 0, b or 0, tonumber(c) or 0)
         elseif letter == 116 or letter == 84 then -- t, T
-          n, state, until_ = bucket(now, limit, per, cost, times, forced, (a or 0) + 0, (b or 0) + 0, ARGV[i + 4] + 0)
+          n, state, until_ = bucket(now, limit, per, cost, times, forced, receipt, (a or 0) + 0, (b or 0) + 0, ARGV[i + 4] + 0)
         else
-          n, state, until_ = fixed(now, limit, per, cost, times, forced, (a or 0) + 0, (b or 0) + 0)
+          n, state, until_ = fixed(now, limit, per, cost, times, forced, receipt, (a or 0) + 0, (b or 0) + 0)
         end
       end
       if before and not after then

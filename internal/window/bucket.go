@@ -19,6 +19,11 @@ package window
 // t+per leaves it before t+per + capacity. So the prices in a rolling window sum
 // to less than capacity + per: less than burst + limit units.
 //
+// Units are paid for in the order in which they were charged. The receipt of a
+// charge is the TAT it has led to: what is left until then is what time has not
+// paid yet, and all that can be given back. (If others have given units back
+// meanwhile, time paid this charge sooner than its receipt says.)
+//
 // What a bucket remembers is time, so a new limit reprices the units it owes: one
 // that was empty is empty, and fills at the new pace. Frac then counts in parts of
 // the new size, by which the debt can shift, by less than a microsecond a change.
@@ -44,6 +49,9 @@ func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 	asked := price(max(c.Cost, -c.Cost), c)
 	after := owed.plus(asked, c.Limit)
 	if c.Cost < 0 {
+		if unpaid := max(0, c.Receipt-now); c.Receipt != 0 && unpaid < asked.ceil() {
+			asked = span{unpaid, 0} // time has paid the rest
+		}
 		after = owed.minus(asked, c.Limit).positive()
 	}
 	excess := after.minus(capacity, c.Limit).ceil()
@@ -64,6 +72,7 @@ func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 	}
 	v.Remaining = units(capacity.minus(after, c.Limit), c)
 	v.ResetAfter = after.ceil()
+	v.Receipt = c.receipt(now + v.ResetAfter)
 	if c.Cost == 0 || !v.Allowed {
 		return s, v
 	}

@@ -10,7 +10,7 @@ func ExampleFixed_Take() {
 	c.Cost = 1
 	_, v := s.Take(620*second, c)
 	fmt.Printf("%+v\n", v)
-	// Output: {Allowed:false Remaining:0 ResetAfter:40000000 RetryAfter:40000000}
+	// Output: {Allowed:false Remaining:0 ResetAfter:40000000 RetryAfter:40000000 Receipt:0}
 }
 
 // The first unit is free when it is exactly one period old.

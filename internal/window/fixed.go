@@ -16,11 +16,12 @@ type Fixed struct {
 // Take charges c at time now.
 func (s Fixed) Take(now int64, c Charge) (Fixed, Verdict) {
 	next := s.at(now, c.Per)
-	v := Verdict{Allowed: true}
+	v := Verdict{Allowed: true, Receipt: c.receipt(next.Start)}
 	switch {
 	case c.Cost < 0:
-		// Units of a past window are back already.
-		next.Count = max(0, next.Count+c.Cost)
+		if c.Receipt == 0 || c.Receipt == next.Start { // units of a past window are back already
+			next.Count = max(0, next.Count+c.Cost)
+		}
 	case next.Count+c.Cost <= c.Limit:
 		next.Count += c.Cost
 	case c.Forced && c.Cost > 0:

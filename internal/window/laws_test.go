@@ -184,7 +184,7 @@ func TestNoRollingWindowAdmitsMoreThanTheBound(t *testing.T) {
 				}
 				events = append(events, Cell{at, c.Cost})
 			case c.Cost < 0:
-				events = refund(events, -c.Cost)
+				events = refund(events, now, Charge{Cost: c.Cost})
 			}
 		})
 		got, bound := worst(events, kind.Per), a.bound(kind)

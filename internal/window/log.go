@@ -1,5 +1,7 @@
 package window
 
+import "slices"
+
 // MaxCells is the most cells a Log keeps. Above a limit of 128, cells lie on a
 // grid 1/128 of the period wide. A rolling window that does not begin on a line
 // of the grid meets 129 of them: 127 whole ones and a part of one at either end.
@@ -42,10 +44,10 @@ func (l Log) Take(now int64, c Charge) (Log, Verdict) {
 	at := l.reached(now)
 	alive := l.Cells[l.expired(at, c.Per):]
 	used := total(alive)
-	v := Verdict{Allowed: true}
+	v := Verdict{Allowed: true, Receipt: c.receipt(at)}
 	switch {
 	case c.Cost < 0:
-		alive = refund(compact(l.Cells, alive), -c.Cost)
+		alive = refund(compact(l.Cells, alive), at, c)
 	case c.Cost == 0 && used <= c.Limit:
 	case used+c.Cost <= c.Limit || c.Forced && c.Cost > 0:
 		alive = charge(compact(l.Cells, alive), at, min(c.Cost, MaxUnits-used), c)
@@ -125,8 +127,21 @@ func shareCell(a, b int64, c Charge) bool {
 	return a/width == b/width
 }
 
-// refund gives units back, those of the newest cells first.
-func refund(cells []Cell, units int64) []Cell {
+// refund gives units back: of the cell that a receipt is for, which is the first
+// that is not older. Without a receipt it is those of the newest cells first.
+func refund(cells []Cell, now int64, c Charge) []Cell {
+	units := -c.Cost
+	if c.Receipt != 0 {
+		i := slices.IndexFunc(cells, func(cell Cell) bool { return cell.Time >= c.Receipt })
+		if i < 0 || c.Receipt+c.Per <= now {
+			return cells
+		}
+		if cells[i].Units > units {
+			cells[i].Units -= units
+			return cells
+		}
+		return slices.Delete(cells, i, i+1)
+	}
 	for last := len(cells) - 1; last >= 0 && units > 0; last-- {
 		back := min(units, cells[last].Units)
 		units -= back

@@ -24,10 +24,10 @@ type Sliding struct {
 func (s Sliding) Take(now int64, c Charge) (Sliding, Verdict) {
 	next, elapsed := s.at(now, c.Per)
 	used := next.used(elapsed, c.Per)
-	v := Verdict{Allowed: true}
+	v := Verdict{Allowed: true, Receipt: c.receipt(next.Start)}
 	switch {
 	case c.Cost < 0:
-		next = next.refund(-c.Cost)
+		next = next.refund(c)
 		used = next.used(elapsed, c.Per)
 	case used+c.Cost <= c.Limit:
 		next.Current += c.Cost
@@ -84,11 +84,18 @@ func (s Sliding) used(elapsed, per int64) int64 {
 	return mulDivCeil(s.Previous, per-elapsed, per) + s.Current
 }
 
-// refund takes from Current first: those units are the newest.
-func (s Sliding) refund(units int64) Sliding {
-	current := min(units, s.Current)
-	s.Current -= current
-	s.Previous -= min(units-current, s.Previous)
+// refund takes from the window that the receipt names, and without one from
+// Current first: those units are the newest.
+func (s Sliding) refund(c Charge) Sliding {
+	units := -c.Cost
+	if c.Receipt == 0 || c.Receipt == s.Start {
+		current := min(units, s.Current)
+		s.Current -= current
+		units -= current
+	}
+	if c.Receipt == 0 || c.Receipt == s.Start-c.Per {
+		s.Previous -= min(units, s.Previous)
+	}
 	return s
 }
 

@@ -28,6 +28,14 @@ type Charge struct {
 	// Forced takes the units even past the limit. It means nothing to a peek or
 	// a refund.
 	Forced bool
+
+	// Tentative asks for a receipt.
+	Tentative bool
+
+	// Receipt is that of the charge whose units are given back, so that what has
+	// been forgotten or paid of them since is not given back again. 0 is for one
+	// that is not known: the newest units are given back then.
+	Receipt int64
 }
 
 // Verdict is the answer. With 100 a minute in a Fixed window, the 101st charge
@@ -37,6 +45,15 @@ type Verdict struct {
 	Remaining  int64 // units that could be charged right after this Take
 	ResetAfter int64 // microseconds until nothing is used any more; 0 when nothing is
 	RetryAfter int64 // microseconds until it is allowed; 0 when it is, -1 when it never will be
+	Receipt    int64 // of a tentative charge, for giving its units back
+}
+
+// receipt is what a tentative charge is given.
+func (c *Charge) receipt(time int64) int64 {
+	if c.Tentative && c.Cost > 0 {
+		return time
+	}
+	return 0
 }
 
 // never is the RetryAfter of a cost that is more than the limit.

@@ -48,9 +48,11 @@ type step struct {
 	want Verdict
 }
 
-func allowed(remaining, reset int64) Verdict { return Verdict{true, remaining, reset, 0} }
+func allowed(remaining, reset int64) Verdict {
+	return Verdict{Allowed: true, Remaining: remaining, ResetAfter: reset}
+}
 func denied(remaining, reset, retry int64) Verdict {
-	return Verdict{false, remaining, reset, retry}
+	return Verdict{Remaining: remaining, ResetAfter: reset, RetryAfter: retry}
 }
 
 // Worked by hand: 4 in 10 seconds, in windows that begin at multiples of ten.
@@ -268,5 +270,5 @@ func ExampleSliding_Take() {
 	c.Cost = 1
 	_, v := s.Take(109*second, c)
 	fmt.Printf("%+v\n", v)
-	// Output: {Allowed:false Remaining:0 ResetAfter:11000000 RetryAfter:3500000}
+	// Output: {Allowed:false Remaining:0 ResetAfter:11000000 RetryAfter:3500000 Receipt:0}
 }

@@ -1,0 +1,184 @@
+package ratelimiter_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+// left is what remains of the only limit of a route.
+func left(t *testing.T, limiter *ratelimiter.RateLimiter, c *gin.Context) int64 {
+	infos, err := limiter.Peek(c)
+	require.NoError(t, err)
+	require.Len(t, infos, 1)
+	return infos[0].Remaining
+}
+
+var algorithms = []ratelimiter.Algorithm{ratelimiter.SlidingWindow, ratelimiter.FixedWindow, ratelimiter.SlidingLog, ratelimiter.TokenBucket}
+
+func TestARequestTakesItsCost(t *testing.T) {
+	engine, limiter := application(t, nil)
+	size := ratelimiter.WithCost(func(c *gin.Context) int { return int(c.Request.ContentLength) })
+	engine.GET("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithCost(4)), ok)
+	engine.GET("/size", limiter.RateLimit(10, time.Hour, size), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+	costing := func(n int64) func(*http.Request) { return func(r *http.Request) { r.ContentLength = n } }
+	require.Equal(t, 200, get(engine, "/size", costing(9)).Code)
+	require.Equal(t, 429, get(engine, "/size", costing(2)).Code)
+	require.Equal(t, 200, get(engine, "/size", costing(-5)).Code, "that counts as 0, and gives nothing back")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/size", 2, costing(1)))
+}
+
+func TestChargeCorrectsWhatARequestHasCost(t *testing.T) {
+	for _, algorithm := range algorithms {
+		synctest.Test(t, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(10), ratelimiter.WithAlgorithm(algorithm)), func(c *gin.Context) {
+				require.EqualValues(t, 90, left(t, limiter, c))
+				for _, step := range []struct{ n, left int }{{30, 70}, {30, 70}, {5, 95}, {0, 100}, {250, 0}, {60, 40}} {
+					require.NoError(t, ratelimiter.Charge(c, step.n))
+					require.EqualValues(t, step.left, left(t, limiter, c), "%s after %d", algorithm, step.n)
+				}
+				require.ErrorContains(t, ratelimiter.Charge(c, -1), "cannot cost -1 units")
+			})
+			require.Equal(t, 200, get(engine, "/").Code)
+		})
+	}
+}
+
+func TestChargeIsForTheLimitsThatHaveACost(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "5/hour"})
+	group := engine.Group("/", limiter.RateLimit(1000, 24*time.Hour, ratelimiter.WithName("tokens"), ratelimiter.WithCost(0)))
+	group.GET("/", limiter.RateLimit(5, time.Hour), func(c *gin.Context) {
+		require.NoError(t, ratelimiter.Charge(c, 700))
+		infos, err := limiter.Peek(c)
+		require.NoError(t, err)
+		remaining := map[string]int64{}
+		for _, info := range infos {
+			remaining[info.Name] = info.Remaining
+		}
+		require.Equal(t, map[string]int64{"application-per-hour": 4, "tokens": 300, "per-hour": 4}, remaining)
+	})
+	require.Equal(t, 200, get(engine, "/").Code)
+	engine.GET("/plain", limiter.RateLimit(100, time.Hour), func(c *gin.Context) {
+		require.NoError(t, ratelimiter.Charge(c, 30))
+		infos, _ := limiter.Peek(c)
+		require.EqualValues(t, 70, infos[1].Remaining)
+	})
+	require.Equal(t, 200, get(engine, "/plain").Code, "without any cost, those of the route")
+	engine.GET("/free", limiter.Exempt(), func(c *gin.Context) { require.NoError(t, ratelimiter.Charge(c, 5)) })
+	require.Equal(t, 200, get(engine, "/free").Code)
+}
+
+func TestChargesAtTheSameTimeAreExact(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1000, time.Hour, ratelimiter.WithCost(1)), func(c *gin.Context) {
+		var all sync.WaitGroup
+		for n := range 50 {
+			copied := c.Copy()
+			all.Go(func() { _ = ratelimiter.Charge(copied, n) })
+		}
+		all.Wait()
+		require.NoError(t, ratelimiter.Charge(c, 10))
+		require.EqualValues(t, 990, left(t, limiter, c))
+	})
+	require.Equal(t, 200, get(engine, "/").Code)
+}
+
+func TestOnlyFailedLoginsCount(t *testing.T) {
+	for _, algorithm := range algorithms {
+		engine, limiter := application(t, nil)
+		failed := ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Writer.Status() == http.StatusUnauthorized })
+		engine.GET("/login", limiter.RateLimit(5, 15*time.Minute, failed, ratelimiter.WithAlgorithm(algorithm)), func(c *gin.Context) {
+			if c.Query("password") != "right" {
+				c.Status(http.StatusUnauthorized)
+			}
+		})
+		require.Equal(t, []int{401, 401, 401, 401}, statuses(engine, "/login", 4))
+		require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/login?password=right", 4), algorithm)
+		require.Equal(t, []int{401, 429}, statuses(engine, "/login", 2), algorithm)
+		require.Equal(t, 429, get(engine, "/login?password=right").Code)
+	}
+}
+
+// What is asked at the same time is reserved, so guesses never exceed the limit.
+func TestGuessesAtTheSameTimeNeverExceedTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		tried := make(chan int, 100)
+		engine.GET("/login", limiter.RateLimit(5, time.Hour, ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Writer.Status() == 401 })), func(c *gin.Context) {
+			tried <- 1
+			<-time.After(time.Second)
+			c.Status(http.StatusUnauthorized)
+		})
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { get(engine, "/login") })
+		}
+		all.Wait()
+		require.Len(t, tried, 5)
+	})
+}
+
+func TestTheOutcomeIsKnownAlsoOfAPanic(t *testing.T) {
+	engine, limiter := application(t, nil)
+	var seen []int
+	engine.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusTeapot) }))
+	engine.GET("/", limiter.RateLimit(2, time.Hour, ratelimiter.WithCountIf(func(c *gin.Context) bool {
+		seen = append(seen, c.Writer.Status())
+		return c.Writer.Status() < 400
+	})), func(c *gin.Context) {
+		if c.Query("begun") != "" {
+			c.String(http.StatusAccepted, "begun")
+		}
+		panic("no database")
+	})
+	require.Equal(t, []int{418, 418, 418}, statuses(engine, "/", 3), "they do not count")
+	require.Equal(t, []int{202, 202, 429}, statuses(engine, "/?begun=1", 3), "these had been answered")
+	require.Equal(t, []int{500, 500, 500, 202, 202}, seen)
+}
+
+func TestARequestRefusedBehindIsGivenBackOnce(t *testing.T) {
+	engine, limiter := application(t, nil)
+	group := engine.Group("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("outer")),
+		ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Writer.Status() == 200 })))
+	var remaining []int64
+	group.GET("/", limiter.RateLimit(2, time.Hour), func(c *gin.Context) {
+		infos, err := limiter.Peek(c)
+		require.NoError(t, err)
+		remaining = append(remaining, infos[0].Remaining)
+	})
+	require.Equal(t, []int{200, 200, 429, 429, 429}, statuses(engine, "/", 5))
+	require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+	require.Equal(t, 200, get(engine, "/").Code)
+	require.Equal(t, []int64{9, 8, 7}, remaining)
+}
+
+// A reservation that outlasts its window has nothing to give back in the next.
+func TestUnitsThatAreForgottenAreNotGivenBack(t *testing.T) {
+	for _, algorithm := range algorithms {
+		synctest.Test(t, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			engine.GET("/", limiter.RateLimit(2, time.Minute, ratelimiter.WithAlgorithm(algorithm),
+				ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Query("slow") == "" })), func(c *gin.Context) {
+				if c.Query("slow") != "" {
+					<-time.After(3*time.Minute - time.Second)
+				}
+			})
+			var slow sync.WaitGroup
+			for range 2 {
+				slow.Go(func() { get(engine, "/?slow=1") })
+			}
+			<-time.After(3*time.Minute - 2*time.Second)
+			require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), algorithm)
+			slow.Wait()
+			require.Equal(t, 429, get(engine, "/").Code, algorithm)
+		})
+	}
+}
