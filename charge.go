@@ -14,7 +14,7 @@ import (
 // taken is what a request has been charged of each limit that was asked.
 type taken struct {
 	mu       sync.Mutex
-	units    []int64 // nil for what was asked in the first place
+	units    []int64
 	receipts []int64 // for giving back the last of them
 	over     bool    // all was given back
 }
@@ -73,16 +73,20 @@ func (d *decision) refund(c *gin.Context) error {
 // correct makes what the request has taken what it should be, in one question to
 // the backend. It does not end with the request: a client that has left must pay.
 func (d *decision) correct(c *gin.Context, last bool, should func(i int) (units int64, concerned bool)) error {
-	t := &d.taken
+	if len(d.verdicts) == 0 {
+		return nil
+	}
+	t := d.taken.Load()
+	if t == nil {
+		d.taken.CompareAndSwap(nil, d.atFirst())
+		t = d.taken.Load()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.over || len(d.verdicts) == 0 {
+	if t.over {
 		return nil
 	}
 	t.over = last
-	if t.units == nil {
-		d.remember()
-	}
 	var changes []backends.Quota
 	var of []int
 	for i := range d.asked() {
@@ -113,16 +117,16 @@ func (d *decision) correct(c *gin.Context, last bool, should func(i int) (units 
 	return nil
 }
 
-// remember notes what the decision itself has charged: nothing where it was
-// exceeded, but for shadows, each of which stands for itself.
-func (d *decision) remember() {
-	t := &d.taken
-	t.units, t.receipts = make([]int64, len(d.verdicts)), make([]int64, len(d.verdicts))
+// atFirst is what the decision itself has charged: nothing where it was exceeded,
+// but for shadows, each of which stands for itself.
+func (d *decision) atFirst() *taken {
+	t := &taken{units: make([]int64, len(d.verdicts)), receipts: make([]int64, len(d.verdicts))}
 	for i := range d.verdicts {
 		if v := &d.verdicts[i]; v.Allowed && !d.exceeded() {
 			t.units[i], t.receipts[i] = d.quotas[i].Cost, v.Receipt
 		}
 	}
+	return t
 }
 
 // countAfter runs the handlers, and gives back what the request has taken unless

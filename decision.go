@@ -2,6 +2,7 @@ package ratelimiter
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -23,7 +24,7 @@ type decision struct {
 	closest  int           // to refusing, of the verdicts
 	at       time.Duration // when it was decided, since 1970
 	// taken is what the request has been charged since, which does change.
-	taken taken
+	taken atomic.Pointer[taken]
 }
 
 // about is what the backend need not know of a quota.

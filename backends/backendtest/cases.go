@@ -19,6 +19,7 @@ var cases = slices.Concat(
 	each("takes all quotas or none", allOrNone),
 	each("a peek changes nothing", peekChangesNothing),
 	each("a refund restores what was taken and never more", refundRestores),
+	timed(each("a refund with a receipt gives back what still counts", receiptsAreHeeded)),
 	each("a forced charge goes past the limit", forcedGoesPast),
 	each("a shadow decides by itself and alters nothing", shadowAltersNothing),
 	each("a changed limit applies at once and forgets nothing", changedLimit),
@@ -121,6 +122,24 @@ func refundRestores(s *subject, algorithm backends.Algorithm) {
 	stranger := scoped(daily(algorithm, 10), "stranger")
 	require.EqualValues(s, 10, s.takeOne(costing(stranger, -5)).Remaining)
 	require.EqualValues(s, 9, s.takeOne(stranger).Remaining)
+}
+
+// receiptsAreHeeded is for backends that give receipts, which they need not.
+func receiptsAreHeeded(s *subject, algorithm backends.Algorithm) {
+	q := daily(algorithm, 4)
+	q.Per, q.Tentative = time.Second, true
+	charged := s.takeOne(costing(q, 2))
+	if charged.Receipt == 0 {
+		return
+	}
+	refund := costing(q, -2)
+	refund.Receipt = charged.Receipt
+	require.EqualValues(s, 4, s.takeOne(refund).Remaining)
+	charged = s.takeOne(costing(q, 2))
+	s.clock.Advance(3 * time.Second)
+	require.Zero(s, s.takeOne(costing(q, 4)).Remaining)
+	refund.Receipt = charged.Receipt
+	require.Zero(s, s.takeOne(refund).Remaining, "those units are back long since")
 }
 
 func forcedGoesPast(s *subject, algorithm backends.Algorithm) {
