@@ -35,6 +35,9 @@ import (
 //	RATELIMITER_APPLICATION_LIMITS        string, none; limits of all routes together
 //	RATELIMITER_INJECT_X_HEADERS          bool, true; X-RateLimit-Limit, -Remaining and -Reset
 //	RATELIMITER_INJECT_RATELIMIT_HEADERS  bool, true; RateLimit-Policy and RateLimit
+//	RATELIMITER_PARTITION_SECRET          string, none; 16 bytes or more. With it the RateLimit headers have the
+//	                                      parameter pk: an HMAC of key and scope, which tells quotas apart
+//	                                      without telling whose they are
 //	RATELIMITER_ON_ERROR                  string, "fallback"; what happens when the backend fails: "fallback"
 //	                                      limits in the memory of each process, "allow" lets requests through,
 //	                                      "deny" answers 503. After five failures in a row that happens at
@@ -44,6 +47,9 @@ import (
 type Config map[string]any
 
 const defaultTimeout = 100 * time.Millisecond
+
+// shortestSecret is how many bytes a secret has at least.
+const shortestSecret = 16
 
 // probeKey is the key that a breaker charges, as people would write it.
 const probeKey = "breaker"
@@ -74,6 +80,7 @@ type settings struct {
 	limits           atomic.Pointer[configured]
 	xHeaders         bool
 	rateLimitHeaders bool
+	secret           string // of partition keys; empty for none
 	onError          errorPolicy
 	timeout          time.Duration
 	ipv6Prefix       int
@@ -89,9 +96,13 @@ func (config Config) check() (*settings, error) {
 		algorithm:        readAlgorithm(read, "RATELIMITER_ALGORITHM"),
 		xHeaders:         read.Flag("RATELIMITER_INJECT_X_HEADERS", true),
 		rateLimitHeaders: read.Flag("RATELIMITER_INJECT_RATELIMIT_HEADERS", true),
+		secret:           read.Text("RATELIMITER_PARTITION_SECRET", ""),
 		onError:          errorPolicy(read.Text("RATELIMITER_ON_ERROR", string(onErrorFallback))),
 		timeout:          read.Duration("RATELIMITER_TIMEOUT", defaultTimeout),
 		ipv6Prefix:       read.Integer("RATELIMITER_IPV6_PREFIX", 64, 1, 128),
+	}
+	if s.secret != "" && len(s.secret) < shortestSecret {
+		read.Reject(fmt.Errorf("RATELIMITER_PARTITION_SECRET has %d bytes (not shown here); it must have %d or more", len(s.secret), shortestSecret))
 	}
 	if s.timeout < time.Millisecond {
 		read.Fault("RATELIMITER_TIMEOUT", s.timeout.String(), "1ms or more; a bare number counts nanoseconds")
@@ -259,6 +270,7 @@ var environment = map[string]func(string) (any, error){
 	"RATELIMITER_APPLICATION_LIMITS":       parseText,
 	"RATELIMITER_INJECT_X_HEADERS":         parseFlag,
 	"RATELIMITER_INJECT_RATELIMIT_HEADERS": parseFlag,
+	"RATELIMITER_PARTITION_SECRET":         parseText,
 	"RATELIMITER_ON_ERROR":                 parseText,
 	"RATELIMITER_TIMEOUT":                  parseText,
 	"RATELIMITER_IPV6_PREFIX":              parseWhole,

@@ -1,6 +1,10 @@
 package ratelimiter
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -77,7 +81,7 @@ func (d *decision) limit() string {
 
 // policy lists what the limits are.
 func (d *decision) policy(rule *rule, earlier []string) string {
-	if rule.policy != "" && len(earlier) == 0 {
+	if rule.policy != "" && len(earlier) == 0 && d.settings.secret == "" {
 		return rule.policy
 	}
 	b := appendEarlier(nil, earlier)
@@ -88,6 +92,7 @@ func (d *decision) policy(rule *rule, earlier []string) string {
 		}
 		listed++
 		b = appendPolicy(b, listed-1, about.limit.name, d.quotas[i].Limit, d.quotas[i].Per)
+		b = d.appendPartition(b, i)
 	}
 	return string(b)
 }
@@ -112,9 +117,27 @@ func (d *decision) appendRateLimit(b []byte, earlier []string) []byte {
 		listed++
 		b = strconv.AppendInt(b, d.verdicts[i].Remaining, 10)
 		b = strconv.AppendInt(append(b, ";t="...), secondsUp(d.verdicts[i].ResetAfter), 10)
+		b = d.appendPartition(b, i)
 	}
 	return b
 }
+
+// appendPartition names whose quota it is, if there is a secret to hide that in:
+// ;pk=:c2VjcmV0:
+func (d *decision) appendPartition(b []byte, i int) []byte {
+	if d.settings.secret == "" {
+		return b
+	}
+	q := &d.quotas[i]
+	sealed := hmac.New(sha256.New, []byte(d.settings.secret))
+	fmt.Fprintf(sealed, "%d %s %s", len(q.Key), q.Key, q.Scope)
+	b = append(b, ";pk=:"...)
+	b = base64.StdEncoding.AppendEncode(b, sealed.Sum(nil)[:partitionBytes])
+	return append(b, ':')
+}
+
+// partitionBytes is how much of an HMAC makes a partition key.
+const partitionBytes = 12
 
 // appendEarlier puts what another middleware has written before our items.
 func appendEarlier(b []byte, earlier []string) []byte {

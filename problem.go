@@ -2,11 +2,13 @@ package ratelimiter
 
 import (
 	"encoding/json"
+	"html"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/elnormous/contenttype"
 	"github.com/gin-gonic/gin"
 )
 
@@ -52,7 +54,51 @@ func (p problem) document() []byte {
 
 func answer(c *gin.Context, status int, document []byte) {
 	c.Abort()
-	const contentType = "application/problem+json"
+	contentType := problemJSON
+	c.Writer.Header().Add("Vary", "Accept")
+	if wantsPage(c.GetHeader("Accept")) {
+		contentType, document = "text/html; charset=utf-8", page(document, c.Writer.Header()[headerRetry])
+	}
 	c.Header("Content-Type", contentType) // Data would keep one that was set before
 	c.Data(status, contentType, document)
+}
+
+const problemJSON = "application/problem+json"
+
+// answers are what a client can choose from. The first is for those who take
+// anything.
+var answers = []contenttype.MediaType{
+	contenttype.NewMediaType(problemJSON),
+	contenttype.NewMediaType("application/json"),
+	contenttype.NewMediaType("text/html"),
+}
+
+// wantsPage tells whether a client prefers HTML, as browsers do.
+func wantsPage(accept string) bool {
+	if !strings.Contains(accept, "html") {
+		return false // as nearly all that are no browsers
+	}
+	best, _, err := contenttype.GetAcceptableMediaTypeFromHeader(accept, answers)
+	return err == nil && best.Subtype == "html"
+}
+
+// page says in HTML what a problem document says, and when to come back.
+func page(document []byte, retry []string) []byte {
+	var p problem
+	_ = json.Unmarshal(document, &p) // written by this file
+	wait := ""
+	if len(retry) == 1 {
+		wait = "Try again in " + retry[0] + " s."
+	}
+	return []byte(`<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>` +
+		html.EscapeString(p.Title) + `</title></head>
+<body style="font-family: system-ui, sans-serif; margin: 3em auto; max-width: 40em; padding: 0 1em">
+<h1>` + html.EscapeString(p.Title) + `</h1>
+<p>` + html.EscapeString(p.Detail) + `</p>
+<p>` + html.EscapeString(wait) + `</p>
+</body>
+</html>
+`)
 }

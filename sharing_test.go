@@ -27,7 +27,7 @@ func TestARequestAllocatesLittle(t *testing.T) {
 	}{
 		"no headers":  {false, 1 << 40, 3},
 		"all headers": {true, 1 << 40, 4},
-		"refused":     {true, 0, 11},
+		"refused":     {true, 0, 12},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &nowhere{http.Header{}}
