@@ -144,6 +144,15 @@ func TestTheOutcomeIsKnownAlsoOfAPanic(t *testing.T) {
 	require.Equal(t, []int{500, 500, 500, 202, 202}, seen)
 }
 
+func TestTheOutcomeOfARequestThatWasNotDecidedIsNotAsked(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "allow"})
+	engine.GET("/", limiter.RateLimit(2, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool {
+		t.Error("there is nothing to give back")
+		return false
+	})), ok)
+	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
+}
+
 func TestARequestRefusedBehindIsGivenBackOnce(t *testing.T) {
 	engine, limiter := application(t, nil)
 	group := engine.Group("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("outer")),

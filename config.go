@@ -84,6 +84,7 @@ type settings struct {
 	onError          errorPolicy
 	timeout          time.Duration
 	ipv6Prefix       int
+	seen             seen // for Status
 	closed           atomic.Bool
 }
 

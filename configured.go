@@ -120,6 +120,8 @@ func (r *RateLimiter) Update(config Config) error {
 		return fmt.Errorf("the rate limiter's limits are as before: %w", failed)
 	}
 	s.limits.Store(next)
+	s.seen.forget(now.forMost.limits)
+	s.seen.forget(now.forAll.limits)
 	return nil
 }
 

@@ -126,6 +126,7 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 		return
 	}
 	d.keepApart(rule)
+	d.settings.seen.note(d)
 	if err := d.settings.decider.Take(c.Request.Context(), d.asked(), d.verdicts); err != nil {
 		d.failed(c, err)
 		return
@@ -140,6 +141,9 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 		d.refuse(c, rule)
 	}
 }
+
+// made tells whether the backend has decided.
+func (d *decision) made() bool { return d.at != 0 }
 
 func (d *decision) findClosest() {
 	for i := 1; i < len(d.verdicts); i++ {

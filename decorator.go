@@ -86,7 +86,7 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 		d.add(c, l, key, scope)
 	}
 	d.decide(c, rule, values)
-	if rule.countIf != nil && len(d.verdicts) > 0 && !c.IsAborted() {
+	if rule.countIf != nil && d.made() && !c.IsAborted() {
 		d.countAfter(c, rule.countIf)
 	}
 }

@@ -55,9 +55,10 @@ func (p problem) document() []byte {
 func answer(c *gin.Context, status int, document []byte) {
 	c.Abort()
 	contentType := problemJSON
-	c.Writer.Header().Add("Vary", "Accept")
+	header := c.Writer.Header()
+	header["Vary"] = append(header["Vary"], "Accept")
 	if wantsPage(c.GetHeader("Accept")) {
-		contentType, document = "text/html; charset=utf-8", page(document, c.Writer.Header()[headerRetry])
+		contentType, document = "text/html; charset=utf-8", page(document, header[headerRetry])
 	}
 	c.Header("Content-Type", contentType) // Data would keep one that was set before
 	c.Data(status, contentType, document)

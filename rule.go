@@ -48,7 +48,9 @@ type ruleLimit struct {
 	// What is the same in the answers to all requests; see prepare. number and
 	// refusal are empty where a function says what the limit is.
 	left, number string
-	refusal      []byte
+
+	noted   *noted
+	refusal []byte
 }
 
 // prepare writes what will not change, once the limits have their names.
@@ -57,6 +59,7 @@ func (r *rule) prepare() *rule {
 	static := true
 	for i := range r.limits {
 		l := &r.limits[i]
+		l.noted = &noted{}
 		l.left = `"` + l.name + `";r=`
 		if l.ask != nil {
 			static = false

@@ -1,9 +1,13 @@
 package ratelimiter
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -33,6 +37,138 @@ func (r *RateLimiter) Peek(c *gin.Context) ([]Info, error) {
 		list = append(infos, list...)
 	}
 	return list, nil
+}
+
+// ErrUnknownKey is wrapped by the error of Status for a key that no limit has been
+// asked for yet.
+var ErrUnknownKey = errors.New("unknown key")
+
+// Status tells what a scope has left of every limit on a key, as for a page that
+// shows it to users, the shortest period first. Key and scope are those of Info; the
+// Infos are as those of Peek. It takes nothing.
+//
+// It knows the limits on a key once a request in this process has been asked for
+// them, by whomever, and fails with ErrUnknownKey before. Limits that a function
+// decides request by request are left out; Peek has them. Of keys that functions
+// make up, a few thousand are known.
+func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, error) {
+	s := r.settings.Load()
+	if s == nil {
+		return nil, ErrNotInitialised
+	}
+	d := &decision{settings: s}
+	for _, found := range s.seen.of(key) {
+		q := found.quota
+		q.Scope = printable(scope)
+		d.quotas = append(d.quotas, q)
+		d.verdicts = append(d.verdicts, backends.Verdict{})
+		d.about = append(d.about, about{found.limit, key})
+	}
+	if len(d.quotas) == 0 {
+		return nil, fmt.Errorf("%w %q: no request in this process has been asked for a limit on it, or a function decides it", ErrUnknownKey, key)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return d.peek(ctx)
+}
+
+// seen are the limits that requests have been asked for, by the key that people
+// see. It is safe for use by many goroutines.
+type seen struct {
+	mu    sync.Mutex
+	known map[string][]seenLimit
+}
+
+// seenLimit is a limit, and a quota of it that is anybody's.
+type seenLimit struct {
+	limit *ruleLimit
+	quota backends.Quota
+}
+
+// maxSeen is how many keys are remembered.
+const maxSeen = 4096
+
+// noted are the keys that a limit was asked for on.
+type noted struct {
+	last atomic.Pointer[string] // as mostly that of the next request
+	mu   sync.Mutex
+	keys map[string]*string // as stored
+}
+
+// isNew tells whether a limit has not been asked for on a key before.
+func (n *noted) isNew(key string) bool {
+	if last := n.last.Load(); last != nil && *last == key {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if known := n.keys[key]; known != nil {
+		n.last.Store(known)
+		return false
+	}
+	if len(n.keys) >= maxSeen {
+		return false // too many to remember
+	}
+	if n.keys == nil {
+		n.keys = map[string]*string{}
+	}
+	added := key // not the parameter, which would then always be on the heap
+	n.keys[key] = &added
+	n.last.Store(&added)
+	return true
+}
+
+// note remembers the limits of a decision.
+func (s *seen) note(d *decision) {
+	for i := range d.asked() {
+		if l, q := d.about[i].limit, &d.quotas[i]; l.ask == nil && l.noted.isNew(q.Key) {
+			s.add(d.about[i].key, seenLimit{l, *q})
+		}
+	}
+}
+
+func (s *seen) add(shown string, added seenLimit) {
+	added.quota.Scope = ""
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.known[shown]
+	at := slices.IndexFunc(list, func(old seenLimit) bool {
+		return old.quota == added.quota || old.limit == added.limit && old.quota.Key == added.quota.Key
+	})
+	switch {
+	case at >= 0:
+		list[at] = added
+		return
+	case list == nil && len(s.known) >= maxSeen:
+		return
+	case s.known == nil:
+		s.known = map[string][]seenLimit{}
+	}
+	list = append(slices.Clone(list), added)
+	slices.SortStableFunc(list, func(a, b seenLimit) int { return cmp.Compare(a.quota.Per, b.quota.Per) })
+	s.known[shown] = list
+}
+
+// of lists the limits on a key.
+func (s *seen) of(shown string) []seenLimit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.known[shown])
+}
+
+// forget drops limits that hold no more.
+func (s *seen) forget(limits []ruleLimit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for shown, list := range s.known {
+		left := slices.DeleteFunc(slices.Clone(list), func(one seenLimit) bool {
+			return slices.ContainsFunc(limits, func(l ruleLimit) bool { return l.noted == one.limit.noted })
+		})
+		s.known[shown] = left
+		if len(left) == 0 {
+			delete(s.known, shown)
+		}
+	}
 }
 
 // peek asks for the limits of a decision again, without charging them.

@@ -43,6 +43,30 @@ func TestTheFallbackDecidesWhileThePrimaryCannot(t *testing.T) {
 	require.False(t, take(t, backend, hourly("k", 1))[0].Allowed)
 }
 
+func TestUnitsAreGivenBackWhereTheyWereTakenAndNowhereElse(t *testing.T) {
+	primary := &outOfOrder{Backend: memory(t), repaired: true}
+	backend := backends.NewFallback(primary, memory(t))
+	q := hourly("k", 3)
+	q.Tentative = true
+	refund := func(receipt int64) error {
+		back := q
+		back.Cost, back.Receipt = -1, receipt
+		return backend.Take(t.Context(), []backends.Quota{back}, make([]backends.Verdict, 1))
+	}
+	shared := take(t, backend, q)[0].Receipt
+	primary.repaired = false
+	local := take(t, backend, q)[0].Receipt
+	require.ErrorIs(t, refund(shared), errOutOfOrder)
+	require.EqualValues(t, 1, take(t, backend, q)[0].Remaining, "the local counter was not touched")
+	primary.repaired = true
+	require.NoError(t, refund(local))
+	require.EqualValues(t, 1, take(t, backend, q)[0].Remaining, "nor the shared one")
+	require.NoError(t, refund(shared))
+	require.EqualValues(t, 1, take(t, backend, q)[0].Remaining)
+	primary.repaired = false
+	require.EqualValues(t, 1, take(t, backend, q)[0].Remaining)
+}
+
 func TestTheFallbackIsNotAskedWhatItCannotMend(t *testing.T) {
 	backend := backends.NewFallback(&outOfOrder{Backend: memory(t)}, &outOfOrder{Backend: memory(t)})
 	err := backend.Take(t.Context(), []backends.Quota{hourly("k", 1)}, make([]backends.Verdict, 1))

@@ -1,0 +1,48 @@
+package ratelimiter_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+func TestStatusTellsWhatAScopeHasLeft(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "9/hour"})
+	group := engine.Group("/", limiter.RateLimit(50, time.Hour, ratelimiter.WithName("group")))
+	group.GET("/", limiter.RateLimit(5, time.Hour,
+		ratelimiter.WithLimit(3, time.Minute), ratelimiter.WithLimit(2, time.Hour, ratelimiter.WithShadow()),
+		ratelimiter.WithLimit(func(*gin.Context) int { return 1000 }, time.Second)), ok)
+	engine.GET("/default", ok)
+
+	_, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey)
+	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
+	left := func(key, scope string) map[string]int64 {
+		infos, err := limiter.Status(t.Context(), key, scope)
+		require.NoError(t, err)
+		found := map[string]int64{}
+		for _, info := range infos {
+			require.Equal(t, []any{key, scope, info.Remaining == 0}, []any{info.Key, info.Scope, info.Exceeded})
+			found[info.Name] = info.Remaining
+		}
+		return found
+	}
+	for range 2 { // it takes nothing
+		require.Equal(t, map[string]int64{"group": 48, "per-hour": 3, "per-minute": 1, "shadow-per-hour": 0}, left("GET /", "192.0.2.1"))
+		require.Equal(t, map[string]int64{"group": 50, "per-hour": 5, "per-minute": 3, "shadow-per-hour": 2}, left("GET /", "192.0.2.2"))
+	}
+	require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+	require.Equal(t, map[string]int64{"group": 50, "per-hour": 5, "per-minute": 3, "shadow-per-hour": 2}, left("GET /", "192.0.2.1"))
+
+	get(engine, "/default")
+	require.Equal(t, map[string]int64{"per-hour": 8}, left("GET /default", "192.0.2.1"))
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "7/hour; 20/day"}))
+	get(engine, "/default")
+	require.Equal(t, map[string]int64{"per-hour": 5, "per-day": 19}, left("GET /default", "192.0.2.1"), "by the limits of now")
+	var none ratelimiter.RateLimiter
+	_, err = none.Status(t.Context(), "", "")
+	require.ErrorIs(t, err, ratelimiter.ErrNotInitialised)
+}
