@@ -86,18 +86,37 @@ func Recommend(ctx context.Context, census *traffic.Census, curves []Curve, peri
 		places = append(places, slices.Index(census.Periods, Micros(per)))
 	}
 	limits := jointLimits(census, curves, places, target)
-	for {
-		outcome := replay.Run(ctx, census, algorithm, limits)
+	outcome := replay.Run(ctx, census, algorithm, limits)
+	for target.Exceeded(len(outcome.Clients), census.Clients(), outcome.Requests, census.History.Events) {
+		limits, outcome = loosen(ctx, census, algorithm, limits)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !target.Exceeded(len(outcome.Clients), census.Clients(), outcome.Requests, census.History.Events) {
-			return &Advice{limits, outcome}, nil
-		}
-		for i := range limits { // the algorithm refuses more than an exact one
-			limits[i].Limit = Round(limits[i].Limit + 1)
+	}
+	return &Advice{needed(limits), outcome}, nil
+}
+
+// loosen raises one of the limits to the next round number, the one that helps
+// most: the algorithm refuses more than an exact one.
+func loosen(ctx context.Context, census *traffic.Census, algorithm string, limits []ratelimiter.Limit) (best []ratelimiter.Limit, fewest *replay.Outcome) {
+	for i := range limits {
+		raised := slices.Clone(limits)
+		raised[i].Limit = Round(limits[i].Limit + 1)
+		outcome := replay.Run(ctx, census, algorithm, raised)
+		if fewest == nil || outcome.Requests < fewest.Requests {
+			best, fewest = raised, outcome
 		}
 	}
+	return best, fewest
+}
+
+// needed drops limits that a lower limit of a longer period makes superfluous.
+func needed(limits []ratelimiter.Limit) []ratelimiter.Limit {
+	return slices.DeleteFunc(slices.Clone(limits), func(l ratelimiter.Limit) bool {
+		return slices.ContainsFunc(limits, func(other ratelimiter.Limit) bool {
+			return other.Per > l.Per && other.Limit <= l.Limit
+		})
+	})
 }
 
 // jointLimits are the lowest round limits that together leave out no more clients
