@@ -13,6 +13,7 @@ import (
 // may read at the same time in that goroutine, and in others when all are added.
 type History struct {
 	pieces [][]byte // those in memory
+	inside int      // how many may be
 	file   *os.File
 	sizes  []int // of the pieces in the file
 	tail   []byte
@@ -31,7 +32,7 @@ const (
 
 // NewHistory makes an empty history.
 func NewHistory() *History {
-	return &History{tail: make([]byte, 0, pieceBytes)}
+	return &History{tail: make([]byte, 0, pieceBytes), inside: piecesInside}
 }
 
 // Add appends an event, which must not be older than the last one.
@@ -55,7 +56,7 @@ func (h *History) Add(time int64, id uint32) {
 
 // seal puts the tail away. Cursors may still hold it, so it is not used again.
 func (h *History) seal() {
-	if len(h.pieces) < piecesInside {
+	if len(h.pieces) < h.inside {
 		h.pieces = append(h.pieces, h.tail)
 	} else if h.err == nil {
 		h.err = h.write()
