@@ -14,15 +14,15 @@ import (
 // The formats that have a name, in the notation of nginx. Lines of the common and
 // of the combined format are the same as far as they matter here.
 var named = []struct{ name, notation string }{
+	{"vhost", `$host $remote_addr $ident $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`},
 	{"combined", `$remote_addr $ident $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`},
 	{"common", `$remote_addr $ident $remote_user [$time_local] "$request" $status $body_bytes_sent`},
-	{"vhost", `$host $remote_addr $ident $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`},
 	{"gin", `[GIN] $time_local |$status|$latency|$remote_addr|$request_method "$request_uri"`},
 }
 
 // Names lists what Choose knows.
 func Names() string {
-	return "combined, common, vhost, gin, json, csv"
+	return "vhost, combined, common, gin, json, csv"
 }
 
 // Choose makes a format from a name, or from the notation of nginx, which has a

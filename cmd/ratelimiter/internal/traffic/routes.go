@@ -9,9 +9,8 @@ import (
 // Routes turns paths into the templates of an application's routes, such as
 // "GET /users/:id".
 type Routes struct {
-	root   node // of the templates that were given
-	given  bool
-	anyVia bool // templates without a method
+	root  node // of the templates that were given; the first segment is the method
+	given bool
 }
 
 // node is a segment of templates, in the order in which Gin prefers them: a
@@ -32,6 +31,7 @@ const unmatched = "unmatched"
 // segments that are numbers or hexadecimal stand for ":id".
 func NewRoutes(templates []string) (*Routes, error) {
 	r := &Routes{}
+	var everywhere []string
 	for _, template := range templates {
 		template = strings.TrimSpace(template)
 		if template == "" {
@@ -46,8 +46,17 @@ func NewRoutes(templates []string) (*Routes, error) {
 			return nil, fmt.Errorf("%q is not the template of a route; write one as /users/:id or GET /users/:id", template)
 		}
 		r.given = true
-		r.anyVia = r.anyVia || method == ""
-		r.add(method, path)
+		if method == "" {
+			everywhere = append(everywhere, path)
+		} else {
+			r.add(method, path)
+		}
+	}
+	r.root.child("") // of the methods that have no templates of their own
+	for method := range r.root.fixed {
+		for _, path := range everywhere {
+			r.add(method, path)
+		}
 	}
 	return r, nil
 }
@@ -90,12 +99,11 @@ func (r *Routes) Append(to, method, path []byte) []byte {
 	}
 	template := ""
 	if len(path) > 0 && path[0] == '/' {
-		if via := r.root.fixed[string(method)]; via != nil {
-			template = via.find(path[1:])
+		via := r.root.fixed[string(method)]
+		if via == nil {
+			via = r.root.fixed[""]
 		}
-		if template == "" && r.anyVia {
-			template = r.root.fixed[""].find(path[1:])
-		}
+		template = via.find(path[1:])
 	}
 	if template == "" {
 		return append(to, unmatched...)
