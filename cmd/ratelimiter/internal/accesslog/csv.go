@@ -63,8 +63,8 @@ func (c *csvLine) next(line []byte, spare *[]byte) (value, rest []byte, more boo
 		case len(plain) == 0:
 			value = line[:end]
 		default:
-			value = append(plain, line[:end]...)
-			*spare = value
+			plain = append(plain, line[:end]...)
+			*spare, value = plain, plain
 		}
 		rest = line[end+1:]
 		if len(rest) == 0 {

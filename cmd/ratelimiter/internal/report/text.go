@@ -61,7 +61,7 @@ func (r *Report) textPeriods(b *strings.Builder) {
 	for _, p := range r.Periods {
 		fmt.Fprintf(b, "%-12s %8d %8d %8d %10d  %10d %8d %8d\n", p.Per, p.Median, p.P99, p.Most, p.Server, p.Fit, p.Above, p.RequestsAbove)
 	}
-	fmt.Fprintf(b, "\nTarget: %s. \"Requests above\" is the most that are refused at that limit.\n", r.Target)
+	fmt.Fprintf(b, "\nTarget: %s. \"Requests above\" is the most that limit refuses.\n", r.Target)
 }
 
 func (r *Report) textReplay(b *strings.Builder) {

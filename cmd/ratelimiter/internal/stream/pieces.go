@@ -106,7 +106,7 @@ func (m *mill) feed(ctx context.Context, s *source, queue chan<- *piece) {
 		p := m.newPiece(s)
 		p.text = append(p.text, rest...)
 		full, failed := fill(reader, p)
-		if failed == io.EOF {
+		if errors.Is(failed, io.EOF) {
 			m.give(ctx, s, p, queue, nil)
 			return
 		}

@@ -68,7 +68,7 @@ func (c *counted) Read(p []byte) (int, error) {
 func unpack(packed io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(packed, 256<<10)
 	magic, err := buffered.Peek(4)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	switch {
@@ -127,7 +127,7 @@ func (s *source) readHead() error {
 	head := make([]byte, headBytes)
 	n, err := io.ReadFull(reader, head)
 	s.head = head[:n]
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) && n > 0 {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n > 0 {
 		err = nil // shorter than the head; if it is broken, reading it will tell
 	}
 	return errors.Join(err, closer.Close())

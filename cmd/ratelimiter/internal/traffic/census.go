@@ -92,10 +92,7 @@ func (c *Census) expire(now int64) {
 	periods := len(c.Periods)
 	for k, per := range c.Periods {
 		cursor := c.behind[k]
-		for {
-			if !c.pending[k] && !cursor.Next() {
-				break
-			}
+		for c.pending[k] || cursor.Next() {
 			c.pending[k] = cursor.Time+per > now
 			if c.pending[k] {
 				break

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -154,7 +155,7 @@ func (h *History) read(piece int, own *[]byte) []byte {
 		*own = make([]byte, pieceBytes)
 	}
 	buf := (*own)[:h.sizes[piece]]
-	if _, err := h.file.ReadAt(buf, int64(piece)*pieceBytes); err != nil && err != io.EOF {
+	if _, err := h.file.ReadAt(buf, int64(piece)*pieceBytes); err != nil && !errors.Is(err, io.EOF) {
 		h.err = fmt.Errorf("the history of the log cannot be read back: %w", err)
 		return nil
 	}

@@ -32,10 +32,9 @@ const routeSeparator = 0
 // Lens looks at records through a View. It is not safe for use by several
 // goroutines at once: each has its own.
 type Lens struct {
-	view    *View
-	seed    maphash.Seed
-	known   map[string]scope // addresses as logged
-	scratch []byte
+	view  *View
+	seed  maphash.Seed
+	known map[string]scope // addresses as logged
 }
 
 // scope is what is known of an address.
