@@ -18,7 +18,7 @@ func showProgress(to io.Writer, o *stream.Options) (done func()) {
 		return func() {}
 	}
 	bar := progressbar.NewOptions64(totalBytes(o.Names),
-		progressbar.OptionSetWriter(to), progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetWriter(to), progressbar.OptionShowBytes(true), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetWidth(20), progressbar.OptionSetPredictTime(true), progressbar.OptionSetDescription("reading"))
 	ticker := time.NewTicker(100 * time.Millisecond)
 	stop := make(chan struct{})

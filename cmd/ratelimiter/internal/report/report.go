@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
@@ -147,8 +148,8 @@ func Build(ctx context.Context, census *traffic.Census, tally *stream.Tally, q Q
 	r.Limits = LimitsText(limits)
 	r.paste(limits)
 	r.curve(curves)
-	r.Notes = append(r.notes(census, tally), r.Notes...)
-	return r, nil
+	r.Notes = r.notes(census, tally)
+	return r, census.History.Err()
 }
 
 func (r *Report) describeInput(tally *stream.Tally) {
@@ -176,26 +177,22 @@ func (r *Report) measure(census *traffic.Census, curves []plan.Curve, target pla
 
 // replay runs the limits through every algorithm.
 func (r *Report) replay(ctx context.Context, census *traffic.Census, limits []ratelimiter.Limit, chosen *replay.Outcome) {
-	outcomes := make(chan *replay.Outcome)
-	for _, algorithm := range replay.Algorithms {
-		go func() {
-			if chosen != nil && algorithm == chosen.Algorithm {
-				outcomes <- chosen
-				return
-			}
-			outcomes <- replay.Run(ctx, census, algorithm, limits)
-		}()
+	outcomes := make([]*replay.Outcome, len(replay.Algorithms))
+	var running sync.WaitGroup
+	for i, algorithm := range replay.Algorithms {
+		if chosen != nil && algorithm == chosen.Algorithm {
+			outcomes[i] = chosen
+			continue
+		}
+		running.Go(func() { outcomes[i] = replay.Run(ctx, census, algorithm, limits) })
 	}
-	for range replay.Algorithms {
-		o := <-outcomes
+	running.Wait()
+	for _, o := range outcomes {
 		r.Replays = append(r.Replays, Replay{o.Algorithm, len(o.Clients), o.Requests})
 		if o.Algorithm == r.Algorithm {
 			chosen = o
 		}
 	}
-	slices.SortFunc(r.Replays, func(a, b Replay) int {
-		return slices.Index(replay.Algorithms, a.Algorithm) - slices.Index(replay.Algorithms, b.Algorithm)
-	})
 	refused := map[uint32]bool{}
 	for _, c := range chosen.Clients {
 		refused[c.ID] = true

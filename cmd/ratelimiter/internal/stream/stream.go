@@ -4,7 +4,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync/atomic"
 	"time"
@@ -85,5 +84,5 @@ func Read(ctx context.Context, o *Options, census *traffic.Census) (*Tally, erro
 	m.order.flush()
 	tally.Late, tally.LateWorst = m.order.late, time.Duration(m.order.worst)*time.Microsecond
 	tally.Requests = int(census.History.Events)
-	return tally, errors.Join(census.History.Err())
+	return tally, census.History.Err()
 }

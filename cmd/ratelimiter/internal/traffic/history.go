@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 )
 
 // History keeps who came when, in order of time, in about three bytes an event.
@@ -19,7 +20,7 @@ type History struct {
 	sizes  []int // of the pieces in the file
 	tail   []byte
 	time   int64
-	err    error
+	fault  atomic.Pointer[error]
 
 	// Events is how many there are.
 	Events int64
@@ -59,8 +60,10 @@ func (h *History) Add(time int64, id uint32) {
 func (h *History) seal() {
 	if len(h.pieces) < h.inside {
 		h.pieces = append(h.pieces, h.tail)
-	} else if h.err == nil {
-		h.err = h.write()
+	} else if h.Err() == nil {
+		if err := h.write(); err != nil {
+			h.fault.Store(&err)
+		}
 	}
 	h.tail = make([]byte, 0, pieceBytes)
 }
@@ -79,7 +82,12 @@ func (h *History) write() (err error) {
 }
 
 // Err is what has gone wrong with the temporary file.
-func (h *History) Err() error { return h.err }
+func (h *History) Err() error {
+	if err := h.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // Close removes the temporary file.
 func (h *History) Close() error {
@@ -156,7 +164,8 @@ func (h *History) read(piece int, own *[]byte) []byte {
 	}
 	buf := (*own)[:h.sizes[piece]]
 	if _, err := h.file.ReadAt(buf, int64(piece)*pieceBytes); err != nil && !errors.Is(err, io.EOF) {
-		h.err = fmt.Errorf("the history of the log cannot be read back: %w", err)
+		err = fmt.Errorf("the history of the log cannot be read back: %w", err)
+		h.fault.Store(&err)
 		return nil
 	}
 	return buf
