@@ -24,7 +24,8 @@ func (r *Report) HTML(to io.Writer) error {
 		Style         template.CSS
 		Uplot, Script template.JS
 		Licence       string
-	}{r, template.CSS(text("uplot/uPlot.min.css") + text("page.css")), template.JS(text("uplot/uPlot.iife.min.js")), template.JS(text("page.js")), text("uplot/LICENSE")})
+		Shares        []float64
+	}{r, template.CSS(text("uplot/uPlot.min.css") + text("page.css")), template.JS(text("uplot/uPlot.iife.min.js")), template.JS(text("page.js")), text("uplot/LICENSE"), Shares})
 }
 
 // text is an asset; that it is there is seen to by the compiler.

@@ -70,7 +70,12 @@ type Period struct {
 	Above   int   `json:"clients_above"`
 	// RequestsAbove is the most requests that an exact limiter refuses at Fit.
 	RequestsAbove int64 `json:"requests_above"`
+	// Prices are the lowest limits that leave out at most the shares of Shares.
+	Prices []int64 `json:"limits_for_shares"`
 }
+
+// Shares are the shares of clients, in per cent, that Prices are for.
+var Shares = []float64{0, 0.1, 0.5, 1, 2, 5, 10}
 
 // Replay is what one algorithm would have done.
 type Replay struct {
@@ -168,9 +173,13 @@ func (r *Report) describeInput(tally *stream.Tally) {
 func (r *Report) measure(census *traffic.Census, curves []plan.Curve, target plan.Target) {
 	for k, c := range curves {
 		fit := plan.TightestFor(census, c, k, target)
+		var prices []int64
+		for _, share := range Shares {
+			prices = append(prices, c.Tightest(int(share/100*float64(census.Clients()))))
+		}
 		r.Periods = append(r.Periods, Period{
 			Per: PerText(c.Period), Seconds: c.Period.Seconds(), Median: c.At(0.5), P99: c.At(0.99), Most: c.Tightest(0),
-			Server: census.AllMost(k), Fit: fit, Above: c.Over(fit), RequestsAbove: census.Over(k, fit),
+			Server: census.AllMost(k), Fit: fit, Above: c.Over(fit), RequestsAbove: census.Over(k, fit), Prices: prices,
 		})
 	}
 }

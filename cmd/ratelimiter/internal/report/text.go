@@ -61,7 +61,17 @@ func (r *Report) textPeriods(b *strings.Builder) {
 	for _, p := range r.Periods {
 		fmt.Fprintf(b, "%-12s %8d %8d %8d %10d  %10d %8d %8d\n", p.Per, p.Median, p.P99, p.Most, p.Server, p.Fit, p.Above, p.RequestsAbove)
 	}
-	fmt.Fprintf(b, "\nTarget: %s. \"Requests above\" is the most that limit refuses.\n", r.Target)
+	fmt.Fprintf(b, "\nThe lowest limit that leaves out at most this share of the clients\n\n%-12s", "period")
+	for _, share := range Shares {
+		fmt.Fprintf(b, " %8s", fmt.Sprintf("%g %%", share))
+	}
+	for _, p := range r.Periods {
+		fmt.Fprintf(b, "\n%-12s", p.Per)
+		for _, limit := range p.Prices {
+			fmt.Fprintf(b, " %8d", limit)
+		}
+	}
+	fmt.Fprintf(b, "\n\nTarget: %s. \"Requests above\" is the most that limit refuses.\n", r.Target)
 }
 
 func (r *Report) textReplay(b *strings.Builder) {
