@@ -1,0 +1,193 @@
+package accesslog
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+const combined = `192.0.2.7 - ann [17/May/2015:10:05:03 +0000] "GET /users/7?page=2 HTTP/1.1" 404 23 "http://a/" "Mozilla (\"x\")"`
+
+var requested = time.Date(2015, 5, 17, 10, 5, 3, 0, time.UTC).UnixMicro()
+
+func TestEveryFormatIsRecognisedAndRead(t *testing.T) {
+	for name, log := range map[string]string{
+		"combined": combined,
+		"common":   `192.0.2.7 - - [17/May/2015:12:05:03 +0200] "GET /users/7 HTTP/1.1" 404 -`,
+		"vhost":    `example.com:80 ` + combined,
+		"gin":      `[GIN] 2015/05/17 - 10:05:03 | 404 |     1.234ms |       192.0.2.7 | GET      "/users/7?page=2"`,
+		"coloured": "[GIN] 2015/05/17 - 10:05:03 |\x1b[97;43m 404 \x1b[0m|     1.234ms |       192.0.2.7 |\x1b[97;44m GET     \x1b[0m \"/users/7\"",
+		"nginx":    `{"time_iso8601":"2015-05-17T10:05:03+00:00","remote_addr":"192.0.2.7","request":"GET \/users\/7?page=2 HTTP\/1.1","status":"404"}`,
+		"caddy":    `{"ts":1431857103.0,"msg":"handled","request":{"remote_ip":"10.0.0.1","client_ip":"192.0.2.7","method":"GET","uri":"/users/7?page=2"},"status":404}`,
+		"gin json": `{"client_ip":"192.0.2.7","latency":"1ms","method":"GET","path":"/users/7","status":404,"time":"2015-05-17T10:05:03Z"}`,
+		"csv":      "time,ip,method,path,status\n1431857103000,192.0.2.7,GET,\"/users/7?a=\"\"b\"\"\",404",
+		"tabs":     "timestamp\tclient\trequest\tstatus\n2015-05-17 10:05:03\t192.0.2.7\tGET /users/7 HTTP/1.1\t404",
+	} {
+		lines := [][]byte{}
+		for line := range strings.SplitSeq(log, "\n") {
+			lines = append(lines, []byte(line))
+		}
+		format, err := Recognise(lines, Wanted{})
+		require.NoError(t, err, name)
+		var r Record
+		require.NoError(t, format.NewParser().Parse(lines[len(lines)-1], &r), "%s read as %s", name, format.Name)
+		require.Equal(t, requested, r.Time, name)
+		require.Equal(t, "192.0.2.7", string(r.Client), name)
+		require.Equal(t, "GET", string(r.Method), name)
+		require.Equal(t, "/users/7", string(r.Path), name)
+		require.Equal(t, 404, r.Status, name)
+	}
+}
+
+func TestALineThatCannotBeReadSaysWhy(t *testing.T) {
+	format, err := Choose("combined", nil, Wanted{})
+	require.NoError(t, err)
+	for line, want := range map[string]string{
+		"":        "the line is empty",
+		"garbage": `" " is missing behind $remote_addr`,
+		strings.Replace(combined, "May", "Mai", 1):      "the time cannot be read",
+		strings.Replace(combined, "404", "none", 1):     "the status is not a number",
+		strings.Replace(combined, `1.1" 404`, "1.1", 1): "the status is not a number",
+	} {
+		var r Record
+		require.EqualError(t, format.NewParser().Parse([]byte(line), &r), want, line)
+	}
+}
+
+func TestARequestThatIsNoHTTPCountsAllTheSame(t *testing.T) {
+	for request, want := range map[string][2]string{
+		`GET / HTTP/1.1`: {"GET", "/"}, `GET /a b HTTP/1.0`: {"GET", "/a b"}, `GET /`: {"GET", "/"},
+		`-`: {"", "-"}, `\x16\x03\x01`: {"", `\x16\x03\x01`}, ``: {"", ""}, `a /b`: {"", "a /b"},
+	} {
+		method, path := splitRequest([]byte(request))
+		require.Equal(t, want, [2]string{string(method), string(path)}, request)
+	}
+}
+
+func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
+	format, err := Choose(`${http_x_user}|$msec|$remote_addr|"$request_uri"`, nil, Wanted{Extra: "http_x_user"})
+	require.NoError(t, err)
+	var r Record
+	require.NoError(t, format.NewParser().Parse([]byte(`ann|1431857103.250|192.0.2.7|"/a\"b"`), &r))
+	require.Equal(t, "ann", string(r.Extra))
+	require.Equal(t, requested+250_000, r.Time)
+	require.Equal(t, `/a\"b`, string(r.Path))
+	for text, want := range map[string]string{
+		"$remote_addr$msec":         "nothing between $remote_addr",
+		"$remote_addr $request":     "has no time",
+		"$msec $request":            "has no $remote_addr",
+		"$remote_addr ${msec":       "never ends",
+		"$remote_addr $ $msec":      "must be followed by the name",
+		"nonsense":                  `"nonsense" is not a format`,
+		"$remote_addr [$time_local": "",
+	} {
+		_, err := Choose(text, nil, Wanted{})
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestTimesAreReadAsTheStandardLibraryReadsThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		zone := time.FixedZone("", 60*rapid.IntRange(-12*60, 14*60).Draw(t, "zone"))
+		moment := time.UnixMicro(rapid.Int64Range(1e12, 8e15).Draw(t, "moment")).In(zone)
+		for _, layout := range []string{"02/Jan/2006:15:04:05 -0700", time.RFC3339, time.RFC3339Nano, "2006-01-02 15:04:05.000"} {
+			text := moment.Format(layout)
+			want, err := time.Parse(layout, text)
+			require.NoError(t, err)
+			got, ok := parseTime([]byte(text))
+			require.True(t, ok, text)
+			require.Equal(t, want.UnixMicro(), got, text)
+		}
+	})
+}
+
+func TestUnixTimesAreToldByTheirSize(t *testing.T) {
+	for _, text := range []string{"1431857103", "1431857103.000", "1431857103000", "1431857103000000", "1431857103000000000"} {
+		got, ok := parseTime([]byte(text))
+		require.True(t, ok, text)
+		require.Equal(t, requested, got, text)
+	}
+	for _, text := range []string{"", "x", "-1", "1e9", "1431857103x", "99/May/201:10:05:03 +0000", "2015-13-17T10:05:03Z"} {
+		_, ok := parseTime([]byte(text))
+		require.False(t, ok, text)
+	}
+}
+
+func TestReadingALineAllocatesNothing(t *testing.T) {
+	for name, line := range map[string]string{"combined": combined, "json": `{"ts":1431857103.5,"client_ip":"192.0.2.7","method":"GET","uri":"\/a","status":200}`} {
+		format, err := Choose(name, [][]byte{[]byte(line)}, Wanted{})
+		require.NoError(t, err)
+		parser, text, r := format.NewParser(), []byte(line), Record{}
+		require.Zero(t, testing.AllocsPerRun(100, func() { _ = parser.Parse(text, &r) }), name)
+	}
+}
+
+func FuzzPattern(f *testing.F) {
+	f.Add(combined)
+	f.Add(`192.0.2.7 - - [`)
+	format, err := Choose("combined", nil, Wanted{})
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, line string) {
+		var r Record
+		if format.NewParser().Parse([]byte(line), &r) == nil {
+			require.NotEmpty(t, r.Client)
+			require.True(t, strings.HasPrefix(strings.TrimLeft(line, " "), string(r.Client)) || strings.ContainsRune(line, 0x1b))
+			require.Less(t, r.Time, int64(latest))
+		}
+	})
+}
+
+func FuzzFormat(f *testing.F) {
+	f.Add(`$remote_addr [$time_local] "$request" $status`, combined)
+	f.Fuzz(func(_ *testing.T, notation, line string) {
+		format, err := Choose(notation, [][]byte{[]byte(line)}, Wanted{})
+		if err == nil {
+			var r Record
+			_ = format.NewParser().Parse([]byte(line), &r) // it must not panic
+		}
+	})
+}
+
+func FuzzJSON(f *testing.F) {
+	f.Add(`{"ts":1431857103.5,"client_ip":"192.0.2.7","uri":"\/a"}`)
+	f.Fuzz(func(t *testing.T, line string) {
+		parser := newJSONLine(map[role]string{roleTime: "ts", roleClient: "client_ip", rolePath: "uri"})
+		var r Record
+		if parser.Parse([]byte(line), &r) != nil {
+			return
+		}
+		var object struct {
+			Client string `json:"client_ip"`
+		}
+		if json.Unmarshal([]byte(line), &object) == nil && strings.Count(line, "client_ip") == 1 && strings.IndexByte(line, '\\') < 0 && object.Client != "" {
+			require.Equal(t, object.Client, string(r.Client))
+		}
+	})
+}
+
+func FuzzCSV(f *testing.F) {
+	f.Add("1431857103,\"a \"\"b\"\"\",c")
+	f.Fuzz(func(_ *testing.T, line string) {
+		parser := &csvLine{separator: ',', roles: []role{roleTime, roleClient, rolePath}}
+		var r Record
+		_ = parser.Parse([]byte(line), &r) // it must not panic
+	})
+}
+
+func FuzzTime(f *testing.F) {
+	f.Add("17/May/2015:10:05:03 +0000")
+	f.Add("2015-05-17T10:05:03.123+00:00")
+	f.Fuzz(func(t *testing.T, text string) {
+		if micros, ok := parseTime([]byte(text)); ok {
+			require.GreaterOrEqual(t, micros, int64(0))
+		}
+	})
+}

@@ -1,0 +1,208 @@
+package accesslog
+
+const (
+	second = 1_000_000 // in µs
+	minute = 60 * second
+	hour   = 60 * minute
+	day    = 24 * hour
+
+	// latest is where times end, the year 2262: everything that follows computes
+	// with differences of times.
+	latest = 1 << 53
+)
+
+// parseTime reads a time by its looks, in microseconds since the Unix epoch:
+//
+//	17/May/2015:10:05:03 +0000          common log format
+//	2015-05-17T10:05:03.123+00:00       ISO 8601, also with a space for the T
+//	2015/05/17 - 10:05:03               Gin
+//	1431857103.123                      Unix seconds; ms, µs and ns by their size
+//
+// A time without a zone counts as UTC.
+func parseTime(text []byte) (micros int64, ok bool) {
+	switch {
+	case len(text) >= 20 && text[2] == '/':
+		micros, ok = parseCommon(text)
+	case len(text) >= 19 && (text[4] == '-' || text[4] == '/'):
+		micros, ok = parseISO(text)
+	default:
+		micros, ok = parseEpoch(text)
+	}
+	return micros, ok && micros >= 0 && micros < latest
+}
+
+// parseCommon reads 17/May/2015:10:05:03 +0000.
+func parseCommon(t []byte) (int64, bool) {
+	dayOfMonth, ok1 := digits(t[0:2])
+	month := monthOf(t[3:6])
+	year, ok2 := digits(t[7:11])
+	clock, ok3 := parseClock(t[12:20])
+	if !ok1 || !ok2 || !ok3 || month == 0 || t[6] != '/' || t[11] != ':' {
+		return 0, false
+	}
+	return atZone(date(year, month, dayOfMonth)+clock, t[20:])
+}
+
+// parseISO reads 2015-05-17T10:05:03.123Z and Gin's 2015/05/17 - 10:05:03.
+func parseISO(t []byte) (int64, bool) {
+	year, ok1 := digits(t[0:4])
+	month, ok2 := digits(t[5:7])
+	dayOfMonth, ok3 := digits(t[8:10])
+	if !ok1 || !ok2 || !ok3 || month < 1 || month > 12 || t[7] != t[4] {
+		return 0, false
+	}
+	rest := t[11:]
+	switch {
+	case t[10] == ' ' && len(rest) >= 10 && rest[0] == '-' && rest[1] == ' ':
+		rest = rest[2:]
+	case t[10] != 'T' && t[10] != ' ' && t[10] != 't':
+		return 0, false
+	}
+	clock, ok := parseClock(rest[:8])
+	if !ok {
+		return 0, false
+	}
+	fraction, rest := parseFraction(rest[8:])
+	return atZone(date(year, month, dayOfMonth)+clock+fraction, rest)
+}
+
+// parseClock reads 10:05:03. A leap second is the second after.
+func parseClock(t []byte) (int64, bool) {
+	h, ok1 := digits(t[0:2])
+	m, ok2 := digits(t[3:5])
+	s, ok3 := digits(t[6:8])
+	ok := ok1 && ok2 && ok3 && t[2] == ':' && t[5] == ':' && h < 24 && m < 60 && s <= 60
+	return h*hour + m*minute + s*second, ok
+}
+
+// parseFraction reads .123456 and drops what is finer than a microsecond.
+func parseFraction(t []byte) (micros int64, rest []byte) {
+	if len(t) == 0 || t[0] != '.' && t[0] != ',' {
+		return 0, t
+	}
+	worth := int64(second)
+	i := 1
+	for ; i < len(t) && t[i] >= '0' && t[i] <= '9'; i++ {
+		worth /= 10
+		micros += worth * int64(t[i]-'0')
+	}
+	return micros, t[i:]
+}
+
+// atZone takes off what a zone is ahead of UTC: "", "Z", "+0200" or "+02:00".
+func atZone(local int64, zone []byte) (int64, bool) {
+	if len(zone) > 0 && zone[0] == ' ' {
+		zone = zone[1:]
+	}
+	if len(zone) == 0 || len(zone) == 1 && (zone[0] == 'Z' || zone[0] == 'z') {
+		return local, true
+	}
+	if len(zone) == 6 && zone[3] == ':' {
+		h, ok1 := digits(zone[1:3])
+		m, ok2 := digits(zone[4:6])
+		return ahead(local, zone[0], h, m, ok1 && ok2)
+	}
+	if len(zone) != 5 {
+		return 0, false
+	}
+	h, ok1 := digits(zone[1:3])
+	m, ok2 := digits(zone[3:5])
+	return ahead(local, zone[0], h, m, ok1 && ok2)
+}
+
+func ahead(local int64, sign byte, h, m int64, ok bool) (int64, bool) {
+	offset := h*hour + m*minute
+	switch sign {
+	case '+':
+		return local - offset, ok
+	case '-':
+		return local + offset, ok
+	}
+	return 0, false
+}
+
+// parseEpoch reads Unix time. Nobody logs the year 5138 in seconds, so from 1e11
+// on a number counts milliseconds, from 1e14 on microseconds, from 1e17 on
+// nanoseconds.
+func parseEpoch(t []byte) (int64, bool) {
+	var whole int64
+	i := 0
+	for ; i < len(t) && i < 19 && t[i] >= '0' && t[i] <= '9'; i++ {
+		if whole > (1<<62)/10 {
+			return 0, false
+		}
+		whole = whole*10 + int64(t[i]-'0')
+	}
+	if i == 0 || whole < 0 {
+		return 0, false
+	}
+	fraction, rest := parseFraction(t[i:])
+	if len(rest) > 0 {
+		return 0, false
+	}
+	switch {
+	case whole < 1e11:
+		return whole*second + fraction, true
+	case whole < 1e14:
+		return whole*1000 + fraction/1000, true
+	case whole < 1e17:
+		return whole, true
+	}
+	return whole / 1000, true
+}
+
+// digits reads a number all of whose characters are digits.
+func digits(t []byte) (n int64, ok bool) {
+	for _, c := range t {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// monthOf reads Jan to Dec; 0 is none of them.
+func monthOf(t []byte) int64 {
+	switch string(t) {
+	case "Jan":
+		return 1
+	case "Feb":
+		return 2
+	case "Mar":
+		return 3
+	case "Apr":
+		return 4
+	case "May":
+		return 5
+	case "Jun":
+		return 6
+	case "Jul":
+		return 7
+	case "Aug":
+		return 8
+	case "Sep":
+		return 9
+	case "Oct":
+		return 10
+	case "Nov":
+		return 11
+	case "Dec":
+		return 12
+	}
+	return 0
+}
+
+// date is the midnight that begins a day, by the rule of days_from_civil in
+// https://howardhinnant.github.io/date_algorithms.html.
+func date(year, month, dayOfMonth int64) int64 {
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	era := year / 400
+	ofEra := year - era*400
+	ofYear := (153*(month-3)+2)/5 + dayOfMonth - 1
+	ofDays := ofEra*365 + ofEra/4 - ofEra/100 + ofYear
+	return (era*146097 + ofDays - 719468) * day
+}

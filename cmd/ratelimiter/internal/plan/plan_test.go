@@ -1,0 +1,114 @@
+package plan
+
+import (
+	"fmt"
+	"hash/maphash"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func someCensus(t *rapid.T) *traffic.Census {
+	census := traffic.NewCensus([]time.Duration{time.Second, time.Minute})
+	seed := maphash.MakeSeed()
+	at := int64(1_700_000_000_000_000)
+	for range rapid.IntRange(1, 400).Draw(t, "events") {
+		at += rapid.Int64Range(0, 1_000_000).Draw(t, "step")
+		key := fmt.Appendf(nil, "%d", rapid.IntRange(0, 30).Draw(t, "a")*rapid.IntRange(0, 3).Draw(t, "b"))
+		census.Add(at, census.ID(key, maphash.Bytes(seed, key)), 0)
+	}
+	return census
+}
+
+func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		census := someCensus(t)
+		curves := Curves(census)
+		algorithm := rapid.SampledFrom(replay.Algorithms).Draw(t, "algorithm")
+		text := rapid.SampledFrom([]string{"0%-clients", "5%-clients", "20%-clients", "2%-requests", "30%-requests", "20/second"}).Draw(t, "target")
+		target, err := ParseTarget(text)
+		require.NoError(t, err)
+		advice, err := Recommend(t.Context(), census, curves, []time.Duration{time.Second, time.Minute}, target, algorithm)
+		if !target.IsShare() && err != nil {
+			require.ErrorContains(t, err, "at one request for each there are more")
+			return
+		}
+		require.NoError(t, err)
+		if !target.IsShare() {
+			require.LessOrEqual(t, replay.Peak(t.Context(), census, algorithm, advice.Limits[0]), target.Server.Limit)
+			return
+		}
+		o := replay.Run(t.Context(), census, algorithm, advice.Limits)
+		require.False(t, target.Exceeded(len(o.Clients), census.Clients(), o.Requests, census.History.Events))
+	})
+}
+
+func TestTheShareOfClientsRefusedIsThatOfThoseAboveTheLimit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		census := someCensus(t)
+		for k, curve := range Curves(census) {
+			limit := rapid.Int64Range(1, 128).Draw(t, "limit")
+			per := time.Duration(census.Periods[k]) * time.Microsecond
+			o := replay.Run(t.Context(), census, "sliding-log", []ratelimiter.Limit{{Limit: limit, Per: per}})
+			require.Len(t, o.Clients, curve.Over(limit))
+			fit := curve.Tightest(2)
+			require.LessOrEqual(t, curve.Over(fit), 2)
+			require.True(t, fit == 1 || curve.Over(fit-1) > 2, "a lower limit would do")
+		}
+	})
+}
+
+func TestRoundNumbersAreNotBelow(t *testing.T) {
+	for limit, want := range map[int64]int64{0: 1, 5: 5, 7: 8, 9: 10, 75: 80, 81: 100, 101: 120, 121: 150, 610: 800, 999_999: 1_000_000} {
+		require.Equal(t, want, Round(limit))
+	}
+}
+
+func TestTargetsAreRead(t *testing.T) {
+	for text, want := range map[string]Target{
+		"0.1%-clients": {Clients: 0.001}, "1%": {Clients: 0.01}, "1% requests": {Requests: 0.01, kind: byRequests},
+	} {
+		got, err := ParseTarget(text)
+		require.NoError(t, err)
+		want.Text = text
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "x%", "101%", "NaN%", "1%-users", "0/second", "1/second; 2/minute"} {
+		_, err := ParseTarget(text)
+		require.Error(t, err, text)
+	}
+}
+
+func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
+	census := traffic.NewCensus([]time.Duration{time.Minute})
+	const failed, part = 1 << 7, 1 << 6
+	who := map[string]uint32{}
+	at := int64(0)
+	add := func(name string, passed time.Duration, traits traffic.Traits) {
+		at += passed.Microseconds()
+		id := census.ID([]byte(name), maphash.String(maphash.MakeSeed(), "x"))
+		if known, ok := who[name]; ok {
+			id = known
+		}
+		who[name] = id
+		census.Add(at, id, traits)
+	}
+	for range 20 {
+		add("scanning", time.Second, failed)
+		add("page", 0, part)
+	}
+	for range 30 {
+		add("steady", time.Minute, 0)
+	}
+	for i := range 60 {
+		add("bursty", time.Duration(i/59)*10*time.Hour, 0)
+	}
+	for name, id := range who {
+		require.Equal(t, name, KindOf(census, id))
+	}
+}

@@ -1,0 +1,195 @@
+package plan
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
+)
+
+// Curve is, for one period, the most units of every client in any rolling period,
+// in ascending order: all that is needed to say for each limit who exceeds it.
+type Curve struct {
+	Period time.Duration
+	Most   []int64
+}
+
+// Curves makes one for each period of a census.
+func Curves(census *traffic.Census) []Curve {
+	curves := make([]Curve, len(census.Periods))
+	for k, per := range census.Periods {
+		curves[k].Period = time.Duration(per) * time.Microsecond
+		curves[k].Most = make([]int64, census.Clients())
+		for id := range curves[k].Most {
+			curves[k].Most[id] = census.Most(uint32(id), k)
+		}
+		slices.Sort(curves[k].Most)
+	}
+	return curves
+}
+
+// Over is how many clients had more than a limit in some rolling period. An exact
+// limiter refuses these, and no others.
+func (c Curve) Over(limit int64) int {
+	return len(c.Most) - sort.Search(len(c.Most), func(i int) bool { return c.Most[i] > limit })
+}
+
+// At is the most of the client below whom a share of the clients lies, 0 to 1.
+func (c Curve) At(share float64) int64 {
+	if len(c.Most) == 0 {
+		return 0
+	}
+	return c.Most[min(len(c.Most)-1, int(share*float64(len(c.Most))))]
+}
+
+// Tightest is the lowest limit that a number of clients exceed at most.
+func (c Curve) Tightest(clients int) int64 {
+	if clients >= len(c.Most) {
+		return 1
+	}
+	return max(1, c.Most[len(c.Most)-1-clients])
+}
+
+// TightestFor is the lowest limit of a period that meets a target of clients or
+// requests, under an exact algorithm. Of requests it is an upper bound: what was
+// refused does not count against a client, and is counted here.
+func TightestFor(census *traffic.Census, c Curve, period int, target Target) int64 {
+	if target.kind != byRequests {
+		return c.Tightest(int(target.Clients * float64(len(c.Most))))
+	}
+	allowed := int64(target.Requests * float64(census.History.Events))
+	most := c.Tightest(0)
+	return 1 + int64(sort.Search(int(most-1), func(i int) bool { return census.Over(period, int64(i)+1) <= allowed }))
+}
+
+// Advice is a limit that meets a target.
+type Advice struct {
+	Limits []ratelimiter.Limit
+	// Outcome is what the replay of the limits under the chosen algorithm says.
+	Outcome *replay.Outcome
+}
+
+// Recommend finds round limits for some periods of the census that together meet
+// a target, and sees by a replay that they do.
+func Recommend(ctx context.Context, census *traffic.Census, curves []Curve, periods []time.Duration, target Target, algorithm string) (*Advice, error) {
+	if target.kind == byServer {
+		return serverLimit(ctx, census, target, algorithm)
+	}
+	var places []int
+	for _, per := range periods {
+		places = append(places, slices.Index(census.Periods, Micros(per)))
+	}
+	limits := jointLimits(census, curves, places, target)
+	outcome := replay.Run(ctx, census, algorithm, limits)
+	for target.Exceeded(len(outcome.Clients), census.Clients(), outcome.Requests, census.History.Events) {
+		limits, outcome = loosen(ctx, census, algorithm, limits)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return &Advice{needed(limits), outcome}, nil
+}
+
+// loosen raises one of the limits to the next round number, the one that helps
+// most: the algorithm refuses more than an exact one.
+func loosen(ctx context.Context, census *traffic.Census, algorithm string, limits []ratelimiter.Limit) (best []ratelimiter.Limit, fewest *replay.Outcome) {
+	for i := range limits {
+		raised := slices.Clone(limits)
+		raised[i].Limit = Round(limits[i].Limit + 1)
+		outcome := replay.Run(ctx, census, algorithm, raised)
+		if fewest == nil || outcome.Requests < fewest.Requests {
+			best, fewest = raised, outcome
+		}
+	}
+	return best, fewest
+}
+
+// needed drops limits that a lower limit of a longer period makes superfluous.
+func needed(limits []ratelimiter.Limit) []ratelimiter.Limit {
+	return slices.DeleteFunc(slices.Clone(limits), func(l ratelimiter.Limit) bool {
+		return slices.ContainsFunc(limits, func(other ratelimiter.Limit) bool {
+			return other.Per > l.Per && other.Limit <= l.Limit
+		})
+	})
+}
+
+// jointLimits are the lowest round limits that together leave out no more clients
+// than the target allows: those who exceed the limits of single periods the most.
+func jointLimits(census *traffic.Census, curves []Curve, places []int, target Target) []ratelimiter.Limit {
+	single := make([]int64, len(places))
+	for i, k := range places {
+		single[i] = TightestFor(census, curves[k], k, target)
+	}
+	limits := make([]ratelimiter.Limit, len(places))
+	excess := func(id uint32) (worst float64) {
+		for i, k := range places {
+			worst = max(worst, float64(census.Most(id, k))/float64(single[i]))
+		}
+		return worst
+	}
+	ids := make([]uint32, census.Clients())
+	for id := range ids {
+		ids[id] = uint32(id)
+	}
+	if target.kind == byClients {
+		slices.SortStableFunc(ids, func(a, b uint32) int { return cmp.Compare(excess(b), excess(a)) })
+		ids = ids[min(len(ids), int(target.Clients*float64(len(ids)))):]
+	}
+	for i, k := range places {
+		most := single[i]
+		if target.kind == byClients {
+			most = 1
+			for _, id := range ids {
+				most = max(most, census.Most(id, k))
+			}
+		}
+		limits[i] = ratelimiter.Limit{Limit: Round(most), Per: curves[k].Period}
+	}
+	return limits
+}
+
+// Round is the next number of 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40...
+// Tomorrow is not like the log to the last request.
+func Round(limit int64) int64 {
+	if limit <= 6 {
+		return max(1, limit)
+	}
+	for worth := int64(1); ; worth *= 10 {
+		for _, n := range []int64{8, 10, 12, 15, 20, 25, 30, 40, 50, 60} {
+			if n*worth >= limit {
+				return n * worth
+			}
+		}
+	}
+}
+
+// serverLimit is the highest limit for each client under which the server serves
+// no more than it can.
+func serverLimit(ctx context.Context, census *traffic.Census, target Target, algorithm string) (*Advice, error) {
+	fits := func(limit int64) bool {
+		return replay.Peak(ctx, census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}) <= target.Server.Limit
+	}
+	low, high := int64(0), target.Server.Limit+1 // low fits, high does not matter
+	for high-low > 1 {
+		middle := low + (high-low)/2
+		if fits(middle) {
+			low = middle
+		} else {
+			high = middle
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	if low == 0 {
+		return nil, fmt.Errorf("no limit for each client keeps the server within %s: at one request for each there are more; limit all clients together", target.Text)
+	}
+	limits := []ratelimiter.Limit{{Limit: low, Per: target.Server.Per}}
+	return &Advice{limits, replay.Run(ctx, census, algorithm, limits)}, nil
+}

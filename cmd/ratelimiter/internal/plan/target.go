@@ -1,0 +1,70 @@
+// Package plan finds limits that fit the traffic of a log.
+package plan
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+)
+
+// Target is what limits may cost. One of the fields is set.
+type Target struct {
+	Text     string
+	Clients  float64 // the share of clients who may ever be refused
+	Requests float64 // the share of requests that may be refused
+	Server   ratelimiter.Limit
+	kind     kind
+}
+
+type kind uint8
+
+const (
+	byClients kind = iota
+	byRequests
+	byServer
+)
+
+// ParseTarget reads "0.1%-clients", "1%-requests" or what a server can serve, as
+// "200/second".
+func ParseTarget(text string) (Target, error) {
+	t := Target{Text: text}
+	if share, unit, ok := strings.Cut(text, "%"); ok {
+		percent, err := strconv.ParseFloat(strings.TrimSpace(share), 64)
+		if err != nil || !(percent >= 0 && percent <= 100) {
+			return t, fmt.Errorf("the target %q begins with %q; it must be a number of per cent from 0 to 100", text, share)
+		}
+		switch strings.Trim(unit, " -") {
+		case "", "clients":
+			t.Clients, t.kind = percent/100, byClients
+		case "requests":
+			t.Requests, t.kind = percent/100, byRequests
+		default:
+			return t, fmt.Errorf("the target %q speaks of %q; it must be clients or requests, as 0.1%%-clients", text, unit)
+		}
+		return t, nil
+	}
+	limits, err := ratelimiter.ParseLimits(text)
+	if err != nil || len(limits) != 1 || limits[0].Limit == 0 {
+		return t, fmt.Errorf("the target %q is neither a share, as 0.1%%-clients or 1%%-requests, nor what the server serves, as 200/second", text)
+	}
+	t.Server, t.kind = limits[0], byServer
+	return t, nil
+}
+
+// Exceeded tells whether refusals are more than a target allows. It is for
+// shares: what a server serves is not known from refusals.
+func (t Target) Exceeded(clients, allClients int, requests, allRequests int64) bool {
+	if t.kind == byRequests {
+		return float64(requests) > t.Requests*float64(allRequests)
+	}
+	return float64(clients) > t.Clients*float64(allClients)
+}
+
+// IsShare tells whether the target is a share.
+func (t Target) IsShare() bool { return t.kind != byServer }
+
+// Micros are the microseconds of a period.
+func Micros(per time.Duration) int64 { return int64(per / time.Microsecond) }

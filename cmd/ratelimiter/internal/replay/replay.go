@@ -1,0 +1,124 @@
+package replay
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
+)
+
+// Outcome is what limits would have done under one algorithm.
+type Outcome struct {
+	Algorithm string
+	Clients   []Refused // those who were ever refused, the most refused first
+	Requests  int64     // refused
+	Refusals  []int64   // in each stretch of the census's timeline
+}
+
+// Refused is a client who was refused.
+type Refused struct {
+	ID          uint32
+	Requests    int64 // refused
+	First, Last int64 // when, µs
+	LongestWait int64 // µs; negative for ever
+}
+
+// Run replays limits. Only clients who may be refused are replayed: no algorithm
+// refuses a client who never had more than half of any limit in a period. (The
+// sliding window takes units of the period before for evenly spread, and so
+// counts at most those of two periods.)
+func Run(ctx context.Context, census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *Outcome {
+	o := &Outcome{Algorithm: algorithm, Refusals: make([]int64, len(census.Timeline.Counts))}
+	suspects := suspects(census, limits)
+	limiters := make([]*Limiter, len(suspects))
+	refused := map[uint32]*Refused{}
+	cursor := census.History.Cursor()
+	for n := 0; cursor.Next(); n++ {
+		if n%(1<<16) == 0 && ctx.Err() != nil {
+			break
+		}
+		id := cursor.ID
+		if !suspects[id] {
+			continue
+		}
+		if limiters[id] == nil {
+			limiters[id] = NewLimiter(algorithm, limits)
+		}
+		allowed, wait := limiters[id].Take(cursor.Time)
+		if allowed {
+			continue
+		}
+		r := refused[id]
+		if r == nil {
+			r = &Refused{ID: id, First: cursor.Time}
+			refused[id] = r
+		}
+		r.note(cursor.Time, wait)
+		o.Requests++
+		o.Refusals[census.Timeline.Place(cursor.Time)]++
+	}
+	for _, r := range refused {
+		o.Clients = append(o.Clients, *r)
+	}
+	slices.SortFunc(o.Clients, func(a, b Refused) int {
+		if a.Requests != b.Requests {
+			return int(b.Requests - a.Requests)
+		}
+		return int(a.ID) - int(b.ID)
+	})
+	return o
+}
+
+func (r *Refused) note(now, wait int64) {
+	r.Last = now
+	r.Requests++
+	if wait < 0 || r.LongestWait < 0 {
+		r.LongestWait = -1
+	} else {
+		r.LongestWait = max(r.LongestWait, wait)
+	}
+}
+
+// suspects are the clients who may be refused. A limit whose period the census
+// has not measured makes everybody one.
+func suspects(census *traffic.Census, limits []ratelimiter.Limit) []bool {
+	list := make([]bool, census.Clients())
+	for _, limit := range limits {
+		period := slices.Index(census.Periods, int64(limit.Per/time.Microsecond))
+		for id := range list {
+			list[id] = list[id] || period < 0 || 2*census.Most(uint32(id), period) > limit.Limit
+		}
+	}
+	return list
+}
+
+// Peak is the most requests of all clients together that a limit on each of them
+// lets through in any rolling period of the limit.
+func Peak(ctx context.Context, census *traffic.Census, algorithm string, limit ratelimiter.Limit) (most int64) {
+	limiters := make([]*Limiter, census.Clients())
+	per := int64(limit.Per / time.Microsecond)
+	var admitted []int64 // times in the window
+	cursor := census.History.Cursor()
+	for n := 0; cursor.Next(); n++ {
+		if n%(1<<16) == 0 && ctx.Err() != nil {
+			break
+		}
+		l := limiters[cursor.ID]
+		if l == nil {
+			l = NewLimiter(algorithm, []ratelimiter.Limit{limit})
+			limiters[cursor.ID] = l
+		}
+		if allowed, _ := l.Take(cursor.Time); !allowed {
+			continue
+		}
+		gone := 0
+		for gone < len(admitted) && admitted[gone]+per <= cursor.Time {
+			gone++
+		}
+		admitted = append(admitted[gone:], cursor.Time)
+		most = max(most, int64(len(admitted)))
+	}
+	return most
+}

@@ -1,0 +1,157 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+const (
+	wide        = 80
+	shownFiles  = 5
+	shownAbove  = 10
+	clockFormat = "2006-01-02 15:04:05"
+)
+
+// Text writes the report for a terminal of 80 columns.
+func (r *Report) Text(to io.Writer) error {
+	var b strings.Builder
+	r.textInput(&b)
+	r.textPeriods(&b)
+	r.textReplay(&b)
+	r.textAbove(&b)
+	if !r.Given {
+		fmt.Fprintf(&b, "\nTo paste:\n  %s\n  %s\n", r.Config, r.GoLine)
+	}
+	fmt.Fprintln(&b)
+	for _, note := range r.Notes {
+		wrap(&b, note)
+	}
+	_, err := io.WriteString(to, b.String())
+	return err
+}
+
+func (r *Report) textInput(b *strings.Builder) {
+	for i, f := range r.Files {
+		if i == shownFiles {
+			fmt.Fprintf(b, "and %d more files\n", len(r.Files)-i)
+			break
+		}
+		fmt.Fprintf(b, "%s: %s\n", f.Name, f.Format)
+		if f.Short != "" {
+			fmt.Fprintf(b, "  could not be read to its end: %s\n", f.Short)
+		}
+	}
+	fmt.Fprintf(b, "%d requests of %d clients, %s to %s\n", r.Requests, r.Clients, r.From.Format(clockFormat), r.To.Format(clockFormat))
+	fmt.Fprintf(b, "%d lines", r.Lines)
+	if r.Filtered > 0 {
+		fmt.Fprintf(b, ", %d taken out by filters", r.Filtered)
+	}
+	fmt.Fprintf(b, ", %d cannot be read\n", r.Unreadable)
+	for _, fault := range r.FirstFaults {
+		fmt.Fprintf(b, "  %s\n", cut(fault, wide-2))
+	}
+}
+
+func (r *Report) textPeriods(b *strings.Builder) {
+	fmt.Fprintf(b, "\nThe most that a client had in any rolling period\n\n")
+	fmt.Fprintf(b, "%-12s %8s %8s %8s %10s  %10s %8s %8s\n", "", "median", "99 %", "most", "all", "limit for", "clients", "requests")
+	fmt.Fprintf(b, "%-12s %8s %8s %8s %10s  %10s %8s %8s\n", "period", "client", "client", "client", "together", "target", "above", "above")
+	for _, p := range r.Periods {
+		fmt.Fprintf(b, "%-12s %8d %8d %8d %10d  %10d %8d %8d\n", p.Per, p.Median, p.P99, p.Most, p.Server, p.Fit, p.Above, p.RequestsAbove)
+	}
+	fmt.Fprintf(b, "\nThe lowest limit that leaves out at most this share of the clients\n\n%-12s", "period")
+	for _, share := range Shares {
+		fmt.Fprintf(b, " %8s", fmt.Sprintf("%g %%", share))
+	}
+	for _, p := range r.Periods {
+		fmt.Fprintf(b, "\n%-12s", p.Per)
+		for _, limit := range p.Prices {
+			fmt.Fprintf(b, " %8d", limit)
+		}
+	}
+	fmt.Fprintf(b, "\n\nTarget: %s. \"Requests above\" is the most that limit refuses.\n", r.Target)
+}
+
+func (r *Report) textReplay(b *strings.Builder) {
+	what := "Recommended"
+	if r.Given {
+		what = "Replayed"
+	}
+	fmt.Fprintf(b, "\n%s: %s\n\n", what, r.Limits)
+	fmt.Fprintf(b, "%-16s %22s %24s\n", "algorithm", "clients ever refused", "requests refused")
+	for _, p := range r.Replays {
+		mark := ""
+		if p.Algorithm == r.Algorithm {
+			mark = " *"
+		}
+		fmt.Fprintf(b, "%-16s %12d %9s %14d %9s\n", p.Algorithm+mark, p.Clients, share(int64(p.Clients), int64(r.Clients)), p.Requests, share(p.Requests, int64(r.Requests)))
+	}
+	fmt.Fprintf(b, "\nWhat the clients that were never refused (*) had at most:\n")
+	for _, h := range r.Headroom {
+		fmt.Fprintf(b, "  of %-18s half of them %d, 99 %% of them %d, all of them %d\n", h.Limit, h.Median, h.P99, h.Most)
+	}
+}
+
+func (r *Report) textAbove(b *strings.Builder) {
+	if len(r.Above) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%-30s %-8s %8s %8s %9s %11s\n", "refused client", "looks", "requests", "refused", "wait", "first")
+	for i, c := range r.Above {
+		if i == shownAbove {
+			fmt.Fprintf(b, "and %d more, which --json lists\n", len(r.Above)-i)
+			break
+		}
+		name := c.Name
+		if c.Route != "" {
+			name += " " + c.Route
+		}
+		fmt.Fprintf(b, "%-30s %-8s %8d %8d %9s %11s\n", cut(name, 30), c.Kind, c.Requests, c.Refused, waitText(c.LongestWait), c.First.Format("01-02 15:04"))
+	}
+}
+
+func waitText(seconds float64) string {
+	if seconds < 0 {
+		return "for ever"
+	}
+	wait := time.Duration(seconds * float64(time.Second))
+	if wait >= 10*time.Second {
+		return wait.Round(time.Second).String()
+	}
+	return wait.Round(time.Millisecond).String()
+}
+
+func share(part, whole int64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.3g %%", 100*float64(part)/float64(whole))
+}
+
+func cut(text string, most int) string {
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most-3]) + "..."
+}
+
+// wrap writes a paragraph.
+func wrap(b *strings.Builder, text string) {
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		if column > 0 && column+1+len(word) > wide {
+			b.WriteByte('\n')
+			column = 0
+		}
+		if column > 0 {
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	b.WriteByte('\n')
+}

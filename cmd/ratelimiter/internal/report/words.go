@@ -1,0 +1,49 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+)
+
+// LimitsText writes limits as the configuration takes them.
+func LimitsText(limits []ratelimiter.Limit) string {
+	parts := make([]string, len(limits))
+	for i, l := range limits {
+		parts[i] = fmt.Sprintf("%d/%s", l.Limit, PerText(l.Per))
+		if strings.ContainsAny(PerText(l.Per), "0123456789") {
+			parts[i] = fmt.Sprintf("%d per %s", l.Limit, PerText(l.Per))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// PerText writes a period as the configuration takes it.
+func PerText(per time.Duration) string {
+	for _, unit := range []struct {
+		name string
+		per  time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
+		if per == unit.per {
+			return unit.name
+		}
+		if per > unit.per && per%unit.per == 0 {
+			return fmt.Sprintf("%d %ss", per/unit.per, unit.name)
+		}
+	}
+	return per.String()
+}
+
+// Plain makes text out of a log harmless for a terminal: whoever sends requests
+// can put anything into a log.
+func Plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+}

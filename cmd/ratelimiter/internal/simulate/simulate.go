@@ -1,0 +1,86 @@
+// Package simulate makes up traffic that shows how the algorithms differ.
+package simulate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
+)
+
+// Names are the kinds of traffic.
+var Names = []string{"steady", "edge", "crowd", "attack"}
+
+// Periods is how many periods of the limit the traffic lasts.
+const Periods = 4
+
+// Event is a request.
+type Event struct {
+	Time   int64 // µs since the beginning
+	Client int
+}
+
+// Traffic makes requests, in order of time. The same question has the same answer.
+func Traffic(name string, limit ratelimiter.Limit) ([]Event, error) {
+	per := int64(limit.Per / time.Microsecond)
+	n := limit.Limit
+	var events []Event
+	spread := func(client int, count, from, length int64) {
+		for i := range count {
+			events = append(events, Event{from + i*length/count, client})
+		}
+	}
+	switch name {
+	case "steady":
+		spread(0, 5*n, 0, Periods*per)
+	case "edge":
+		for window := int64(1); window < Periods; window += 2 {
+			spread(0, n, window*per-per/20, per/20)
+			spread(0, n, window*per, per/20)
+		}
+	case "crowd":
+		random := rand.New(rand.NewPCG(1, 2))
+		for client := range 100 {
+			for range Periods * n / 2 {
+				events = append(events, Event{random.Int64N(Periods * per), client})
+			}
+		}
+	case "attack":
+		spread(0, n/2, 0, Periods*per)
+		spread(0, 10*n, per, per)
+	default:
+		return nil, fmt.Errorf("%q is no traffic; it must be one of %s", name, strings.Join(Names, ", "))
+	}
+	slices.SortStableFunc(events, func(a, b Event) int { return int(a.Time - b.Time) })
+	return events, nil
+}
+
+// Run tells what an algorithm lets through: in equal stretches of time, the most
+// of one client in any rolling period, and altogether.
+func Run(algorithm string, limit ratelimiter.Limit, events []Event, stretches int) (passed []int, worst, count int) {
+	per := int64(limit.Per / time.Microsecond)
+	passed = make([]int, stretches)
+	limiters := map[int]*replay.Limiter{}
+	times := map[int][]int64{}
+	for _, e := range events {
+		if limiters[e.Client] == nil {
+			limiters[e.Client] = replay.NewLimiter(algorithm, []ratelimiter.Limit{limit})
+		}
+		if allowed, _ := limiters[e.Client].Take(e.Time); !allowed {
+			continue
+		}
+		mine := times[e.Client]
+		for len(mine) > 0 && mine[0]+per <= e.Time {
+			mine = mine[1:]
+		}
+		times[e.Client] = append(mine, e.Time)
+		worst = max(worst, len(times[e.Client]))
+		passed[e.Time*int64(stretches)/(Periods*per)]++
+		count++
+	}
+	return passed, worst, count
+}

@@ -1,0 +1,173 @@
+package stream
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// source is one log: a file, or the standard input.
+type source struct {
+	file   *File
+	input  io.Reader // the standard input, which is opened once; nil for a file
+	format accesslog.Format
+	first  int64 // time of its first request, µs
+	head   []byte
+	queue  chan *piece
+
+	batch *piece // the one that the merger is at
+	at    int
+	lines int // before the batch
+}
+
+// headBytes is how much of a log is looked at to find its format.
+const headBytes = 64 << 10
+
+// headLines is how many lines of it.
+const headLines = 100
+
+// open opens the log, unpacked, from its beginning. read counts the bytes as
+// they are on the disk.
+func (s *source) open(read *atomic.Int64) (io.Reader, io.Closer, error) {
+	if s.input != nil {
+		return io.MultiReader(bytes.NewReader(s.head), s.input), io.NopCloser(nil), nil
+	}
+	file, err := os.Open(s.file.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	unpacked, err := unpack(&counted{file, read})
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return unpacked, file, nil
+}
+
+// counted adds up what is read through it.
+type counted struct {
+	io.Reader
+	total *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.total.Add(int64(n))
+	return n, err
+}
+
+// unpack tells by the first bytes how a log is packed.
+func unpack(packed io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(packed, 256<<10)
+	magic, err := buffered.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return gzip.NewReader(buffered)
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		// Large windows are what "zstd --long" makes.
+		return zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<31))
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		return bzip2.NewReader(buffered), nil
+	}
+	return buffered, nil
+}
+
+// look reads the beginning of a log and finds its format and its first time.
+func (s *source) look(format string, wanted accesslog.Wanted) error {
+	if err := s.readHead(); err != nil {
+		return err
+	}
+	sample := bytes.Split(s.head, []byte("\n"))
+	if len(sample) > 1 {
+		sample = sample[:len(sample)-1] // the last one may be cut
+	}
+	sample = trimLines(sample)
+	if len(sample) == 0 {
+		s.file.Format = "empty"
+		return nil
+	}
+	var err error
+	if format == "" || format == "auto" {
+		s.format, err = accesslog.Recognise(sample, wanted)
+	} else {
+		s.format, err = accesslog.Choose(format, sample, wanted)
+	}
+	if err != nil {
+		return err
+	}
+	s.file.Format = s.format.Name
+	parser := s.format.NewParser()
+	var record accesslog.Record
+	for _, line := range sample {
+		if parser.Parse(line, &record) == nil {
+			s.first = record.Time
+			break
+		}
+	}
+	return nil
+}
+
+func (s *source) readHead() error {
+	var nobody atomic.Int64
+	reader, closer, err := s.open(&nobody)
+	if err != nil {
+		return err
+	}
+	head := make([]byte, headBytes)
+	n, err := io.ReadFull(reader, head)
+	s.head = head[:n]
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n > 0 {
+		err = nil // shorter than the head; if it is broken, reading it will tell
+	}
+	return errors.Join(err, closer.Close())
+}
+
+// trimLines keeps the first lines that are not empty, without their line ends.
+func trimLines(lines [][]byte) [][]byte {
+	var kept [][]byte
+	for _, line := range lines {
+		if line = bytes.TrimRight(line, "\r"); len(line) > 0 && len(kept) < headLines {
+			kept = append(kept, line)
+		}
+	}
+	return kept
+}
+
+// newSources looks at all logs before the first is read.
+func newSources(o *Options, tally *Tally) ([]*source, error) {
+	var sources []*source
+	for _, name := range o.Names {
+		s := &source{file: &File{Name: name}}
+		if name == "-" {
+			input, err := unpack(&counted{o.Stdin, &o.Read})
+			if err != nil {
+				return nil, fmt.Errorf("standard input: %w", err)
+			}
+			s.input = input
+		}
+		if err := s.look(o.Format, o.Wanted); err != nil {
+			return nil, fmt.Errorf("%s: %w", shownName(name), err)
+		}
+		tally.Files = append(tally.Files, s.file)
+		sources = append(sources, s)
+	}
+	return sources, nil
+}
+
+func shownName(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
+}

@@ -1,0 +1,146 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// line is a request some seconds after noon.
+func line(client string, seconds int) string {
+	at := noon.Add(time.Duration(seconds) * time.Second).Format("02/Jan/2006:15:04:05 -0700")
+	return fmt.Sprintf("%s - - [%s] \"GET / HTTP/1.1\" 200 1\n", client, at)
+}
+
+func options(names ...string) *Options {
+	return &Options{Names: names, View: &traffic.View{Prefix4: 32, Prefix6: 64}, Reorder: time.Minute, Workers: 2}
+}
+
+func write(t *testing.T, name string, text []byte) string {
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	return path
+}
+
+// seen reads logs, and lists who came when.
+func seen(t *testing.T, o *Options) ([]string, *Tally) {
+	census := traffic.NewCensus([]time.Duration{time.Second})
+	tally, err := Read(t.Context(), o, census)
+	require.NoError(t, err)
+	var list []string
+	for cursor := census.History.Cursor(); cursor.Next(); {
+		name, _ := census.Name(cursor.ID)
+		list = append(list, fmt.Sprintf("%s %d", name, cursor.Time/1e6-noon.Unix()))
+	}
+	return list, tally
+}
+
+func TestSeveralLogsAreMergedByTimeHoweverTheyArePacked(t *testing.T) {
+	var zipped, zstandard bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, err := z.Write([]byte(line("b", 1) + line("b", 3)))
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	s, err := zstd.NewWriter(&zstandard)
+	require.NoError(t, err)
+	_, err = s.Write([]byte(line("c", 100) + line("c", 101)))
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	o := options(write(t, "c.zst", zstandard.Bytes()), write(t, "b.gz", zipped.Bytes()), "-", write(t, "empty", nil))
+	o.Stdin = strings.NewReader(line("a", 0) + line("a", 2) + strings.TrimSpace(line("a", 4)))
+	list, tally := seen(t, o)
+	require.Equal(t, []string{"a 0", "b 1", "a 2", "b 3", "a 4", "c 100", "c 101"}, list)
+	require.Equal(t, 7, tally.Lines)
+}
+
+func TestLinesThatCannotBeReadAreCountedAndTheFirstShown(t *testing.T) {
+	text := line("a", 0) + "\n" + strings.Repeat("garbage\n", 10) + line("a", 1)
+	list, tally := seen(t, options(write(t, "log", []byte(text))))
+	require.Len(t, list, 2)
+	require.Equal(t, 11, tally.Faults)
+	require.Len(t, tally.First, shownFaults)
+	require.Equal(t, 2, tally.First[0].Line)
+	require.Equal(t, "garbage", tally.First[1].Text)
+	require.Equal(t, map[string]int{"the line is empty": 1, `" " is missing behind $remote_addr`: 10}, tally.Reasons)
+}
+
+func TestLinesOutOfOrderArePutInOrderUpToADistanceAndCountedBeyond(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seconds := rapid.SliceOfN(rapid.IntRange(0, 200), 1, 50).Draw(rt, "seconds")
+		var text string
+		var want []string
+		late, newest := 0, -1000
+		for _, s := range seconds {
+			text += line("a", s)
+			newest = max(newest, s)
+			if s < newest-60 {
+				late++
+			} else {
+				want = append(want, fmt.Sprintf("a %d", s))
+			}
+		}
+		slices.SortFunc(want, func(a, b string) int {
+			if len(a) != len(b) {
+				return len(a) - len(b)
+			}
+			return strings.Compare(a, b)
+		})
+		list, tally := seen(t, func() *Options { o := options("-"); o.Stdin = strings.NewReader(text); return o }())
+		require.Equal(rt, want, list)
+		require.Equal(rt, late, tally.Late)
+	})
+}
+
+func TestPiecesEndWithLinesHoweverLongTheLogIs(t *testing.T) {
+	var text strings.Builder
+	const lines = 30_000 // several pieces
+	for i := range lines {
+		text.WriteString(line(fmt.Sprintf("10.0.%d.%d", i/250, i%250), i/100))
+	}
+	list, tally := seen(t, options(write(t, "log", []byte(text.String()))))
+	require.Len(t, list, lines)
+	require.Equal(t, lines, tally.Lines)
+	require.Zero(t, tally.Faults)
+}
+
+func TestALogThatBreaksOffIsReadAsFarAsItGoes(t *testing.T) {
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	for i := range 20_000 {
+		_, err := fmt.Fprint(z, line(fmt.Sprintf("10.1.%d.%d", i*7%250, i*13%250), i/100))
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	list, tally := seen(t, options(write(t, "log.gz", zipped.Bytes()[:zipped.Len()*3/4])))
+	require.NotEmpty(t, list)
+	require.Error(t, tally.Files[0].Short)
+}
+
+func TestAnInterruptionKeepsWhatWasReadUntilThen(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	tally, err := Read(ctx, options(write(t, "log", []byte(line("a", 0)))), traffic.NewCensus([]time.Duration{time.Second}))
+	require.NoError(t, err)
+	require.True(t, tally.Interrupted)
+}
+
+func TestALogOfNoKnownFormatIsRefusedWithTheReason(t *testing.T) {
+	_, err := Read(t.Context(), options(write(t, "log", []byte("some words\n"))), traffic.NewCensus(nil))
+	require.ErrorContains(t, err, "the format is not recognised")
+	_, err = Read(t.Context(), options("absent.log"), traffic.NewCensus(nil))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}

@@ -1,0 +1,182 @@
+package traffic
+
+import (
+	"bytes"
+	"math/bits"
+	"time"
+)
+
+// Census counts the events of a log in order of time. For each client and period
+// it finds the most units in any rolling window [t, t+period), exactly.
+//
+// A window grows at its end, when an event comes, and shrinks at its beginning,
+// when one is a period old. Events are not kept for that by client: the history
+// is read again by one cursor for each period, which follows a period behind and
+// takes from the counters what has left. So what a client needs is two numbers a
+// period, however much it does.
+type Census struct {
+	Periods []int64 // µs
+	History *History
+
+	clients clients
+	rows    []uint32 // of each client: how many are in the window, for each period, then the most there were
+	stats   []Client
+	behind  []*Cursor
+	pending []bool // the cursor holds an event that has not left yet
+
+	all, allMost []uint32  // the same as in rows, of all clients together
+	ranks        []ranking // for each period
+	Timeline     Timeline
+	First, Last  int64 // µs
+	Fine         bool  // some time is no whole second
+}
+
+// Client is what is known of one.
+type Client struct {
+	Requests    uint32
+	Assets      uint32
+	Faults      uint32
+	Paths       uint64 // bits of a hash of the paths
+	First, Last int64  // µs
+}
+
+// NewCensus makes a census for some periods of a microsecond or more.
+func NewCensus(periods []time.Duration) *Census {
+	c := &Census{History: NewHistory()}
+	for _, per := range periods {
+		c.Periods = append(c.Periods, per.Microseconds())
+		c.behind = append(c.behind, c.History.Cursor())
+	}
+	c.pending = make([]bool, len(periods))
+	c.all, c.allMost = make([]uint32, len(periods)), make([]uint32, len(periods))
+	c.ranks = make([]ranking, len(periods))
+	return c
+}
+
+// ID is the number of a client.
+func (c *Census) ID(key []byte, hash uint64) uint32 {
+	id := c.clients.id(key, hash)
+	if int(id) == len(c.stats) {
+		c.stats = append(c.stats, Client{})
+		for range 2 * len(c.Periods) {
+			c.rows = append(c.rows, 0)
+		}
+	}
+	return id
+}
+
+// Add counts an event, which must not be older than the one before.
+func (c *Census) Add(now int64, id uint32, traits Traits) {
+	c.expire(now)
+	periods := len(c.Periods)
+	row := c.rows[int(id)*2*periods:][:2*periods]
+	for k := range periods {
+		row[k]++
+		c.ranks[k].add(row[k])
+		row[periods+k] = max(row[periods+k], row[k])
+		c.all[k]++
+		c.allMost[k] = max(c.allMost[k], c.all[k])
+	}
+	c.stats[id].add(now, traits)
+	if c.History.Events == 0 {
+		c.First = now
+	}
+	c.Last = now
+	c.Fine = c.Fine || now%1_000_000 != 0
+	c.Timeline.add(now)
+	c.History.Add(now, id)
+}
+
+// expire takes out of the windows what is a whole period old.
+func (c *Census) expire(now int64) {
+	periods := len(c.Periods)
+	for k, per := range c.Periods {
+		cursor := c.behind[k]
+		for c.pending[k] || cursor.Next() {
+			c.pending[k] = cursor.Time+per > now
+			if c.pending[k] {
+				break
+			}
+			c.rows[int(cursor.ID)*2*periods+k]--
+			c.all[k]--
+		}
+	}
+}
+
+func (s *Client) add(now int64, traits Traits) {
+	if s.Requests == 0 {
+		s.First = now
+	}
+	s.Last = now
+	s.Requests++
+	s.Paths |= 1 << (traits & pathMask)
+	if traits&asset != 0 {
+		s.Assets++
+	}
+	if traits&fault != 0 {
+		s.Faults++
+	}
+}
+
+// Clients is how many there are.
+func (c *Census) Clients() int { return len(c.stats) }
+
+// Client is what is known of a client.
+func (c *Census) Client(id uint32) *Client { return &c.stats[id] }
+
+// Name is who a client is, and the route if routes are counted by themselves.
+func (c *Census) Name(id uint32) (client, route string) {
+	who, what, _ := bytes.Cut(c.clients.name(id), []byte{routeSeparator})
+	return string(who), string(what)
+}
+
+// Most is the most units that a client had in any rolling window of a period,
+// which is given by its place in Periods.
+func (c *Census) Most(id uint32, period int) int64 {
+	return int64(c.rows[int(id)*2*len(c.Periods)+len(c.Periods)+period])
+}
+
+// AllMost is the same of all clients together.
+func (c *Census) AllMost(period int) int64 { return int64(c.allMost[period]) }
+
+// Over counts the events that found a limit used up, all events before counting,
+// refused or not. An exact limiter refuses no more than these, for what it has
+// refused does not count.
+func (c *Census) Over(period int, limit int64) int64 { return c.ranks[period].over(limit) }
+
+// ranking counts how many units were in the window when an event had come: one
+// place for each number, and above 65,535 one for 32,768 numbers of each size.
+type ranking []int64
+
+const rankBits = 16
+
+func rankPlace(n uint32) int {
+	shift := max(0, bits.Len32(n)-rankBits)
+	return shift<<(rankBits-1) + int(n>>shift)
+}
+
+func (r *ranking) add(n uint32) {
+	place := rankPlace(n)
+	if place >= len(*r) {
+		*r = append(*r, make([]int64, place+1-len(*r))...)
+	}
+	(*r)[place]++
+}
+
+func (r *ranking) over(limit int64) (events int64) {
+	if limit >= 1<<32-1 {
+		return 0
+	}
+	for place := rankPlace(uint32(limit)) + 1; place < len(*r); place++ {
+		events += (*r)[place]
+	}
+	return events
+}
+
+// PathsAbout is roughly how many different paths a client has asked for: linear
+// counting with 64 bits, which sees no more than about 270.
+func (s *Client) PathsAbout() int {
+	return pathsOf[bits.OnesCount64(s.Paths)]
+}
+
+var pathsOf = linearCounts()

@@ -1,0 +1,202 @@
+package traffic
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"regexp"
+
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
+)
+
+// View says who a client is, and which requests count.
+type View struct {
+	Prefix4, Prefix6 int     // how many bits of an address make a client
+	Field            bool    // the client is Record.Extra, not the address
+	Routes           *Routes // count each route by itself; nil counts all together
+
+	Methods         []string
+	Statuses        []Range
+	Path, NotPath   *regexp.Regexp
+	Client          []netip.Prefix // any of them
+	NotClient       []netip.Prefix // none of them
+	Since, Until    int64          // µs; 0 is open, Until itself is out
+	filtersAnything bool
+}
+
+// Range is the statuses From to To.
+type Range struct{ From, To int }
+
+// routeSeparator stands between the client and the route in a key.
+const routeSeparator = 0
+
+// Lens looks at records through a View. It is not safe for use by several
+// goroutines at once: each has its own.
+type Lens struct {
+	view  *View
+	seed  maphash.Seed
+	known map[string]scope // addresses as logged
+}
+
+// scope is what is known of an address.
+type scope struct {
+	text    string
+	address netip.Addr
+}
+
+// knownMost bounds what a lens remembers of addresses.
+const knownMost = 1 << 16
+
+// NewLens makes a lens. Lenses that work together have the same seed.
+func NewLens(view *View, seed maphash.Seed) *Lens {
+	v := *view
+	v.filtersAnything = len(v.Methods)+len(v.Statuses)+len(v.Client)+len(v.NotClient) > 0 ||
+		v.Path != nil || v.NotPath != nil || v.Since != 0 || v.Until != 0
+	return &Lens{view: &v, seed: seed, known: map[string]scope{}}
+}
+
+// Look adds the event of a record to a batch, unless a filter takes it out.
+func (l *Lens) Look(r *accesslog.Record, b *Batch) {
+	if l.view.filtersAnything && !l.passes(r) {
+		b.Filtered++
+		return
+	}
+	start := len(b.Keys)
+	b.Keys = l.appendClient(b.Keys, r)
+	if l.view.Routes != nil {
+		b.Keys = append(b.Keys, routeSeparator)
+		b.Keys = l.view.Routes.Append(b.Keys, r.Method, r.Path)
+	}
+	if len(b.Keys)-start > maxKey {
+		b.Keys = b.Keys[:start+maxKey]
+	}
+	key := b.Keys[start:]
+	b.Events = append(b.Events, Event{
+		Time: r.Time, Hash: maphash.Bytes(l.seed, key), Key: uint32(start), Bytes: uint16(len(key)), Traits: l.traits(r),
+	})
+}
+
+// appendClient writes who has sent the request, as the library would name its
+// scope: an address has one way to be written.
+func (l *Lens) appendClient(to []byte, r *accesslog.Record) []byte {
+	switch {
+	case l.view.Field:
+		return append(to, r.Extra...)
+	case l.view.Prefix4 == 32 && plainIPv4(r.Client):
+		return append(to, r.Client...)
+	}
+	return append(to, l.scopeOf(r.Client).text...)
+}
+
+// plainIPv4 tells an address in four parts from one that needs a closer look.
+func plainIPv4(text []byte) bool {
+	dots := 0
+	for _, c := range text {
+		switch {
+		case c == '.':
+			dots++
+		case c < '0' || c > '9':
+			return false
+		}
+	}
+	return dots == 3
+}
+
+// scopeOf cuts an address to its network. A name of a host, or whatever else a
+// server has logged, is taken as it is.
+func (l *Lens) scopeOf(text []byte) scope {
+	if known, ok := l.known[string(text)]; ok {
+		return known
+	}
+	s := scope{text: string(text)}
+	if address, err := netip.ParseAddr(s.text); err == nil {
+		s.address = address.Unmap().WithZone("")
+		bits, whole := l.view.Prefix6, 128
+		if s.address.Is4() {
+			bits, whole = l.view.Prefix4, 32
+		}
+		s.text = s.address.String()
+		if network, err := s.address.Prefix(bits); err == nil && bits < whole {
+			s.text = network.String()
+		}
+	}
+	if len(l.known) >= knownMost {
+		clear(l.known)
+	}
+	l.known[string(text)] = s
+	return s
+}
+
+// passes tells whether a record is one that counts.
+func (l *Lens) passes(r *accesslog.Record) bool {
+	v := l.view
+	switch {
+	case v.Since != 0 && r.Time < v.Since, v.Until != 0 && r.Time >= v.Until:
+		return false
+	case len(v.Methods) > 0 && !oneOf(r.Method, v.Methods):
+		return false
+	case len(v.Statuses) > 0 && !inRanges(r.Status, v.Statuses):
+		return false
+	case v.Path != nil && !v.Path.Match(r.Path), v.NotPath != nil && v.NotPath.Match(r.Path):
+		return false
+	}
+	if len(v.Client)+len(v.NotClient) == 0 {
+		return true
+	}
+	address := l.scopeOf(r.Client).address
+	return (len(v.Client) == 0 || contained(address, v.Client)) && !contained(address, v.NotClient)
+}
+
+func oneOf(word []byte, words []string) bool {
+	for _, other := range words {
+		if string(word) == other {
+			return true
+		}
+	}
+	return false
+}
+
+func inRanges(status int, ranges []Range) bool {
+	for _, r := range ranges {
+		if r.From <= status && status <= r.To {
+			return true
+		}
+	}
+	return false
+}
+
+func contained(address netip.Addr, networks []netip.Prefix) bool {
+	for _, network := range networks {
+		if network.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
+
+// traits are cheap and rough.
+func (l *Lens) traits(r *accesslog.Record) Traits {
+	t := Traits(maphash.Bytes(l.seed, r.Path)) & pathMask
+	if isAsset(r.Path) {
+		t |= asset
+	}
+	if r.Status >= 400 {
+		t |= fault
+	}
+	return t
+}
+
+// isAsset tells by the ending whether a path is a part of a page.
+func isAsset(path []byte) bool {
+	dot := len(path) - 1
+	for dot >= 0 && len(path)-dot <= 6 && path[dot] != '.' {
+		dot--
+	}
+	if dot < 0 || path[dot] != '.' {
+		return false
+	}
+	switch string(path[dot+1:]) {
+	case "css", "js", "mjs", "map", "png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "woff", "woff2", "ttf", "eot", "otf":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,35 @@
+package traffic
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestPathsBecomeTheTemplatesThatWereGiven(t *testing.T) {
+	routes, err := NewRoutes([]string{"GET /users/:id", "/users/new", "GET /files/*path", "/"})
+	require.NoError(t, err)
+	for path, want := range map[string]string{
+		"/users/7": "GET /users/:id", "/users/new": "GET /users/new", "/files/a/b": "GET /files/*path",
+		"/": "GET /", "/users/7/x": "unmatched", "/users/": "unmatched", "": "unmatched", "*": "unmatched",
+	} {
+		require.Equal(t, want, string(routes.Append(nil, []byte("GET"), []byte(path))), path)
+	}
+	require.Equal(t, "unmatched", string(routes.Append(nil, []byte("POST"), []byte("/users/7"))))
+}
+
+func TestWithoutTemplatesNumbersAndHexadecimalSegmentsAreLearnt(t *testing.T) {
+	routes, err := NewRoutes(nil)
+	require.NoError(t, err)
+	for path, want := range map[string]string{
+		"/users/7/edit": "GET /users/:id/edit", "/deadbeef01": "GET /:id", "/decade": "GET /decade", "/facade": "GET /facade",
+		"/a/123e4567-e89b-12d3-a456-426614174000": "GET /a/:id", "//": "GET //", "/v1/x": "GET /v1/x",
+	} {
+		require.Equal(t, want, string(routes.Append(nil, []byte("GET"), []byte(path))), path)
+	}
+}
+
+func TestWhatIsNoTemplateIsRefused(t *testing.T) {
+	_, err := NewRoutes([]string{"users/:id"})
+	require.ErrorContains(t, err, `"users/:id" is not the template of a route`)
+}

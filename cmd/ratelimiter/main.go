@@ -1,0 +1,61 @@
+// Command ratelimiter chooses rate limits from access logs, checks
+// configurations, and shows what the algorithms let through.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes, for scripts.
+const (
+	exitOver        = 1 // more is refused than --fail-over allows, or a configuration is wrong
+	exitUsage       = 2 // wrong usage, or an input that cannot be read
+	exitInterrupted = 130
+)
+
+// exitError is an error that has an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	err := newRoot().ExecuteContext(ctx)
+	os.Exit(exitCode(err))
+}
+
+// exitCode prints an error and says how the program ends.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "ratelimiter:", err)
+	var own *exitError
+	if errors.As(err, &own) {
+		return own.code
+	}
+	return exitUsage
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ratelimiter",
+		Short:         "Choose rate limits from access logs, and check them",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newPlan(), newCheck(), newSimulate())
+	return root
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/report"
+	"github.com/stretchr/testify/require"
+)
+
+const excerpt = "testdata/access.log" // the first 200 lines of a public site's log
+
+// run is the command as a user runs it.
+func run(t *testing.T, stdin string, args ...string) (out string, code int, err error) {
+	var b bytes.Buffer
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&b)
+	root.SetErr(&b)
+	err = root.ExecuteContext(t.Context())
+	code = 0
+	if err != nil {
+		code = exitUsage
+		var own *exitError
+		if errors.As(err, &own) {
+			code = own.code
+		}
+	}
+	return b.String(), code, err
+}
+
+func TestThePlanIsATableOf80Columns(t *testing.T) {
+	out, code, err := run(t, "", "plan", excerpt)
+	require.NoError(t, err)
+	require.Zero(t, code)
+	require.Contains(t, out, "200 requests of")
+	require.Contains(t, out, "Recommended: ")
+	before, _, _ := strings.Cut(out, "To paste:")
+	for text := range strings.SplitSeq(before, "\n") {
+		require.LessOrEqual(t, utf8.RuneCountInString(text), 80, text)
+	}
+}
+
+func TestThePlanInJSONSaysTheSame(t *testing.T) {
+	out, _, err := run(t, "", "plan", "--json", "--limit", "5/minute; 10 per 2 hours", "--algorithm", "sliding-log", excerpt)
+	require.NoError(t, err)
+	var r report.Report
+	require.NoError(t, json.Unmarshal([]byte(out), &r))
+	require.Equal(t, 200, r.Requests)
+	require.Equal(t, "5/minute; 10 per 2 hours", r.Limits)
+	require.NotEmpty(t, r.Above)
+	above := 0
+	for _, c := range r.Above {
+		above += int(c.Refused)
+	}
+	require.EqualValues(t, r.Replays[2].Requests, above)
+}
+
+func TestScriptsCanTellByTheExitCode(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"plan", "--limit", "1000/minute", "--fail-over", "1%", excerpt}, 0, ""},
+		{[]string{"plan", "--limit", "1/minute", "--fail-over", "1%", excerpt}, exitOver, "--fail-over 1% allows"},
+		{[]string{"plan", "--limit", "1/minute", "--fail-over", "100%-requests", excerpt}, 0, ""},
+		{[]string{"plan", "--limit", "many", excerpt}, exitUsage, "--limit"},
+		{[]string{"plan", "--target", "1%-people", excerpt}, exitUsage, "it must be clients or requests"},
+		{[]string{"plan", "--target", "1/second", "--advise", "1m", excerpt}, exitUsage, "limit all clients together"},
+		{[]string{"plan", "--status", "500-200", excerpt}, exitUsage, "is not a status"},
+		{[]string{"plan", "--field", "colour=red", excerpt}, exitUsage, `"colour" is not what a field can tell`},
+		{[]string{"plan", "--method", "NONE", excerpt}, exitUsage, "there is no request to plan for"},
+		{[]string{"plan", "absent.log"}, exitUsage, "absent.log"},
+		{[]string{"simulate", "--traffic", "calm"}, exitUsage, `"calm" is no traffic`},
+	} {
+		_, code, err := run(t, "", c.args...)
+		require.Equal(t, c.code, code, "%v: %v", c.args, err)
+		if c.says != "" {
+			require.ErrorContains(t, err, c.says)
+		}
+	}
+}
+
+func TestThePageNeedsNothingElseAndRunsNothingOutOfTheLog(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "report.html")
+	evil := `</script><script>alert(1)</script>`
+	log := strings.Repeat(`{"ts":1431857103,"user":"`+evil+`\u001b[31m","uri":"/"}`+"\n", 9)
+	out, _, err := run(t, log, "plan", "--who", "user", "--limit", "1/minute", "--html", page)
+	require.NoError(t, err)
+	require.NotContains(t, out, "\x1b", "a terminal must not obey a log")
+	html, err := os.ReadFile(page)
+	require.NoError(t, err)
+	require.NotContains(t, string(html), evil)
+	require.NotRegexp(t, `(src|href)="?https?:`, string(html))
+	require.Contains(t, string(html), "uPlot")
+}
+
+func TestRoutesAreCountedByThemselvesWhenAskedFor(t *testing.T) {
+	routes := filepath.Join(t.TempDir(), "routes")
+	require.NoError(t, os.WriteFile(routes, []byte("GET /users/:id\nGET /\n"), 0o600))
+	log := ""
+	for _, path := range []string{"/users/1", "/users/2", "/", "/x"} {
+		log += `192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET ` + path + ` HTTP/1.1" 200 1` + "\n"
+	}
+	out, _, err := run(t, log, "plan", "--routes", routes, "--limit", "1/minute", "--json")
+	require.NoError(t, err)
+	var r report.Report
+	require.NoError(t, json.Unmarshal([]byte(out), &r))
+	require.Equal(t, 3, r.Clients, "a client on three routes")
+	require.Len(t, r.Above, 1)
+	require.Equal(t, "GET /users/:id", r.Above[0].Route)
+	require.Equal(t, `"RATELIMITER_DEFAULT_LIMITS": "1/minute"`, r.Config)
+}
+
+func TestCheckSaysWhetherAConfigurationIsRight(t *testing.T) {
+	out, code, err := run(t, `{"RATELIMITER_DEFAULT_LIMITS": "100/minute", "RATELIMITER_IPV6_PREFIX": 56}`, "check", "-")
+	require.NoError(t, err)
+	require.Zero(t, code)
+	require.Contains(t, out, "is right")
+	for config, says := range map[string]string{
+		`{"RATELIMITER_DEFAULT_LIMTS": "1/minute"}`:     `did you mean "RATELIMITER_DEFAULT_LIMITS"`,
+		`{"RATELIMITER_DEFAULT_LIMITS": "1/fortnight"}`: "fortnight",
+		`[]`: "not a JSON object", `null`: "must be a JSON object",
+	} {
+		_, code, err := run(t, config, "check", "-")
+		require.Equal(t, exitOver, code, config)
+		require.ErrorContains(t, err, says)
+	}
+}
+
+func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
+	for _, traffic := range []string{"steady", "edge", "attack"} {
+		out, _, err := run(t, "", "simulate", "--limit", "50/minute", "--traffic", traffic)
+		require.NoError(t, err)
+		require.Contains(t, out, "at most 50 of one client in any rolling period, 50 allowed", traffic)
+	}
+	out, _, err := run(t, "", "simulate", "--traffic", "crowd")
+	require.NoError(t, err)
+	require.Contains(t, out, "20000 passed", "a crowd whose members stay below the limit is not refused")
+	out, _, err = run(t, "", "simulate")
+	require.NoError(t, err)
+	require.Contains(t, out, "at most 200 of one client", "a fixed window admits twice the limit at its edge")
+}
