@@ -243,7 +243,7 @@ func (r *Report) paste(limits []ratelimiter.Limit) {
 	if r.ByRoute {
 		key = "RATELIMITER_DEFAULT_LIMITS"
 	} else {
-		options = append(options, `ratelimiter.WithKey(func(*gin.Context) string { return "all" })`)
+		options = append(options, `ratelimiter.WithKey(ratelimiter.Shared("all"))`)
 	}
 	r.Config = fmt.Sprintf("%q: %q", key, LimitsText(limits))
 	if r.Algorithm != replay.Algorithms[0] {
