@@ -1,8 +1,11 @@
 package ratelimiter_test
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,6 +154,40 @@ func TestTheOutcomeOfARequestThatWasNotDecidedIsNotAsked(t *testing.T) {
 		return false
 	})), ok)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
+}
+
+func TestTheOutcomeCountsAlsoWhenTheClientHasLeft(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Query("left") == "" })), func(c *gin.Context) {
+		ctx, cancel := context.WithCancel(c.Request.Context())
+		c.Request = c.Request.WithContext(ctx)
+		cancel()
+	})
+	require.Equal(t, []int{200, 200}, statuses(engine, "/?left=1", 2))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+}
+
+func TestTheOutcomeIsAskedOnceWhenAHijackedConnectionEnds(t *testing.T) {
+	engine, limiter := application(t, nil)
+	var asked atomic.Int32
+	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool {
+		asked.Add(1)
+		return false
+	})), func(c *gin.Context) {
+		connection, _, err := c.Writer.Hijack()
+		require.NoError(t, err)
+		_, _ = connection.Write([]byte("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"))
+		require.NoError(t, connection.Close())
+	})
+	server := httptest.NewServer(engine)
+	for range 3 {
+		response, err := server.Client().Get(server.URL)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusNoContent, response.StatusCode)
+		require.Eventually(t, func() bool { return asked.Swap(0) == 1 }, 5*time.Second, time.Millisecond)
+	}
+	server.Close()
 }
 
 func TestARequestRefusedBehindIsGivenBackOnce(t *testing.T) {

@@ -59,7 +59,7 @@ func WithSkip(skip func(*gin.Context) bool) Option {
 // Where the cost is only known afterwards, it is the estimate that Charge corrects.
 func WithCost(cost any) Option {
 	ask := costFunc(cost)
-	return func(r *rule) { r.limits[0].cost, r.limits[0].tentative = ask, true }
+	return func(r *rule) { r.limits[0].cost = ask }
 }
 
 func costFunc(cost any) func(*gin.Context) int64 {
@@ -122,7 +122,8 @@ func WithAlgorithm(algorithm Algorithm) Option {
 	}
 }
 
-// WithBurst lets at most burst units of the first limit pass at once, which the
+// WithBurst lets at most burst units of the first limit, or of the one that
+// WithLimit adds with this option, pass at once, which the
 // token bucket alone can: it implies WithAlgorithm(TokenBucket). 0 means the
 // limit itself.
 func WithBurst(burst int) Option {
@@ -134,9 +135,10 @@ func WithBurst(burst int) Option {
 	}
 }
 
-// WithName names the first limit in Info and in the RateLimit headers. Without
-// it a limit is called by its period, as "per-minute". A name is printable
-// ASCII without quotes and backslashes.
+// WithName names the first limit, or the one that WithLimit adds with this option,
+// in Info and in the RateLimit headers. Without it a limit is called by its period,
+// as "per-minute". A name is printable ASCII without quotes and backslashes; a
+// second limit of the same name in one RateLimit has a number behind it.
 func WithName(name string) Option {
 	return func(r *rule) {
 		if !validName(name) {
@@ -159,7 +161,7 @@ func WithLimit(limit any, per time.Duration, options ...Option) Option {
 		added := &rule{part: true}
 		added.add("WithLimit", limit, per)
 		added.apply("WithLimit", options)
-		r.join(added.limits[0])
+		r.limits = append(r.limits, added.limits[0])
 	})
 }
 

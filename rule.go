@@ -2,6 +2,7 @@ package ratelimiter
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -48,9 +49,9 @@ type ruleLimit struct {
 	// What is the same in the answers to all requests; see prepare. number and
 	// refusal are empty where a function says what the limit is.
 	left, number string
+	refusal      []byte
 
-	noted   *noted
-	refusal []byte
+	noted *noted // the keys it was asked for on; see Status
 }
 
 // prepare writes what will not change, once the limits have their names.
@@ -111,25 +112,16 @@ func (r *rule) apply(function string, options []Option) {
 	}
 }
 
-// join adds a limit to others.
-func (r *rule) join(added ruleLimit) {
-	added.elsewhere = added.key != nil || added.scope != nil
-	r.mixed = r.mixed || added.elsewhere
-	for _, other := range r.limits {
-		if !added.elsewhere && !other.elsewhere && other.per == added.per && other.shadow == added.shadow {
-			panic(fmt.Sprintf("ratelimiter: WithLimit(%d, %v): there is a limit for %v already; keep one of them", added.limit, added.per, added.per))
-		}
-	}
-	r.limits = append(r.limits, added)
-}
-
 // inherit gives added limits what the first one has and they have not, and all
-// of them names that differ.
+// of them names that differ. It is for when all options are known, in whatever
+// order they came.
 func (r *rule) inherit() {
 	first := &r.limits[0]
 	names := map[string]bool{}
 	for i := range r.limits {
 		l := &r.limits[i]
+		l.elsewhere = i > 0 && (l.key != nil || l.scope != nil)
+		r.mixed = r.mixed || l.elsewhere
 		if l.key == nil {
 			l.key = first.key
 		}
@@ -140,10 +132,13 @@ func (r *rule) inherit() {
 			l.algorithm = first.algorithm
 		}
 		if l.cost == nil {
-			l.cost, l.tentative = first.cost, first.tentative
+			l.cost = first.cost
 		}
+		l.tentative = l.cost != nil || r.countIf != nil
 		l.shadow = l.shadow || first.shadow
-		l.tentative = l.tentative || r.countIf != nil
+		if slices.ContainsFunc(r.limits[:i], l.sameCounter) {
+			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit for %v, and there is a limit for %v already; keep one of them", l.per, l.per))
+		}
 		if l.shadow && l.name == policyName(l.per) {
 			l.name = "shadow-" + l.name
 		}
@@ -153,6 +148,11 @@ func (r *rule) inherit() {
 		}
 		names[l.name] = true
 	}
+}
+
+// sameCounter tells whether another limit of the rule would count the same.
+func (l *ruleLimit) sameCounter(other ruleLimit) bool {
+	return !l.elsewhere && !other.elsewhere && l.per == other.per && l.shadow == other.shadow
 }
 
 // add checks a limit as far as it is known when a route is registered.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,8 @@ var ErrUnknownKey = errors.New("unknown key")
 //
 // It knows the limits on a key once a request in this process has been asked for
 // them, by whomever, and fails with ErrUnknownKey before. Limits that a function
-// decides request by request are left out; Peek has them. Of keys that functions
-// make up, a few thousand are known.
+// decides request by request are left out; Peek has them. Of each limit a thousand
+// keys are known.
 func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, error) {
 	s := r.settings.Load()
 	if s == nil {
@@ -85,36 +86,34 @@ type seenLimit struct {
 	quota backends.Quota
 }
 
-// maxSeen is how many keys are remembered.
-const maxSeen = 4096
-
-// noted are the keys that a limit was asked for on.
+// noted are the keys that a limit was asked for on. They are looked at in every
+// request, and so in a map that is replaced and never changed.
 type noted struct {
-	last atomic.Pointer[string] // as mostly that of the next request
+	keys atomic.Pointer[map[string]bool] // as stored
 	mu   sync.Mutex
-	keys map[string]*string // as stored
 }
 
-// isNew tells whether a limit has not been asked for on a key before.
+// maxNoted is how many keys of a limit are remembered. Routes are few; keys that
+// functions make up may be without end.
+const maxNoted = 1024
+
+// isNew tells whether a limit has not been asked for on a key before, and
+// remembers it.
 func (n *noted) isNew(key string) bool {
-	if last := n.last.Load(); last != nil && *last == key {
+	if known := n.keys.Load(); known != nil && ((*known)[key] || len(*known) >= maxNoted) {
 		return false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if known := n.keys[key]; known != nil {
-		n.last.Store(known)
-		return false
+	keys := map[string]bool{}
+	if known := n.keys.Load(); known != nil {
+		if (*known)[key] || len(*known) >= maxNoted {
+			return false
+		}
+		keys = maps.Clone(*known)
 	}
-	if len(n.keys) >= maxSeen {
-		return false // too many to remember
-	}
-	if n.keys == nil {
-		n.keys = map[string]*string{}
-	}
-	added := key // not the parameter, which would then always be on the heap
-	n.keys[key] = &added
-	n.last.Store(&added)
+	keys[key] = true
+	n.keys.Store(&keys)
 	return true
 }
 
@@ -138,8 +137,6 @@ func (s *seen) add(shown string, added seenLimit) {
 	switch {
 	case at >= 0:
 		list[at] = added
-		return
-	case list == nil && len(s.known) >= maxSeen:
 		return
 	case s.known == nil:
 		s.known = map[string][]seenLimit{}
@@ -171,7 +168,8 @@ func (s *seen) forget(limits []ruleLimit) {
 	}
 }
 
-// peek asks for the limits of a decision again, without charging them.
+// peek asks for the limits of a decision again, without charging them. Tentative, the
+// question is not answered from what this process remembers.
 func (d *decision) peek(ctx context.Context) ([]Info, error) {
 	quotas := slices.Clone(d.asked())
 	for i := range quotas {

@@ -1,6 +1,7 @@
 package ratelimiter_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -42,6 +43,14 @@ func TestStatusTellsWhatAScopeHasLeft(t *testing.T) {
 	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "7/hour; 20/day"}))
 	get(engine, "/default")
 	require.Equal(t, map[string]int64{"per-hour": 5, "per-day": 19}, left("GET /default", "192.0.2.1"), "by the limits of now")
+	engine.GET("/made/:up", limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(ratelimiter.ByParam("up"))), ok)
+	for n := range 1030 {
+		get(engine, "/made/"+strconv.Itoa(n))
+	}
+	require.Equal(t, map[string]int64{"per-hour": 0}, left("1023", "192.0.2.1"))
+	_, err = limiter.Status(t.Context(), "1024", "192.0.2.1")
+	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey, "made-up keys do not fill the memory")
+
 	var none ratelimiter.RateLimiter
 	_, err = none.Status(t.Context(), "", "")
 	require.ErrorIs(t, err, ratelimiter.ErrNotInitialised)

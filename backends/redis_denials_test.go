@@ -42,6 +42,21 @@ func (p *pretended) deniedAtOnce(t *testing.T, backend Backend, quota Quota) Ver
 	return verdicts[0]
 }
 
+// Another process may give back at any moment what a tentative limit was denied for.
+func TestADenialOfATentativeLimitIsNotRemembered(t *testing.T) {
+	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {
+		other := p.backend(t)
+		q := Quota{Key: "k", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1, Tentative: true}
+		receipt := p.asked(t, other, true, q).Receipt
+		p.asked(t, backend, false, q)
+		p.asked(t, backend, false, q)
+		refund := q
+		refund.Cost, refund.Receipt = -1, receipt
+		p.asked(t, other, true, refund)
+		p.asked(t, backend, true, q)
+	})
+}
+
 func TestWhatRedisHasDeniedIsDeniedWithoutATripUntilTheTimeItTold(t *testing.T) {
 	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {
 		q := Quota{Key: "k", Algorithm: algorithm, Limit: 5, Per: 3 * time.Second, Cost: 1}

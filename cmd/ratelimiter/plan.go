@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,7 +69,7 @@ func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 		return nothingRead(tally)
 	}
 	// What was read until Ctrl-C is still worth its answer.
-	r, err := report.Build(context.WithoutCancel(cmd.Context()), census, tally, job.question)
+	r, err := report.Build(census, tally, job.question)
 	if err != nil {
 		return err
 	}

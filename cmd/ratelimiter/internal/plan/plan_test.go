@@ -33,17 +33,17 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 		text := rapid.SampledFrom([]string{"0%-clients", "5%-clients", "20%-clients", "2%-requests", "30%-requests", "20/second"}).Draw(t, "target")
 		target, err := ParseTarget(text)
 		require.NoError(t, err)
-		advice, err := Recommend(t.Context(), census, curves, []time.Duration{time.Second, time.Minute}, target, algorithm)
+		advice, err := Recommend(census, curves, []time.Duration{time.Second, time.Minute}, target, algorithm)
 		if !target.IsShare() && err != nil {
 			require.ErrorContains(t, err, "at one request for each there are more")
 			return
 		}
 		require.NoError(t, err)
 		if !target.IsShare() {
-			require.LessOrEqual(t, replay.Peak(t.Context(), census, algorithm, advice.Limits[0]), target.Server.Limit)
+			require.LessOrEqual(t, replay.Peak(census, algorithm, advice.Limits[0]), target.Server.Limit)
 			return
 		}
-		o := replay.Run(t.Context(), census, algorithm, advice.Limits)
+		o := replay.Run(census, algorithm, advice.Limits)
 		require.False(t, target.Exceeded(len(o.Clients), census.Clients(), o.Requests, census.History.Events))
 	})
 }
@@ -54,7 +54,7 @@ func TestTheShareOfClientsRefusedIsThatOfThoseAboveTheLimit(t *testing.T) {
 		for k, curve := range Curves(census) {
 			limit := rapid.Int64Range(1, 128).Draw(t, "limit")
 			per := time.Duration(census.Periods[k]) * time.Microsecond
-			o := replay.Run(t.Context(), census, "sliding-log", []ratelimiter.Limit{{Limit: limit, Per: per}})
+			o := replay.Run(census, "sliding-log", []ratelimiter.Limit{{Limit: limit, Per: per}})
 			require.Len(t, o.Clients, curve.Over(limit))
 			fit := curve.Tightest(2)
 			require.LessOrEqual(t, curve.Over(fit), 2)

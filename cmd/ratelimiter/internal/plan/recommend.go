@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"sort"
@@ -77,32 +76,29 @@ type Advice struct {
 
 // Recommend finds round limits for some periods of the census that together meet
 // a target, and sees by a replay that they do.
-func Recommend(ctx context.Context, census *traffic.Census, curves []Curve, periods []time.Duration, target Target, algorithm string) (*Advice, error) {
+func Recommend(census *traffic.Census, curves []Curve, periods []time.Duration, target Target, algorithm string) (*Advice, error) {
 	if target.kind == byServer {
-		return serverLimit(ctx, census, target, algorithm)
+		return serverLimit(census, target, algorithm)
 	}
 	var places []int
 	for _, per := range periods {
 		places = append(places, slices.Index(census.Periods, Micros(per)))
 	}
 	limits := jointLimits(census, curves, places, target)
-	outcome := replay.Run(ctx, census, algorithm, limits)
+	outcome := replay.Run(census, algorithm, limits)
 	for target.Exceeded(len(outcome.Clients), census.Clients(), outcome.Requests, census.History.Events) {
-		limits, outcome = loosen(ctx, census, algorithm, limits)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+		limits, outcome = loosen(census, algorithm, limits)
 	}
 	return &Advice{needed(limits), outcome}, nil
 }
 
 // loosen raises one of the limits to the next round number, the one that helps
 // most: the algorithm refuses more than an exact one.
-func loosen(ctx context.Context, census *traffic.Census, algorithm string, limits []ratelimiter.Limit) (best []ratelimiter.Limit, fewest *replay.Outcome) {
+func loosen(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) (best []ratelimiter.Limit, fewest *replay.Outcome) {
 	for i := range limits {
 		raised := slices.Clone(limits)
 		raised[i].Limit = Round(limits[i].Limit + 1)
-		outcome := replay.Run(ctx, census, algorithm, raised)
+		outcome := replay.Run(census, algorithm, raised)
 		if fewest == nil || outcome.Requests < fewest.Requests {
 			best, fewest = raised, outcome
 		}
@@ -171,9 +167,9 @@ func Round(limit int64) int64 {
 
 // serverLimit is the highest limit for each client under which the server serves
 // no more than it can.
-func serverLimit(ctx context.Context, census *traffic.Census, target Target, algorithm string) (*Advice, error) {
+func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advice, error) {
 	fits := func(limit int64) bool {
-		return replay.Peak(ctx, census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}) <= target.Server.Limit
+		return replay.Peak(census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}) <= target.Server.Limit
 	}
 	low, high := int64(0), target.Server.Limit+1 // low fits, high does not matter
 	for high-low > 1 {
@@ -183,13 +179,10 @@ func serverLimit(ctx context.Context, census *traffic.Census, target Target, alg
 		} else {
 			high = middle
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
 	}
 	if low == 0 {
 		return nil, fmt.Errorf("no limit for each client keeps the server within %s: at one request for each there are more; limit all clients together", target.Text)
 	}
 	limits := []ratelimiter.Limit{{Limit: low, Per: target.Server.Per}}
-	return &Advice{limits, replay.Run(ctx, census, algorithm, limits)}, nil
+	return &Advice{limits, replay.Run(census, algorithm, limits)}, nil
 }

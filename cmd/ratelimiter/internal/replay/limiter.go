@@ -12,13 +12,37 @@ import (
 // Algorithms are the names of the library's algorithms, its default first.
 var Algorithms = []string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}
 
-// counter is the state of one limit for one client.
+// counter is the state of one limit for one client. A charge that is denied, and
+// one that costs nothing, leave it as it is.
 type counter interface {
-	// room is how many units could be charged now. It changes nothing.
-	room(now int64, c window.Charge) int64
-	// wait is how long until a unit that does not fit now will.
-	wait(now int64, c window.Charge) int64
-	charge(now int64, c window.Charge)
+	take(now int64, c window.Charge) window.Verdict
+}
+
+type (
+	sliding struct{ window.Sliding }
+	fixed   struct{ window.Fixed }
+	log     struct{ window.Log }
+	bucket  struct{ window.Bucket }
+)
+
+func (s *sliding) take(now int64, c window.Charge) (v window.Verdict) {
+	s.Sliding, v = s.Take(now, c)
+	return v
+}
+
+func (s *fixed) take(now int64, c window.Charge) (v window.Verdict) {
+	s.Fixed, v = s.Take(now, c)
+	return v
+}
+
+func (s *log) take(now int64, c window.Charge) (v window.Verdict) {
+	s.Log, v = s.Take(now, c)
+	return v
+}
+
+func (s *bucket) take(now int64, c window.Charge) (v window.Verdict) {
+	s.Bucket, v = s.Take(now, c)
+	return v
 }
 
 func newCounter(algorithm string) counter {
@@ -32,63 +56,6 @@ func newCounter(algorithm string) counter {
 	}
 	return &sliding{}
 }
-
-func peek(c window.Charge) window.Charge {
-	c.Cost = 0
-	return c
-}
-
-type sliding struct{ window.Sliding }
-
-func (s *sliding) room(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, peek(c))
-	return v.Remaining
-}
-
-func (s *sliding) wait(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, c)
-	return v.RetryAfter
-}
-func (s *sliding) charge(now int64, c window.Charge) { s.Sliding, _ = s.Take(now, c) }
-
-type fixed struct{ window.Fixed }
-
-func (s *fixed) room(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, peek(c))
-	return v.Remaining
-}
-
-func (s *fixed) wait(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, c)
-	return v.RetryAfter
-}
-func (s *fixed) charge(now int64, c window.Charge) { s.Fixed, _ = s.Take(now, c) }
-
-type log struct{ window.Log }
-
-func (s *log) room(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, peek(c))
-	return v.Remaining
-}
-
-func (s *log) wait(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, c)
-	return v.RetryAfter
-}
-func (s *log) charge(now int64, c window.Charge) { s.Log, _ = s.Take(now, c) }
-
-type bucket struct{ window.Bucket }
-
-func (s *bucket) room(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, peek(c))
-	return v.Remaining
-}
-
-func (s *bucket) wait(now int64, c window.Charge) int64 {
-	_, v := s.Take(now, c)
-	return v.RetryAfter
-}
-func (s *bucket) charge(now int64, c window.Charge) { s.Bucket, _ = s.Take(now, c) }
 
 // Limiter is all limits of one client, counted by one algorithm.
 type Limiter struct {
@@ -112,11 +79,13 @@ func NewLimiter(algorithm string, limits []ratelimiter.Limit) *Limiter {
 func (l *Limiter) Take(now int64) (allowed bool, wait int64) {
 	allowed = true
 	for i, counter := range l.counters {
-		if counter.room(now, l.charges[i]) >= 1 {
+		peek := l.charges[i]
+		peek.Cost = 0
+		if counter.take(now, peek).Remaining >= 1 {
 			continue
 		}
 		allowed = false
-		after := counter.wait(now, l.charges[i])
+		after := counter.take(now, l.charges[i]).RetryAfter
 		if after < 0 || wait < 0 {
 			wait = -1
 		} else {
@@ -125,7 +94,7 @@ func (l *Limiter) Take(now int64) (allowed bool, wait int64) {
 	}
 	if allowed {
 		for i, counter := range l.counters {
-			counter.charge(now, l.charges[i])
+			counter.take(now, l.charges[i])
 		}
 	}
 	return allowed, wait

@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -29,16 +28,13 @@ type Refused struct {
 // refuses a client who never had more than half of any limit in a period. (The
 // sliding window takes units of the period before for evenly spread, and so
 // counts at most those of two periods.)
-func Run(ctx context.Context, census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *Outcome {
+func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *Outcome {
 	o := &Outcome{Algorithm: algorithm, Refusals: make([]int64, len(census.Timeline.Counts))}
 	suspects := suspects(census, limits)
 	limiters := make([]*Limiter, len(suspects))
 	refused := map[uint32]*Refused{}
 	cursor := census.History.Cursor()
-	for n := 0; cursor.Next(); n++ {
-		if n%(1<<16) == 0 && ctx.Err() != nil {
-			break
-		}
+	for cursor.Next() {
 		id := cursor.ID
 		if !suspects[id] {
 			continue
@@ -96,15 +92,12 @@ func suspects(census *traffic.Census, limits []ratelimiter.Limit) []bool {
 
 // Peak is the most requests of all clients together that a limit on each of them
 // lets through in any rolling period of the limit.
-func Peak(ctx context.Context, census *traffic.Census, algorithm string, limit ratelimiter.Limit) (most int64) {
+func Peak(census *traffic.Census, algorithm string, limit ratelimiter.Limit) (most int64) {
 	limiters := make([]*Limiter, census.Clients())
 	per := int64(limit.Per / time.Microsecond)
 	var admitted []int64 // times in the window
 	cursor := census.History.Cursor()
-	for n := 0; cursor.Next(); n++ {
-		if n%(1<<16) == 0 && ctx.Err() != nil {
-			break
-		}
+	for cursor.Next() {
 		l := limiters[cursor.ID]
 		if l == nil {
 			l = NewLimiter(algorithm, []ratelimiter.Limit{limit})

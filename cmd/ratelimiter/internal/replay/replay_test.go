@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"context"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -44,7 +43,7 @@ func TestTheReplayAgreesWithTheRollingMaximaWhereTheorySaysSo(t *testing.T) {
 			}
 		}
 		for _, algorithm := range Algorithms {
-			o := Run(t.Context(), census, algorithm, []ratelimiter.Limit{{Limit: limit, Per: per}})
+			o := Run(census, algorithm, []ratelimiter.Limit{{Limit: limit, Per: per}})
 			refused := map[uint32]bool{}
 			var sum, inTime int64
 			for _, c := range o.Clients {
@@ -121,6 +120,6 @@ func TestThePeakIsWhatALimitLetsThroughOfAllClients(t *testing.T) {
 		key := []byte{byte(i % 3)}
 		census.Add(i, census.ID(key, uint64(i%3)), 0)
 	}
-	peak := Peak(context.Background(), census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second})
+	peak := Peak(census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second})
 	require.EqualValues(t, 12, peak)
 }

@@ -3,7 +3,6 @@
 package report
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -130,7 +129,7 @@ type Question struct {
 }
 
 // Build answers a question.
-func Build(ctx context.Context, census *traffic.Census, tally *stream.Tally, q Question) (*Report, error) {
+func Build(census *traffic.Census, tally *stream.Tally, q Question) (*Report, error) {
 	r := &Report{
 		Lines: tally.Lines, Requests: tally.Requests, Filtered: tally.Filtered, Unreadable: tally.Faults,
 		Late: tally.Late, Interrupted: tally.Interrupted, Clients: census.Clients(), ByRoute: q.ByRoute,
@@ -143,13 +142,13 @@ func Build(ctx context.Context, census *traffic.Census, tally *stream.Tally, q Q
 	limits := q.Limits
 	var chosen *replay.Outcome
 	if len(limits) == 0 {
-		advice, err := plan.Recommend(ctx, census, curves, q.Advise, q.Target, q.Algorithm)
+		advice, err := plan.Recommend(census, curves, q.Advise, q.Target, q.Algorithm)
 		if err != nil {
 			return nil, err
 		}
 		limits, chosen = advice.Limits, advice.Outcome
 	}
-	r.replay(ctx, census, limits, chosen)
+	r.replay(census, limits, chosen)
 	r.Limits = LimitsText(limits)
 	r.paste(limits)
 	r.curve(curves)
@@ -185,7 +184,7 @@ func (r *Report) measure(census *traffic.Census, curves []plan.Curve, target pla
 }
 
 // replay runs the limits through every algorithm.
-func (r *Report) replay(ctx context.Context, census *traffic.Census, limits []ratelimiter.Limit, chosen *replay.Outcome) {
+func (r *Report) replay(census *traffic.Census, limits []ratelimiter.Limit, chosen *replay.Outcome) {
 	outcomes := make([]*replay.Outcome, len(replay.Algorithms))
 	var running sync.WaitGroup
 	for i, algorithm := range replay.Algorithms {
@@ -193,7 +192,7 @@ func (r *Report) replay(ctx context.Context, census *traffic.Census, limits []ra
 			outcomes[i] = chosen
 			continue
 		}
-		running.Go(func() { outcomes[i] = replay.Run(ctx, census, algorithm, limits) })
+		running.Go(func() { outcomes[i] = replay.Run(census, algorithm, limits) })
 	}
 	running.Wait()
 	for _, o := range outcomes {
