@@ -44,6 +44,7 @@ import (
 //	                                      once, until the backend answers a probe; see backends.Breaker
 //	RATELIMITER_TIMEOUT                   time.Duration or text, 100ms; the longest wait for a decision
 //	RATELIMITER_IPV6_PREFIX               int, 64; how many bits of an IPv6 address make a client, 1 to 128
+//	RATELIMITER_OBSERVER                  an Observer or a []Observer, none; told of every decision
 type Config map[string]any
 
 const defaultTimeout = 100 * time.Millisecond
@@ -84,7 +85,9 @@ type settings struct {
 	onError          errorPolicy
 	timeout          time.Duration
 	ipv6Prefix       int
-	seen             seen // for Status
+	seen             seen             // for Status
+	observing        *observing       // nil where nobody is told
+	local            backends.Backend // the memory that is fallen back on, nil for none
 	closed           atomic.Bool
 }
 
@@ -111,6 +114,7 @@ func (config Config) check() (*settings, error) {
 	if !slices.Contains([]errorPolicy{onErrorFallback, onErrorAllow, onErrorDeny}, s.onError) {
 		read.Fault("RATELIMITER_ON_ERROR", string(s.onError), `"fallback", "allow" or "deny"`)
 	}
+	s.observing = readObservers(read)
 	s.given = maps.Clone(config)
 	s.limits.Store(newConfigured(readLimits(read, defaultLimitsKey), readLimits(read, applicationLimitsKey)))
 	s.prefix = readPrefix(read)
@@ -184,7 +188,7 @@ func (s *settings) guard(share float64) error {
 	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, local)
+	s.closers, s.local = append(s.closers, local), local
 	if share > 0 {
 		local = backends.NewShare(local, share)
 	}

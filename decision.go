@@ -127,12 +127,16 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	}
 	d.keepApart(rule)
 	d.settings.seen.note(d)
+	began := d.settings.observing.clock()
 	if err := d.settings.decider.Take(c.Request.Context(), d.asked(), d.verdicts); err != nil {
+		d.settings.observing.failed(c, d, rule, began, err)
 		d.failed(c, err)
 		return
 	}
-	d.at = time.Duration(time.Now().UnixNano())
+	now := time.Now()
+	d.at = time.Duration(now.UnixNano())
 	d.findClosest()
+	d.settings.observing.decided(c, d, rule, began, now)
 	if values != nil && !d.quotas[d.closest].Shadow {
 		d.writeHeaders(c.Writer.Header(), rule, values)
 	}
@@ -147,7 +151,7 @@ func (d *decision) made() bool { return d.at != 0 }
 
 func (d *decision) findClosest() {
 	for i := 1; i < len(d.verdicts); i++ {
-		if d.outcome(i).closer(d.outcome(d.closest)) {
+		if d.standing(i).closer(d.standing(d.closest)) {
 			d.closest = i
 		}
 	}

@@ -72,7 +72,11 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 		fail(c, http.StatusInternalServerError, ErrNotInitialised)
 		return
 	}
-	if !s.enabled || rule.skips(c) {
+	if !s.enabled {
+		return
+	}
+	if rule.skips(c) {
+		s.observing.skipped(c, s, rule)
 		return
 	}
 	var key key

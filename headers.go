@@ -43,7 +43,7 @@ func (values *headerValues) set(header http.Header, i int, name, value string) {
 func (d *decision) writeHeaders(header http.Header, rule *rule, values *headerValues) {
 	x, standard := rule.sends(d.settings)
 	if before := d.earlier.strictest(); x && before != nil && !before.quotas[before.closest].Shadow && len(header[headerLimit]) > 0 {
-		x = !before.outcome(before.closest).closer(d.outcome(d.closest))
+		x = !before.standing(before.closest).closer(d.standing(d.closest))
 	}
 	v := &d.verdicts[d.closest]
 	var space [128]byte

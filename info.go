@@ -61,28 +61,28 @@ func decided(c *gin.Context) *decision {
 // before: nil if no limit was asked.
 func (d *decision) strictest() (strictest *decision) {
 	for ; d != nil; d = d.earlier {
-		if len(d.verdicts) > 0 && (strictest == nil || !strictest.outcome(strictest.closest).closer(d.outcome(d.closest))) {
+		if len(d.verdicts) > 0 && (strictest == nil || !strictest.standing(strictest.closest).closer(d.standing(d.closest))) {
 			strictest = d
 		}
 	}
 	return strictest
 }
 
-// outcome is what has come of one limit.
-type outcome struct {
+// standing is how one limit stands after a decision.
+type standing struct {
 	*backends.Verdict
 	shadow bool
 	whole  time.Duration // when the full limit is available again, since 1970
 }
 
-func (d *decision) outcome(i int) outcome {
+func (d *decision) standing(i int) standing {
 	v := &d.verdicts[i]
-	return outcome{v, d.quotas[i].Shadow, d.at + v.ResetAfter}
+	return standing{v, d.quotas[i].Shadow, d.at + v.ResetAfter}
 }
 
 // closer tells whether a is closer to refusing than b, or has refused and b has
 // not. Shadow limits, which refuse nobody, come last.
-func (a outcome) closer(b outcome) bool {
+func (a standing) closer(b standing) bool {
 	switch {
 	case a.shadow != b.shadow:
 		return b.shadow

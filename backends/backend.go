@@ -91,6 +91,10 @@ type Verdict struct {
 	// if another quota of the same Take had not.
 	Allowed bool
 
+	// Fallback tells that the second backend of NewFallback decided, because the
+	// first had failed.
+	Fallback bool
+
 	// Remaining is how many units can be taken now, after this Take.
 	Remaining int64
 

@@ -34,6 +34,12 @@ type Health struct {
 	// Err is the last failure: while open that of the last probe, later what
 	// the last outage ended with, nil if there was none.
 	Err error
+	// Down is how long the backend was not asked, of all outages together, this
+	// one included.
+	Down time.Duration
+	// Failures counts the questions that the backend has failed to answer, probes
+	// apart.
+	Failures uint64
 }
 
 // Breaker bounds how long a backend may take, and stops asking it while it does
@@ -56,6 +62,8 @@ type Breaker struct {
 	// whether its answer is of today.
 	state   atomic.Pointer[breakerState]
 	failing atomic.Bool // the last answer that counts was a failure, so a charge is news
+	// failures are those of Health, which change without a change of state.
+	failures atomic.Uint64
 
 	mu      sync.Mutex // held while state changes
 	circuit *gobreaker.CircuitBreaker[struct{}]
@@ -100,7 +108,14 @@ func newCircuit() *gobreaker.CircuitBreaker[struct{}] {
 }
 
 // Health tells whether the backend is asked.
-func (b *Breaker) Health() Health { return b.state.Load().Health }
+func (b *Breaker) Health() Health {
+	h := b.state.Load().Health
+	if h.Open {
+		h.Down += time.Since(h.Since)
+	}
+	h.Failures = b.failures.Load()
+	return h
+}
 
 // Take asks the backend, or returns ErrNotAsked.
 func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
@@ -122,7 +137,7 @@ func (b *Breaker) Reset(ctx context.Context, key, scope string) error {
 // and Reset return ErrClosed from then on. The backend stays open.
 func (b *Breaker) Stop() {
 	b.mu.Lock()
-	b.state.Store(&breakerState{Health: b.Health(), refusal: ErrClosed})
+	b.state.Store(&breakerState{Health: b.state.Load().Health, refusal: ErrClosed})
 	stop, ended := b.stop, b.ended
 	b.mu.Unlock()
 	if stop != nil {
@@ -157,6 +172,9 @@ func (b *Breaker) ask(ctx context.Context, question func(context.Context) (writt
 	case err == nil && !(written && b.failing.Load()): // as nearly always
 	case err != nil && !blames(err, ctx, bounded):
 	default:
+		if err != nil {
+			b.failures.Add(1)
+		}
 		b.report(asked, err)
 	}
 	return err
@@ -185,7 +203,7 @@ func (b *Breaker) report(asked *breakerState, err error) {
 	if b.counts(err) {
 		return
 	}
-	b.state.Store(refusing(time.Now(), err))
+	b.state.Store(refusing(Health{Since: time.Now(), Down: asked.Down}, err))
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.ended = cancel, make(chan struct{})
 	go b.watch(ctx, b.ended)
@@ -197,10 +215,12 @@ func (b *Breaker) counts(err error) bool {
 	return b.circuit.State() == gobreaker.StateClosed
 }
 
-func refusing(since time.Time, err error) *breakerState {
+// refusing is the state of an outage, of which the last failure is new.
+func refusing(outage Health, err error) *breakerState {
+	outage.Open, outage.Err = true, err
 	return &breakerState{
-		Health{Open: true, Since: since, Err: err},
-		fmt.Errorf("%w (since %s, last with: %w)", ErrNotAsked, since.Format(time.RFC3339), err),
+		outage,
+		fmt.Errorf("%w (since %s, last with: %w)", ErrNotAsked, outage.Since.Format(time.RFC3339), err),
 	}
 }
 
@@ -243,10 +263,11 @@ func (b *Breaker) learn(ctx context.Context, err error) bool {
 	case ctx.Err() != nil: // stopped meanwhile
 		return true
 	case !b.counts(err):
-		b.state.Store(refusing(last.Since, err))
+		b.state.Store(refusing(last.Health, err))
 		return false
 	}
 	b.failing.Store(false)
-	b.state.Store(&breakerState{Health: Health{Since: time.Now(), Err: last.Err}})
+	now := time.Now()
+	b.state.Store(&breakerState{Health: Health{Since: now, Err: last.Err, Down: last.Down + now.Sub(last.Since)}})
 	return true
 }

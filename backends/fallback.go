@@ -53,7 +53,7 @@ func (f *fallback) takeLocal(ctx context.Context, quotas []Quota, verdicts []Ver
 		return err
 	}
 	for i := range quotas {
-		verdicts[i].Receipt = -verdicts[i].Receipt
+		verdicts[i].Receipt, verdicts[i].Fallback = -verdicts[i].Receipt, true
 	}
 	return nil
 }

@@ -36,10 +36,14 @@ func (b *outOfOrder) Close() error {
 func TestTheFallbackDecidesWhileThePrimaryCannot(t *testing.T) {
 	primary := &outOfOrder{Backend: memory(t)}
 	backend := backends.NewFallback(primary, memory(t))
-	require.True(t, take(t, backend, hourly("k", 1))[0].Allowed)
+	first := take(t, backend, hourly("k", 1))[0]
+	require.True(t, first.Allowed)
+	require.True(t, first.Fallback)
 	require.False(t, take(t, backend, hourly("k", 1))[0].Allowed, "limited all the same")
 	primary.repaired = true
-	require.True(t, take(t, backend, hourly("k", 1))[0].Allowed, "the primary counts by itself")
+	shared := take(t, backend, hourly("k", 1))[0]
+	require.True(t, shared.Allowed, "the primary counts by itself")
+	require.False(t, shared.Fallback)
 	require.False(t, take(t, backend, hourly("k", 1))[0].Allowed)
 }
 

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,7 @@ const (
 type denials struct {
 	seed   maphash.Seed
 	shards [denialShards]denialShard
+	count  atomic.Uint64 // of what was denied here
 }
 
 type denialShard struct {
@@ -121,7 +123,20 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 			verdicts[i].left(verdict(known.state.verdict(now, known.id, q.peek())))
 		}
 	}
+	if denied {
+		d.count.Add(1)
+	}
 	return denied
+}
+
+// LocalDenials counts the questions that a backend of NewRedis has denied from
+// what it remembers, without asking Redis. It is false for another backend.
+func LocalDenials(backend Backend) (uint64, bool) {
+	r, ok := backend.(*redisBackend)
+	if !ok || r.denials == nil {
+		return 0, ok
+	}
+	return r.denials.count.Load(), true
 }
 
 // find finds what was denied of a quota's limit not long ago.

@@ -143,6 +143,9 @@ func (s *subject) take(quotas ...backends.Quota) []backends.Verdict {
 	s.Helper()
 	verdicts := make([]backends.Verdict, len(quotas))
 	require.NoError(s, s.backend.Take(s.Context(), quotas, verdicts))
+	for i := range verdicts {
+		verdicts[i].Fallback = false // who has decided changes nothing in what is decided
+	}
 	return verdicts
 }
 

@@ -1,0 +1,205 @@
+package ratelimiter
+
+import (
+	"fmt"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
+)
+
+// Observer is told of every decision, as to count, log or draw them. It is set
+// with RATELIMITER_OBSERVER.
+type Observer interface {
+	// Observe is called once for each limit that a request meets, before the
+	// request goes on, and by many goroutines at once. It should return at once:
+	// the request waits for it. What it panics with is thrown away, and counted in
+	// Stats.
+	//
+	// It is not told where there is no decision: of limits that are Unlimited for a
+	// request, of clients that left before it, after Close, and of what Charge and
+	// WithCountIf correct afterwards.
+	Observe(event Event)
+}
+
+// Event is what has come of one limit on one request.
+type Event struct {
+	// Info is the decision, as a handler reads it. Of a request that was skipped
+	// only Name, Per and Shadow are set, and Limit where no function says it; of
+	// one that the backend could not decide, there is no Remaining and no Reset.
+	Info
+
+	// Route is the route of the application, as "GET /users/:id", or "unmatched".
+	// There are only so many, whatever clients ask for.
+	Route string
+
+	Outcome Outcome
+
+	// Cost is how many units the request asks. They are charged if no limit on
+	// the request refuses it.
+	Cost int64
+
+	// Fallback tells that this process has decided by itself, because the backend
+	// has failed.
+	Fallback bool
+
+	// Took is how long the question to the backend took, which is one for all
+	// limits of a RateLimit. 0 where there was none.
+	Took time.Duration
+
+	// Place tells the limits of a RateLimit apart: 0 for the first, so that who
+	// adds up Took counts each question once.
+	Place int
+
+	// Err is why there is no decision, with the outcome BackendError.
+	Err error
+}
+
+// Outcome is what has come of a limit.
+type Outcome uint8
+
+const (
+	// Allowed says that the limit had room. Another limit may have refused the request.
+	Allowed Outcome = iota
+	// Refused says that the limit has refused the request.
+	Refused
+	// Shadowed says that the limit was exceeded and refuses nobody: it is a
+	// shadow, or has WithOverLimit(nil).
+	Shadowed
+	// Skipped says that the limit was not asked, because WithSkip said so.
+	Skipped
+	// BackendError says that the backend did not decide, and RATELIMITER_ON_ERROR
+	// did. Where it is "fallback", Event.Fallback tells instead, and the outcome
+	// is that of the memory.
+	BackendError
+	outcomes
+)
+
+var outcomeNames = [outcomes]string{"allowed", "refused", "shadowed", "skipped", "backend_error"}
+
+// String is the outcome as a label of metrics has it: "allowed", "refused",
+// "shadowed", "skipped" or "backend_error".
+func (o Outcome) String() string {
+	if o < outcomes {
+		return outcomeNames[o]
+	}
+	return fmt.Sprintf("Outcome(%d)", uint8(o))
+}
+
+func readObservers(read *options.Reader) *observing {
+	const name, want = "RATELIMITER_OBSERVER", "a ratelimiter.Observer or a []ratelimiter.Observer"
+	value, given := read.Value(name)
+	if !given {
+		return nil
+	}
+	var list []Observer
+	switch value := value.(type) {
+	case Observer:
+		list = []Observer{value}
+	case []Observer:
+		list = append(list, value...)
+	default:
+		read.Fault(name, value, want)
+		return nil
+	}
+	for _, observer := range list {
+		if v := reflect.ValueOf(observer); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+			read.Reject(fmt.Errorf("%s holds a nil %T; make it first, or leave it out", name, observer))
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return &observing{observers: list}
+}
+
+// observing are the observers, nil for none.
+type observing struct {
+	observers []Observer
+	routes    routeCache
+	panics    atomic.Uint64
+}
+
+// clock is the time if anybody wants to know how long a question takes.
+func (o *observing) clock() (began time.Time) {
+	if o != nil {
+		began = time.Now()
+	}
+	return began
+}
+
+// decided tells of an answer of the backend.
+func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began, now time.Time) {
+	if o == nil {
+		return
+	}
+	e := Event{Route: o.route(c, d.settings, rule), Took: now.Sub(began)}
+	for i := range d.verdicts {
+		q, v := &d.quotas[i], &d.verdicts[i]
+		e.Info = d.about[i].info(q, v, d.at)
+		e.Cost, e.Fallback, e.Place = q.Cost, v.Fallback, i
+		switch {
+		case v.Allowed:
+			e.Outcome = Allowed
+		case q.Shadow || rule.never:
+			e.Outcome = Shadowed
+		default:
+			e.Outcome = Refused
+		}
+		o.tell(e)
+	}
+}
+
+// failed tells that the backend gave no answer.
+func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.Time, err error) {
+	if o == nil || c.Request.Context().Err() != nil {
+		return
+	}
+	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(began)}
+	for i := range d.verdicts {
+		q, a := &d.quotas[i], &d.about[i]
+		e.Info = Info{Name: a.limit.name, Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}
+		e.Cost, e.Place = q.Cost, i
+		o.tell(e)
+	}
+}
+
+// skipped tells of a request that WithSkip has let through.
+func (o *observing) skipped(c *gin.Context, s *settings, rule *rule) {
+	if o == nil {
+		return
+	}
+	e := Event{Route: o.route(c, s, rule), Outcome: Skipped}
+	for i := range rule.limits {
+		l := &rule.limits[i]
+		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.per, Shadow: l.shadow}
+		e.Place = i
+		o.tell(e)
+	}
+}
+
+// route is the route of a request, which the rule may have from the last one.
+func (o *observing) route(c *gin.Context, s *settings, rule *rule) string {
+	if last := rule.route.Load(); last != nil && last.is(c) {
+		return last.key.shown
+	}
+	return o.routes.of(c, s).key.shown
+}
+
+func (o *observing) tell(e Event) {
+	for _, observer := range o.observers {
+		o.tellOne(observer, e)
+	}
+}
+
+// tellOne lets no panic of an observer harm the request.
+func (o *observing) tellOne(observer Observer, e Event) {
+	defer func() {
+		if recover() != nil {
+			o.panics.Add(1)
+		}
+	}()
+	observer.Observe(e)
+}

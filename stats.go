@@ -1,0 +1,40 @@
+package ratelimiter
+
+import "github.com/gin-ratelimiter/ratelimiter/backends"
+
+// Stats is what a rate limiter has done since InitApp, in this process. Numbers
+// only grow, but for Keys.
+type Stats struct {
+	// Health is that of the backend; the zero Health where it is in the process.
+	Health backends.Health
+
+	// Memory is that of the memory backend, or of the memory that is fallen back
+	// on; see backends.Stats.
+	Memory backends.MemoryStats
+
+	// LocalDenials counts the questions that were denied without asking Redis.
+	LocalDenials uint64
+
+	// ObserverPanics counts what observers have panicked with.
+	ObserverPanics uint64
+}
+
+// Stats tells what the rate limiter has done, as for metrics. It is the zero Stats
+// before InitApp. It locks one part of the memory after the other, for a moment.
+func (r *RateLimiter) Stats() Stats {
+	s := r.settings.Load()
+	if s == nil {
+		return Stats{}
+	}
+	sum := Stats{Health: r.Health()}
+	sum.LocalDenials, _ = backends.LocalDenials(s.backend)
+	counting := s.backend
+	if s.local != nil {
+		counting = s.local
+	}
+	sum.Memory, _ = backends.Stats(counting)
+	if s.observing != nil {
+		sum.ObserverPanics = s.observing.panics.Load()
+	}
+	return sum
+}
