@@ -93,6 +93,8 @@ var (
 	config   ratelimiter.Config
 	client   redis.UniversalClient
 	recorder *httptest.ResponseRecorder
+
+	metrics, audit ratelimiter.Observer
 	c        *gin.Context
 
 	upload, login, search, chat gin.HandlerFunc

@@ -1,0 +1,36 @@
+package ratelimiter_test
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+)
+
+// refusals counts the requests that were refused, by many goroutines at once.
+type refusals struct{ count atomic.Int64 }
+
+func (r *refusals) Observe(event ratelimiter.Event) {
+	if event.Outcome == ratelimiter.Refused {
+		r.count.Add(1)
+	}
+}
+
+func ExampleObserver() {
+	engine := gin.New()
+	observer := &refusals{}
+	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
+	if err != nil {
+		panic(err)
+	}
+	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
+
+	fmt.Println(statuses(engine, "/search", 5))
+	fmt.Println(observer.count.Load(), "refused")
+	// Output:
+	// [200 200 429 429 429]
+	// 3 refused
+}
