@@ -86,7 +86,8 @@ type settings struct {
 	timeout          time.Duration
 	ipv6Prefix       int
 	seen             seen             // for Status
-	observing        *observing       // nil where nobody is told
+	observers        []Observer       // those of the configuration
+	observing        *observing       // all of them; of the RateLimiter
 	local            backends.Backend // the memory that is fallen back on, nil for none
 	closed           atomic.Bool
 }
@@ -114,7 +115,7 @@ func (config Config) check() (*settings, error) {
 	if !slices.Contains([]errorPolicy{onErrorFallback, onErrorAllow, onErrorDeny}, s.onError) {
 		read.Fault("RATELIMITER_ON_ERROR", string(s.onError), `"fallback", "allow" or "deny"`)
 	}
-	s.observing = readObservers(read)
+	s.observers = readObservers(read)
 	s.given = maps.Clone(config)
 	s.limits.Store(newConfigured(readLimits(read, defaultLimitsKey), readLimits(read, applicationLimitsKey)))
 	s.prefix = readPrefix(read)

@@ -17,6 +17,14 @@ type Limit struct {
 	Per   time.Duration
 }
 
+// String writes a limit as ParseLimits reads it: "100/minute", "30 per 1m30s".
+func (l Limit) String() string {
+	if unit, ok := strings.CutPrefix(policyName(l.Per), "per-"); ok && periods[unit] == l.Per {
+		return strconv.FormatInt(l.Limit, 10) + "/" + unit
+	}
+	return strconv.FormatInt(l.Limit, 10) + " per " + l.Per.String()
+}
+
 // ParseLimits reads limits as people write them, separated by semicolons or
 // commas:
 //

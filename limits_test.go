@@ -8,6 +8,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func TestLimitsAreReadAsPeopleWriteThem(t *testing.T) {
@@ -30,6 +31,26 @@ func TestLimitsAreReadAsPeopleWriteThem(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, limits, text)
 	}
+}
+
+func TestALimitIsWrittenAsItIsRead(t *testing.T) {
+	for limit, want := range map[ratelimiter.Limit]string{
+		{Limit: 100, Per: time.Minute}:      "100/minute",
+		{Limit: 0, Per: 24 * time.Hour}:     "0/day",
+		{Limit: 30, Per: 90 * time.Second}:  "30 per 1m30s",
+		{Limit: 1, Per: 7 * 24 * time.Hour}: "1 per 168h0m0s",
+	} {
+		require.Equal(t, want, limit.String())
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		limit := ratelimiter.Limit{
+			Limit: rapid.Int64Range(0, backends.MaxLimit).Draw(t, "limit"),
+			Per:   time.Duration(rapid.Int64Range(int64(backends.MinPer), int64(backends.MaxPer)).Draw(t, "per")),
+		}
+		read, err := ratelimiter.ParseLimits(limit.String())
+		require.NoError(t, err)
+		require.Equal(t, []ratelimiter.Limit{limit}, read)
+	})
 }
 
 func TestAWrongLimitPointsAtThePlace(t *testing.T) {

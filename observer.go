@@ -3,6 +3,8 @@ package ratelimiter
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 )
 
 // Observer is told of every decision, as to count, log or draw them. It is set
-// with RATELIMITER_OBSERVER.
+// with RATELIMITER_OBSERVER or AddObserver.
 type Observer interface {
 	// Observe is called once for each limit that a request meets, before the
 	// request goes on, and by many goroutines at once. It should return at once:
@@ -74,13 +76,16 @@ const (
 	// did. Where it is "fallback", Event.Fallback tells instead, and the outcome
 	// is that of the memory.
 	BackendError
+	// Banned says that the client is banned from the limit, whatever is left of it;
+	// see WithBan.
+	Banned
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"allowed", "refused", "shadowed", "skipped", "backend_error"}
+var outcomeNames = [outcomes]string{"allowed", "refused", "shadowed", "skipped", "backend_error", "banned"}
 
 // String is the outcome as a label of metrics has it: "allowed", "refused",
-// "shadowed", "skipped" or "backend_error".
+// "shadowed", "skipped", "backend_error" or "banned".
 func (o Outcome) String() string {
 	if o < outcomes {
 		return outcomeNames[o]
@@ -88,13 +93,27 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("Outcome(%d)", uint8(o))
 }
 
-func readObservers(read *options.Reader) *observing {
+// AddObserver lets an observer be told of every decision from now on, beside those
+// of RATELIMITER_OBSERVER, until remove is called. It may be called before InitApp
+// and while requests are being served. A nil observer is told nothing.
+func (r *RateLimiter) AddObserver(observer Observer) (remove func()) {
+	if isNil(observer) {
+		return func() {}
+	}
+	return r.observing.add(observer)
+}
+
+func isNil(observer Observer) bool {
+	v := reflect.ValueOf(observer)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+func readObservers(read *options.Reader) (list []Observer) {
 	const name, want = "RATELIMITER_OBSERVER", "a ratelimiter.Observer or a []ratelimiter.Observer"
 	value, given := read.Value(name)
 	if !given {
 		return nil
 	}
-	var list []Observer
 	switch value := value.(type) {
 	case Observer:
 		list = []Observer{value}
@@ -105,26 +124,63 @@ func readObservers(read *options.Reader) *observing {
 		return nil
 	}
 	for _, observer := range list {
-		if v := reflect.ValueOf(observer); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		if isNil(observer) {
 			read.Reject(fmt.Errorf("%s holds a nil %T; make it first, or leave it out", name, observer))
 		}
 	}
-	if len(list) == 0 {
-		return nil
-	}
-	return &observing{observers: list}
+	return list
 }
 
-// observing are the observers, nil for none.
+// observing are the observers of a rate limiter.
 type observing struct {
-	observers []Observer
+	// observers is replaced, never changed; nil while there are none.
+	observers atomic.Pointer[[]*observed]
+	mu        sync.Mutex // held while it is replaced
 	routes    routeCache
 	panics    atomic.Uint64
 }
 
-// clock is the time if anybody wants to know how long a question takes.
+// observed is an observer, which may have been added more than once.
+type observed struct{ Observer }
+
+func (o *observing) add(observers ...Observer) (remove func()) {
+	added := make([]*observed, len(observers))
+	for i, observer := range observers {
+		added[i] = &observed{observer}
+	}
+	o.change(func(list []*observed) []*observed { return append(list, added...) })
+	return func() {
+		o.change(func(list []*observed) []*observed {
+			return slices.DeleteFunc(list, func(one *observed) bool { return slices.Contains(added, one) })
+		})
+	}
+}
+
+func (o *observing) change(how func(list []*observed) []*observed) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var list []*observed
+	if now := o.observers.Load(); now != nil {
+		list = slices.Clone(*now)
+	}
+	if list = how(list); len(list) == 0 {
+		o.observers.Store(nil)
+		return
+	}
+	o.observers.Store(&list)
+}
+
+func (o *observing) count() int {
+	if list := o.observers.Load(); list != nil {
+		return len(*list)
+	}
+	return 0
+}
+
+// clock is the time if anybody wants to know how long a question takes, and zero
+// otherwise.
 func (o *observing) clock() (began time.Time) {
-	if o != nil {
+	if o.observers.Load() != nil {
 		began = time.Now()
 	}
 	return began
@@ -132,7 +188,7 @@ func (o *observing) clock() (began time.Time) {
 
 // decided tells of an answer of the backend.
 func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began, now time.Time) {
-	if o == nil {
+	if began.IsZero() {
 		return
 	}
 	e := Event{Route: o.route(c, d.settings, rule), Took: now.Sub(began)}
@@ -154,7 +210,7 @@ func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began, now 
 
 // failed tells that the backend gave no answer.
 func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.Time, err error) {
-	if o == nil || c.Request.Context().Err() != nil {
+	if began.IsZero() || c.Request.Context().Err() != nil {
 		return
 	}
 	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(began)}
@@ -168,7 +224,7 @@ func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.T
 
 // skipped tells of a request that WithSkip has let through.
 func (o *observing) skipped(c *gin.Context, s *settings, rule *rule) {
-	if o == nil {
+	if o.observers.Load() == nil {
 		return
 	}
 	e := Event{Route: o.route(c, s, rule), Outcome: Skipped}
@@ -189,8 +245,12 @@ func (o *observing) route(c *gin.Context, s *settings, rule *rule) string {
 }
 
 func (o *observing) tell(e Event) {
-	for _, observer := range o.observers {
-		o.tellOne(observer, e)
+	list := o.observers.Load()
+	if list == nil {
+		return
+	}
+	for _, one := range *list {
+		o.tellOne(one, e)
 	}
 }
 

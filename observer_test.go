@@ -168,6 +168,49 @@ func TestAnObserverThatPanicsHarmsNeitherTheRequestNorOtherObservers(t *testing.
 	require.EqualValues(t, 2, limiter.Stats().ObserverPanics)
 }
 
+func TestAnObserverMayComeAndGoWhileTheApplicationRuns(t *testing.T) {
+	var limiter ratelimiter.RateLimiter
+	early, late, configured := &notebook{}, &notebook{}, &notebook{}
+	limiter.AddObserver(early)
+	limiter.AddObserver(nil)()
+	var missing *notebook
+	limiter.AddObserver(missing)()
+	engine := gin.New()
+	require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": configured}))
+	engine.GET("/", limiter.RateLimit(2, time.Minute), ok)
+
+	get(engine, "/")
+	remove := limiter.AddObserver(late)
+	twice := limiter.AddObserver(late)
+	get(engine, "/")
+	twice()
+	twice()
+	get(engine, "/")
+	remove()
+	get(engine, "/")
+	require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute refused"}, late.read())
+	for _, all := range []*notebook{early, configured} {
+		require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute refused", "per-minute refused"}, all.read())
+	}
+}
+
+func TestObserversComeAndGoWithoutARace(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 100 {
+				remove := limiter.AddObserver(&notebook{})
+				get(engine, "/")
+				remove()
+			}
+		})
+	}
+	group.Wait()
+	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
+}
+
 func TestAnObserverIsNotToldOfClientsThatHaveLeft(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{

@@ -39,6 +39,8 @@ type RateLimiter struct {
 	engines  atomic.Pointer[[]*engineTrust]
 	routes   routeCache
 
+	observing observing
+
 	mu        sync.Mutex // held while settings or engines change
 	unreached int        // routes that were there before InitApp
 }
@@ -84,8 +86,12 @@ func (r *RateLimiter) InitApp(engine *gin.Engine, config Config) error {
 	if err != nil {
 		return err
 	}
+	s.observing = &r.observing
 	if err := r.join(engine, s); err != nil {
 		return errors.Join(err, s.close())
+	}
+	if len(s.observers) > 0 {
+		r.observing.add(s.observers...)
 	}
 	r.settings.Store(s)
 	return nil

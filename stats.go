@@ -33,8 +33,6 @@ func (r *RateLimiter) Stats() Stats {
 		counting = s.local
 	}
 	sum.Memory, _ = backends.Stats(counting)
-	if s.observing != nil {
-		sum.ObserverPanics = s.observing.panics.Load()
-	}
+	sum.ObserverPanics = s.observing.panics.Load()
 	return sum
 }

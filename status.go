@@ -73,6 +73,18 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 	return d.peek(ctx)
 }
 
+// Keys lists the keys that Status knows, sorted: the routes, and what WithKey has
+// made of requests. It is empty before InitApp.
+func (r *RateLimiter) Keys() []string {
+	s := r.settings.Load()
+	if s == nil {
+		return nil
+	}
+	s.seen.mu.Lock()
+	defer s.seen.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.seen.known))
+}
+
 // seen are the limits that requests have been asked for, by the key that people
 // see. It is safe for use by many goroutines.
 type seen struct {

@@ -39,6 +39,7 @@ func TestStatusTellsWhatAScopeHasLeft(t *testing.T) {
 	require.Equal(t, map[string]int64{"group": 50, "per-hour": 5, "per-minute": 3, "shadow-per-hour": 2}, left("GET /", "192.0.2.1"))
 
 	get(engine, "/default")
+	require.Equal(t, []string{"GET /", "GET /default"}, limiter.Keys())
 	require.Equal(t, map[string]int64{"per-hour": 8}, left("GET /default", "192.0.2.1"))
 	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "7/hour; 20/day"}))
 	get(engine, "/default")
