@@ -29,6 +29,9 @@ const (
 	TokenBucket
 
 	algorithms // how many there are
+
+	// strikes stands among them for the count of a quota with a Ban.
+	strikes = algorithms
 )
 
 var algorithmNames = [algorithms]string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}

@@ -39,7 +39,8 @@ type Backend interface {
 	// A quota whose Shadow is set is decided and charged by itself: its denial
 	// denies nothing, and it is not charged when an enforced quota denies.
 	// Two quotas of one key, scope, algorithm, period and Shadow share their
-	// counter, and are charged one after the other.
+	// counter, and are charged one after the other. What a quota with a Ban counts
+	// are denials, and it is charged by them alone.
 	Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error
 
 	// Reset forgets every limit of a key and scope. One never seen is no error.
@@ -78,6 +79,16 @@ type Quota struct {
 	// verdict has a receipt for that, and no process must remember a denial.
 	Tentative bool
 
+	// Ban, where it is not 0, makes the quota a count of refusals: whoever an
+	// enforced quota of the same key and scope has denied Limit times within Per is
+	// denied by this one until the ban is over, MinPer to MaxPer. Denials of the ban
+	// itself do not count, so it grows no longer. The limit is 1 or more, the cost 1,
+	// or 0 to look without counting a denial; Forced and Shadow must not be set. The
+	// algorithm means nothing, and quotas with a Ban share their count if the period
+	// is the same. The verdict denies with the refusal that makes the ban; Remaining
+	// is how many refusals are left.
+	Ban time.Duration
+
 	// Receipt, with a negative cost, is that of the verdict on the units which are
 	// given back: those of them that the limit has forgotten meanwhile, or that
 	// time has paid, are not given back again. Without one (0) the units that were
@@ -112,13 +123,28 @@ type Verdict struct {
 	Receipt int64
 }
 
-// micros is the period in the unit that everything below counts in. A fraction
-// of a microsecond is rounded up, which never admits more.
-func (q *Quota) micros() int64 {
-	return int64((q.Per + time.Microsecond - 1) / time.Microsecond)
+// kind is the algorithm, or strikes.
+func (q *Quota) kind() Algorithm {
+	if q.Ban != 0 {
+		return strikes
+	}
+	return q.Algorithm
 }
 
+// micros is the period in the unit that everything below counts in. A fraction
+// of a microsecond is rounded up, which never admits more.
+func (q *Quota) micros() int64 { return microsUp(q.Per) }
+
+func microsUp(d time.Duration) int64 {
+	return int64((d + time.Microsecond - 1) / time.Microsecond)
+}
+
+// charge is what the quota asks for. Whether a denial counts for a ban shows only
+// when all others have decided: see strike.
 func (q *Quota) charge() window.Charge {
+	if q.Ban != 0 {
+		return window.Charge{Limit: q.Limit, Per: q.micros(), Ban: microsUp(q.Ban)}
+	}
 	return window.Charge{Limit: q.Limit, Per: q.micros(), Burst: q.Burst, Cost: q.Cost, Forced: q.Forced, Tentative: q.Tentative, Receipt: q.Receipt}
 }
 
@@ -127,6 +153,29 @@ func (q *Quota) peek() window.Charge {
 	c := q.charge()
 	c.Cost, c.Forced = 0, false
 	return c
+}
+
+// strike counts a denial for a ban.
+func (q *Quota) strike() window.Charge {
+	c := q.charge()
+	c.Cost = q.Cost
+	return c
+}
+
+// struck tells whether a denial counts for a ban, the quota i: whether another on
+// its key and scope has denied, and there is no ban yet.
+func struck(quotas []Quota, verdicts []Verdict, i int) bool {
+	ban := &quotas[i]
+	if ban.Ban == 0 || ban.Cost == 0 || !verdicts[i].Allowed {
+		return false
+	}
+	for j := range quotas {
+		q := &quotas[j]
+		if q.Ban == 0 && !q.Shadow && !verdicts[j].Allowed && subjectOf(q) == subjectOf(ban) {
+			return true
+		}
+	}
+	return false
 }
 
 // most is what the quota allows at once.
@@ -141,7 +190,7 @@ func (q *Quota) most() int64 {
 // huge one without its sign.
 func (q *Quota) valid() bool {
 	const most = uint64(MaxLimit)
-	return q.Algorithm < algorithms && uint64(q.Limit) <= most && uint64(q.Burst) <= most &&
+	return q.Ban == 0 && q.Algorithm < algorithms && uint64(q.Limit) <= most && uint64(q.Burst) <= most &&
 		uint64(q.Cost+MaxLimit) <= 2*most && uint64(q.Per-MinPer) <= uint64(MaxPer-MinPer)
 }
 
@@ -156,6 +205,10 @@ func (q *Quota) check() error {
 		return fmt.Errorf("%w: period %v is not from %v to %v", ErrInvalidQuota, q.Per, MinPer, MaxPer)
 	case q.Burst < 0 || q.Burst > MaxLimit:
 		return fmt.Errorf("%w: burst %d is not from 0 to %d", ErrInvalidQuota, q.Burst, MaxLimit)
+	case q.Ban != 0 && (q.Ban < MinPer || q.Ban > MaxPer):
+		return fmt.Errorf("%w: ban %v is not from %v to %v", ErrInvalidQuota, q.Ban, MinPer, MaxPer)
+	case q.Ban != 0 && (q.Limit == 0 || q.Cost < 0 || q.Cost > 1 || q.Forced || q.Shadow):
+		return fmt.Errorf("%w: a ban needs a limit over 0 (not %d) and a cost of 0 or 1 (not %d), and is neither forced nor a shadow", ErrInvalidQuota, q.Limit, q.Cost)
 	case q.Cost < -MaxLimit || q.Cost > MaxLimit:
 		return fmt.Errorf("%w: cost %d is not from %d to %d", ErrInvalidQuota, q.Cost, -MaxLimit, MaxLimit)
 	}

@@ -16,7 +16,7 @@ import (
 //
 // The caller sees to it that nobody else gets or puts the texts of these quotas
 // meanwhile (a lock, a transaction), and that now does not depend on who asks.
-// Decide puts nothing when the take is denied. It returns ErrInvalidQuota for a
+// Decide puts nothing when the take is denied, unless the denial counts for a ban. It returns ErrInvalidQuota for a
 // quota that makes no sense, and the errors of get and put as they are.
 func Decide(
 	now time.Time, quotas []Quota, verdicts []Verdict,
@@ -43,7 +43,7 @@ func Decide(
 	}
 	if !books.charge(micros, quotas, verdicts) {
 		books.uncharge(micros, quotas, verdicts)
-		return nil
+		books.strike(micros, quotas, verdicts)
 	}
 	for of, l := range books {
 		if len(l.after) == 0 {
@@ -91,13 +91,25 @@ func (b ledgers) charge(now int64, quotas []Quota, verdicts []Verdict) (granted 
 	return granted
 }
 
-// uncharge corrects the verdicts when nothing is charged: what remains is what
-// there was.
+// uncharge forgets what was charged, as one of the quotas denies, and corrects the
+// verdicts: what remains is what there was.
 func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
 		q := &quotas[i]
-		there := b[subjectOf(q)].before[idOf(q)]
-		verdicts[i].left(verdict(there.verdict(now, idOf(q), q.peek())))
+		l := b[subjectOf(q)]
+		clear(l.after)
+		verdicts[i].left(verdict(l.before[idOf(q)].verdict(now, idOf(q), q.peek())))
+	}
+}
+
+// strike counts a denial for the bans, after uncharge.
+func (b ledgers) strike(now int64, quotas []Quota, verdicts []Verdict) {
+	for i := range quotas {
+		if q := &quotas[i]; struck(quotas, verdicts, i) {
+			l, id := b[subjectOf(q)], idOf(q)
+			state, v := l.now(id).take(now, id, q.strike())
+			l.after[id], verdicts[i] = state, verdict(v)
+		}
 	}
 }
 
@@ -112,17 +124,22 @@ type counterID struct {
 // numbers are the state of one limit, as it is written.
 type numbers []int64
 
-func idOf(q *Quota) counterID { return counterID{q.Algorithm, q.Shadow, q.micros()} }
+func idOf(q *Quota) counterID { return counterID{q.kind(), q.Shadow, q.micros()} }
+
+// now is the state of a limit as far as it was charged.
+func (l *ledger) now(id counterID) numbers {
+	if state, ok := l.after[id]; ok {
+		return state
+	}
+	return l.before[id]
+}
 
 // charge decides one quota on what earlier ones of the same Take have left.
 func (l *ledger) charge(now int64, q *Quota) Verdict {
 	id := idOf(q)
-	state, ok := l.after[id]
-	if !ok {
-		state = l.before[id]
-	}
-	state, v := state.take(now, id, q.charge())
-	if v.Allowed && q.Cost != 0 {
+	charge := q.charge()
+	state, v := l.now(id).take(now, id, charge)
+	if v.Allowed && charge.Cost != 0 {
 		l.after[id] = state
 	}
 	return verdict(v)
@@ -139,11 +156,10 @@ func (n numbers) take(now int64, id counterID, c window.Charge) (numbers, window
 		return numbers{s.TAT, s.Frac}, v
 	case SlidingLog:
 		s, v := n.log().Take(now, c)
-		list := make(numbers, 0, 2*len(s.Cells))
-		for _, cell := range s.Cells {
-			list = append(list, cell.Time, cell.Units)
-		}
-		return list, v
+		return cells(s), v
+	case strikes:
+		s, v := window.Strikes{Log: n.log()}.Take(now, c)
+		return cells(s.Log), v
 	default:
 		s, v := n.sliding().Take(now, c)
 		return numbers{s.Start, s.Previous, s.Current}, v
@@ -159,6 +175,8 @@ func (n numbers) verdict(now int64, id counterID, c window.Charge) (v window.Ver
 		_, v = n.bucket().Take(now, c)
 	case SlidingLog:
 		_, v = n.log().Take(now, c)
+	case strikes:
+		_, v = window.Strikes{Log: n.log()}.Take(now, c)
 	default:
 		_, v = n.sliding().Take(now, c)
 	}
@@ -172,7 +190,7 @@ func (n numbers) expires(id counterID) int64 {
 		return n.fixed().Expires(id.per)
 	case TokenBucket:
 		return n.bucket().Expires()
-	case SlidingLog:
+	case SlidingLog, strikes:
 		return n.log().Expires(id.per)
 	default:
 		return n.sliding().Expires(id.per)
@@ -203,6 +221,15 @@ func (n numbers) log() window.Log {
 	return window.Log{Cells: cells}
 }
 
+// cells are the numbers of a log.
+func cells(l window.Log) numbers {
+	list := make(numbers, 0, 2*len(l.Cells))
+	for _, cell := range l.Cells {
+		list = append(list, cell.Time, cell.Units)
+	}
+	return list
+}
+
 // text writes the states that mean something still, in the form that take.lua
 // keeps in Redis, and tells when none of them does any more.
 func (l *ledger) text(now int64) (text string, expires int64) {
@@ -227,16 +254,16 @@ func (l *ledger) text(now int64) (text string, expires int64) {
 	return b.String(), expires
 }
 
-// The letters of the algorithms in a name, those of shadow limits second.
-const letters = "sfltSFLT"
+// The letters of the algorithms in a name, in upper case for shadow limits.
+const letters = "sfltb"
 
 // name is what a limit is found by among all those of a key and scope.
 func (id counterID) name() string {
-	letter := int(id.algorithm)
+	letter := letters[id.algorithm]
 	if id.shadow {
-		letter += int(algorithms)
+		letter -= 'a' - 'A'
 	}
-	return letters[letter:letter+1] + strconv.FormatInt(id.per, 10)
+	return string(letter) + strconv.FormatInt(id.per, 10)
 }
 
 // parseStates reads what text has written.
@@ -248,12 +275,12 @@ func parseStates(text string) (map[counterID]numbers, error) {
 		if !ended || !named || name == "" {
 			return nil, fmt.Errorf("%.40q is not a name, =, numbers and a semicolon", text)
 		}
-		letter := strings.IndexByte(letters, name[0])
+		algorithm := strings.IndexByte(letters, name[0]|('a'-'A'))
 		per, err := strconv.ParseInt(name[1:], 10, 64)
-		if letter < 0 || err != nil || per < 1000 || per > window.MaxPeriod {
+		if algorithm < 0 || err != nil || per < 1000 || per > window.MaxPeriod {
 			return nil, fmt.Errorf("%.40q is not the name of a limit", name)
 		}
-		id := counterID{Algorithm(letter % int(algorithms)), letter >= int(algorithms), per}
+		id := counterID{Algorithm(algorithm), name[0] <= 'Z', per}
 		if states[id], err = parseNumbers(list, id.algorithm); err != nil {
 			return nil, err
 		}
@@ -276,7 +303,7 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 	switch algorithm {
 	case SlidingWindow:
 		right = len(list) == 3
-	case SlidingLog:
+	case SlidingLog, strikes:
 		right = len(list)%2 == 0 && len(list) <= 2*window.MaxCells
 	}
 	if !right {

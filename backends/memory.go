@@ -112,7 +112,7 @@ func (m *memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) e
 	if m.closed.Load() {
 		return ErrClosed
 	}
-	if len(quotas) == 1 {
+	if len(quotas) == 1 && quotas[0].Ban == 0 {
 		m.takeOne(&quotas[0], &verdicts[0])
 		return nil
 	}
@@ -166,6 +166,12 @@ func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
 	}
 	for i := range quotas {
 		q, t := &quotas[i], &trials[i]
+		if q.Ban != 0 {
+			if struck(quotas, verdicts, i) {
+				verdicts[i] = m.strike(now, q, t)
+			}
+			continue
+		}
 		var before state
 		at := t.table.look(now, t.hash, q, &before)
 		if granted {
@@ -194,6 +200,19 @@ func (m *memory) try(now int64, quotas []Quota, trials []trial, i int) window.Ve
 	return t.answer
 }
 
+// strike counts a denial for a ban. Where there is no room it does not: the count of
+// a stranger must ban nobody, and nobody who is banned must make room.
+func (m *memory) strike(now int64, q *Quota, t *trial) Verdict {
+	var s state
+	at := t.table.look(now, t.hash, q, &s)
+	if at.kind == taken && at.limited() {
+		return verdict(t.answer)
+	}
+	v := t.table.take(now, &s, q.strike())
+	t.table.put(now, at, t.hash, &s, !v.Allowed)
+	return verdict(v)
+}
+
 // lock takes the locks of several shards, always in the same order.
 func (m *memory) lock(shards uint64) {
 	for ; shards != 0; shards &= shards - 1 {
@@ -209,13 +228,13 @@ func (m *memory) unlock(shards uint64) {
 
 // table finds the table of a quota's algorithm and period, or makes it.
 func (s *shard) table(now int64, q *Quota) *table {
-	per := q.micros()
+	per, kind := q.micros(), q.kind()
 	for _, t := range s.tables {
-		if t.per == per && t.algorithm == q.Algorithm && t.shadow == q.Shadow {
+		if t.per == per && t.algorithm == kind && t.shadow == q.Shadow {
 			return t
 		}
 	}
-	t := &table{packing: newPacking(q.Algorithm, per, now), shadow: q.Shadow, budget: s.budget}
+	t := &table{packing: newPacking(kind, per, now), shadow: q.Shadow, budget: s.budget}
 	s.tables = append(s.tables, t)
 	return t
 }

@@ -34,6 +34,9 @@ func newPacking(algorithm Algorithm, per, now int64) packing {
 	}
 }
 
+// logged tells whether the states are sliding logs, which do not fit into words.
+func (p *packing) logged() bool { return p.algorithm == SlidingLog || p.algorithm == strikes }
+
 // indexOf is the number of the period that begins at start.
 func (p *packing) indexOf(start int64) uint64 { return uint64(start/p.per - p.base) }
 
@@ -61,7 +64,7 @@ type state struct {
 // load reads a state. Charging it may change the cells of a log in place.
 func (p *packing) load(w words, s *state) {
 	s.words = w
-	if p.algorithm == SlidingLog {
+	if p.logged() {
 		s.log = p.logs[w[0]]
 	}
 }
@@ -81,6 +84,10 @@ func (p *packing) take(now int64, s *state, c window.Charge) window.Verdict {
 		next, v := s.log.Take(now, c)
 		s.log = next
 		return v
+	case strikes:
+		next, v := window.Strikes{Log: s.log}.Take(now, c)
+		s.log = next.Log
+		return v
 	default:
 		old := p.unpackSliding(s.words)
 		next, v := old.Take(now, c)
@@ -98,7 +105,7 @@ func (p *packing) expires(w words) int64 {
 	switch p.algorithm {
 	case FixedWindow:
 		return window.Fixed{Start: int64(w[0]), Count: int64(w[1])}.Expires(p.per)
-	case SlidingLog:
+	case SlidingLog, strikes:
 		return p.logs[w[0]].Expires(p.per)
 	case TokenBucket:
 		return window.Bucket{TAT: int64(w[0]), Frac: int64(w[1])}.Expires()
@@ -123,7 +130,7 @@ func (p *packing) used(now int64, w words) uint64 {
 // keep packs a state that takes the place of the one in old; zero words if it is
 // a new one.
 func (p *packing) keep(old words, s *state) words {
-	if p.algorithm != SlidingLog {
+	if !p.logged() {
 		return s.words
 	}
 	number := old[0]
@@ -141,7 +148,7 @@ func (p *packing) keep(old words, s *state) words {
 
 // release gives up what a state keeps outside of its words.
 func (p *packing) release(w words) {
-	if p.algorithm == SlidingLog && w[0] != 0 {
+	if p.logged() && w[0] != 0 {
 		p.logs[w[0]] = window.Log{}
 		p.unusedLog = append(p.unusedLog, w[0])
 	}

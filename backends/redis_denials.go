@@ -112,8 +112,8 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 		}
 		v := known.state.verdict(known.at.latest(clock), known.id, q.charge())
 		denied = denied || !v.Allowed && !q.Shadow
-		if v.Allowed && len(quotas) == 1 {
-			return false
+		if v.Allowed && (len(quotas) == 1 || q.Ban != 0 && q.Cost != 0) {
+			return false // a denial counts for a ban in Redis
 		}
 		// Whoever comes back by our clock must not come too early by the server's.
 		now := known.at.earliest(clock)

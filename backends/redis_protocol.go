@@ -45,7 +45,7 @@ func mergeCalls(calls []*call) []group {
 // joinable tells whether a call can be decided together with equal ones.
 func (c *call) joinable() bool {
 	q := &c.quotas[0]
-	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && !c.trial
+	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 && !c.trial
 }
 
 // joins tells whether a call is decided together with another.
@@ -67,13 +67,26 @@ func question(groups []group) (keys []string, args []any) {
 			q := &first.quotas[members[0]]
 			keys = append(keys, redisKey(q.Key, q.Scope))
 			args = append(args, len(members))
-			for _, member := range members {
-				q := &first.quotas[member]
-				args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, manner(q))
-			}
+			args = appendQuotas(args, first.quotas, members, false)
+			args = appendQuotas(args, first.quotas, members, true) // they count what the others deny
 		}
 	}
 	return keys, args
+}
+
+// appendQuotas adds those members that are bans, or those that are not.
+func appendQuotas(args []any, quotas []Quota, members []int, bans bool) []any {
+	for _, member := range members {
+		q := &quotas[member]
+		switch {
+		case (q.Ban != 0) != bans:
+		case bans:
+			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, microsUp(q.Ban), 0)
+		default:
+			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, manner(q))
+		}
+	}
+	return args
 }
 
 // manner is how a quota is charged: 1 for forced units, and the receipt of those
@@ -133,7 +146,7 @@ func (g *group) answer(now, granted int64, texts []string) {
 	case granted < 0:
 		q := &first.quotas[0]
 		err = fmt.Errorf("the value of the Redis key of %q and %q is none of the rate limiter's; use another RATELIMITER_KEY_PREFIX, or delete it", q.Key, q.Scope)
-	case len(first.quotas) == 1:
+	case len(first.quotas) == 1 && first.quotas[0].Ban == 0:
 		err = g.answerOne(now, granted, texts[0])
 	default:
 		err = first.answerAll(now, granted, texts)
@@ -193,10 +206,13 @@ func (c *call) answerAll(now, granted int64, texts []string) error {
 		return nil
 	}
 	books.uncharge(now, c.quotas, c.verdicts)
+	if !c.trial {
+		books.strike(now, c.quotas, c.verdicts)
+	}
 	c.states = make([]numbers, len(c.quotas))
 	for i := range c.quotas {
 		q := &c.quotas[i]
-		c.states[i] = books[subjectOf(q)].before[idOf(q)]
+		c.states[i] = books[subjectOf(q)].now(idOf(q))
 	}
 	return nil
 }

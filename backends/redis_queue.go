@@ -36,7 +36,7 @@ type call struct {
 	// The answer:
 	verdicts []Verdict
 	err      error
-	states   []numbers // before a denial, one for each quota; nil when granted
+	states   []numbers // as a denial has left them, one for each quota; nil when granted
 	at       moment    // when these were so
 	// What was leased, and the verdict after the last of it.
 	leased     int64

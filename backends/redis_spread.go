@@ -9,10 +9,12 @@ import (
 
 // takeSpread charges keys that may live on different nodes, one call for each
 // key in order. When a later one denies, the earlier ones are given back and
-// the rest are only asked what they would say.
+// the rest are only asked what they would say, which counts for no ban. So keys with a
+// ban come first.
 func (r *redisBackend) takeSpread(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	trial := false
 	subjects := subjectsOf(quotas)
+	slices.SortStableFunc(subjects, func(a, b []int) int { return bans(quotas, b) - bans(quotas, a) })
 	for n, members := range subjects {
 		part := newCall(ctx, pick(quotas, members), trial)
 		err := r.take(ctx, part)
@@ -61,7 +63,7 @@ func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][
 	var failed error
 	for _, members := range subjects {
 		charged := slices.DeleteFunc(slices.Clone(members), func(member int) bool {
-			return !verdicts[member].Allowed || quotas[member].Cost == 0
+			return !verdicts[member].Allowed || quotas[member].charge().Cost == 0
 		})
 		if len(charged) == 0 {
 			continue
@@ -96,6 +98,16 @@ func (r *redisBackend) lookAgain(ctx context.Context, quotas []Quota, verdicts [
 		verdicts[member].left(part.verdicts[i])
 	}
 	return nil
+}
+
+// bans counts the bans among some quotas.
+func bans(quotas []Quota, members []int) (n int) {
+	for _, member := range members {
+		if quotas[member].Ban != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func shareCounters(quotas []Quota) bool {

@@ -29,7 +29,9 @@ func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) er
 	}
 	parts := make([]Quota, len(quotas))
 	for i, q := range quotas {
-		q.Limit, q.Burst = s.of(q.Limit), s.of(q.Burst)
+		if q.Ban == 0 { // refusals are counted whole
+			q.Limit, q.Burst = s.of(q.Limit), s.of(q.Burst)
+		}
 		parts[i] = q
 	}
 	if err := s.backend.Take(ctx, parts, verdicts); err != nil {

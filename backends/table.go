@@ -38,6 +38,8 @@ func (p place) mark(limited bool) {
 	}
 }
 
+func (p place) limited() bool { return p.n.limited>>p.i&1 == 1 }
+
 type placeKind uint8
 
 const (
@@ -132,7 +134,7 @@ func (t *table) room(now int64, hash uint64) place {
 				return place{n, i, free}
 			}
 			last = place{n, i, taken}
-			if n.limited>>i&1 == 1 {
+			if last.limited() {
 				continue
 			}
 			if used := t.used(now, n.state[i]); used < leastUsed {
@@ -164,7 +166,7 @@ func (t *table) look(now int64, hash uint64, q *Quota, s *state) place {
 	switch {
 	case at.kind == found:
 		t.load(at.n.state[at.i], s)
-	case at.kind == taken && q.Cost >= 0:
+	case at.kind == taken && q.Cost >= 0 && q.Ban == 0: // refusals are nobody's but one's own
 		t.inherit(now, at, q, s)
 	}
 	return at

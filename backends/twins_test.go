@@ -95,6 +95,14 @@ func (h history) quota(t *rapid.T) Quota {
 	if !h.refunds {
 		q.Cost = max(q.Cost, -q.Cost)
 	}
+	if rapid.IntRange(0, 3).Draw(t, "banning") == 0 {
+		return Quota{
+			Key: q.Key, Scope: q.Scope, Per: q.Per,
+			Ban:   rapid.SampledFrom(h.periods).Draw(t, "ban"),
+			Limit: rapid.OneOf(rapid.Int64Range(1, 4), rapid.Int64Range(1, 200)).Draw(t, "after"),
+			Cost:  rapid.SampledFrom([]int64{0, 1, 1, 1}).Draw(t, "counts"),
+		}
+	}
 	return q
 }
 

@@ -28,6 +28,10 @@ var cases = slices.Concat(
 	each("many goroutines get the limit exactly", exactUnderConcurrency),
 	each("many goroutines take all quotas or none", allOrNoneUnderConcurrency),
 	each("reset forgets every limit of a key and scope", resetForgets),
+	each("who is refused too often is banned", bans),
+	each("a ban is for a key and scope, and counts what is denied there", bansApart),
+	timed(each("a ban ends when it says", banEnds)),
+	each("many goroutines are banned after as many refusals", banUnderConcurrency),
 	law("retry after and reset after are exact", exactWaits),
 	law("never admits more than its bound in any window", boundHolds),
 	backward(law("a clock that runs back admits no more", clockRunsBack)),
@@ -277,6 +281,12 @@ func nonsense(s *subject) {
 		"huge cost":      func(q *backends.Quota) { q.Cost = backends.MaxLimit + 1 },
 		"negative burst": func(q *backends.Quota) { q.Burst = -1 },
 		"algorithm":      func(q *backends.Quota) { q.Algorithm = 200 },
+		"short ban":      func(q *backends.Quota) { q.Ban = backends.MinPer - 1 },
+		"long ban":       func(q *backends.Quota) { q.Ban = backends.MaxPer + 1 },
+		"ban for none":   func(q *backends.Quota) { q.Ban, q.Limit = time.Hour, 0 },
+		"ban by twos":    func(q *backends.Quota) { q.Ban, q.Cost = time.Hour, 2 },
+		"forced ban":     func(q *backends.Quota) { q.Ban, q.Forced = time.Hour, true },
+		"shadow ban":     func(q *backends.Quota) { q.Ban, q.Shadow = time.Hour, true },
 	} {
 		q := daily(backends.TokenBucket, 1)
 		change(&q)

@@ -5,7 +5,8 @@
 -- ARGV  for each decision how many times it is asked for, and on how many keys;
 --       for each of these how many quotas it has;
 --       for each quota 6 values: name with =, limit, period, cost, burst, and 1 for a
---       forced cost, or the receipt (0 for none) of a cost below 0
+--       forced cost, or the receipt (0 for none) of a cost below 0; bans come last,
+--       with their length for a burst
 -- Returns words with a space between: the seconds and microseconds of the time;
 -- for each decision how many times it was granted, and what was known of each of
 -- its keys before. The caller finds the verdicts from that. Granted -1 times: the
@@ -22,6 +23,7 @@
 --   s60000000=start,previous,current,  sliding-window
 --   t60000000=tat,fraction,            token-bucket
 --   l60000000=time,units,time,units,   sliding-log
+--   b60000000=time,units,time,units,   refusals, of which many make a ban
 -- Times are integer microseconds of this server's clock. All numbers stay below
 -- 2^53, where a Lua number is an exact integer; products that might not go
 -- through mul_div. Times are formatted, which is slow; units have 14 digits at
@@ -151,7 +153,8 @@ local function bucket(now, limit, per, cost, times, forced, receipt, tat, fracti
   return times, format('%.0f,%.0f,', tat, after_fraction), after_fraction > 0 and tat + 1 or tat
 end
 
-local function log(now, limit, per, cost, times, forced, receipt, state)
+-- The time a log has reached, and what it holds of the last period.
+local function living(now, per, state)
   local old, cells, n, used = {}, {}, 0, 0
   for time, units in string.gmatch(state, '(%d+),(%d+),') do
     old[#old + 1], old[#old + 2] = time + 0, units + 0
@@ -163,18 +166,30 @@ local function log(now, limit, per, cost, times, forced, receipt, state)
       n, used = n + 2, used + old[i + 1]
     end
   end
+  return at, cells, n, used
+end
+
+-- Adds units to a log, and tells how long it is then.
+local function enter(cells, n, at, units, limit, per)
+  local width = limit > 128 and ceil(per / 128) or 1
+  if n > 0 and (n == 2 * MAX_CELLS or floor(cells[n - 1] / width) == floor(at / width)) then
+    cells[n - 1], cells[n] = at, cells[n] + units
+    return n
+  end
+  cells[n + 1], cells[n + 2] = at, units
+  return n + 2
+end
+
+local function written(cells, n)
+  return format(string.rep('%.0f,', n), unpack(cells))
+end
+
+local function log(now, limit, per, cost, times, forced, receipt, state)
+  local at, cells, n, used = living(now, per, state)
   times = fitting(times, limit - used, cost, forced)
   if times <= 0 or cost == 0 then return times end
   local units = min(cost * times, MAX_UNITS - used)
-  if units > 0 then
-    local width = limit > 128 and ceil(per / 128) or 1
-    if n > 0 and (n == 2 * MAX_CELLS or floor(cells[n - 1] / width) == floor(at / width)) then
-      cells[n - 1], cells[n] = at, cells[n] + units
-    else
-      cells[n + 1], cells[n + 2] = at, units
-      n = n + 2
-    end
-  end
+  if units > 0 then n = enter(cells, n, at, units, limit, per) end
   if receipt ~= 0 then
     local i = 1
     while i < n and cells[i] < receipt do i = i + 2 end
@@ -196,7 +211,18 @@ local function log(now, limit, per, cost, times, forced, receipt, state)
       n = n - 2
     end
   end
-  return times, format(string.rep('%.0f,', n), unpack(cells)), n > 0 and cells[n - 1] + per or 0
+  return times, written(cells, n), n > 0 and cells[n - 1] + per or 0
+end
+
+-- Tells whether there is a ban, and what the state is if a denial counts for it.
+local function strikes(now, limit, per, ban, denied, state)
+  local at, cells, n, used = living(now, per, state)
+  if cells[2] == MAX_UNITS then return true end
+  if not denied then return false end
+  if used + 1 >= limit then
+    return true, format('%.0f,%.0f,', max(0, at + ban - per), MAX_UNITS)
+  end
+  return false, written(cells, enter(cells, n, at, 1, limit, per))
 end
 
 -- tidy drops the limits of a text that mean nothing any more, and tells when the
@@ -207,7 +233,7 @@ local function tidy(text, now)
     local per, letter = sub(name, 2) + 0, string.lower(sub(name, 1, 1))
     local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
     local until_ = 0
-    if letter == 'l' then
+    if letter == 'l' or letter == 'b' then
       until_ = (match(state, '(%d+),%d+,$') or -per) + per
     elseif not a then -- no state at all
     elseif letter == 's' then
@@ -238,6 +264,13 @@ local function write(key, text, last, several, untidy)
   end
 end
 
+-- replaced is a text of states with another state of one name.
+local function replaced(text, name, state)
+  local from, to = find(text, name, 1, true)
+  if not from then return text .. name .. state .. ';' end
+  return sub(text, 1, from - 1) .. name .. state .. sub(text, find(text, ';', to, true), -1)
+end
+
 local at, stop, key = 1, #ARGV, 0
 while at < stop do
   local times, subjects = ARGV[at] + 0, ARGV[at + 1] + 0
@@ -260,6 +293,7 @@ while at < stop do
     if find(text, ' ', 1, true) then granted, text = -1, '' end -- it would be two words
     words = words + 1
     reply[words] = text
+    local denied, struck = false, nil
     -- Quotas mostly come in the order of their states: done is what is new of the
     -- text up to cursor.
     local quotas, done, cursor = ARGV[at], '', 1
@@ -274,7 +308,13 @@ while at < stop do
         done = sub(text, 1, cursor - 1)
       end
       local n, state, until_, after
-      if letter == 108 or letter == 76 then -- l, L
+      if letter == 98 then -- b
+        local cells, banned, strike
+        if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
+        banned, strike = strikes(now, limit, per, ARGV[i + 4] + 0, denied and cost > 0, cells or '')
+        n = banned and 0 or times
+        if strike then struck = replaced(struck or reply[words], name, strike) end
+      elseif letter == 108 or letter == 76 then -- l, L
         local cells
         if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
         n, state, until_ = log(now, limit, per, cost, times, forced, receipt, cells or '')
@@ -306,7 +346,9 @@ while at < stop do
       if n < granted and letter > 90 then -- upper case is a shadow, which denies nothing
         granted = min(granted, max(n, 0))
       end
+      denied = denied or n < times and letter > 98
     end
+    if struck and granted == 0 then write(KEYS[key], struck, 0, false, true) end
     at = at + 1 + 6 * quotas
     text = done .. sub(text, cursor)
     if not changed then -- or there is nothing to write

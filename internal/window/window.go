@@ -17,12 +17,13 @@ const (
 )
 
 // Charge is what is asked of a state. Callers have checked it:
-// 0 <= Limit <= MaxLimit, 1000 <= Per <= MaxPeriod, 0 <= Burst <= MaxLimit and
-// -MaxLimit <= Cost <= MaxLimit. Times are from 0 to 1<<52.
+// 0 <= Limit <= MaxLimit, 1000 <= Per <= MaxPeriod, 0 <= Burst <= MaxLimit,
+// 0 <= Ban <= MaxPeriod and -MaxLimit <= Cost <= MaxLimit. Times are from 0 to 1<<52.
 type Charge struct {
 	Limit int64 // units that Per allows; 0 refuses every cost
 	Per   int64 // microseconds
 	Burst int64 // Bucket alone: the most that passes at once; 0 means Limit
+	Ban   int64 // Strikes alone: microseconds that a ban lasts
 	Cost  int64 // units to take; 0 peeks, less than 0 gives back
 
 	// Forced takes the units even past the limit. It means nothing to a peek or

@@ -1,0 +1,37 @@
+package window
+
+// Strikes count how often somebody was refused, and ban whoever was too often.
+// They are a sliding log of refusals: the one that makes Limit of them within Per
+// puts a ban in the place of all, and when that is over nothing is left of either.
+//
+// A ban is a cell of MaxUnits at the time end - Per, which a log forgets exactly at
+// the end.
+type Strikes struct{ Log }
+
+// Take counts c.Cost refusals at time now, 0 or 1, unless there is a ban. The
+// verdict allows unless there is one, then or because of this refusal. Remaining is
+// how many refusals are left until a ban, RetryAfter and, with a ban, ResetAfter
+// the time until its end. A ban stays what it is when Limit or Ban change. As with
+// a Log, the cells of the result may use the memory of s's.
+func (s Strikes) Take(now int64, c Charge) (Strikes, Verdict) {
+	at := s.reached(now)
+	alive := s.Cells[s.expired(at, c.Per):]
+	if c.Cost > 0 && !banned(alive) {
+		if total(alive)+1 < c.Limit {
+			s.Cells = charge(compact(s.Cells, alive), at, 1, c)
+		} else {
+			s.Cells = append(s.Cells[:0], Cell{max(0, at+c.Ban-c.Per), MaxUnits})
+		}
+		alive = s.Cells
+	}
+	v := Verdict{Allowed: !banned(alive), Remaining: max(0, c.Limit-total(alive))}
+	if len(alive) > 0 {
+		v.ResetAfter = alive[len(alive)-1].Time + c.Per - now
+	}
+	if !v.Allowed {
+		v.RetryAfter = v.ResetAfter
+	}
+	return s, v
+}
+
+func banned(alive []Cell) bool { return len(alive) > 0 && alive[0].Units == MaxUnits }

@@ -1,0 +1,136 @@
+package window
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// Worked by hand: three refusals in ten seconds ban for a minute.
+func TestStrikesWorkedByHand(t *testing.T) {
+	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second}
+	var s Strikes
+	for _, step := range []step{
+		{100 * second, 1, allowed(2, 10*second)},
+		{104 * second, 1, allowed(1, 10*second)},
+		{104 * second, 0, allowed(1, 10*second)},
+		{110 * second, 1, allowed(1, 10*second)}, // the first is ten seconds old
+		{113 * second, 1, denied(0, 60*second, 60*second)},
+		{113 * second, 1, denied(0, 60*second, 60*second)}, // a ban grows no longer
+		{172 * second, 0, denied(0, second, second)},
+		{173*second - 1, 1, denied(0, 1, 1)},
+		{173 * second, 0, allowed(3, 0)},
+		{173 * second, 1, allowed(2, 10*second)},
+	} {
+		c.Cost = step.cost
+		var v Verdict
+		s, v = s.Take(step.now, c)
+		require.Equal(t, step.want, v, "at %d", step.now/second)
+	}
+}
+
+func TestABanMayBeShorterThanThePeriodOfRefusals(t *testing.T) {
+	c := Charge{Limit: 1, Per: 3600 * second, Ban: 5 * second, Cost: 1}
+	s, v := Strikes{}.Take(7200*second, c)
+	require.Equal(t, denied(0, 5*second, 5*second), v)
+	c.Cost = 0
+	_, v = s.Take(7205*second-1, c)
+	require.Equal(t, denied(0, 1, 1), v)
+	_, v = s.Take(7205*second, c)
+	require.Equal(t, allowed(1, 0), v, "the refusals that led to it are forgotten")
+}
+
+func TestABanStaysWhatItIsWhenItsTermsChange(t *testing.T) {
+	c := Charge{Limit: 2, Per: 10 * second, Ban: 60 * second, Cost: 1}
+	s, _ := Strikes{}.Take(100*second, c)
+	lower, higher := c, c
+	lower.Limit, lower.Cost = 1, 0
+	_, v := s.Take(100*second, lower)
+	require.True(t, v.Allowed, "nobody is banned but for a new refusal")
+	s, _ = s.Take(100*second, c)
+	higher.Limit, higher.Cost = 100, 0
+	_, v = s.Take(100*second, higher)
+	require.Equal(t, denied(0, 60*second, 60*second), v)
+}
+
+// The model keeps every refusal and the end of the ban.
+func TestStrikesAreThoseOfAModelThatKeepsEveryRefusal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := Charge{
+			Limit: rapid.Int64Range(1, 6).Draw(t, "after"),
+			Per:   rapid.SampledFrom([]int64{1000, second, 30 * day}).Draw(t, "per"),
+		}
+		c.Ban = rapid.SampledFrom([]int64{1000, c.Per / 2, c.Per, 3 * c.Per, MaxPeriod}).Draw(t, "ban")
+		var s Strikes
+		var refusals []int64
+		now, end := int64(MaxPeriod), int64(0)
+		for range rapid.IntRange(1, 60).Draw(t, "takes") {
+			now += rapid.OneOf(
+				rapid.Just(int64(0)), rapid.Int64Range(0, c.Per/c.Limit), rapid.SampledFrom([]int64{c.Per - 1, c.Per, c.Ban - 1, c.Ban}),
+			).Draw(t, "pause")
+			refusals = slices.DeleteFunc(refusals, func(at int64) bool { return at <= now-c.Per })
+			c.Cost = rapid.SampledFrom([]int64{0, 1, 1}).Draw(t, "cost")
+			if end <= now && c.Cost == 1 {
+				refusals = append(refusals, now)
+				if int64(len(refusals)) == c.Limit {
+					refusals, end = nil, now+c.Ban
+				}
+			}
+			want := Verdict{Allowed: end <= now, Remaining: c.Limit - int64(len(refusals))}
+			if end > now {
+				want = denied(0, end-now, end-now)
+			} else if len(refusals) > 0 {
+				want.ResetAfter = refusals[len(refusals)-1] + c.Per - now
+			}
+			var v Verdict
+			s, v = s.Take(now, c)
+			require.Equal(t, want, v)
+			require.LessOrEqual(t, len(s.Cells), MaxCells)
+			if len(refusals) > 0 || end > now {
+				require.Equal(t, now+v.ResetAfter, s.Expires(c.Per), "then it means nothing any more")
+			} else {
+				require.LessOrEqual(t, s.Expires(c.Per), now)
+			}
+		}
+	})
+}
+
+// However the clock steps, nobody is let out earlier than by the clock that was
+// furthest ahead, and nobody is banned without enough refusals.
+func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := Charge{Limit: 2, Per: second, Ban: rapid.SampledFrom([]int64{second / 2, 5 * second}).Draw(t, "ban")}
+		var s Strikes
+		now, end := int64(MaxPeriod), int64(0)
+		for range rapid.IntRange(1, 40).Draw(t, "takes") {
+			now += rapid.Int64Range(-2*second, 2*second).Draw(t, "step")
+			c.Cost = rapid.SampledFrom([]int64{0, 1}).Draw(t, "cost")
+			var v Verdict
+			s, v = s.Take(now, c)
+			if now < end {
+				require.False(t, v.Allowed)
+			}
+			if !v.Allowed {
+				require.Positive(t, v.RetryAfter)
+				end = max(end, now+v.RetryAfter)
+			} else if c.Cost > 0 {
+				end = 0 // a ban that is over is forgotten with the next refusal
+			}
+		}
+	})
+}
+
+func TestManyRefusalsTakeBoundedRoom(t *testing.T) {
+	c := Charge{Limit: 100_000, Per: 3600 * second, Ban: second, Cost: 1}
+	var s Strikes
+	now := int64(MaxPeriod)
+	for i := range c.Limit {
+		var v Verdict
+		s, v = s.Take(now, c)
+		require.Equal(t, i+1 < c.Limit, v.Allowed, i)
+		require.LessOrEqual(t, len(s.Cells), MaxCells)
+		now += 3599 * second / c.Limit
+	}
+}
