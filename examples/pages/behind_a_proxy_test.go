@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -60,7 +59,7 @@ func trustCDN(engine *gin.Engine) error {
 }
 
 func TestWhomTheLimiterTakesAClientFor(t *testing.T) {
-	const real, forged = "198.51.100.7", "6.6.6.6"
+	const honest, forged = "198.51.100.7", "6.6.6.6"
 	table := "| the engine | who is connected | headers | the client is |\n|---|---|---|---|\n"
 	for _, row := range []struct {
 		name                string
@@ -71,17 +70,17 @@ func TestWhomTheLimiterTakesAClientFor(t *testing.T) {
 		{"as Gin makes it", byDefault, "203.0.113.9", "X-Forwarded-For", forged, "203.0.113.9"},
 		{"`SetTrustedProxies(nil)`", trustNobody, "203.0.113.9", "X-Forwarded-For", forged, "203.0.113.9"},
 		{"trusts `10.0.0.0/8`", trustProxies, "203.0.113.9", "X-Forwarded-For", forged, "203.0.113.9"},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", real, real},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", forged + ", " + real, real},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", forged + ", " + real + ", 10.0.0.2", real},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", real + ", 192.0.2.20", "192.0.2.20"},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", honest, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", forged + ", " + honest, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", forged + ", " + honest + ", 10.0.0.2", honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", honest + ", 192.0.2.20", "192.0.2.20"},
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"},
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", "none of these", "10.0.0.1"},
-		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1", "X-Real-IP", real, real},
+		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1", "X-Real-IP", honest, honest},
 		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1", "X-Forwarded-For", forged, "10.0.0.1"},
 		{"`TrustedPlatform` `CF-Connecting-IP`", trustPlatform, "203.0.113.9", "CF-Connecting-IP", forged, forged},
 		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "203.0.113.9", "CF-Connecting-IP", forged, "203.0.113.9"},
-		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "192.0.2.20", "CF-Connecting-IP", real, real},
+		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "192.0.2.20", "CF-Connecting-IP", honest, honest},
 	} {
 		engine := whoApplication(t, row.set)
 		who := ask(engine, http.MethodGet, "/whoami", from(row.peer+":1"), with(row.header, row.value)).Body.String()
@@ -112,11 +111,8 @@ func TestOnASocketWithoutAddresses(t *testing.T) {
 		"one that trusts nobody":    {trustNobody, "198.51.100.7\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			folder, err := os.MkdirTemp("", "socket") // a path of a socket must be short
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
-			socket := filepath.Join(folder, "app")
-			listener, err := net.Listen("unix", socket)
+			t.Chdir(t.TempDir()) // the path of a socket must be short
+			listener, err := net.Listen("unix", "app")
 			require.NoError(t, err)
 			server := httptest.NewUnstartedServer(whoApplication(t, test.set))
 			require.NoError(t, server.Listener.Close())
@@ -125,7 +121,7 @@ func TestOnASocketWithoutAddresses(t *testing.T) {
 			t.Cleanup(server.Close)
 
 			client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+				return (&net.Dialer{}).DialContext(ctx, "unix", "app")
 			}}}
 			t.Cleanup(client.CloseIdleConnections)
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://socket/whoami", nil)
