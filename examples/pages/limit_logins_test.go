@@ -122,6 +122,21 @@ func TestGuessesAtTheSameMomentCannotExceedTheLimit(t *testing.T) {
 	require.Equal(t, 5, checked)
 }
 
+func TestLoginsUnderWayCountAsFailures(t *testing.T) {
+	var engine *gin.Engine
+	var others []int
+	engine, _ = loginApplication(t, func(string, string) bool {
+		if len(others) < 5 {
+			others = append(others, 0)
+			others = append(others, login(engine, 1, right())...)
+		}
+		return true
+	})
+	require.Equal(t, []int{200}, login(engine, 1, right()))
+	require.Equal(t, []int{0, 0, 0, 0, 0, 429, 200, 200, 200, 200}, others, "of six, one within the other, the last is refused")
+	require.Equal(t, []int{200, 200, 200, 200, 200, 200}, login(engine, 6, right()))
+}
+
 func TestManyAddressesHaveFiftyGuessesAtAnAccount(t *testing.T) {
 	engine, _ := loginApplication(t, isRight)
 	admitted := 0

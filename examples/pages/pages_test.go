@@ -86,8 +86,10 @@ var passing = regexp.MustCompile(`(?m)^Date: .*\n|;t=\d+|(?:X-RateLimit-Reset|Re
 // they print what the page says. The server takes the place of the one on port 8080.
 func typed(t *testing.T, page string, handler http.Handler) {
 	t.Helper()
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
+	for _, program := range []string{"sh", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(program + " is not installed")
+		}
 	}
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
