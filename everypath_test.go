@@ -36,7 +36,8 @@ var paths = []struct {
 	{"a static file", "GET", "/static/file"},
 	{"`HEAD` of a static file", "HEAD", "/static/file"},
 	{"a stream", "GET", "/stream"},
-	{"a panic that `gin.Recovery` answers", "GET", "/panic"},
+	{"a panic, `gin.Recovery` before the limit", "GET", "/panic"},
+	{"a panic, `gin.Recovery` behind the limit", "GET", "/late-panic"},
 	{"`WithHeaders(false)`", "GET", "/quiet"},
 	{"`WithOverLimit(handler)`", "GET", "/own"},
 	{"`WithOverLimit(nil)`", "GET", "/never"},
@@ -65,7 +66,9 @@ func everyPath(t *testing.T, config ratelimiter.Config, limit int) *gin.Engine {
 	engine.GET("/shadow", limited(ratelimiter.WithShadow()), ok)
 	engine.GET("/skipped", limited(ratelimiter.WithSkip(func(*gin.Context) bool { return true })), ok)
 	engine.GET("/unlimited", limiter.RateLimit(ratelimiter.Unlimited, time.Hour), ok)
-	engine.GET("/panic", gin.RecoveryWithWriter(io.Discard), limited(), func(*gin.Context) { panic("at the disco") })
+	recovery, panics := gin.RecoveryWithWriter(io.Discard), func(*gin.Context) { panic("a mistake") }
+	engine.GET("/panic", recovery, limited(), panics)
+	engine.GET("/late-panic", limited(), recovery, panics)
 	engine.GET("/stream", limited(), func(c *gin.Context) {
 		for range 3 {
 			c.SSEvent("message", "ok")
