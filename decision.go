@@ -1,6 +1,7 @@
 package ratelimiter
 
 import (
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -118,11 +119,11 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 		return
 	}
 	if d.settings.closed.Load() {
-		d.failed(c, backends.ErrClosed)
+		d.failed(c, rule, backends.ErrClosed)
 		return
 	}
 	if err := c.Request.Context().Err(); err != nil {
-		d.failed(c, err)
+		d.failed(c, rule, err)
 		return
 	}
 	d.keepApart(rule)
@@ -130,7 +131,7 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	began := d.settings.observing.clock()
 	if err := d.settings.decider.Take(c.Request.Context(), d.asked(), d.verdicts); err != nil {
 		d.settings.observing.failed(c, d, rule, began, err)
-		d.failed(c, err)
+		d.failed(c, rule, err)
 		return
 	}
 	now := time.Now()
@@ -160,6 +161,11 @@ func (d *decision) findClosest() {
 // exceeded tells whether any limit was that is not a shadow.
 func (d *decision) exceeded() bool {
 	return !d.verdicts[d.closest].Allowed && !d.quotas[d.closest].Shadow
+}
+
+// refuses tells whether any limit may refuse the request.
+func (d *decision) refuses(rule *rule) bool {
+	return !rule.never && slices.ContainsFunc(d.asked(), func(q backends.Quota) bool { return !q.Shadow })
 }
 
 // keepApart gives a limit a counter of its own where one before, on the same

@@ -139,13 +139,14 @@ func (d *decision) refuse(c *gin.Context, rule *rule) {
 	answer(c, http.StatusTooManyRequests, document)
 }
 
-// failed does what RATELIMITER_ON_ERROR says, now that there is no decision.
-func (d *decision) failed(c *gin.Context, err error) {
+// failed does what RATELIMITER_ON_ERROR says, now that there is no decision. Limits
+// that refuse nobody do not begin to because their backend is away.
+func (d *decision) failed(c *gin.Context, rule *rule, err error) {
 	switch {
 	case errors.Is(err, backends.ErrClosed):
 	case c.Request.Context().Err() != nil:
 		// The request itself is over, and nobody waits for the answer any more.
-	case d.settings.onError == onErrorAllow:
+	case d.settings.onError == onErrorAllow, !d.refuses(rule):
 		return
 	}
 	fail(c, http.StatusServiceUnavailable, fmt.Errorf("the rate limiter could not decide on %s: %w", d.about[0].key, err))

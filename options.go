@@ -89,7 +89,8 @@ func WithCountIf(counts func(*gin.Context) bool) Option {
 	return whole("WithCountIf", func(r *rule) { r.countIf = counts })
 }
 
-// WithShadow tries limits out: they are decided and recorded, and refuse nobody.
+// WithShadow tries limits out: they are decided and recorded, and refuse nobody,
+// whatever RATELIMITER_ON_ERROR says where the backend fails.
 // They have counters of their own and are not in the headers; FromContext tells
 // of them where there is no other limit, Peek always. As an option of WithLimit
 // it stands beside limits that refuse, in one question to the backend.

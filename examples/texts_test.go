@@ -3,11 +3,15 @@ package examples_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,17 +63,30 @@ func compile(t *testing.T, source string) (faults []string) {
 	return faults
 }
 
+// texts are the README and all pages of docs.
+func texts(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, pages)
+	return append(pages, readme)
+}
+
+func isProgram(block string) bool { return strings.HasPrefix(block, "package main") }
+
 func TestTheProgramsInTheTextsCompile(t *testing.T) {
-	for _, path := range []string{readme, fromFlask} {
+	for _, path := range texts(t) {
 		programs := 0
 		for _, block := range blocks(read(t, path), "go") {
-			if strings.HasPrefix(block, "package main") {
+			if isProgram(block) {
 				programs++
 				require.Empty(t, compile(t, block), block)
 				require.Less(t, strings.Count(block, "\n"), 30, "longer than it has to be")
 			}
 		}
-		require.Equal(t, 1, programs, path)
+		if slices.Contains(compiled, path) {
+			require.Equal(t, 1, programs, path)
+		}
 	}
 }
 
@@ -107,12 +124,16 @@ var (
 func main() {
 `
 
+// compiled are the texts of which the fragments are compiled, and not run: they say
+// at length elsewhere what they only touch upon.
+var compiled = []string{readme, fromFlask}
+
 func TestTheFragmentsInTheTextsCompile(t *testing.T) {
 	var source strings.Builder
 	source.WriteString(prelude)
-	for _, path := range []string{readme, fromFlask} {
+	for _, path := range compiled {
 		for _, block := range blocks(read(t, path), "go") {
-			if !strings.HasPrefix(block, "package main") {
+			if !isProgram(block) {
 				fmt.Fprintf(&source, "{\n%s}\n", block)
 			}
 		}
@@ -124,8 +145,91 @@ func TestTheFragmentsInTheTextsCompile(t *testing.T) {
 	}
 }
 
+// sources are the files that run the code of a page: docs/limit-logins.md is run by
+// pages/limit_logins_test.go, and some pages have more.
+func sources(page string) []string {
+	more := map[string][]string{
+		"own-backend.md": {"../backends/backendtest/example_test.go"},
+	}
+	name := filepath.Base(page)
+	test := "pages/" + strings.ReplaceAll(strings.TrimSuffix(name, ".md"), "-", "_") + "_test.go"
+	return append([]string{test}, more[name]...)
+}
+
+// runs tells whether a source file has the code of a block, as it stands on the page
+// but for its indentation, in a declaration that a test gets to.
+func runs(t *testing.T, file, block string) bool {
+	t.Helper()
+	if _, err := os.Stat(file); err != nil {
+		return false
+	}
+	source := read(t, file)
+	set := token.NewFileSet()
+	parsed, err := parser.ParseFile(set, file, source, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	for indent := range 4 {
+		indented := regexp.MustCompile("(?m)^(.)").ReplaceAllString(block, strings.Repeat("\t", indent)+"$1")
+		at := strings.Index("\n"+source, "\n"+indented)
+		if at < 0 {
+			continue
+		}
+		for _, declared := range parsed.Decls {
+			if set.Position(declared.Pos()).Offset <= at+len(indented)-1 && at < set.Position(declared.End()).Offset {
+				return isReached(parsed, declared)
+			}
+		}
+	}
+	return false
+}
+
+// isReached tells whether a declaration is a test or is named by another one. That
+// it is named to some purpose is for the compiler and the linter to see.
+func isReached(file *ast.File, declared ast.Decl) bool {
+	function, ok := declared.(*ast.FuncDecl)
+	if !ok || function.Recv != nil || strings.HasPrefix(function.Name.Name, "Test") || strings.HasPrefix(function.Name.Name, "Example") {
+		return true
+	}
+	reached := false
+	for _, other := range file.Decls {
+		ast.Inspect(other, func(node ast.Node) bool {
+			name, isName := node.(*ast.Ident)
+			reached = reached || isName && other != declared && name.Name == function.Name.Name
+			return !reached
+		})
+	}
+	return reached
+}
+
+// planned begins code of which the option is still to come.
+const planned = "```go planned"
+
+func TestTheCodeOnThePagesIsRun(t *testing.T) {
+	for _, page := range texts(t) {
+		if slices.Contains(compiled, page) {
+			continue
+		}
+		require.NotRegexp(t, "(?m)^```+ *(go.+|golang.*)$", strings.ReplaceAll(read(t, page), planned, ""), "write ```go, so that it is run: %s", page)
+		for _, block := range blocks(read(t, page), "go") {
+			found := isProgram(block)
+			for _, file := range sources(page) {
+				found = found || runs(t, file, block)
+			}
+			require.True(t, found, "%s shows code that no test runs; it must stand, letter by letter, in one of %v:\n%s", page, sources(page), block)
+		}
+	}
+}
+
+func TestTheIndexListsEveryPage(t *testing.T) {
+	index := read(t, "../docs/README.md")
+	for _, page := range texts(t) {
+		if name := filepath.Base(page); name != "README.md" {
+			require.Contains(t, index, "]("+name+")")
+		}
+	}
+}
+
 func TestTheLinksInTheTextsLeadSomewhere(t *testing.T) {
-	for _, path := range []string{readme, fromFlask, "../CHANGELOG.md"} {
+	for _, path := range append(texts(t), "../CHANGELOG.md") {
 		for _, match := range regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`).FindAllStringSubmatch(read(t, path), -1) {
 			if !strings.HasPrefix(match[1], "https://") {
 				_, err := os.Stat(filepath.Join(filepath.Dir(path), match[1]))

@@ -1,0 +1,110 @@
+package pages_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+type customer struct{ ID, Plan string }
+
+// planApplication is the application of the page limit-by-plan.md.
+func planApplication(t *testing.T, customers map[string]customer) *gin.Engine {
+	engine, limiter := application(t, nil)
+
+	perHour := map[string]int{"free": 3, "pro": 10, "internal": ratelimiter.Unlimited}
+
+	authenticate := func(c *gin.Context) {
+		customer, known := customers[c.GetHeader("X-API-Key")]
+		if !known {
+			c.AbortWithStatus(http.StatusUnauthorized)
+			return
+		}
+		c.Set("customer", customer.ID)
+		c.Set("plan", customer.Plan)
+	}
+	byPlan := func(c *gin.Context) int { return perHour[c.GetString("plan")] }
+	api, perCustomer := ratelimiter.WithKey(ratelimiter.Shared("api")), ratelimiter.WithScope(ratelimiter.ByContext("customer"))
+
+	limited := limiter.RateLimit(byPlan, time.Hour, api, perCustomer,
+		ratelimiter.WithLimit(100, time.Second))
+	engine.GET("/reports", authenticate, limited, func(c *gin.Context) { c.String(http.StatusOK, "Here is your report.\n") })
+	engine.GET("/charts", authenticate, limited, func(c *gin.Context) { c.String(http.StatusOK, "Here is your chart.\n") })
+
+	free := limiter.RateLimit(byPlan, time.Hour, api, perCustomer, ratelimiter.WithCost(0), ratelimiter.WithOverLimit(nil))
+	engine.GET("/usage", authenticate, free, func(c *gin.Context) {
+		info, limited := ratelimiter.FromContext(c)
+		if !limited {
+			c.JSON(http.StatusOK, gin.H{"unlimited": true})
+			return
+		}
+		c.JSON(http.StatusOK, gin.H{"limit": info.Limit, "remaining": info.Remaining})
+	})
+
+	engine.GET("/support/usage/:customer", func(c *gin.Context) {
+		limits, err := limiter.Status(c.Request.Context(), "api", c.Param("customer"))
+		if err != nil {
+			_ = c.AbortWithError(http.StatusServiceUnavailable, err)
+			return
+		}
+		c.JSON(http.StatusOK, limits)
+	})
+	return engine
+}
+
+func ours() map[string]customer {
+	return map[string]customer{
+		"key-of-ann": {"ann", "free"}, "another-key-of-ann": {"ann", "free"},
+		"key-of-bob": {"bob", "pro"}, "key-of-ops": {"ops", "internal"},
+		"key-of-eve": {"eve", "forgotten"},
+	}
+}
+
+func reports(handler http.Handler, times int, key string) []int {
+	return statuses(handler, times, http.MethodGet, "/reports", with("X-API-Key", key))
+}
+
+func TestWhatAPlanAllows(t *testing.T) {
+	engine := planApplication(t, ours())
+	typed(t, "limit-by-plan.md", engine)
+}
+
+func TestEachCustomerHasOneLimitWithAllKeysOnAllRoutes(t *testing.T) {
+	engine := planApplication(t, ours())
+	require.Equal(t, []int{200}, reports(engine, 1, "key-of-ann"))
+	require.Equal(t, []int{200}, reports(engine, 1, "another-key-of-ann"))
+	require.Equal(t, []int{200, 429}, statuses(engine, 2, http.MethodGet, "/charts", with("X-API-Key", "key-of-ann")))
+	require.Equal(t, []int{200}, reports(engine, 1, "key-of-bob"))
+}
+
+func TestMadeUpKeysAreRefusedBeforeTheyCount(t *testing.T) {
+	engine := planApplication(t, ours())
+	require.Equal(t, []int{401, 401, 401, 401}, reports(engine, 4, "made up"))
+	require.Equal(t, []int{429}, reports(engine, 1, "key-of-eve"), "a plan that is not in the map allows nothing")
+}
+
+func TestAnotherPlanCountsAtOnce(t *testing.T) {
+	customers := ours()
+	engine := planApplication(t, customers)
+	require.Equal(t, []int{200, 200, 200, 429}, reports(engine, 4, "key-of-ann"))
+	customers["key-of-ann"] = customer{"ann", "pro"}
+	require.Equal(t, []int{200, 200, 200, 200, 200, 200, 200, 429}, reports(engine, 8, "key-of-ann"), "three were used before")
+	customers["key-of-ann"] = customer{"ann", "internal"}
+	response := ask(engine, http.MethodGet, "/reports", with("X-API-Key", "key-of-ann"))
+	require.Equal(t, 200, response.Code)
+	require.Equal(t, `"per-second";q=100;w=1`, header(response, "RateLimit-Policy"), "the other limit holds")
+}
+
+func TestSupportSeesTheLimitsThatAreTheSameForAll(t *testing.T) {
+	engine := planApplication(t, ours())
+	require.Equal(t, 503, ask(engine, http.MethodGet, "/support/usage/ann").Code, "nobody has been limited yet")
+	reports(engine, 1, "key-of-bob")
+	response := ask(engine, http.MethodGet, "/support/usage/ann")
+	require.Equal(t, 200, response.Code)
+	require.Contains(t, response.Body.String(), `"Name":"per-second","Key":"api","Scope":"ann","Limit":100,"Remaining":100`)
+	require.NotContains(t, response.Body.String(), "per-hour")
+}
