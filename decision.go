@@ -30,8 +30,9 @@ type decision struct {
 
 // about is what the backend need not know of a quota.
 type about struct {
-	limit *ruleLimit
-	key   string
+	limit  *ruleLimit
+	key    string
+	banned bool
 }
 
 // single is room for one limit, which is what most requests have.
@@ -104,7 +105,7 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 		d.quotas[asked], d.quotas[last] = d.quotas[last], d.quotas[asked]
 	}
 	d.verdicts = append(d.verdicts, backends.Verdict{})
-	d.about = append(d.about, about{l, key.shown})
+	d.about = append(d.about, about{limit: l, key: key.shown})
 }
 
 // asked are the quotas without those that are unlimited.
@@ -129,7 +130,7 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	d.keepApart(rule)
 	d.settings.seen.note(d)
 	began := d.settings.observing.clock()
-	if err := d.settings.decider.Take(c.Request.Context(), d.asked(), d.verdicts); err != nil {
+	if err := d.ask(c.Request.Context(), d.asked(), d.verdicts, 1); err != nil {
 		d.settings.observing.failed(c, d, rule, began, err)
 		d.failed(c, rule, err)
 		return
@@ -175,13 +176,23 @@ func (d *decision) keepApart(rule *rule) {
 	if d.earlier == nil && !rule.mixed {
 		return
 	}
+	guarded := 1
 	for i := range d.asked() {
 		q := &d.quotas[i]
 		place := 1 + sharing(q, d.quotas[:i])
 		for e := d.earlier; e != nil; e = e.earlier {
 			place += sharing(q, e.quotas)
 		}
+		if d.about[i].limit.ban != nil {
+			guarded = max(guarded, place)
+			continue
+		}
 		q.Key = inPlace(q.Key, min(place, maxPlaces))
+	}
+	for i := range d.asked() {
+		if d.about[i].limit.ban != nil { // together, as one ban counts what they refuse
+			d.quotas[i].Key = inPlace(d.quotas[i].Key, min(guarded, maxPlaces))
+		}
 	}
 }
 

@@ -133,7 +133,11 @@ func (d *decision) refuse(c *gin.Context, rule *rule) {
 		return
 	}
 	document := d.about[d.closest].limit.refusal
-	if violated := d.violated(); document == nil || len(violated) > 1 {
+	violated := d.violated()
+	switch {
+	case d.about[d.closest].banned:
+		document = banRefusal(violated)
+	case document == nil || len(violated) > 1:
 		document = refusal(q.Limit, q.Per, violated...)
 	}
 	answer(c, http.StatusTooManyRequests, document)

@@ -32,6 +32,10 @@ type Info struct {
 	// Exceeded tells that the request was over the limit, refused or not.
 	Exceeded bool
 
+	// Banned tells that the client is banned (see WithBan): nothing remains, and
+	// RetryAfter and Reset are no earlier than the end of the ban.
+	Banned bool
+
 	// Shadow tells that the limit is only being tried and refuses nobody.
 	Shadow bool
 }

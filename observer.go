@@ -197,6 +197,8 @@ func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began, now 
 		e.Info = d.about[i].info(q, v, d.at)
 		e.Cost, e.Fallback, e.Place = q.Cost, v.Fallback, i
 		switch {
+		case d.about[i].banned:
+			e.Outcome = Banned
 		case v.Allowed:
 			e.Outcome = Allowed
 		case q.Shadow || rule.never:

@@ -28,6 +28,15 @@ func refusal(limit int64, per time.Duration, violated ...string) []byte {
 	if limit == 0 {
 		detail = "Nothing is allowed here at present."
 	}
+	return exceeded(detail, violated)
+}
+
+// banRefusal is the answer to a client that is banned from limits.
+func banRefusal(violated []string) []byte {
+	return exceeded("Too many requests were refused. All are until the time in Retry-After is over.", violated)
+}
+
+func exceeded(detail string, violated []string) []byte {
 	return problem{
 		Type:     "https://iana.org/assignments/http-problem-types#quota-exceeded",
 		Title:    "Rate limit was exceeded",

@@ -20,6 +20,7 @@ type rule struct {
 	overLimit gin.HandlerFunc         // nil for the problem document
 	never     bool                    // refuse nobody
 	countIf   func(*gin.Context) bool // nil to count every request
+	ban       *ban                    // nil for none
 	// part is set for a limit that WithLimit adds, which only some options suit.
 	part bool
 	// mixed is set where not all limits are on the same key and scope.
@@ -45,6 +46,7 @@ type ruleLimit struct {
 	shadow    bool
 	elsewhere bool // on a key or scope of its own
 	tentative bool // units may be given back; see backends.Quota
+	ban       *ban // that its refusals lead to, nil for none
 
 	// What is the same in the answers to all requests; see prepare. number and
 	// refusal are empty where a function says what the limit is.
@@ -91,6 +93,7 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 	r.add("RateLimit", limit, per)
 	r.apply("RateLimit", options)
 	r.inherit()
+	r.guard()
 	return r.prepare()
 }
 
@@ -181,16 +184,20 @@ func (r *rule) add(function string, limit any, per time.Duration) {
 		panic(fmt.Sprintf("ratelimiter: the limit of %s is a %T; write an int, a func(*gin.Context) int, or a func(c *gin.Context, key, scope string) int", function, limit))
 	}
 	r.limits = append(r.limits, added)
-	last := &r.limits[len(r.limits)-1]
+	mustPeriod(call, "period", per)
+	r.limits[len(r.limits)-1].name = policyName(per)
+}
+
+// mustPeriod panics on what is no period of a limit or a ban.
+func mustPeriod(call, what string, d time.Duration) {
 	switch {
-	case per <= 0:
-		panic(fmt.Sprintf("%s: the period must be over zero; write for example time.Minute", call))
-	case per < backends.MinPer:
-		panic(fmt.Sprintf("%s: the period %v is shorter than %v; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", call, per, backends.MinPer, int64(per)))
-	case per > backends.MaxPer:
-		panic(fmt.Sprintf("%s: the period is longer than %v (366 days)", call, backends.MaxPer))
+	case d <= 0:
+		panic(fmt.Sprintf("%s: the %s must be over zero; write for example time.Minute", call, what))
+	case d < backends.MinPer:
+		panic(fmt.Sprintf("%s: the %s %v is shorter than %v; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", call, what, d, backends.MinPer, int64(d)))
+	case d > backends.MaxPer:
+		panic(fmt.Sprintf("%s: the %s is longer than %v (366 days)", call, what, backends.MaxPer))
 	}
-	last.name = policyName(per)
 }
 
 func mustFuncs(option string, functions []func(*gin.Context) string) {

@@ -17,7 +17,7 @@ import (
 
 // Peek tells what is left now of every limit that was asked for this request,
 // shadows too, in the order of the middlewares. It takes nothing. In an Info of it
-// Exceeded says that nothing is left, and RetryAfter is 0.
+// Exceeded says that nothing is left, and RetryAfter is 0, or how long a ban lasts.
 //
 // It is empty where no limit was asked, as FromContext is false then, and fails
 // with the error of the backend.
@@ -63,7 +63,7 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 		q.Scope = printable(scope)
 		d.quotas = append(d.quotas, q)
 		d.verdicts = append(d.verdicts, backends.Verdict{})
-		d.about = append(d.about, about{found.limit, key})
+		d.about = append(d.about, about{limit: found.limit, key: key})
 	}
 	if len(d.quotas) == 0 {
 		return nil, fmt.Errorf("%w %q: no request in this process has been asked for a limit on it, or a function decides it", ErrUnknownKey, key)
@@ -188,14 +188,20 @@ func (d *decision) peek(ctx context.Context) ([]Info, error) {
 		quotas[i].Cost, quotas[i].Tentative = 0, true
 	}
 	verdicts := make([]backends.Verdict, len(quotas))
-	if err := d.settings.decider.Take(ctx, quotas, verdicts); err != nil {
+	now := &decision{settings: d.settings, about: slices.Clone(d.about)}
+	for i := range now.about {
+		now.about[i].banned = false // that may be over
+	}
+	if err := now.ask(ctx, quotas, verdicts, 0); err != nil {
 		return nil, fmt.Errorf("the rate limiter could not tell what is left of %s: %w", d.about[0].key, err)
 	}
 	at := time.Duration(time.Now().UnixNano())
 	list := make([]Info, len(quotas))
 	for i := range quotas {
-		list[i] = d.about[i].info(&quotas[i], &verdicts[i], at)
-		list[i].RetryAfter = 0
+		list[i] = now.about[i].info(&quotas[i], &verdicts[i], at)
+		if !list[i].Banned {
+			list[i].RetryAfter = 0
+		}
 		list[i].Exceeded = verdicts[i].Remaining == 0
 	}
 	return list, nil
@@ -209,6 +215,7 @@ func (a *about) info(q *backends.Quota, v *backends.Verdict, at time.Duration) I
 		Per: q.Per, RetryAfter: v.RetryAfter,
 		Reset:    time.Unix(0, int64(at+v.ResetAfter)),
 		Exceeded: !v.Allowed,
+		Banned:   a.banned,
 		Shadow:   q.Shadow,
 	}
 }

@@ -200,15 +200,12 @@ func isReached(file *ast.File, declared ast.Decl) bool {
 	return reached
 }
 
-// planned begins code of which the option is still to come.
-const planned = "```go planned"
-
 func TestTheCodeOnThePagesIsRun(t *testing.T) {
 	for _, page := range texts(t) {
 		if slices.Contains(compiled, page) {
 			continue
 		}
-		require.NotRegexp(t, "(?m)^```+ *(go.+|golang.*)$", strings.ReplaceAll(read(t, page), planned, ""), "write ```go, so that it is run: %s", page)
+		require.NotRegexp(t, "(?m)^```+ *(go.+|golang.*)$", read(t, page), "write ```go, so that it is run: %s", page)
 		for _, block := range blocks(read(t, page), "go") {
 			found := isProgram(block)
 			for _, file := range sources(page) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -31,6 +32,7 @@ func loginApplication(t *testing.T, check func(account, password string) bool) (
 			ratelimiter.WithKey(ratelimiter.Shared("login of account")), ratelimiter.WithScope(account)),
 		ratelimiter.WithLimit(100, 15*time.Minute, ratelimiter.WithName("address"),
 			ratelimiter.WithKey(ratelimiter.Shared("login from address")), ratelimiter.WithScope(address)),
+		ratelimiter.WithBan(10, time.Hour, 24*time.Hour),
 	), func(c *gin.Context) {
 		if !check(c.GetString("account"), c.PostForm("password")) {
 			c.String(http.StatusUnauthorized, "Wrong account or password.\n")
@@ -49,6 +51,10 @@ func loginApplication(t *testing.T, check func(account, password string) bool) (
 		if err := limiter.Reset(c.Request.Context(), "login of account", c.GetString("account")); err != nil {
 			_ = c.AbortWithError(http.StatusServiceUnavailable, err)
 		}
+	})
+	engine.POST("/unban", func(c *gin.Context) {
+		err := limiter.Reset(c.Request.Context(), "login", c.PostForm("account")+"|"+c.PostForm("address"))
+		require.NoError(t, err)
 	})
 	return engine, limiter
 }
@@ -152,6 +158,24 @@ func TestManyAddressesHaveFiftyGuessesAtAnAccount(t *testing.T) {
 	require.Equal(t, []int{403}, statuses(engine, 1, http.MethodPost, "/captcha", form("account", "ann")))
 	require.Equal(t, []int{200}, statuses(engine, 1, http.MethodPost, "/captcha", form("account", "Ann", "captcha", "solved")))
 	require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")))
+}
+
+func TestWhoIsRefusedTenTimesIsBannedForADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := loginApplication(t, isRight)
+		login(engine, 5, guess("ann"))
+		login(engine, 9, guess("ann"))
+		pass(31 * time.Minute)
+		require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "the tenth refusal")
+		pass(23 * time.Hour)
+		require.Equal(t, []int{429}, login(engine, 1, right()))
+		require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")), "the owner is elsewhere")
+		limits, err := limiter.Status(t.Context(), "login", "ann|192.0.2.1")
+		require.NoError(t, err)
+		require.True(t, limits[0].Banned)
+		require.Equal(t, []int{200}, statuses(engine, 1, http.MethodPost, "/unban", form("account", "ann", "address", "192.0.2.1")))
+		require.Equal(t, []int{200}, login(engine, 1, right()))
+	})
 }
 
 func TestAnAddressHasAHundredGuessesAtAllAccounts(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
@@ -107,3 +108,6 @@ func typed(t *testing.T, page string, handler http.Handler) {
 		require.Equal(t, passing.ReplaceAllString(string(s[2]), ""), passing.ReplaceAllString(string(printed), ""), commands)
 	}
 }
+
+// pass lets time go by in a bubble of synctest.
+func pass(d time.Duration) { <-time.After(d) }

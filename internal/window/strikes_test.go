@@ -65,7 +65,7 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRefusal(t *testing.T) {
 		c.Ban = rapid.SampledFrom([]int64{1000, c.Per / 2, c.Per, 3 * c.Per, MaxPeriod}).Draw(t, "ban")
 		var s Strikes
 		var refusals []int64
-		now, end := int64(MaxPeriod), int64(0)
+		now, end := MaxPeriod, int64(0)
 		for range rapid.IntRange(1, 60).Draw(t, "takes") {
 			now += rapid.OneOf(
 				rapid.Just(int64(0)), rapid.Int64Range(0, c.Per/c.Limit), rapid.SampledFrom([]int64{c.Per - 1, c.Per, c.Ban - 1, c.Ban}),
@@ -103,7 +103,7 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Charge{Limit: 2, Per: second, Ban: rapid.SampledFrom([]int64{second / 2, 5 * second}).Draw(t, "ban")}
 		var s Strikes
-		now, end := int64(MaxPeriod), int64(0)
+		now, end := MaxPeriod, int64(0)
 		for range rapid.IntRange(1, 40).Draw(t, "takes") {
 			now += rapid.Int64Range(-2*second, 2*second).Draw(t, "step")
 			c.Cost = rapid.SampledFrom([]int64{0, 1}).Draw(t, "cost")
@@ -125,7 +125,7 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 func TestManyRefusalsTakeBoundedRoom(t *testing.T) {
 	c := Charge{Limit: 100_000, Per: 3600 * second, Ban: second, Cost: 1}
 	var s Strikes
-	now := int64(MaxPeriod)
+	now := MaxPeriod
 	for i := range c.Limit {
 		var v Verdict
 		s, v = s.Take(now, c)

@@ -1,0 +1,113 @@
+package ratelimiter
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// ban is who is banned, and for how long; see WithBan.
+type ban struct {
+	after         int64
+	per, duration time.Duration
+}
+
+// WithBan refuses whoever was refused after times within per for the whole of
+// duration, even if they slow down. Both are backends.MinPer to backends.MaxPer,
+// after is 1 or more.
+//
+// It is about the key and scope of the RateLimit, and what is refused there: a
+// limit that WithLimit adds with a key or scope of its own, as one that all clients
+// share, bans nobody. Whoever is banned takes nothing from any limit, and what is
+// refused meanwhile does not make the ban longer. Reset lifts it. Info.Banned tells
+// of it, and Retry-After of its end.
+//
+// Refusals are counted by the backend, in the question that refuses. While the
+// backend is away and each process limits by itself, it also bans by itself. A
+// memory backend that is full counts no refusals of newcomers, so as to ban nobody
+// for what another has done.
+//
+// It panics on limits that refuse nobody (WithShadow, WithOverLimit(nil)).
+func WithBan(after int, per, duration time.Duration) Option {
+	call := fmt.Sprintf("ratelimiter: WithBan(%d, %v, %v)", after, per, duration)
+	if after < 1 || int64(after) > backends.MaxLimit {
+		panic(fmt.Sprintf("%s: the number of refusals must be from 1 to %d", call, backends.MaxLimit))
+	}
+	mustPeriod(call, "period", per)
+	mustPeriod(call, "duration", duration)
+	return whole("WithBan", func(r *rule) { r.ban = &ban{int64(after), per, duration} })
+}
+
+// guard marks the limits whose refusals lead to the ban.
+func (r *rule) guard() {
+	if r.ban == nil {
+		return
+	}
+	if r.never || r.limits[0].shadow {
+		panic("ratelimiter: WithBan needs limits that refuse; leave out WithShadow and WithOverLimit(nil), or WithBan")
+	}
+	for i := range r.limits {
+		if l := &r.limits[i]; !l.elsewhere && !l.shadow {
+			l.ban = r.ban
+		}
+	}
+}
+
+// quota asks for the ban on the key and scope of a limit. A cost of 0 looks at it,
+// of 1 counts a refusal.
+func (b *ban) quota(of *backends.Quota, cost int64) backends.Quota {
+	return backends.Quota{Key: of.Key, Scope: of.Scope, Limit: b.after, Per: b.per, Ban: b.duration, Cost: cost}
+}
+
+// ask puts a question about quotas of a decision to the backend, with those of the
+// bans that guard them behind, and lets the verdicts be those of banned clients.
+func (d *decision) ask(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict, strike int64) error {
+	var guarded []int // the first quota of each ban
+	asked := quotas
+	for i := range quotas {
+		b := d.about[i].limit.ban
+		if b == nil || slices.ContainsFunc(guarded, func(first int) bool { return d.sameBan(quotas, first, i) }) {
+			continue
+		}
+		guarded = append(guarded, i)
+		asked = append(slices.Clip(asked), b.quota(&quotas[i], strike))
+	}
+	if guarded == nil {
+		return d.settings.decider.Take(ctx, quotas, verdicts)
+	}
+	answers := make([]backends.Verdict, len(asked))
+	if err := d.settings.decider.Take(ctx, asked, answers); err != nil {
+		return err
+	}
+	copy(verdicts, answers[:len(quotas)])
+	for n, first := range guarded {
+		if answer := &answers[len(quotas)+n]; !answer.Allowed {
+			d.heed(answer, quotas, verdicts, first)
+		}
+	}
+	return nil
+}
+
+// sameBan tells whether two quotas are under one ban, of one key and scope.
+func (d *decision) sameBan(quotas []backends.Quota, i, j int) bool {
+	return d.about[i].limit.ban == d.about[j].limit.ban && quotas[i].Key == quotas[j].Key && quotas[i].Scope == quotas[j].Scope
+}
+
+// heed lets the verdicts on all quotas under a ban be what they are to a client
+// that is banned.
+func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdicts []backends.Verdict, first int) {
+	for i := range quotas {
+		if !d.sameBan(quotas, first, i) {
+			continue
+		}
+		d.about[i].banned = true
+		v := &verdicts[i]
+		if v.RetryAfter >= 0 {
+			v.RetryAfter = max(v.RetryAfter, answer.RetryAfter)
+		}
+		v.Allowed, v.Remaining, v.ResetAfter = false, 0, max(v.ResetAfter, answer.ResetAfter)
+	}
+}

@@ -1,0 +1,234 @@
+package ratelimiter_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/stretchr/testify/require"
+)
+
+func TestWhoeverIsRefusedTooOftenIsBannedEvenIfTheySlowDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(2, time.Second, ratelimiter.WithBan(3, time.Minute, time.Hour)), ok)
+		require.Equal(t, []int{200, 200, 429, 429}, statuses(engine, "/", 4))
+		pass(2 * time.Second)
+		require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "two refusals do not ban, the third does")
+		require.Equal(t, 200, get(engine, "/", from("192.0.2.9:1")).Code, "others are not banned")
+		for range 6 {
+			pass(9 * time.Minute)
+			require.Equal(t, 429, get(engine, "/").Code)
+		}
+		pass(6*time.Minute - time.Nanosecond)
+		require.Equal(t, 429, get(engine, "/").Code)
+		pass(time.Nanosecond)
+		require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "an hour after it began it is over")
+	})
+}
+
+func TestRefusalsThatAreFarApartBanNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Minute, time.Hour)), ok)
+		for range 5 {
+			require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+			pass(time.Minute)
+		}
+	})
+}
+
+func TestABanIsToldWhereverALimitIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		observer := &notebook{}
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
+		var info ratelimiter.Info
+		engine.GET("/", limiter.RateLimit(5, time.Minute, ratelimiter.WithLimit(1, time.Second), ratelimiter.WithBan(2, time.Minute, time.Hour)), ok)
+		engine.GET("/page", limiter.RateLimit(0, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour),
+			ratelimiter.WithOverLimit(func(c *gin.Context) { info, _ = ratelimiter.FromContext(c) })), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+		require.NoError(t, err)
+		require.False(t, infos[0].Banned)
+		observer.read()
+
+		banned := get(engine, "/")
+		require.Equal(t, 429, banned.Code)
+		hour := time.Now().Add(time.Hour)
+		require.Equal(t, map[string]string{
+			"Retry-After": "3600", "X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": strconv.FormatInt(hour.Unix(), 10),
+			"RateLimit": `"per-minute";r=0;t=3600, "per-second";r=0;t=3600`, "RateLimit-Policy": `"per-minute";q=5;w=60, "per-second";q=1;w=1`,
+		}, toldBy(banned))
+		var problem map[string]any
+		require.NoError(t, json.Unmarshal(banned.Body.Bytes(), &problem))
+		require.Equal(t, "Rate limit was exceeded", problem["title"])
+		require.Contains(t, problem["detail"], "Too many requests were refused")
+		require.Equal(t, []any{"per-minute", "per-second"}, problem["violated-policies"])
+		require.Equal(t, []string{"per-minute banned", "per-second banned"}, observer.read())
+
+		for range 2 {
+			infos, err = limiter.Status(t.Context(), "GET /", "192.0.2.1")
+			require.NoError(t, err)
+			require.Len(t, infos, 2)
+			for _, info := range infos {
+				require.True(t, info.Banned)
+				require.True(t, info.Exceeded)
+				require.Zero(t, info.Remaining)
+				require.Equal(t, time.Hour, info.RetryAfter)
+				require.True(t, info.Reset.Equal(hour))
+			}
+		}
+		get(engine, "/page")
+		require.True(t, info.Banned)
+		require.Equal(t, hour, info.Reset.Local())
+
+		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+		infos, err = limiter.Status(t.Context(), "GET /", "192.0.2.1")
+		require.NoError(t, err)
+		require.False(t, infos[0].Banned, "reset lifts it")
+		require.Equal(t, 200, get(engine, "/").Code)
+	})
+}
+
+func TestPeekTellsThatABanWasLiftedMeanwhile(t *testing.T) {
+	engine, limiter := application(t, nil)
+	var before, after []ratelimiter.Info
+	lift := func(c *gin.Context) {
+		before, _ = limiter.Peek(c)
+		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+		after, _ = limiter.Peek(c)
+	}
+	engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour), ratelimiter.WithOverLimit(lift)), ok)
+	require.Equal(t, []int{200, 429, 200}, statuses(engine, "/", 3))
+	require.True(t, before[0].Banned)
+	require.False(t, after[0].Banned)
+	require.EqualValues(t, 1, after[0].Remaining)
+}
+
+func TestAClientIsBannedForItsOwnRefusalsAlone(t *testing.T) {
+	engine, limiter := application(t, nil)
+	everyone := ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithName("all"))
+	shadow := ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithShadow())
+	engine.GET("/", limiter.RateLimit(10, time.Hour, everyone, shadow, ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
+	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+	infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+	require.NoError(t, err)
+	require.False(t, infos[0].Banned)
+	require.EqualValues(t, 9, infos[0].Remaining)
+}
+
+func TestABannedClientTakesNothing(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "100/hour"})
+	everyone := ratelimiter.WithLimit(50, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone))
+	engine.GET("/", limiter.RateLimit(1, time.Second, everyone, ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
+	require.Equal(t, []int{200, 429, 429, 429}, statuses(engine, "/", 4))
+	for key, scope := range map[string]string{"GET /": "everyone", "application": "192.0.2.1"} {
+		infos, err := limiter.Status(t.Context(), key, scope)
+		require.NoError(t, err)
+		for _, info := range infos {
+			if info.Per == time.Hour {
+				require.Equal(t, info.Limit-1, info.Remaining, key)
+			}
+		}
+	}
+}
+
+// Two middlewares with the same limit have counters of their own, of which one ban
+// must see all of its rule.
+func TestABanCountsBesideAnotherMiddlewareWithTheSameLimit(t *testing.T) {
+	engine, limiter := application(t, nil)
+	group := engine.Group("/", limiter.RateLimit(100, time.Hour))
+	group.GET("/", limiter.RateLimit(50, time.Minute, ratelimiter.WithLimit(1, time.Hour), ratelimiter.WithBan(2, time.Hour, 3*time.Hour)), ok)
+	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+	require.Equal(t, "10800", header(get(engine, "/"), "Retry-After"))
+	require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+	require.Equal(t, 200, get(engine, "/").Code)
+}
+
+func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
+	server := miniredis.RunT(t)
+	server.SetTime(time.Now())
+	config := ratelimiter.Config{"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}}
+	failed := func(c *gin.Context) bool { return c.Writer.Status() == http.StatusUnauthorized }
+	var engines [2]*gin.Engine
+	for i := range engines {
+		engine, limiter := application(t, config)
+		engine.GET("/login", limiter.RateLimit(2, time.Minute, ratelimiter.WithCountIf(failed), ratelimiter.WithBan(3, time.Hour, 24*time.Hour)),
+			func(c *gin.Context) { c.Status(http.StatusUnauthorized) })
+		engines[i] = engine
+	}
+	var told []int
+	for i := range 7 {
+		told = append(told, get(engines[i%2], "/login").Code)
+	}
+	require.Equal(t, []int{401, 401, 429, 429, 429, 429, 429}, told)
+	server.SetTime(time.Now().Add(2 * time.Hour))
+	server.FastForward(2 * time.Hour)
+	for _, engine := range engines {
+		require.Equal(t, 429, get(engine, "/login").Code, "two hours later they are banned still")
+	}
+}
+
+func TestWhileTheBackendIsAwayEachProcessBansByItself(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{errors.New("it is gone")}})
+	engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Hour, time.Hour)), ok)
+	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+	require.Equal(t, "3600", header(get(engine, "/"), "Retry-After"))
+}
+
+func TestABanThatMakesNoSenseIsRefusedWhenARouteIsRegistered(t *testing.T) {
+	_, limiter := application(t, nil)
+	for name, test := range map[string]struct {
+		make func()
+		says string
+	}{
+		"after no refusal": {func() { ratelimiter.WithBan(0, time.Minute, time.Hour) }, "must be from 1"},
+		"no period":        {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be over zero"},
+		"nanoseconds":      {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "write 3600*time.Second"},
+		"for ever":         {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},
+		"of one limit": {func() {
+			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithBan(1, time.Hour, time.Hour)))
+		}, "not of WithLimit"},
+		"of a shadow": {func() {
+			limiter.RateLimit(1, time.Hour, ratelimiter.WithBan(1, time.Hour, time.Hour), ratelimiter.WithShadow())
+		}, "WithBan needs limits that refuse"},
+		"of nobody": {func() {
+			limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(nil), ratelimiter.WithBan(1, time.Hour, time.Hour))
+		}, "WithBan needs limits that refuse"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() { require.Contains(t, recover(), test.says) }()
+			test.make()
+		})
+	}
+}
+
+// toldBy are the headers of ours that an answer has.
+func toldBy(response *httptest.ResponseRecorder) map[string]string {
+	found := map[string]string{}
+	for _, name := range []string{"Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit", "RateLimit-Policy"} {
+		if value := header(response, name); value != "" {
+			found[name] = value
+		}
+	}
+	return found
+}
+
+func ExampleWithBan() {
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, nil)
+	if err != nil {
+		panic(err)
+	}
+	// Ten a minute. Whoever is refused twenty times within an hour is out for a day.
+	engine.GET("/search", limiter.RateLimit(10, time.Minute, ratelimiter.WithBan(20, time.Hour, 24*time.Hour)), ok)
+}
