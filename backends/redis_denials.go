@@ -100,10 +100,10 @@ func (d *denials) shard(key, scope string) (*denialShard, uint64) {
 // know of each quota.
 func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 	clock := sinceStart()
-	denied := false
+	denied, banned := false, d.banned(quotas, clock)
 	for i := range quotas {
 		q := &quotas[i]
-		if q.Cost < 0 || q.Forced || q.Tentative || sharing(quotas[:i], q) {
+		if q.Cost < 0 || q.Forced || q.Tentative && !banned || sharing(quotas[:i], q) {
 			return false
 		}
 		known, ok := d.find(q, clock)
@@ -127,6 +127,18 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 		d.count.Add(1)
 	}
 	return denied
+}
+
+// banned tells whether a ban is known to be in force, from which no units that are
+// given back free anybody.
+func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
+	return slices.ContainsFunc(quotas, func(q Quota) bool {
+		if q.Ban == 0 {
+			return false
+		}
+		known, ok := d.find(&q, clock)
+		return ok && !known.state.verdict(known.at.latest(clock), known.id, q.charge()).Allowed
+	})
 }
 
 // LocalDenials counts the questions that a backend of NewRedis has denied from

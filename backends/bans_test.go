@@ -1,0 +1,133 @@
+package backends
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// banning is a limit of two an hour, and a ban for a day after three refusals.
+func banning(key string) (limit, ban Quota) {
+	limit = Quota{Key: key, Scope: "s", Limit: 2, Per: time.Hour, Cost: 1, Tentative: true}
+	return limit, Quota{Key: key, Scope: "s", Limit: 3, Per: time.Hour, Ban: 24 * time.Hour, Cost: 1}
+}
+
+func TestRefusalsAreCountedInRedisAndABanIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPretended()
+		here, there := p.backend(t), p.backend(t)
+		limit, ban := banning("k")
+		for n, backend := range []Backend{here, there, here, there, here} {
+			trips, verdicts := p.asks(t, backend, limit, ban)
+			require.EqualValues(t, 1, trips, "each refusal counts, so each is asked")
+			require.Equal(t, n < 2, verdicts[0].Allowed)
+			require.Equal(t, n < 4, verdicts[1].Allowed)
+		}
+		trips, _ := p.asks(t, there, limit, ban)
+		require.EqualValues(t, 1, trips, "this process does not know yet")
+		for _, backend := range []Backend{here, there} {
+			trips, verdicts := p.asks(t, backend, limit, ban)
+			require.Zero(t, trips, "whoever is banned is denied without a question, also where units may be given back")
+			require.Equal(t, p.truth(t, limit, ban), verdicts)
+		}
+		require.NoError(t, here.Reset(t.Context(), "k", "s"))
+		trips, verdicts := p.asks(t, here, limit, ban)
+		require.EqualValues(t, 1, trips)
+		require.True(t, verdicts[0].Allowed && verdicts[1].Allowed)
+		elapse(trust)
+		_, verdicts = p.asks(t, there, limit, ban)
+		require.True(t, verdicts[0].Allowed && verdicts[1].Allowed, "the other process believes for so long what it knew")
+	})
+}
+
+// Several processes with remembered denials ban exactly whom one without would.
+func TestRememberedDenialsBanNobodyLaterOrSooner(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		inBubble(t, func(t *testing.T) {
+			p := newPretended()
+			var backends [2]*redisBackend
+			for i := range backends {
+				backends[i] = p.backend(t)
+			}
+			limit, ban := banning("k")
+			limit.Algorithm = Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(rt, "algorithm"))
+			limit.Tentative = rapid.Bool().Draw(rt, "tentative")
+			limit.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "per")
+			ban.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "refusals within")
+			ban.Ban = rapid.SampledFrom([]time.Duration{100 * time.Millisecond, 5 * time.Second, time.Hour}).Draw(rt, "ban")
+			for range rapid.IntRange(1, 40).Draw(rt, "takes") {
+				elapse(rapid.SampledFrom([]time.Duration{0, time.Microsecond, 99 * time.Millisecond, time.Second, 4 * time.Second}).Draw(rt, "pause"))
+				quotas := []Quota{limit, ban}
+				quotas[0].Cost = rapid.SampledFrom([]int64{0, 1, 1, 2, 3}).Draw(rt, "cost")
+				want := p.truth(rt, quotas...)
+				_, verdicts := p.asks(rt, backends[rapid.IntRange(0, 1).Draw(rt, "process")], quotas...)
+				for i := range want {
+					want[i].Receipt, verdicts[i].Receipt = 0, 0
+				}
+				require.Equal(rt, want[1], verdicts[1])
+				require.Equal(rt, want[0].Allowed, verdicts[0].Allowed)
+			}
+		})
+	})
+}
+
+// inBubble passes on a panic, by which rapid ends a run.
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	var panicked any
+	synctest.Test(t, func(t *testing.T) {
+		defer func() { panicked = recover() }()
+		test(t)
+	})
+	if panicked != nil {
+		panic(panicked)
+	}
+}
+
+func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
+	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()
+	m := newMemory(64, func() int64 { return now })
+	_, ban := banning("login")
+	refuse := func(client string, times int) Verdict {
+		limit := Quota{Key: "login", Scope: client, Per: time.Hour, Cost: 1}
+		verdicts := make([]Verdict, 2)
+		ban.Scope = client
+		for range times {
+			require.NoError(t, m.Take(t.Context(), []Quota{limit, ban}, verdicts))
+			require.False(t, verdicts[0].Allowed)
+		}
+		return verdicts[1]
+	}
+	for i := range 1000 {
+		require.True(t, refuse(fmt.Sprint("twice", i), 2).Allowed, "two refusals of one's own ban nobody, whatever others did")
+	}
+	var banned []string
+	for i := range 1000 {
+		client := fmt.Sprint("often", i)
+		if !refuse(client, 5).Allowed {
+			banned = append(banned, client)
+		}
+	}
+	require.Greater(t, len(banned), 32, "as many as there is room for")
+	for i := range 1000 {
+		require.True(t, refuse(fmt.Sprint("late", i), 2).Allowed)
+	}
+	for _, client := range banned {
+		require.False(t, refuse(client, 1).Allowed, "and none of them makes room")
+	}
+}
+
+func TestABanIsNotSharedAmongProcessesThatLimitAtAPart(t *testing.T) {
+	memory, err := NewMemory(nil)
+	require.NoError(t, err)
+	backend := NewShare(memory, 0.1)
+	limit, ban := banning("k")
+	verdicts := make([]Verdict, 2)
+	for n := range 4 {
+		require.NoError(t, backend.Take(t.Context(), []Quota{limit, ban}, verdicts))
+		require.Equal(t, n < 3, verdicts[1].Allowed, "a tenth of two is one, but three refusals are three")
+	}
+}
