@@ -97,8 +97,8 @@ func WithSecret(secret string) Option { return func(s *settings) { s.secret = se
 // the default, the period of the limit, but from one minute to ten.
 func WithQuiet(quiet time.Duration) Option { return func(s *settings) { s.quiet = quiet } }
 
-// WithMaxClients sets how many clients are followed at once, each in about half a
-// kilobyte. 0 or less means the default of 1000.
+// WithMaxClients sets how many clients are followed at once, which bounds the
+// memory. 0 or less means the default of 1000.
 func WithMaxClients(clients int) Option { return func(s *settings) { s.maxClients = int64(clients) } }
 
 // WithMaxRecords sets how many records about clients are written in a minute. It
