@@ -22,9 +22,10 @@
 //
 // A client is refused no more when it was not for a while: for the period of the
 // limit, at least a minute and at most ten; see WithQuiet. The backend answers
-// again when it has for ten seconds, and the record tells when that began.
+// again when it has answered and not failed for ten seconds since its last failure;
+// lasted is until that answer.
 //
-// At most 60 records about clients are written in a minute, see WithMaxRecords,
+// Over time at most 60 records about clients are written a minute, see WithMaxRecords,
 // and 1000 clients are followed at once, see WithMaxClients. What is refused beyond
 // that is added up and told once a minute, as "other clients". Each refusal is in
 // one summary or in one such sum. Records about the backend are few by nature.
