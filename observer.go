@@ -55,7 +55,8 @@ type Event struct {
 	// adds up Took counts each question once.
 	Place int
 
-	// Err is why there is no decision, with the outcome BackendError.
+	// Err is why there is no decision, with the outcome BackendError. With Fallback
+	// it is the last failure of the backend, which may be that of another request.
 	Err error
 }
 
@@ -195,7 +196,10 @@ func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began, now 
 	for i := range d.verdicts {
 		q, v := &d.quotas[i], &d.verdicts[i]
 		e.Info = d.about[i].info(q, v, d.at)
-		e.Cost, e.Fallback, e.Place = q.Cost, v.Fallback, i
+		e.Cost, e.Fallback, e.Place, e.Err = q.Cost, v.Fallback, i, nil
+		if v.Fallback && d.settings.breaker != nil {
+			e.Err = d.settings.breaker.Health().Err
+		}
 		switch {
 		case d.about[i].banned:
 			e.Outcome = Banned

@@ -119,7 +119,7 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 				require.Equal(t, i, event.Place)
 				require.Equal(t, "GET /", event.Route)
 				require.Equal(t, test.config["RATELIMITER_BACKEND"] != nil && test.config["RATELIMITER_ON_ERROR"] == nil, event.Fallback)
-				if event.Outcome == ratelimiter.BackendError {
+				if event.Outcome == ratelimiter.BackendError || event.Fallback {
 					require.ErrorIs(t, event.Err, failing.err)
 				} else {
 					require.NoError(t, event.Err)

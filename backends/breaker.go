@@ -31,8 +31,8 @@ type Health struct {
 	Open bool
 	// Since is when that became so, by the clock of this process.
 	Since time.Time
-	// Err is the last failure: while open that of the last probe, later what
-	// the last outage ended with, nil if there was none.
+	// Err is the last failure, of a question or, while open, of a probe. It stays
+	// when the backend answers again, and is nil if there was none.
 	Err error
 	// Down is how long the backend was not asked, of all outages together, this
 	// one included.
@@ -62,8 +62,9 @@ type Breaker struct {
 	// whether its answer is of today.
 	state   atomic.Pointer[breakerState]
 	failing atomic.Bool // the last answer that counts was a failure, so a charge is news
-	// failures are those of Health, which change without a change of state.
+	// failures and last are those of Health, which change without a change of state.
 	failures atomic.Uint64
+	last     atomic.Pointer[error]
 
 	mu      sync.Mutex // held while state changes
 	circuit *gobreaker.CircuitBreaker[struct{}]
@@ -112,6 +113,9 @@ func (b *Breaker) Health() Health {
 	h := b.state.Load().Health
 	if h.Open {
 		h.Down += time.Since(h.Since)
+	}
+	if last := b.last.Load(); last != nil {
+		h.Err = *last
 	}
 	h.Failures = b.failures.Load()
 	return h
@@ -174,6 +178,7 @@ func (b *Breaker) ask(ctx context.Context, question func(context.Context) (writt
 	default:
 		if err != nil {
 			b.failures.Add(1)
+			b.remember(err)
 		}
 		b.report(asked, err)
 	}
@@ -191,6 +196,8 @@ func blames(err error, caller, bounded context.Context) bool {
 	wanted, limited := caller.Deadline()
 	return !limited || wanted.After(end) || !errors.Is(err, context.DeadlineExceeded)
 }
+
+func (b *Breaker) remember(err error) { b.last.Store(&err) }
 
 // report counts an answer, and opens the breaker if it was one failure too many.
 func (b *Breaker) report(asked *breakerState, err error) {
@@ -263,11 +270,12 @@ func (b *Breaker) learn(ctx context.Context, err error) bool {
 	case ctx.Err() != nil: // stopped meanwhile
 		return true
 	case !b.counts(err):
+		b.remember(err)
 		b.state.Store(refusing(last.Health, err))
 		return false
 	}
 	b.failing.Store(false)
 	now := time.Now()
-	b.state.Store(&breakerState{Health: Health{Since: now, Err: last.Err, Down: last.Down + now.Sub(last.Since)}})
+	b.state.Store(&breakerState{Health: Health{Since: now, Down: last.Down + now.Sub(last.Since)}})
 	return true
 }

@@ -114,6 +114,7 @@ func TestFailuresWithASuccessBetweenDoNotOpenTheBreaker(t *testing.T) {
 			require.NoError(t, ask(t.Context(), breaker))
 		}
 		require.False(t, breaker.Health().Open)
+		require.Equal(t, errLost, breaker.Health().Err, "but they are told")
 	})
 }
 

@@ -95,12 +95,14 @@ const prelude = `package main
 
 import (
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/logging"
 	"github.com/redis/go-redis/v9"
 )
 

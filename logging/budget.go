@@ -1,0 +1,36 @@
+package logging
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/window"
+)
+
+// budget limits the records by the token bucket that limits requests.
+type budget struct {
+	start     time.Time
+	perMinute int64
+
+	mu     sync.Mutex
+	bucket window.Bucket
+	// spentUntil is until when there is nothing for one more client, in µs since
+	// start. It spares the lock to the many refusals of an attack.
+	spentUntil atomic.Int64
+}
+
+func (b *budget) take(now time.Time, records int64) bool {
+	at := now.Sub(b.start).Microseconds()
+	if records == recordsPerClient && at < b.spentUntil.Load() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	after, verdict := b.bucket.Take(at, window.Charge{Limit: b.perMinute, Per: time.Minute.Microseconds(), Cost: records})
+	b.bucket = after
+	if records == recordsPerClient && !verdict.Allowed {
+		b.spentUntil.Store(at + verdict.RetryAfter)
+	}
+	return verdict.Allowed
+}

@@ -1,0 +1,40 @@
+package logging_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/logging"
+)
+
+func Example() {
+	// A logger without times, which are different in every run.
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindTime || a.Key == "retry_after" {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	refusals := logging.New(logger, logging.WithSecret("the same in every process"))
+
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": refusals})
+	if err != nil {
+		panic(err)
+	}
+	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
+	for range 100 {
+		engine.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/search", nil))
+	}
+
+	_ = limiter.Close()
+	_ = refusals.Close() // or a minute without a refusal
+	// Output:
+	// level=INFO msg="rate limit: client refused" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 limit=2 per=1m0s
+	// level=INFO msg="rate limit: client refused no more" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 refused=98 banned=false
+}

@@ -1,0 +1,80 @@
+package logging
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+)
+
+// begins writes that a client begins to be refused, or is banned.
+func (l *Log) begins(c *client, what news) {
+	if what == nothing {
+		return
+	}
+	message := "rate limit: client refused"
+	switch {
+	case what == isBanned:
+		message = "rate limit: client banned"
+	case c.shadowed:
+		message = "rate limit: client would be refused"
+	}
+	attributes := append(l.who(c), slog.Int64("limit", c.limit), slog.Duration("per", c.per))
+	if c.retryAfter > 0 {
+		attributes = append(attributes, slog.Duration("retry_after", c.retryAfter))
+	}
+	l.write(levelOf(what == isBanned), message, attributes...)
+}
+
+// isOver writes the summary of a client.
+func (l *Log) isOver(c *client) {
+	message := "rate limit: client refused no more"
+	if c.shadowed {
+		message = "rate limit: client would be refused no more"
+	}
+	l.write(slog.LevelInfo, message, append(l.who(c),
+		slog.Uint64("refused", c.refused), slog.Time("since", c.since), slog.Time("until", c.last), slog.Bool("banned", c.banned))...)
+}
+
+func (l *Log) who(c *client) []slog.Attr {
+	return append(make([]slog.Attr, 0, 8), slog.String("route", c.route), slog.String("name", c.name),
+		slog.String("key", c.key), slog.String("scope", l.scope(c.scope)))
+}
+
+// sum writes how many refusals there were of clients that are not followed.
+func (l *Log) sum(o *others, now time.Time) {
+	l.write(slog.LevelWarn, "rate limit: other clients refused", slog.Uint64("refused", o.refused),
+		slog.Uint64("would_be_refused", o.shadowed), slog.Time("since", o.since), slog.Time("until", now))
+}
+
+func (l *Log) backendFails(e *ratelimiter.Event) {
+	level, message := slog.LevelError, "rate limit: backend fails"
+	if e.Fallback {
+		level, message = slog.LevelWarn, "rate limit: backend fails, limiting in memory"
+	}
+	why := "unknown"
+	if e.Err != nil {
+		why = shortened(e.Err.Error())
+	}
+	l.write(level, message, slog.String("route", e.Route), slog.String("error", why))
+}
+
+func (l *Log) backendAnswers(o *ended) {
+	l.write(slog.LevelInfo, "rate limit: backend answers again", slog.Time("since", o.since),
+		slog.Duration("lasted", o.lasted.Round(time.Millisecond)), slog.Uint64("decisions", o.decisions))
+}
+
+func (l *Log) write(level slog.Level, message string, attributes ...slog.Attr) {
+	l.to().LogAttrs(context.Background(), level, message, attributes...)
+}
+
+// shortened bounds the text of an error, which anybody may have made.
+func shortened(text string) string {
+	const most = 500
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
+}

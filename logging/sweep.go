@@ -1,0 +1,99 @@
+package logging
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// alarm is set while there is something to be written later.
+type alarm struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	at    time.Time // zero while it is not set
+	ended bool
+}
+
+// wake sets the alarm, if it is not set for before that. It does not ring more
+// than once in a second, so that summaries come together. The zero time sets
+// nothing.
+func (l *Log) wake(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	a := &l.alarm
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if soonest := time.Now().Add(time.Second); at.Before(soonest) {
+		at = soonest
+	}
+	if a.ended || !a.at.IsZero() && !at.Before(a.at) {
+		return
+	}
+	a.at = at
+	if a.timer == nil {
+		a.timer = time.AfterFunc(time.Until(at), l.ring)
+		return
+	}
+	a.timer.Reset(time.Until(at))
+}
+
+// end lets the alarm not ring again.
+func (a *alarm) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// ring writes what is due, in a goroutine that ends with it.
+func (l *Log) ring() {
+	l.alarm.mu.Lock()
+	l.alarm.at = time.Time{}
+	l.alarm.mu.Unlock()
+	if !l.sweeping.TryLock() { // a handler takes long; goroutines must not pile up
+		l.wake(time.Now())
+		return
+	}
+	defer l.sweeping.Unlock()
+	l.wake(l.sweep(time.Now(), false))
+}
+
+// sweep writes what is due, or all at the close, and tells when the next is.
+func (l *Log) sweep(now time.Time, closing bool) (next time.Time) {
+	var quiet []client
+	for i := range l.shards {
+		var end time.Time
+		quiet, end = l.shards[i].take(now, closing, quiet)
+		next = sooner(next, end)
+	}
+	l.followed.Add(-int64(len(quiet)))
+	slices.SortFunc(quiet, func(a, b client) int { return a.since.Compare(b.since) })
+	for i := range quiet {
+		l.guarded(func() { l.isOver(&quiet[i]) })
+	}
+
+	if since := l.othersSince(); !since.IsZero() {
+		if due := since.Add(sumEvery); closing || !due.After(now) {
+			sum := l.takeOthers()
+			l.guarded(func() { l.sum(&sum, now) })
+		} else {
+			next = sooner(next, due)
+		}
+	}
+
+	over, end := l.outage.end(now, closing)
+	if over != nil {
+		l.guarded(func() { l.backendAnswers(over) })
+	}
+	return sooner(next, end)
+}
+
+// guarded lets no panic of a handler end the application, nor lose the records
+// behind.
+func (l *Log) guarded(write func()) {
+	defer func() { _ = recover() }()
+	write()
+}

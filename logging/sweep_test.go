@@ -1,0 +1,59 @@
+package logging
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheTimerIsSetOnlyWhileThereIsSomethingToWrite(t *testing.T) {
+	refused := ratelimiter.Event{Outcome: ratelimiter.Refused, Info: ratelimiter.Info{Scope: "a", Per: time.Minute}}
+	other := ratelimiter.Event{Outcome: ratelimiter.Refused, Info: ratelimiter.Info{Scope: "b", Per: time.Hour}}
+	allowed := ratelimiter.Event{Outcome: ratelimiter.Allowed}
+	failed := ratelimiter.Event{Outcome: ratelimiter.BackendError}
+	for name, test := range map[string]struct {
+		events  []ratelimiter.Event
+		wait    time.Duration
+		set     bool
+		pending time.Duration // until it is not set any more
+	}{
+		"nobody is refused":              {events: []ratelimiter.Event{allowed}},
+		"a client is refused":            {events: []ratelimiter.Event{refused}, set: true, pending: time.Minute},
+		"another is not followed":        {events: []ratelimiter.Event{refused, other}, set: true, pending: time.Minute},
+		"a limit of an hour":             {events: []ratelimiter.Event{other}, set: true, pending: 10 * time.Minute},
+		"the backend does not answer":    {events: []ratelimiter.Event{failed}},
+		"the backend has answered again": {events: []ratelimiter.Event{failed, allowed}, wait: time.Second, set: true, pending: 9 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := New(slog.New(slog.NewTextHandler(io.Discard, nil)), WithMaxClients(1))
+				set := func() bool {
+					log.alarm.mu.Lock()
+					defer log.alarm.mu.Unlock()
+					return !log.alarm.at.IsZero()
+				}
+				for i, event := range test.events {
+					if i > 0 {
+						<-time.After(test.wait)
+					}
+					log.Observe(event)
+				}
+				require.Equal(t, test.set, set())
+				if test.set {
+					<-time.After(test.pending - time.Nanosecond)
+					synctest.Wait()
+					require.True(t, set())
+					<-time.After(time.Nanosecond)
+					synctest.Wait()
+				}
+				require.False(t, set())
+				require.Zero(t, log.followed.Load())
+			})
+		})
+	}
+}
