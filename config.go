@@ -88,6 +88,7 @@ type settings struct {
 	seen             seen             // for Status
 	observing        *observing       // nil where nobody is told
 	local            backends.Backend // the memory that is fallen back on, nil for none
+	lines            lines            // of those who wait for their turn
 	closed           atomic.Bool
 }
 
@@ -199,6 +200,7 @@ func (s *settings) guard(share float64) error {
 // close closes what open has made, and no backend that was handed in.
 func (s *settings) close() error {
 	s.closed.Store(true)
+	s.lines.close()
 	if s.breaker != nil {
 		s.breaker.Stop()
 	}

@@ -20,6 +20,7 @@ type rule struct {
 	overLimit gin.HandlerFunc         // nil for the problem document
 	never     bool                    // refuse nobody
 	countIf   func(*gin.Context) bool // nil to count every request
+	wait      time.Duration           // the longest, for a turn; 0 to refuse at once
 	// part is set for a limit that WithLimit adds, which only some options suit.
 	part bool
 	// mixed is set where not all limits are on the same key and scope.
@@ -91,6 +92,7 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 	r.add("RateLimit", limit, per)
 	r.apply("RateLimit", options)
 	r.inherit()
+	r.checkWait()
 	return r.prepare()
 }
 

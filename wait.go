@@ -1,0 +1,193 @@
+package ratelimiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// longestWait is the most that WithWait takes. Nothing between a client and a
+// handler keeps a request open for longer.
+const longestWait = time.Hour
+
+// WithWait holds a request that is over the limit until its turn, if that is at
+// most max away, and refuses it at once if not. max is a millisecond to an hour. So
+// RateLimit(1, time.Second, WithAlgorithm(TokenBucket), WithWait(10*time.Second))
+// lets one request through each second, and refuses the eleventh that would wait.
+// The token bucket keeps such a pace best.
+//
+// Requests on the same limits, keys and scopes wait in one line, and pass in the
+// order in which they came: nobody overtakes, whatever it costs, or what costs much
+// would never have its turn. A request is charged when it passes and not before.
+// Each process has lines of its own, which share the limit and are not in order
+// among each other. So are requests in one process that share only some of their
+// limits, as where each customer has a limit and all of them another.
+//
+// max counts from the arrival. Who has to wait is told only when the turn of those
+// before comes, so a request may wait in vain, though not longer than max and one
+// RATELIMITER_TIMEOUT. Retry-After is when all who wait will have passed, or later.
+// A request that asks for more than the limit is refused at once.
+//
+// A client that leaves gives its place back and is charged nothing, by earlier
+// limits on its way neither. A server notices that at once, but of a request with a
+// body only when that is read. Close releases all who wait with 503; call it when
+// the server begins to shut down (http.Server.RegisterOnShutdown), which waits for
+// them otherwise. Limits that refuse nobody make nobody wait.
+//
+// A request that waits holds its goroutine and its connection, so at most a
+// thousand wait in a line and ten thousand in a RateLimiter: more are refused at
+// once. The WriteTimeout of the server, and the time-outs of proxies and clients,
+// must be longer than max, or they end the request before its turn.
+func WithWait(longest time.Duration) Option {
+	switch {
+	case longest <= 0:
+		panic(fmt.Sprintf("ratelimiter: WithWait(%v) must be over zero; write for example 5*time.Second, or leave it out", longest))
+	case longest < time.Millisecond:
+		panic(fmt.Sprintf("ratelimiter: WithWait(%v) is shorter than 1ms; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", longest, int64(longest)))
+	case longest > longestWait:
+		panic(fmt.Sprintf("ratelimiter: WithWait(%v) is longer than %v, which no client waits", longest, longestWait))
+	}
+	return whole("WithWait", func(r *rule) { r.wait = longest })
+}
+
+// checkWait is for when all options are known.
+func (r *rule) checkWait() {
+	refuses := func(l ruleLimit) bool { return !l.shadow }
+	if r.wait > 0 && (r.never || !slices.ContainsFunc(r.limits, refuses)) {
+		panic("ratelimiter: WithWait holds requests in place of refusing them, and WithOverLimit(nil) and WithShadow refuse nobody; leave one of them out")
+	}
+}
+
+// inTurn asks the backend when it is the request's turn, and again until it is
+// allowed or its turn is too far away. It tells how long the request has waited.
+func (d *decision) inTurn(c *gin.Context, longest time.Duration) (waited time.Duration, err error) {
+	lines := &d.settings.lines
+	w := waiter{asked: d.asked(), arrived: time.Now()}
+	w.deadline = w.arrived.Add(longest)
+	var told turn
+	if lines.none(w.asked) {
+		if err := d.settings.decider.Take(c.Request.Context(), d.asked(), d.verdicts); err != nil {
+			return 0, err
+		}
+		d.findClosest()
+		if told = d.turn(); !d.exceeded() || told.after(w.deadline) {
+			return 0, nil
+		}
+	}
+	return d.wait(c, w, told)
+}
+
+// wait stands in line.
+func (d *decision) wait(c *gin.Context, place waiter, told turn) (waited time.Duration, err error) {
+	lines, w := &d.settings.lines, &place
+	w.wake = make(chan struct{}, 1)
+	lines.join(w, told)
+	var room []backends.Verdict // what is left, when it has passed
+	defer func() { lines.leave(w, room) }()
+	left := c.Request.Context().Done()
+	timer := time.NewTimer(longestWait)
+	defer timer.Stop()
+	for {
+		pause, err := lines.next(w, d.settings.timeout)
+		switch {
+		case errors.Is(err, errTurnedAway):
+			return waited, d.foresee(c, w.ahead)
+		case err != nil:
+			return waited, err
+		case pause > 0:
+			began := time.Now()
+			timer.Reset(pause)
+			select {
+			case <-timer.C:
+			case <-w.wake:
+			case <-left:
+			}
+			waited += time.Since(began)
+		default:
+			if again, err := d.askAgain(c, w); !again {
+				if err == nil && !d.exceeded() {
+					room = d.verdicts
+				}
+				return waited, err
+			}
+		}
+		if err := c.Request.Context().Err(); err != nil {
+			d.earlier.giveBack(c)
+			return waited, err
+		}
+	}
+}
+
+// askAgain asks the backend, and tells whether the request is to go on waiting. The
+// question does not end with the request, so that what it has charged is known and
+// can be given back.
+func (d *decision) askAgain(c *gin.Context, w *waiter) (again bool, err error) {
+	if err := d.settings.decider.Take(context.WithoutCancel(c.Request.Context()), d.asked(), d.verdicts); err != nil {
+		return false, err
+	}
+	d.findClosest()
+	if err := c.Request.Context().Err(); err != nil {
+		d.giveBack(c)
+		return false, err
+	}
+	told := d.turn()
+	if !d.exceeded() || told.after(w.deadline) {
+		return false, nil
+	}
+	d.settings.lines.denied(w, told)
+	return true, nil
+}
+
+// turn is when the backend says that a request would be allowed.
+func (d *decision) turn() turn {
+	v := &d.verdicts[d.closest]
+	if v.RetryAfter < 0 {
+		return turn{limit: d.closest, never: true}
+	}
+	// A backend that does not know when is not asked without a break.
+	wait := v.RetryAfter
+	if wait == 0 {
+		wait = time.Millisecond
+	}
+	return turn{limit: d.closest, at: time.Now().Add(wait)}
+}
+
+// foresee finds out what is left, and when the turn of a request would be behind
+// those ahead of it. It asks for what all of them cost, together with a limit that
+// denies everything, so that nothing is charged whatever the answer is.
+func (d *decision) foresee(c *gin.Context, ahead []load) error {
+	asked := d.asked()
+	quotas := make([]backends.Quota, len(asked), len(asked)+1)
+	later := make([]time.Duration, len(asked))
+	nothing := asked[0]
+	for i, q := range asked {
+		if q.Tentative = true; !q.Shadow {
+			nothing = q
+			q.Cost, later[i] = ahead[i].before(&q)
+		}
+		quotas[i] = q
+	}
+	nothing.Limit, nothing.Burst, nothing.Cost = 0, 0, 1
+	verdicts := make([]backends.Verdict, len(asked)+1)
+	if err := d.settings.decider.Take(c.Request.Context(), append(quotas, nothing), verdicts); err != nil {
+		return err
+	}
+	copy(d.verdicts, verdicts)
+	for i := range d.verdicts {
+		if v := &d.verdicts[i]; !quotas[i].Shadow && v.RetryAfter >= 0 {
+			v.RetryAfter += later[i]
+			v.Allowed = v.RetryAfter == 0
+		}
+	}
+	d.findClosest()
+	if v := &d.verdicts[d.closest]; v.Allowed {
+		// There is room for all, who are on their way: this one came too late for it.
+		v.Allowed, v.RetryAfter = false, time.Millisecond
+	}
+	return nil
+}
