@@ -105,7 +105,7 @@ func (ls *lines) join(w *waiter, told turn) {
 	}
 	ahead := l.ahead(place)
 	full := len(l.waiters) >= maxInLine || ls.waiting.Load() >= maxWaiting
-	if full || place > 0 && l.inVain(w, ahead) {
+	if full || slices.ContainsFunc(w.asked, tooMuch) || place > 0 && l.inVain(w, ahead) {
 		w.ahead = slices.Clone(ahead)
 		return
 	}
@@ -303,16 +303,13 @@ func (l *line) earliest(w *waiter, ahead []load) time.Time {
 // after that is allowed the request will have its turn, or later: all units at once
 // may be more than the limit ever allows.
 func (ahead load) before(q *backends.Quota) (cost int64, later time.Duration) {
-	most := q.Limit
-	if q.Algorithm == TokenBucket && q.Burst > 0 {
-		most = q.Burst
-	}
-	if q.Cost > most {
-		return q.Cost, 0 // which is never allowed
+	if tooMuch(*q) {
+		return q.Cost, 0
 	}
 	// A period may not pass all of its units, as the next request does not fit in. It
 	// passes this many on average.
-	units, pass := ahead.units+q.Cost, most
+	units, most := ahead.units+q.Cost, atOnce(q)
+	pass := most
 	if q.Algorithm != TokenBucket {
 		pass = max((most+1)/2, most-max(ahead.largest, q.Cost)+1)
 	}
@@ -330,6 +327,17 @@ func (ahead load) before(q *backends.Quota) (cost int64, later time.Duration) {
 	}
 	return cost, inPeriods(times, q)
 }
+
+// atOnce is the most that a limit ever allows at once.
+func atOnce(q *backends.Quota) int64 {
+	if q.Algorithm == TokenBucket && q.Burst > 0 {
+		return q.Burst
+	}
+	return q.Limit
+}
+
+// tooMuch tells whether a request is never allowed what it asks.
+func tooMuch(q backends.Quota) bool { return !q.Shadow && q.Cost > atOnce(&q) }
 
 // paced is how long units take one after the other.
 func paced(units int64, q *backends.Quota) time.Duration {
