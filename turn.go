@@ -55,7 +55,8 @@ func (l *line) earliest(w *waiter, ahead []load) time.Time {
 	case q.Limit == 0:
 		return l.turn.at
 	case q.Algorithm == TokenBucket || q.Algorithm == SlidingWindow: // one unit after the other
-		return l.turn.at.Add(paced(units-q.Cost, q))
+		// Backends round a turn up to a microsecond: what is added is rounded down.
+		return l.turn.at.Add(paced(units-q.Cost, q).Truncate(time.Microsecond))
 	}
 	return l.turn.at.Add(inPeriods(max(0, units-1)/q.Limit, q)) // perhaps all units of a period at once
 }
