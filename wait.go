@@ -16,33 +16,38 @@ import (
 const longestWait = time.Hour
 
 // WithWait holds a request that is over the limit until its turn, if that is at
-// most max away, and refuses it at once if not. max is a millisecond to an hour. So
-// RateLimit(1, time.Second, WithAlgorithm(TokenBucket), WithWait(10*time.Second))
-// lets one request through each second, and refuses the eleventh that would wait.
-// The token bucket keeps such a pace best.
+// most max away, and refuses it at once if not. max is a millisecond to an hour, and
+// counts from the arrival of the request. So RateLimit(1, time.Second,
+// WithAlgorithm(TokenBucket), WithWait(10*time.Second)) lets one request through
+// each second, ten may wait, and the next is refused. The token bucket keeps such a
+// pace best: a window lets many pass at once.
 //
 // Requests on the same limits, keys and scopes wait in one line, and pass in the
-// order in which they came: nobody overtakes, whatever it costs, or what costs much
-// would never have its turn. A request is charged when it passes and not before.
-// Each process has lines of its own, which share the limit and are not in order
-// among each other. So are requests in one process that share only some of their
-// limits, as where each customer has a limit and all of them another.
+// order in which they came. Nobody overtakes, also who costs less than the first:
+// what costs much would never have its turn. A request is charged when it passes,
+// not before. Each process has lines of its own, which share the limit and are in no
+// order among each other. Nor are requests that have only some limits in common, as
+// where each customer has one and all of them together another.
 //
-// max counts from the arrival. Who has to wait is told only when the turn of those
-// before comes, so a request may wait in vain, though not longer than max and one
-// RATELIMITER_TIMEOUT. Retry-After is when all who wait will have passed, or later.
-// A request that asks for more than the limit is refused at once.
+// The backend tells when the turn of the first is, and that of the others is reckoned
+// from it. What other processes take can make a request wait in vain, but not for
+// longer than max and, while others are being let through, one RATELIMITER_TIMEOUT.
+// Retry-After of a refusal is when those who wait will have passed too, or later. A
+// request that asks for more than the limit is refused at once.
 //
-// A client that leaves gives its place back and is charged nothing, by earlier
-// limits on its way neither. A server notices that at once, but of a request with a
-// body only when that is read. Close releases all who wait with 503; call it when
-// the server begins to shut down (http.Server.RegisterOnShutdown), which waits for
-// them otherwise. Limits that refuse nobody make nobody wait.
+// A client that leaves gives its place back, and is charged nothing by the limits
+// before either. The server notices at once; where a request has a body, only when
+// that has been read. Close answers all who wait 503. http.Server.Shutdown waits for
+// them, so hand Close to http.Server.RegisterOnShutdown.
 //
-// A request that waits holds its goroutine and its connection, so at most a
-// thousand wait in a line and ten thousand in a RateLimiter: more are refused at
-// once. The WriteTimeout of the server, and the time-outs of proxies and clients,
-// must be longer than max, or they end the request before its turn.
+// A request that waits holds its goroutine and its connection. So at most a thousand
+// wait in a line, and ten thousand in a RateLimiter, so that one client cannot take
+// all places; more are refused at once. The WriteTimeout of the server and the
+// time-outs of proxies and clients must be longer than max, or they end the request
+// before its turn.
+//
+// Limits that refuse nobody make nobody wait: WithShadow for all limits and
+// WithOverLimit(nil) panic together with WithWait.
 func WithWait(longest time.Duration) Option {
 	switch {
 	case longest <= 0:
@@ -127,13 +132,19 @@ func (d *decision) wait(c *gin.Context, place waiter, told turn) (waited time.Du
 // question does not end with the request, so that what it has charged is known and
 // can be given back.
 func (d *decision) askAgain(c *gin.Context, w *waiter) (again bool, err error) {
-	if err := d.settings.decider.Take(context.WithoutCancel(c.Request.Context()), d.asked(), d.verdicts); err != nil {
+	err = d.settings.decider.Take(context.WithoutCancel(c.Request.Context()), d.asked(), d.verdicts)
+	left := c.Request.Context().Err()
+	switch {
+	case err != nil && left == nil:
 		return false, err
+	case err != nil:
+		d.earlier.giveBack(c)
+		return false, left
 	}
 	d.findClosest()
-	if err := c.Request.Context().Err(); err != nil {
+	if left != nil {
 		d.giveBack(c)
-		return false, err
+		return false, left
 	}
 	told := d.turn()
 	if !d.exceeded() || told.after(w.deadline) {
