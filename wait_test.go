@@ -333,3 +333,21 @@ func TestSenselessWaitingPanicsWhereTheRouteIsRegistered(t *testing.T) {
 		})
 	}
 }
+
+// Each customer has a line, so that one who is over its own limit holds up nobody.
+func TestLimitsOnDifferentScopesMakeALineForEachOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		customer := ratelimiter.WithScope(ratelimiter.ByHeader("Who"))
+		engine.GET("/", limiter.RateLimit(2, 10*time.Second, perSecond, customer, ratelimiter.WithWait(time.Minute),
+			ratelimiter.WithLimit(1, time.Second, ratelimiter.WithScope(ratelimiter.ByEveryone))), ok)
+		crowd := newCrowd()
+		for _, who := range []string{"ann", "ann", "ann", "bob"} {
+			crowd.send(engine, "/", withHeader("Who", who))
+		}
+		require.Equal(t, 2, limiter.Lines())
+		result := crowd.result()
+		require.Equal(t, "200 at 0s", result[0])
+		require.ElementsMatch(t, []string{"200 at 1s", "200 at 2s", "200 at 5s"}, result[1:])
+	})
+}
