@@ -62,12 +62,15 @@ func (b *ban) quota(of *backends.Quota, cost int64) backends.Quota {
 	return backends.Quota{Key: of.Key, Scope: of.Scope, Limit: b.after, Per: b.per, Ban: b.duration, Cost: cost}
 }
 
-// ask puts a question about quotas of a decision to the backend, with those of the
-// bans that guard them behind, and lets the verdicts be those of banned clients.
-func (d *decision) ask(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict, strike int64) error {
+// take puts a question about the quotas of a decision to the backend, with those of
+// the bans that guard them behind, and lets the verdicts be those of banned clients.
+// A refusal counts for the bans as often as strike says. What quotas hold beyond those
+// of the decision is under no ban.
+func (d *decision) take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict, strike int64) error {
 	var guarded []int // the first quota of each ban
 	asked := quotas
-	for i := range quotas {
+	for i := range d.about {
+		d.about[i].banned = false // that may be over
 		b := d.about[i].limit.ban
 		if b == nil || slices.ContainsFunc(guarded, func(first int) bool { return d.sameBan(quotas, first, i) }) {
 			continue
@@ -84,9 +87,7 @@ func (d *decision) ask(ctx context.Context, quotas []backends.Quota, verdicts []
 	}
 	copy(verdicts, answers[:len(quotas)])
 	for n, first := range guarded {
-		if answer := &answers[len(quotas)+n]; !answer.Allowed {
-			d.heed(answer, quotas, verdicts, first)
-		}
+		d.heed(&answers[len(quotas)+n], quotas, verdicts, first)
 	}
 	return nil
 }
@@ -97,9 +98,12 @@ func (d *decision) sameBan(quotas []backends.Quota, i, j int) bool {
 }
 
 // heed lets the verdicts on all quotas under a ban be what they are to a client
-// that is banned.
+// that is banned, if it is.
 func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdicts []backends.Verdict, first int) {
-	for i := range quotas {
+	if answer.Allowed {
+		return
+	}
+	for i := range d.about {
 		if !d.sameBan(quotas, first, i) {
 			continue
 		}
@@ -109,5 +113,20 @@ func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdi
 			v.RetryAfter = max(v.RetryAfter, answer.RetryAfter)
 		}
 		v.Allowed, v.Remaining, v.ResetAfter = false, 0, max(v.ResetAfter, answer.ResetAfter)
+	}
+}
+
+// strike counts a refusal that was not to count before it was known whether the
+// request would wait. It asks for nothing else, and where that fails the request is
+// refused all the same.
+func (d *decision) strike(ctx context.Context) {
+	a, q := &d.about[d.closest], d.quotas[d.closest]
+	if !d.exceeded() || a.limit.ban == nil || a.banned {
+		return
+	}
+	q.Limit, q.Burst, q.Cost, q.Tentative = 0, 0, 1, true
+	answers := make([]backends.Verdict, 2)
+	if err := d.settings.decider.Take(ctx, []backends.Quota{q, a.limit.ban.quota(&q, 1)}, answers); err == nil {
+		d.heed(&answers[1], d.quotas, d.verdicts, d.closest)
 	}
 }

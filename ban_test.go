@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +141,43 @@ func TestABannedClientTakesNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestWhoWaitsIsNotRefusedAndWhoIsRefusedCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
+			ratelimiter.WithWait(1500*time.Millisecond), ratelimiter.WithBan(2, time.Hour, time.Minute)), ok)
+		began := time.Now()
+		require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/", 4), "each waits for its turn")
+		require.Equal(t, 3*time.Second, time.Since(began))
+		var group sync.WaitGroup
+		var answers [3]*httptest.ResponseRecorder
+		for i := range answers {
+			group.Go(func() { answers[i] = get(engine, "/") })
+			synctest.Wait()
+		}
+		group.Wait()
+		require.Equal(t, []int{429, 429, 429}, []int{answers[0].Code, answers[1].Code, answers[2].Code}, "the ban is for the one in line too")
+		require.Equal(t, "2", header(answers[1], "Retry-After"), "two seconds, behind the one that waited")
+		require.Equal(t, "60", header(answers[2], "Retry-After"), "the second refusal bans")
+		began = time.Now()
+		require.Equal(t, 429, get(engine, "/").Code)
+		require.Zero(t, time.Since(began), "whoever is banned does not wait, though the ban is the longer")
+		pass(time.Minute - time.Second)
+		require.Equal(t, 200, get(engine, "/").Code)
+	})
+}
+
+func TestABanThatIsShorterThanTheWaitIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithWait(time.Minute), ratelimiter.WithBan(1, time.Hour, time.Second)), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		began := time.Now()
+		require.Equal(t, 429, get(engine, "/").Code)
+		require.Zero(t, time.Since(began))
+	})
 }
 
 // Two middlewares with the same limit have counters of their own, of which one ban

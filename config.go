@@ -89,6 +89,7 @@ type settings struct {
 	observers        []Observer       // those of the configuration
 	observing        *observing       // all of them; of the RateLimiter
 	local            backends.Backend // the memory that is fallen back on, nil for none
+	lines            lines            // of those who wait for their turn
 	closed           atomic.Bool
 }
 
@@ -200,6 +201,7 @@ func (s *settings) guard(share float64) error {
 // close closes what open has made, and no backend that was handed in.
 func (s *settings) close() error {
 	s.closed.Store(true)
+	s.lines.close()
 	if s.breaker != nil {
 		s.breaker.Stop()
 	}

@@ -130,15 +130,16 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	d.keepApart(rule)
 	d.settings.seen.note(d)
 	began := d.settings.observing.clock()
-	if err := d.ask(c.Request.Context(), d.asked(), d.verdicts, 1); err != nil {
-		d.settings.observing.failed(c, d, rule, began, err)
+	waited, err := d.ask(c, rule)
+	if err != nil {
+		d.settings.observing.failed(c, d, rule, began, waited, err)
 		d.failed(c, rule, err)
 		return
 	}
 	now := time.Now()
 	d.at = time.Duration(now.UnixNano())
 	d.findClosest()
-	d.settings.observing.decided(c, d, rule, began, now)
+	d.settings.observing.decided(c, d, rule, began, waited, now)
 	if values != nil && !d.quotas[d.closest].Shadow {
 		d.writeHeaders(c.Writer.Header(), rule, values)
 	}
@@ -148,10 +149,22 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	}
 }
 
+// ask asks the backend, and waits for the request's turn if the rule says so.
+func (d *decision) ask(c *gin.Context, rule *rule) (waited time.Duration, err error) {
+	if rule.wait == 0 {
+		return 0, d.take(c.Request.Context(), d.asked(), d.verdicts, 1)
+	}
+	if waited, err = d.inTurn(c, rule.wait); err == nil {
+		d.strike(c.Request.Context())
+	}
+	return waited, err
+}
+
 // made tells whether the backend has decided.
 func (d *decision) made() bool { return d.at != 0 }
 
 func (d *decision) findClosest() {
+	d.closest = 0
 	for i := 1; i < len(d.verdicts); i++ {
 		if d.standing(i).closer(d.standing(d.closest)) {
 			d.closest = i

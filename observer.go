@@ -48,8 +48,13 @@ type Event struct {
 	Fallback bool
 
 	// Took is how long the question to the backend took, which is one for all
-	// limits of a RateLimit. 0 where there was none.
+	// limits of a RateLimit, or several if the request had to wait. 0 where there
+	// was none.
 	Took time.Duration
+
+	// Waited is how long the request has waited for its turn, see WithWait, without
+	// what it Took to ask. It is for all limits of a RateLimit as well.
+	Waited time.Duration
 
 	// Place tells the limits of a RateLimit apart: 0 for the first, so that who
 	// adds up Took counts each question once.
@@ -188,11 +193,11 @@ func (o *observing) clock() (began time.Time) {
 }
 
 // decided tells of an answer of the backend.
-func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began, now time.Time) {
+func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began time.Time, waited time.Duration, now time.Time) {
 	if began.IsZero() {
 		return
 	}
-	e := Event{Route: o.route(c, d.settings, rule), Took: now.Sub(began)}
+	e := Event{Route: o.route(c, d.settings, rule), Took: now.Sub(began) - waited, Waited: waited}
 	for i := range d.verdicts {
 		q, v := &d.quotas[i], &d.verdicts[i]
 		e.Info = d.about[i].info(q, v, d.at)
@@ -215,11 +220,11 @@ func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began, now 
 }
 
 // failed tells that the backend gave no answer.
-func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.Time, err error) {
-	if began.IsZero() || c.Request.Context().Err() != nil {
+func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.Time, waited time.Duration, err error) {
+	if began.IsZero() || c.Request.Context().Err() != nil || d.settings.closed.Load() {
 		return
 	}
-	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(began)}
+	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(began) - waited, Waited: waited}
 	for i := range d.verdicts {
 		q, a := &d.quotas[i], &d.about[i]
 		e.Info = Info{Name: a.limit.name, Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}

@@ -21,6 +21,7 @@ type rule struct {
 	never     bool                    // refuse nobody
 	countIf   func(*gin.Context) bool // nil to count every request
 	ban       *ban                    // nil for none
+	wait      time.Duration           // the longest, for a turn; 0 to refuse at once
 	// part is set for a limit that WithLimit adds, which only some options suit.
 	part bool
 	// mixed is set where not all limits are on the same key and scope.
@@ -94,6 +95,7 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 	r.apply("RateLimit", options)
 	r.inherit()
 	r.guard()
+	r.checkWait()
 	return r.prepare()
 }
 

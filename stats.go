@@ -3,7 +3,7 @@ package ratelimiter
 import "github.com/gin-ratelimiter/ratelimiter/backends"
 
 // Stats is what a rate limiter has done since InitApp, in this process. Numbers
-// only grow, but for Keys.
+// only grow, but for Keys and Waiting.
 type Stats struct {
 	// Health is that of the backend; the zero Health where it is in the process.
 	Health backends.Health
@@ -14,6 +14,9 @@ type Stats struct {
 
 	// LocalDenials counts the questions that were denied without asking Redis.
 	LocalDenials uint64
+
+	// Waiting is how many requests wait for their turn now; see WithWait.
+	Waiting int
 
 	// ObserverPanics counts what observers have panicked with.
 	ObserverPanics uint64
@@ -26,7 +29,7 @@ func (r *RateLimiter) Stats() Stats {
 	if s == nil {
 		return Stats{}
 	}
-	sum := Stats{Health: r.Health()}
+	sum := Stats{Health: r.Health(), Waiting: int(s.lines.waiting.Load())}
 	sum.LocalDenials, _ = backends.LocalDenials(s.backend)
 	counting := s.backend
 	if s.local != nil {

@@ -189,10 +189,7 @@ func (d *decision) peek(ctx context.Context) ([]Info, error) {
 	}
 	verdicts := make([]backends.Verdict, len(quotas))
 	now := &decision{settings: d.settings, about: slices.Clone(d.about)}
-	for i := range now.about {
-		now.about[i].banned = false // that may be over
-	}
-	if err := now.ask(ctx, quotas, verdicts, 0); err != nil {
+	if err := now.take(ctx, quotas, verdicts, 0); err != nil {
 		return nil, fmt.Errorf("the rate limiter could not tell what is left of %s: %w", d.about[0].key, err)
 	}
 	at := time.Duration(time.Now().UnixNano())

@@ -1,0 +1,33 @@
+package ratelimiter_test
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+)
+
+// One message goes out every 50 milliseconds, in the order in which they came. The
+// client of the second notices nothing but that the answer takes a little longer.
+func ExampleWithWait() {
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, nil)
+	if err != nil {
+		panic(err)
+	}
+	engine.POST("/messages", limiter.RateLimit(1, 50*time.Millisecond,
+		ratelimiter.WithScope(ratelimiter.ByEveryone),
+		ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
+		ratelimiter.WithWait(10*time.Second),
+	), func(c *gin.Context) { c.Status(http.StatusAccepted) })
+
+	began := time.Now()
+	post := func(r *http.Request) { r.Method = http.MethodPost }
+	fmt.Println(statuses(engine, "/messages", 3, post))
+	fmt.Println("paced:", time.Since(began) >= 99*time.Millisecond)
+	// Output:
+	// [202 202 202]
+	// paced: true
+}

@@ -1,0 +1,186 @@
+package ratelimiter_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/internal/window"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+const never = time.Duration(1 << 60)
+
+// guest is a request: when it comes and goes without having passed, until when its
+// turn must be, and when the book says that it passes. All times count from one.
+type guest struct {
+	cost               int64
+	comes, until, goes time.Duration
+	turn, passes       time.Duration
+}
+
+// book is what waiting in line means, written as a list of all that happens: the
+// first asks when it comes there and when it was told to.
+type book struct {
+	algorithm ratelimiter.Algorithm
+	limit     int64
+	per       time.Duration
+	began     int64 // µs
+
+	fixed   window.Fixed
+	sliding window.Sliding
+	log     window.Log
+	bucket  window.Bucket
+}
+
+func (b *book) take(now time.Duration, cost int64) (v window.Verdict) {
+	at, charge := b.began+now.Microseconds(), window.Charge{Limit: b.limit, Per: b.per.Microseconds(), Cost: cost}
+	switch b.algorithm {
+	case ratelimiter.FixedWindow:
+		b.fixed, v = b.fixed.Take(at, charge)
+	case ratelimiter.SlidingLog:
+		b.log, v = b.log.Take(at, charge)
+	case ratelimiter.TokenBucket:
+		b.bucket, v = b.bucket.Take(at, charge)
+	default:
+		b.sliding, v = b.sliding.Take(at, charge)
+	}
+	return v
+}
+
+// read returns the guests with the times at which they pass.
+func (b book) read(guests []guest) []guest {
+	guests = slices.Clone(guests)
+	var line []*guest
+	for now, come := time.Duration(0), 0; ; {
+		for ; come < len(guests) && guests[come].comes <= now; come++ {
+			guests[come].turn, guests[come].passes = now, never
+			line = append(line, &guests[come])
+		}
+		line = slices.DeleteFunc(line, func(g *guest) bool { return g.goes <= now })
+		next := never
+		if come < len(guests) {
+			next = guests[come].comes
+		}
+		if len(line) > 0 && line[0].turn <= now {
+			first := line[0]
+			v := b.take(now, first.cost)
+			switch first.turn = now + time.Duration(v.RetryAfter)*time.Microsecond; {
+			case v.Allowed:
+				first.passes = now
+				line = line[1:]
+				continue
+			case v.RetryAfter < 0:
+				first.turn = never
+			}
+		}
+		for _, g := range line {
+			next = min(next, line[0].turn, g.goes)
+		}
+		if next == never {
+			return guests
+		}
+		now = next
+	}
+}
+
+// plan draws who comes when.
+func plan(t *rapid.T, b *book, longest time.Duration) (guests []guest) {
+	dearest := rapid.Int64Range(1, b.limit+1).Draw(t, "dearest")
+	var at time.Duration
+	for i := range rapid.IntRange(1, 25).Draw(t, "requests") {
+		if rapid.Bool().Draw(t, "later") {
+			at += time.Duration(rapid.IntRange(0, 1500).Draw(t, "gap")) * time.Millisecond
+		}
+		g := guest{comes: at, until: at + longest, goes: never, cost: rapid.Int64Range(1, dearest).Draw(t, "cost")}
+		if rapid.IntRange(0, 4).Draw(t, "leaves") == 0 {
+			// Never just when another goes, nor at a whole microsecond when turns come.
+			g.goes = at + time.Duration(rapid.IntRange(0, 20_000).Draw(t, "patience"))*time.Millisecond + time.Duration(i)*time.Microsecond + 500
+		}
+		guests = append(guests, g)
+	}
+	return guests
+}
+
+// Those who are not refused pass when the book says, never more than the bound of
+// the algorithm. Those who are could not have passed in time, if all before them
+// had stayed.
+func TestThoseWhoWaitPassInOrderAndInTime(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := &book{
+			algorithm: rapid.SampledFrom(algorithms).Draw(rt, "algorithm"),
+			limit:     rapid.Int64Range(1, 6).Draw(rt, "limit"),
+			per:       time.Duration(rapid.IntRange(1, 10).Draw(rt, "per")) * time.Second,
+		}
+		longest := time.Duration(rapid.IntRange(1, 40).Draw(rt, "max")) * time.Second
+		offset := time.Duration(rapid.IntRange(0, 10_000).Draw(rt, "offset")) * time.Millisecond
+		guests := plan(rt, b, longest)
+		var crowd *crowd
+		synctest.Test(t, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			engine.GET("/", limiter.RateLimit(int(b.limit), b.per, ratelimiter.WithAlgorithm(b.algorithm), byHeader, ratelimiter.WithWait(longest)), ok)
+			pass(offset)
+			crowd, b.began = newCrowd(), time.Now().UnixMicro()
+			for _, g := range guests {
+				pass(g.comes - time.Since(crowd.began))
+				visit := crowd.send(engine, "/", ofCost(int(g.cost)))
+				time.AfterFunc(g.goes-g.comes, visit.leave)
+			}
+			crowd.all.Wait()
+			require.Zero(t, limiter.Lines())
+			require.Zero(t, limiter.Stats().Waiting)
+		})
+		b.check(rt, guests, crowd.sent)
+	})
+}
+
+func (b book) check(t *rapid.T, guests []guest, visits []*visit) {
+	for i, v := range visits {
+		if v.response.Code == 429 {
+			guests[i].goes = min(guests[i].goes, v.at)
+		}
+	}
+	for i, g := range b.read(guests) {
+		v := visits[i]
+		told := fmt.Sprintf("request %d: %+v, answered %d at %v", i, g, v.response.Code, v.at)
+		switch v.response.Code {
+		case 200:
+			require.Equal(t, g.passes, v.at, told)
+			require.LessOrEqual(t, g.passes, g.until, told)
+		case 503:
+			require.Equal(t, g.goes, v.at, told)
+		default:
+			require.LessOrEqual(t, v.at, g.until, told)
+			require.Equal(t, v.at, g.goes, told)
+			require.Greater(t, b.ifAllStayed(guests, i), g.until, told)
+		}
+	}
+	bound := map[ratelimiter.Algorithm]int64{
+		ratelimiter.FixedWindow: 2 * b.limit, ratelimiter.SlidingWindow: 2*b.limit - 1, ratelimiter.SlidingLog: b.limit, ratelimiter.TokenBucket: 2 * b.limit,
+	}[b.algorithm]
+	for _, first := range visits {
+		var units int64
+		for i, v := range visits {
+			// The clock of the memory counts in microseconds.
+			if at, from := v.at.Truncate(time.Microsecond), first.at.Truncate(time.Microsecond); v.response.Code == 200 && at >= from && at < from+b.per {
+				units += guests[i].cost
+			}
+		}
+		require.LessOrEqual(t, units, bound)
+	}
+}
+
+// ifAllStayed is when a guest would pass, had nobody gone after it has.
+func (b book) ifAllStayed(guests []guest, i int) time.Duration {
+	stay := slices.Clone(guests[:i+1])
+	for j := range stay {
+		if j == i || stay[j].goes > guests[i].goes {
+			stay[j].goes = never
+		}
+	}
+	return b.read(stay)[i].passes
+}
