@@ -19,7 +19,7 @@ import (
 
 // MaxPairs is how many pairs of a route and a limit are told apart. All pairs
 // that come after them are counted together, as route Other and limit Other. It
-// bounds a Tally to about 300 kB, besides the names, which are the application's.
+// bounds a Tally to about 220 kB, besides the names, which are the application's.
 const MaxPairs = 1024
 
 // Other is the route and the limit of what came after the first MaxPairs pairs.
@@ -32,11 +32,16 @@ type Tally struct {
 	latency func(took time.Duration, answered bool)
 	remove  func()
 
-	// rows is replaced, never changed, so that an event takes no lock.
-	rows      atomic.Pointer[map[pair]*row]
-	mu        sync.Mutex // held while rows is replaced
+	// table is replaced, never changed, so that an event takes no lock.
+	table     atomic.Pointer[table]
+	mu        sync.Mutex // held while table is replaced
 	other     row
 	fallbacks atomic.Uint64
+}
+
+type table struct {
+	rows  map[pair]*row
+	order []pair // as they came
 }
 
 type pair struct{ route, limit string }
@@ -47,14 +52,14 @@ type row struct{ decisions [8]atomic.Uint64 }
 // outcomes is how many of the decisions of a row are in use.
 const outcomes = ratelimiter.Banned + 1
 
-// New counts every decision of the limiter from now on, until Close. It may be
-// called before InitApp and while requests are being served.
+// New counts every decision of the limiter, which must not be nil, from now on,
+// until Close. It may be called before InitApp and while requests are being served.
 //
 // If latency is not nil, it is told how long each question to the backend took,
 // in the request, and whether the backend answered it.
 func New(limiter *ratelimiter.RateLimiter, latency func(took time.Duration, answered bool)) *Tally {
 	t := &Tally{limiter: limiter, latency: latency}
-	t.rows.Store(&map[pair]*row{})
+	t.table.Store(&table{})
 	t.remove = limiter.AddObserver(observer{t})
 	return t
 }
@@ -79,11 +84,11 @@ func (o observer) Observe(e ratelimiter.Event) {
 }
 
 func (t *Tally) row(route, limit string) *row {
-	rows := *t.rows.Load()
-	if known := rows[pair{route, limit}]; known != nil {
-		return known
+	known := t.table.Load()
+	if row := known.rows[pair{route, limit}]; row != nil {
+		return row
 	}
-	if len(rows) >= MaxPairs {
+	if len(known.order) >= MaxPairs {
 		return &t.other
 	}
 	return t.add(pair{route, limit})
@@ -92,17 +97,19 @@ func (t *Tally) row(route, limit string) *row {
 func (t *Tally) add(p pair) *row {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	rows := *t.rows.Load()
+	known := t.table.Load()
 	switch {
-	case rows[p] != nil: // added by another goroutine meanwhile
-		return rows[p]
-	case len(rows) >= MaxPairs:
+	case known.rows[p] != nil: // added by another goroutine meanwhile
+		return known.rows[p]
+	case len(known.order) >= MaxPairs:
 		return &t.other
 	}
-	rows = maps.Clone(rows)
-	rows[p] = &row{}
-	t.rows.Store(&rows)
-	return rows[p]
+	added := &row{}
+	rows := make(map[pair]*row, len(known.order)+1)
+	maps.Copy(rows, known.rows)
+	rows[p] = added
+	t.table.Store(&table{rows, append(known.order, p)}) // readers look no further than their own length
+	return added
 }
 
 // Count is how many decisions about a limit of a route had an outcome. The names
@@ -113,18 +120,19 @@ type Count struct {
 	Decisions    uint64
 }
 
-// Counts are all decisions so far, in no order. Of outcomes that a limit never
-// had, only Allowed and Refused are told, as 0: so that who computes a rate sees
-// the first one too.
+// Counts are all decisions so far, in the order in which the pairs of route and
+// limit came: where an exporter has a limit of its own, it always cuts off the
+// same. Of outcomes that a limit never had, only Allowed and Refused are told, as
+// 0: so that who computes a rate sees the first one too.
 func (t *Tally) Counts() iter.Seq[Count] {
 	return func(yield func(Count) bool) {
-		rows := *t.rows.Load()
-		for p, row := range rows {
-			if !row.each(printable(p.route), printable(p.limit), yield) {
+		known := t.table.Load()
+		for _, p := range known.order {
+			if !known.rows[p].each(printable(p.route), printable(p.limit), yield) {
 				return
 			}
 		}
-		if len(rows) >= MaxPairs {
+		if len(known.order) >= MaxPairs {
 			t.other.each(Other, Other, yield)
 		}
 	}

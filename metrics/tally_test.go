@@ -128,6 +128,27 @@ func TestAFloodOfRoutesIsCountedInBoundedMemory(t *testing.T) {
 	require.EqualValues(t, 4*routes, all, "nothing is lost")
 }
 
+func TestCountsKeepTheirOrder(t *testing.T) {
+	engine, limiter := application(t, nil)
+	tally := metrics.New(limiter, nil)
+	var want, told []string
+	for i := range 100 {
+		path := fmt.Sprintf("/%d", i)
+		engine.GET(path, limiter.RateLimit(1, time.Minute), ok)
+		get(engine, path, "192.0.2.1:1")
+		want = append(want, "GET "+path)
+	}
+	for count := range tally.Counts() {
+		if count.Outcome == ratelimiter.Allowed {
+			told = append(told, count.Route)
+		}
+	}
+	require.Equal(t, want, told)
+	for range tally.Counts() {
+		break // and who has seen enough may stop
+	}
+}
+
 func heap() int64 {
 	runtime.GC()
 	var stats runtime.MemStats

@@ -160,6 +160,18 @@ func TestAlertsFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 	}
 }
 
+func TestTheReadMeKnowsEveryAlert(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	text, err := os.ReadFile("alerts.yml")
+	require.NoError(t, err)
+	alerts := regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, alerts)
+	for _, alert := range alerts {
+		require.Contains(t, string(readme), "| `"+alert[1]+"` |")
+	}
+}
+
 // The rules hold for what is scraped, not only for what was rehearsed by hand.
 func TestEveryMetricOfTheRulesIsScraped(t *testing.T) {
 	p := newProber(t, byPrometheus)

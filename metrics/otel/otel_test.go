@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -105,9 +106,9 @@ func (broken) Take(context.Context, []backends.Quota, []backends.Verdict) error 
 func (broken) Reset(context.Context, string, string) error { return nil }
 func (broken) Close() error                                { return nil }
 
-func observed(t *testing.T, limiter *ratelimiter.RateLimiter, attributes ...attribute.KeyValue) (*rlotel.Metrics, sdk.Reader) {
+func observed(t *testing.T, limiter *ratelimiter.RateLimiter) (*rlotel.Metrics, sdk.Reader) {
 	reader := sdk.NewManualReader()
-	metrics, err := rlotel.New(limiter, sdk.NewMeterProvider(sdk.WithReader(reader)), attributes...)
+	metrics, err := rlotel.New(limiter, sdk.NewMeterProvider(sdk.WithReader(reader)))
 	require.NoError(t, err)
 	return metrics, reader
 }
@@ -133,6 +134,12 @@ func TestTheMetricsAreNamedByTheConventions(t *testing.T) {
 		"ratelimiter.memory.keys {key} updowncounter",
 		"ratelimiter.observer.panics {panic} counter",
 	}, definitions)
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	for _, definition := range definitions {
+		parts := strings.Fields(definition)
+		require.Contains(t, string(readme), fmt.Sprintf("| `%s` | %s | `%s` |", parts[0], parts[2], parts[1]))
+	}
 	for _, line := range []string{
 		"ratelimiter.decisions{limit=per-minute,outcome=allowed,route=GET /} 1",
 		"ratelimiter.decisions{limit=per-minute,outcome=refused,route=GET /} 6",

@@ -2,6 +2,7 @@ module github.com/gin-ratelimiter/ratelimiter/metrics/prometheus
 
 go 1.26.0
 
+// The library beside this module, until it has a version of its own to require.
 replace github.com/gin-ratelimiter/ratelimiter => ../../
 
 require (

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -85,6 +87,12 @@ func TestTheMetricsAreNamedAsPrometheusWantsThem(t *testing.T) {
 		"ratelimiter_memory_keys GAUGE",
 		"ratelimiter_observer_panics_total COUNTER",
 	}, names)
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	for _, named := range names {
+		parts := strings.Fields(named)
+		require.Contains(t, string(readme), fmt.Sprintf("| `%s` | %s |", parts[0], strings.ToLower(parts[1])))
+	}
 
 	exposed := scrape(registry)
 	for _, line := range []string{
