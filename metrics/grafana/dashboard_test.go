@@ -39,6 +39,7 @@ type target struct {
 
 type variable struct {
 	Name, Type, AllValue string
+	Definition           string // what the list of variables shows
 	Datasource           datasource
 	Query                json.RawMessage
 }
@@ -140,6 +141,7 @@ func interpolation(t *testing.T, p *prober, d dashboard, ticked bool) *strings.R
 		require.Equal(t, ours, v.Datasource)
 		var query struct{ Query string }
 		require.NoError(t, json.Unmarshal(v.Query, &query))
+		require.Equal(t, v.Definition, query.Query)
 		values := p.values(t, strings.NewReplacer(pairs...).Replace(query.Query))
 		require.NotEmpty(t, values, v.Name)
 		value := v.AllValue
