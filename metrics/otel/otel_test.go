@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/metrics"
 	rlotel "github.com/gin-ratelimiter/ratelimiter/metrics/otel"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -168,6 +170,36 @@ func TestNothingOfAClientIsExported(t *testing.T) {
 	require.Contains(t, exported, "GET /accounts/:id")
 	for _, secret := range []string{"ann-", "s3cret", "192.0.2"} {
 		require.NotContains(t, exported, secret)
+	}
+}
+
+func TestAFloodOfRoutesLosesNothingToTheLimitOfTheSDK(t *testing.T) {
+	engine, limiter := application(t, nil)
+	_, reader := observed(t, limiter)
+	for i := range 2 * metrics.MaxPairs {
+		path := fmt.Sprintf("/%d", i)
+		engine.GET(path, limiter.RateLimit(1, time.Minute), ok)
+		get(engine, path, nil)
+	}
+	var before []string
+	for range 2 {
+		var shown []string
+		total := 0
+		series, _ := read(t, reader)
+		for _, line := range series {
+			if strings.HasPrefix(line, "ratelimiter.decisions{") {
+				count, err := strconv.Atoi(line[strings.LastIndexByte(line, ' ')+1:])
+				require.NoError(t, err)
+				total += count
+				shown = append(shown, line)
+			}
+		}
+		require.Equal(t, 2*metrics.MaxPairs, total)
+		require.LessOrEqual(t, len(shown), 2*(metrics.MaxPairs+1))
+		if before != nil {
+			require.Equal(t, before, shown, "each collection shows the same series")
+		}
+		before = shown
 	}
 }
 
