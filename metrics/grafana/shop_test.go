@@ -1,0 +1,183 @@
+package grafana_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	rlotel "github.com/gin-ratelimiter/ratelimiter/metrics/otel"
+	rlprometheus "github.com/gin-ratelimiter/ratelimiter/metrics/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/teststorage"
+	"github.com/stretchr/testify/require"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
+)
+
+func init() { gin.SetMode(gin.TestMode) }
+
+// An exporter registers what shows the metrics of a limiter.
+type exporter func(t *testing.T, limiter *ratelimiter.RateLimiter, registry *prometheus.Registry)
+
+func byPrometheus(t *testing.T, limiter *ratelimiter.RateLimiter, registry *prometheus.Registry) {
+	require.NoError(t, registry.Register(rlprometheus.New(limiter)))
+}
+
+func byOpenTelemetry(t *testing.T, limiter *ratelimiter.RateLimiter, registry *prometheus.Registry) {
+	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry))
+	require.NoError(t, err)
+	_, err = rlotel.New(limiter, metric.NewMeterProvider(metric.WithReader(reader)))
+	require.NoError(t, err)
+}
+
+// process is one of an application, with its own limiter and metrics.
+type process struct {
+	instance string
+	server   *httptest.Server
+}
+
+func start(t *testing.T, instance string, export exporter, config ratelimiter.Config) *process {
+	var limiter ratelimiter.RateLimiter
+	registry := prometheus.NewPedanticRegistry()
+	export(t, &limiter, registry)
+	engine := gin.New()
+	require.NoError(t, limiter.InitApp(engine, config))
+	skip := func(c *gin.Context) bool { return c.Query("skip") != "" }
+	engine.GET("/v1.0/search/*all", limiter.RateLimit(3, time.Minute, ratelimiter.WithSkip(skip),
+		ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key")),
+		ratelimiter.WithLimit(2, time.Hour, ratelimiter.WithShadow(), ratelimiter.WithName("trial"))),
+		func(c *gin.Context) { c.Status(http.StatusOK) })
+	engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	server := httptest.NewServer(engine)
+	t.Cleanup(func() {
+		server.Close()
+		require.NoError(t, limiter.Close())
+	})
+	return &process{instance, server}
+}
+
+func (p *process) get(t *testing.T, path, key string) (body []byte, contentType string) {
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.server.URL+path, nil)
+	require.NoError(t, err)
+	request.Header.Set("X-API-Key", key)
+	response, err := p.server.Client().Do(request)
+	require.NoError(t, err)
+	body, err = io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return body, response.Header.Get("Content-Type")
+}
+
+// visit sends requests of a client who asks too much, of new ones, and one that is
+// skipped.
+func (p *process) visit(t *testing.T, round int) {
+	for range 6 {
+		p.get(t, "/v1.0/search/", "greedy-key")
+	}
+	for i := range 20 {
+		p.get(t, "/v1.0/search/", fmt.Sprintf("new-key-%d-%d", round, i))
+	}
+	p.get(t, "/v1.0/search/?skip=1", "greedy-key")
+}
+
+// scrape stores what a process exposes, as Prometheus does, at a time of our choice.
+func (p *process) scrape(t *testing.T, db *teststorage.TestStorage, at time.Time) {
+	body, contentType := p.get(t, "/metrics", "")
+	require.NotContains(t, string(body), "-key", "of clients")
+	body = append(body, banned(string(body))...)
+	parser, err := textparse.New(body, contentType, nil, textparse.ParserOptions{})
+	require.NoError(t, err)
+	appender := db.AppenderV2(t.Context())
+	for {
+		entry, err := parser.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		if entry != textparse.EntrySeries {
+			continue
+		}
+		var series labels.Labels
+		parser.Labels(&series)
+		_, _, value := parser.Series()
+		all := labels.NewBuilder(series).Set("job", "shop").Set("instance", p.instance).Labels()
+		_, err = appender.Append(0, all, 0, at.UnixMilli(), value, nil, nil, storage.AppendV2Options{})
+		require.NoError(t, err)
+	}
+	require.NoError(t, appender.Commit())
+}
+
+// banned makes up the outcome that these limits do not have: as many as were refused.
+func banned(exposed string) string {
+	var lines strings.Builder
+	for line := range strings.Lines(exposed) {
+		if strings.HasPrefix(line, "ratelimiter_decisions_total") && strings.Contains(line, `outcome="refused"`) {
+			lines.WriteString(strings.Replace(line, `outcome="refused"`, `outcome="banned"`, 1))
+		}
+	}
+	return lines.String()
+}
+
+// broken is a backend that is away.
+type broken struct{}
+
+func (broken) Take(context.Context, []backends.Quota, []backends.Verdict) error {
+	return errors.New("it is gone")
+}
+func (broken) Reset(context.Context, string, string) error { return nil }
+func (broken) Close() error                                { return nil }
+
+// panicking is an observer with a fault.
+type panicking struct{}
+
+func (panicking) Observe(ratelimiter.Event) { panic("a fault") }
+
+const (
+	scrapeInterval = 15 * time.Second
+	rounds         = 6
+)
+
+// opening is when the first scrape is; the times of the tests are their own.
+var opening = time.Unix(1_800_000_000, 0)
+
+// history is what Prometheus knows of a shop with three processes: one loses its
+// Redis half-way, one has too little memory and a faulty observer, and one has a
+// backend that never answers and denies.
+func history(t *testing.T, export exporter) (db *teststorage.TestStorage, end time.Time) {
+	redis := miniredis.RunT(t)
+	processes := []*process{
+		start(t, "a", export, ratelimiter.Config{
+			"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": redis.Addr()},
+		}),
+		start(t, "b", export, ratelimiter.Config{
+			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 1}, "RATELIMITER_OBSERVER": panicking{},
+		}),
+		start(t, "c", export, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "deny"}),
+	}
+	db = teststorage.New(t)
+	for round := range rounds {
+		if round == rounds/2 {
+			redis.Close()
+		}
+		end = opening.Add(time.Duration(round) * scrapeInterval)
+		for _, process := range processes {
+			process.visit(t, round)
+			process.scrape(t, db, end)
+		}
+	}
+	return db, end
+}

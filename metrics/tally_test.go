@@ -1,0 +1,264 @@
+package metrics_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/metrics"
+	"github.com/stretchr/testify/require"
+)
+
+func init() { gin.SetMode(gin.TestMode) }
+
+func ok(c *gin.Context) { c.Status(http.StatusOK) }
+
+func get(engine *gin.Engine, path, peer string) {
+	request := httptest.NewRequest(http.MethodGet, path, nil)
+	request.RemoteAddr = peer
+	engine.ServeHTTP(httptest.NewRecorder(), request)
+}
+
+func application(t testing.TB, config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter) {
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+	return engine, limiter
+}
+
+// counts are the counts of a tally that are not 0, by their names.
+func counts(tally *metrics.Tally) map[string]uint64 {
+	all := map[string]uint64{}
+	for c := range tally.Counts() {
+		if c.Decisions > 0 {
+			all[c.Route+" "+c.Limit+" "+c.Outcome.String()] = c.Decisions
+		}
+	}
+	return all
+}
+
+func values(tally *metrics.Tally) map[string]float64 {
+	all := map[string]float64{}
+	for _, value := range tally.Values() {
+		all[value.Name] = value.Value
+	}
+	return all
+}
+
+func TestDecisionsAreCountedByRouteLimitAndOutcome(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "100/minute"})
+	tally := metrics.New(limiter, nil)
+	skip := func(c *gin.Context) bool { return c.Query("skip") != "" }
+	engine.GET("/users/:id", limiter.RateLimit(1, time.Minute, ratelimiter.WithSkip(skip),
+		ratelimiter.WithLimit(0, time.Hour, ratelimiter.WithShadow(), ratelimiter.WithName("trial"))), ok)
+	for _, path := range []string{"/users/1", "/users/2", "/users/3?skip=1", "/nowhere"} {
+		get(engine, path, "192.0.2.1:1")
+	}
+	require.Equal(t, map[string]uint64{
+		"GET /users/:id application-per-minute allowed": 3,
+		"GET /users/:id per-minute allowed":             1,
+		"GET /users/:id per-minute refused":             1,
+		"GET /users/:id per-minute skipped":             1,
+		"GET /users/:id trial shadowed":                 2,
+		"GET /users/:id trial skipped":                  1,
+		"unmatched application-per-minute allowed":      1,
+	}, counts(tally))
+
+	tally.Close()
+	before := counts(tally)
+	get(engine, "/users/1", "192.0.2.1:1")
+	require.Equal(t, before, counts(tally), "what was counted stays, and no more is")
+}
+
+func TestTheFirstRefusalIsAStepFromZero(t *testing.T) {
+	engine, limiter := application(t, nil)
+	tally := metrics.New(limiter, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	get(engine, "/", "192.0.2.1:1")
+	var told []metrics.Count
+	for count := range tally.Counts() {
+		told = append(told, count)
+	}
+	require.Equal(t, []metrics.Count{
+		{"GET /", "per-minute", ratelimiter.Allowed, 1},
+		{"GET /", "per-minute", ratelimiter.Refused, 0},
+	}, told)
+}
+
+func TestAFloodOfRoutesIsCountedInBoundedMemory(t *testing.T) {
+	const routes = metrics.MaxPairs + 500
+	engine, limiter := application(t, nil)
+	for i := range routes {
+		engine.GET(fmt.Sprintf("/%d", i), limiter.RateLimit(1000, time.Minute), ok)
+	}
+	for i := range routes { // what the router and the limiter keep is not the tally's
+		get(engine, fmt.Sprintf("/%d", i), "192.0.2.1:1")
+	}
+	before := heap()
+	tally := metrics.New(limiter, nil)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for i := range routes {
+				get(engine, fmt.Sprintf("/%d", i), "192.0.2.1:1")
+			}
+		})
+	}
+	group.Wait()
+	require.Less(t, heap()-before, int64(300_000))
+
+	var all uint64
+	told := counts(tally)
+	for _, n := range told {
+		all += n
+	}
+	require.Len(t, told, metrics.MaxPairs+1)
+	require.EqualValues(t, 4*500, told["other other allowed"])
+	require.EqualValues(t, 4*routes, all, "nothing is lost")
+}
+
+func TestCountsKeepTheirOrder(t *testing.T) {
+	engine, limiter := application(t, nil)
+	tally := metrics.New(limiter, nil)
+	var want, told []string
+	for i := range 100 {
+		path := fmt.Sprintf("/%d", i)
+		engine.GET(path, limiter.RateLimit(1, time.Minute), ok)
+		get(engine, path, "192.0.2.1:1")
+		want = append(want, "GET "+path)
+	}
+	for count := range tally.Counts() {
+		if count.Outcome == ratelimiter.Allowed {
+			told = append(told, count.Route)
+		}
+	}
+	require.Equal(t, want, told)
+	for range tally.Counts() {
+		break // and who has seen enough may stop
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+func TestANameThatIsNoTextIsQuoted(t *testing.T) {
+	engine, limiter := application(t, nil)
+	tally := metrics.New(limiter, nil)
+	engine.GET("/\xff", limiter.RateLimit(1, time.Minute), ok)
+	get(engine, "/%FF", "192.0.2.1:1")
+	require.Equal(t, map[string]uint64{`"GET /\xff" per-minute allowed`: 1}, counts(tally))
+}
+
+func TestEveryOutcomeHasARoomOfItsOwn(t *testing.T) {
+	require.True(t, strings.HasPrefix((ratelimiter.Banned+1).String(), "Outcome("), "a tally does not know the newest outcome")
+}
+
+// broken is a backend that is away.
+type broken struct{}
+
+func (broken) Take(context.Context, []backends.Quota, []backends.Verdict) error {
+	return errors.New("it is gone")
+}
+func (broken) Reset(context.Context, string, string) error { return nil }
+func (broken) Close() error                                { return nil }
+
+func TestTheLatencyIsToldOnceForAQuestion(t *testing.T) {
+	for name, test := range map[string]struct {
+		config ratelimiter.Config
+		want   []bool
+	}{
+		"answered":                      {nil, []bool{true, true}},
+		"answered by this process":      {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}}, []bool{false, false}},
+		"not answered, and let through": {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "allow"}, []bool{false, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine, limiter := application(t, test.config)
+			var told []bool
+			metrics.New(limiter, func(took time.Duration, answered bool) {
+				require.Positive(t, took)
+				told = append(told, answered)
+			})
+			skip := func(c *gin.Context) bool { return c.Query("skip") != "" }
+			engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithSkip(skip), ratelimiter.WithLimit(5, time.Hour)), ok)
+			for _, path := range []string{"/", "/", "/?skip=1"} {
+				get(engine, path, "192.0.2.1:1")
+			}
+			require.Equal(t, test.want, told)
+		})
+	}
+}
+
+func TestValuesTellOfTheBackendAndTheMemory(t *testing.T) {
+	var limiter ratelimiter.RateLimiter
+	tally := metrics.New(&limiter, nil)
+	for name, value := range values(tally) {
+		require.Zero(t, value, name)
+	}
+	engine := gin.New()
+	require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_TIMEOUT": "250ms"}))
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+	limiter.AddObserver(panicking{})
+	engine.GET("/", limiter.RateLimit(5, time.Minute), ok)
+	for i := range 7 {
+		get(engine, "/", fmt.Sprintf("192.0.2.%d:1", i))
+	}
+	told := values(tally)
+	require.Positive(t, told["ratelimiter.backend.downtime"])
+	delete(told, "ratelimiter.backend.downtime")
+	require.Equal(t, map[string]float64{
+		"ratelimiter.fallback.decisions": 7,
+		"ratelimiter.backend.failures":   5,
+		"ratelimiter.backend.timeout":    0.25,
+		"ratelimiter.breaker.open":       1,
+		"ratelimiter.local_denials":      0,
+		"ratelimiter.memory.keys":        7,
+		"ratelimiter.memory.evictions":   0,
+		"ratelimiter.observer.panics":    7,
+	}, told)
+}
+
+func TestValuesTellOfAMemoryThatIsTooSmall(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 1}})
+	tally := metrics.New(limiter, nil)
+	engine.GET("/", limiter.RateLimit(5, time.Minute), ok)
+	for i := range 100 {
+		get(engine, "/", fmt.Sprintf("192.0.2.%d:1", i))
+	}
+	require.Positive(t, values(tally)["ratelimiter.memory.evictions"])
+}
+
+type panicking struct{}
+
+func (panicking) Observe(ratelimiter.Event) { panic("a fault") }
+
+func TestCountingAllocatesNothing(t *testing.T) {
+	run := func(observe bool) float64 {
+		request := httptest.NewRequest(http.MethodGet, "/users/7", nil)
+		w := httptest.NewRecorder()
+		c, engine := gin.CreateTestContext(w)
+		limiter, err := ratelimiter.New(engine, nil)
+		require.NoError(t, err)
+		if observe {
+			metrics.New(limiter, func(time.Duration, bool) {})
+		}
+		engine.GET("/users/:id", limiter.RateLimit(1<<40, time.Minute, ratelimiter.WithLimit(1<<40, time.Hour)), func(*gin.Context) {})
+		c.Request = request
+		return testing.AllocsPerRun(1000, func() { engine.HandleContext(c) })
+	}
+	require.Equal(t, run(false), run(true))
+}
