@@ -43,8 +43,8 @@ var BackendDuration = Definition{
 	"ratelimiter.backend.duration", "s", "How long questions to the backend took, for all limits of a RateLimit together.", Histogram,
 }
 
-// Answered and Unanswered are the outcomes of BackendDuration. A question that an
-// open breaker does not let through is Unanswered, and takes next to no time.
+// Answered and Unanswered are the outcomes of BackendDuration. What an open breaker
+// does not let through is no question to the backend.
 const (
 	Answered   = "ok"
 	Unanswered = "error"
@@ -99,6 +99,10 @@ func (t *Tally) Values() []Value {
 			"ratelimiter.local_denials", "{denial}",
 			"Questions that were denied without asking the backend.", Counter,
 		}, float64(stats.LocalDenials)},
+		{Definition{
+			"ratelimiter.waiting", "{request}",
+			"Requests that wait for their turn.", UpDown,
+		}, float64(stats.Waiting)},
 		{Definition{
 			"ratelimiter.memory.keys", "{key}",
 			"Limits of clients that are remembered in this process.", UpDown,

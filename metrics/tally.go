@@ -6,6 +6,7 @@
 package metrics
 
 import (
+	"errors"
 	"iter"
 	"maps"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
 // MaxPairs is how many pairs of a route and a limit are told apart. All pairs
@@ -55,8 +57,8 @@ const outcomes = ratelimiter.Banned + 1
 // New counts every decision of the limiter, which must not be nil, from now on,
 // until Close. It may be called before InitApp and while requests are being served.
 //
-// If latency is not nil, it is told how long each question to the backend took,
-// in the request, and whether the backend answered it.
+// If latency is not nil, it is told how long each question that the backend was asked
+// took, in the request, and whether it was answered.
 func New(limiter *ratelimiter.RateLimiter, latency func(took time.Duration, answered bool)) *Tally {
 	t := &Tally{limiter: limiter, latency: latency}
 	t.table.Store(&table{})
@@ -78,7 +80,7 @@ func (o observer) Observe(e ratelimiter.Event) {
 	if e.Fallback {
 		o.fallbacks.Add(1)
 	}
-	if o.latency != nil && e.Place == 0 && e.Took > 0 {
+	if o.latency != nil && e.Place == 0 && e.Took > 0 && !errors.Is(e.Err, backends.ErrNotAsked) {
 		o.latency(e.Took, !e.Fallback && e.Outcome != ratelimiter.BackendError)
 	}
 }

@@ -229,6 +229,7 @@ func TestValuesTellOfTheBackendAndTheMemory(t *testing.T) {
 		"ratelimiter.memory.keys":        7,
 		"ratelimiter.memory.evictions":   0,
 		"ratelimiter.observer.panics":    7,
+		"ratelimiter.waiting":            0,
 	}, told)
 }
 

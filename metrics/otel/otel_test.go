@@ -135,6 +135,7 @@ func TestTheMetricsAreNamedByTheConventions(t *testing.T) {
 		"ratelimiter.memory.evictions {eviction} counter",
 		"ratelimiter.memory.keys {key} updowncounter",
 		"ratelimiter.observer.panics {panic} counter",
+		"ratelimiter.waiting {request} updowncounter",
 	}, definitions)
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)

@@ -86,6 +86,7 @@ func TestTheMetricsAreNamedAsPrometheusWantsThem(t *testing.T) {
 		"ratelimiter_memory_evictions_total COUNTER",
 		"ratelimiter_memory_keys GAUGE",
 		"ratelimiter_observer_panics_total COUNTER",
+		"ratelimiter_waiting GAUGE",
 	}, names)
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
