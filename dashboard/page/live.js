@@ -1,0 +1,107 @@
+// What the application has told: all of the past at first, then each second.
+export const minutes = 300, quarters = 240, quarter = 15;
+export const outcome = { allowed: 0, refused: 1, shadowed: 2, skipped: 3, undecided: 4, banned: 5 };
+const none = [0, 0, 0, 0, 0, 0];
+
+export const state = { at: 0, limits: new Map(), backend: null, refused: { list: [] }, closest: [], config: null, keys: [] };
+
+// push adds a place to a series of fixed length, and empty ones for what was missed.
+function push(list, value, missed, empty, size) {
+  for (let i = 0; i < Math.min(missed, size); i++) list.push(empty);
+  list.push(value);
+  list.splice(0, list.length - size);
+}
+
+function filled(size, empty, list) {
+  return list ? list.slice() : new Array(size).fill(empty);
+}
+
+function take(told, whole) {
+  const missed = whole ? 0 : told.at - state.at - 1;
+  if (!whole && told.at <= state.at) return;
+  const limits = new Map();
+  for (const limit of told.limits) {
+    const known = state.limits.get(limit.id);
+    if (whole || !known) {
+      limit.seconds = filled(minutes, none, limit.seconds);
+      limit.quarters = filled(quarters, none, limit.quarters);
+    } else {
+      limit.seconds = known.seconds;
+      limit.quarters = known.quarters;
+    }
+    if (!whole) {
+      push(limit.seconds, limit.second, known ? missed : 0, none, minutes);
+      if (limit.quarter) push(limit.quarters, limit.quarter, 0, none, quarters);
+    }
+    limits.set(limit.id, limit);
+  }
+  const backend = told.backend, before = state.backend;
+  if (whole) {
+    backend.seconds = filled(minutes, [0, 0, 0], backend.seconds);
+    backend.quarters = filled(quarters, [0, 0, 0], backend.quarters);
+  } else {
+    backend.seconds = before.seconds;
+    backend.quarters = before.quarters;
+    push(backend.seconds, backend.second, missed, [0, 0, 0], minutes);
+    if (backend.quarter) push(backend.quarters, backend.quarter, 0, [0, 0, 0], quarters);
+  }
+  Object.assign(state, { at: told.at, limits, backend, refused: told.refused, closest: told.closest });
+  if (told.config) Object.assign(state, { config: told.config, keys: told.keys || [] });
+}
+
+// rate is how many of an outcome there were in a second, over the last five.
+export function rate(limit, which) {
+  return limit.seconds.slice(-5).reduce((sum, one) => sum + one[which], 0) / 5;
+}
+
+export function sum(list, ...which) {
+  return list.reduce((all, one) => all + which.reduce((some, i) => some + one[i], 0), 0);
+}
+
+// connect follows the application while the page can be seen. The browser comes back by
+// itself where a connection ends; where it was refused, we look why and try again.
+export function connect(update, say) {
+  let source, boot, again;
+  const hear = whole => event => {
+    const told = JSON.parse(event.data);
+    if (boot && told.boot !== boot) return location.reload(); // the application was restarted
+    boot = told.boot;
+    if (!whole && !state.backend) return;
+    take(told, whole);
+    say("live");
+    update();
+  };
+  function open() {
+    clearTimeout(again);
+    source = new EventSource("events");
+    source.addEventListener("history", hear(true));
+    source.addEventListener("second", hear(false));
+    source.onerror = async () => {
+      if (source.readyState !== EventSource.CLOSED) return say("reconnecting");
+      clearTimeout(again);
+      again = setTimeout(open, 10000);
+      say("refused", await reason());
+    };
+  }
+  document.addEventListener("visibilitychange", () => {
+    source.close();
+    clearTimeout(again);
+    if (document.hidden) say("paused");
+    else open();
+  });
+  open();
+}
+
+async function reason() {
+  const stop = new AbortController();
+  try {
+    const answer = await fetch("events", { signal: stop.signal });
+    if (answer.ok) return "The connection was lost.";
+    const text = await answer.text();
+    return answer.status === 503 ? text : "The application answers " + answer.status + ". The login may be over: load the page again.";
+  } catch {
+    return "The application does not answer.";
+  } finally {
+    stop.abort();
+  }
+}

@@ -1,0 +1,122 @@
+import { state, outcome, rate, sum } from "./live.js";
+import { duration } from "./charts.js";
+
+// make builds an element. Texts are only ever set as texts.
+export function make(name, attributes, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes || {})) {
+    if (value === true) element.setAttribute(key, "");
+    else if (value !== undefined && value !== false && value !== null) element.setAttribute(key, value);
+  }
+  element.append(...children.filter(child => child !== null && child !== undefined && child !== ""));
+  return element;
+}
+
+export const id = name => document.getElementById(name);
+export const text = (name, value) => { const at = id(name); if (at.textContent !== String(value)) at.textContent = value; };
+export const clock = unix => new Date(unix * 1000).toLocaleTimeString();
+export const number = v => v.toLocaleString("en", { maximumFractionDigits: v < 10 ? 1 : 0 });
+export const percent = share => (share > 0.99 && share < 1 ? ">99" : share > 0 && share < 0.01 ? "<1" : Math.round(share * 100)) + " %";
+
+// fill changes the rows of a table that are not as they should be, but nothing under the
+// hands of somebody who is in it.
+function fill(body, rows) {
+  if (body.matches(":hover, :focus-within")) return;
+  rows.forEach((row, i) => {
+    const old = body.rows[i];
+    if (!old) body.append(row);
+    else if (!old.isEqualNode(row)) old.replaceWith(row);
+  });
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+}
+
+function lookUp(client, ask) {
+  if (!client.id) return "";
+  const button = make("button", { type: "button", "data-client": client.id, "aria-label": "Look up " + client.scope }, "look up");
+  button.addEventListener("click", () => ask(client));
+  return button;
+}
+
+export function bar(share) {
+  return make("meter", { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0, value: share, "aria-label": percent(share) + " used" });
+}
+
+export function clients(ask) {
+  text("refused-since", clock(state.refused.since));
+  id("refused-empty").hidden = state.refused.list.length > 0;
+  fill(id("refused"), state.refused.list.map(one => make("tr", null,
+    make("td", null, make("span", { class: "mono" }, one.scope), one.banned ? " " : "", one.banned ? make("span", { class: "tag ban" }, "banned") : "",
+      make("small", null, (one.name ? one.name + " on " : "") + one.route)),
+    make("td", null, (one.at_least ? "≥ " : "") + number(one.count)),
+    make("td", null, lookUp(one, ask)))));
+  id("near-empty").hidden = state.closest.length > 0;
+  fill(id("near"), state.closest.map(one => {
+    const limit = state.limits.get(one.limit_id);
+    return make("tr", null,
+      make("td", null, make("span", { class: "mono" }, one.scope), limit && limit.shadow ? " " : "", limit && limit.shadow ? make("span", { class: "tag" }, "shadow") : "",
+        make("small", null, limit ? limit.name + " on " + limit.route : "")),
+      make("td", { title: number(one.remaining) + " of " + number(one.limit) + " left" }, bar(one.share), percent(one.share)),
+      make("td", null, lookUp(one, ask)));
+  }));
+}
+
+export function numbers(limits) {
+  const over = [outcome.refused, outcome.shadowed, outcome.banned];
+  fill(id("numbers"), limits.map(limit => {
+    const five = sum(limit.seconds, ...over), met = five + sum(limit.seconds, outcome.allowed);
+    return make("tr", null,
+      make("td", { class: "mono" }, limit.route),
+      make("td", null, limit.name + (limit.limit ? " · " + limit.limit : "") + (limit.varies ? ", varies" : "")),
+      make("td", null, limit.shadow ? make("span", { class: "tag" }, "shadow") : "enforced"),
+      make("td", null, number(rate(limit, outcome.allowed))),
+      make("td", null, number(rate(limit, outcome.refused) + rate(limit, outcome.banned))),
+      make("td", null, met ? percent(five / met) : "–"),
+      make("td", null, number(sum(limit.quarters, outcome.allowed))),
+      make("td", null, number(sum(limit.quarters, ...over))),
+      make("td", null, number(sum(limit.quarters, outcome.skipped))),
+      make("td", null, number(sum(limit.quarters, outcome.undecided))));
+  }));
+}
+
+export function sums() {
+  const limits = [...state.limits.values()];
+  const rates = (...which) => number(limits.reduce((all, limit) => all + which.reduce((some, i) => some + rate(limit, i), 0), 0));
+  text("sum-decisions", rates(outcome.allowed, outcome.refused, outcome.shadowed, outcome.undecided, outcome.banned));
+  text("sum-refused", rates(outcome.refused, outcome.banned));
+  text("sum-shadowed", rates(outcome.shadowed));
+  const asked = state.backend.seconds.findLast(one => one[1] > 0); // where nobody asks, the last answers
+  text("sum-median", asked ? duration(asked[0]) : "–");
+  text("sum-p99", asked ? duration(asked[1]) : "–");
+}
+
+export function health() {
+  const backend = state.backend, pill = id("state");
+  pill.dataset.word = backend.word;
+  text("state-text", backend.text);
+  document.title = backend.word === "away" ? "! Rate limits" : "Rate limits";
+  const here = backend.word === "here";
+  const facts = [
+    ["remembered in this process", number(backend.remembered) + " counters"],
+    ["displaced for want of room", number(backend.displaced)],
+  ];
+  if (!here) facts.unshift(
+    ["breaker", backend.word === "away" ? "open since " + clock(backend.since) : "closed"],
+    ["decided by this process", number(backend.seconds.slice(-5).reduce((all, one) => all + one[2], 0) / 5) + " /s"],
+    ["away, in all", number(backend.down) + " s"],
+    ["questions failed", number(backend.failures)],
+    ["denied without asking", number(backend.local_denials)]);
+  if (backend.observer_panics) facts.push(["panics of observers", number(backend.observer_panics)]);
+  const list = facts.map(([name, value]) => make("div", null, make("dt", null, name), make("dd", null, value)));
+  if (backend.error) list.push(make("div", { class: "whole" }, make("dt", null, backend.word === "away" ? "it fails with" : "it has last failed with"), make("dd", { class: "mono" }, backend.error)));
+  id("facts").replaceChildren(...list);
+}
+
+let shownConfig;
+export function config() {
+  if (state.config === shownConfig) return;
+  shownConfig = state.config;
+  const value = v => v !== null && typeof v === "object" ? JSON.stringify(v) : v === "" ? "–" : String(v);
+  id("config").replaceChildren(...Object.entries(state.config || {}).map(([name, v]) =>
+    make("tr", null, make("td", null, name.replace(/^RATELIMITER_/, "")), make("td", null, value(v)))));
+  id("keys").replaceChildren(...state.keys.map(key => make("option", { value: key })));
+}
