@@ -3,10 +3,8 @@ package dashboard
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
 )
@@ -59,7 +57,7 @@ func (h *Handler) backendState(whole bool) backendState {
 		s.Word, s.Text = "off", "Limiting is switched off (RATELIMITER_ENABLED): every request goes through."
 	case stats.Health.Open:
 		s.Word, s.Since = "away", stats.Health.Since.Unix()
-		s.Text = fmt.Sprintf("The backend does not answer, since %s. %s", stats.Health.Since.Format(time.TimeOnly), instead[onError])
+		s.Text = "The backend does not answer. " + instead[onError]
 	case stats.Health.Since.IsZero():
 		s.Word, s.Text = "here", "The counters are in this process."
 	case trouble:

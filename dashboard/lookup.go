@@ -52,7 +52,7 @@ type standing struct {
 
 func standingOf(info ratelimiter.Info) standing {
 	return standing{
-		Key: info.Key, Name: info.Name, Text: ratelimiter.Limit{Limit: info.Limit, Per: info.Per}.String(),
+		Key: info.Key, Name: info.Name, Text: limitText(info.Limit, info.Per),
 		Limit: info.Limit, Remaining: info.Remaining, Reset: info.Reset.UnixMilli(), Shadow: info.Shadow,
 	}
 }

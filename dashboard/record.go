@@ -20,6 +20,7 @@ const maxSeries = 256
 type record struct {
 	seed    maphash.Seed
 	known   atomic.Pointer[map[seriesKey]*series]
+	recent  [64]atomic.Pointer[series] // some of known, where hashing is not needed to find them
 	other   *series
 	backend backendSeries
 	refused refused
@@ -79,14 +80,31 @@ func (r *record) Observe(e ratelimiter.Event) {
 
 // find is the series of a limit on a route.
 func (r *record) find(key seriesKey) *series {
+	at := &r.recent[key.place()]
+	recent := at.Load()
+	if recent != nil && recent.key == key {
+		return recent
+	}
 	known := *r.known.Load()
-	if found := known[key]; found != nil {
-		return found
-	}
-	if len(known) >= maxSeries {
+	found := known[key]
+	switch {
+	case found == nil && len(known) >= maxSeries:
 		return r.other
+	case found == nil:
+		found = r.learn(key)
+	case recent == nil:
+		at.Store(found)
 	}
-	return r.learn(key)
+	return found
+}
+
+// place tells keys apart mostly, and at once.
+func (k *seriesKey) place() int {
+	sum := len(k.route)*7 + len(k.name)*3 + int(k.per>>30)
+	if len(k.route) > 0 {
+		sum += int(k.route[len(k.route)-1])
+	}
+	return sum & 63
 }
 
 func (r *record) learn(key seriesKey) *series {
@@ -208,5 +226,8 @@ func (r *record) forget() {
 	maps.DeleteFunc(known, func(_ seriesKey, s *series) bool { return s.active.Load() < r.at-hourSeconds })
 	if len(known) != before {
 		r.known.Store(&known)
+		for i := range r.recent {
+			r.recent[i].Store(nil)
+		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	shownRefused = 20
-	shownNear    = 20
+	shownRefused = 12
+	shownNear    = 12
 )
 
 // snapshot is what a page is told: all of the past in the first one, and then what a
@@ -134,7 +134,7 @@ func (s *series) state(at int64, whole bool) limitState {
 		Second: s.seconds[at%minutesSeconds],
 	}
 	if s.key.per > 0 {
-		state.Limit = ratelimiter.Limit{Limit: s.limit.Load(), Per: s.key.per}.String()
+		state.Limit = limitText(s.limit.Load(), s.key.per)
 	}
 	if (at+1)%quarter == 0 {
 		over := s.quarters[at/quarter%int64(len(s.quarters))]
@@ -145,6 +145,18 @@ func (s *series) state(at int64, whole bool) limitState {
 		state.Quarters = unrolled(s.quarters[:], lastQuarter(at))
 	}
 	return state
+}
+
+// limitText is a limit as people read it: "5 per 15m", where Go writes 15m0s.
+func limitText(limit int64, per time.Duration) string {
+	text := ratelimiter.Limit{Limit: limit, Per: per}.String()
+	if per%time.Minute == 0 {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if per%time.Hour == 0 {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // lastQuarter is the last quarter of a minute that was over at the end of a second.

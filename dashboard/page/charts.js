@@ -11,8 +11,14 @@ function times() {
   return Array.from({ length: size }, (_, i) => last - (size - 1 - i) * width);
 }
 
+// alone finds values between nothing and nothing, which no line shows.
+function alone(u, series) {
+  const values = u.data[series], empty = i => values[i] === null || values[i] === undefined;
+  return [...values.keys()].filter(i => !empty(i) && empty(i - 1) && empty(i + 1));
+}
+
 function line(hue, more) {
-  return Object.assign({ stroke: () => style(hue), width: 1.5, points: { show: false } }, more);
+  return Object.assign({ stroke: () => style(hue), width: 1.5, points: { show: true, size: 4, filter: alone } }, more);
 }
 
 function axis(more) {
@@ -22,9 +28,23 @@ function axis(more) {
   }, more);
 }
 
-const clock = ticks => ticks.map(t => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
+const clock = ticks => ticks.map(t => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }));
 
-function make(host, height, series, amount, hovered) {
+// shade marks where this process has decided by itself.
+function shade(chart) {
+  const list = span.hour ? state.backend.quarters : state.backend.seconds;
+  const [xs] = chart.data, { ctx, bbox } = chart;
+  ctx.save();
+  ctx.fillStyle = style("--warn") + "40";
+  list.forEach((one, i) => {
+    if (!one[2]) return;
+    const from = chart.valToPos(xs[i] - (xs[1] - xs[0]), "x", true), to = chart.valToPos(xs[i], "x", true);
+    ctx.fillRect(Math.max(from, bbox.left), bbox.top, to - Math.max(from, bbox.left) + 0.5, bbox.height);
+  });
+  ctx.restore();
+}
+
+function make(host, height, series, amount, { hovered, under } = {}) {
   const chart = new uPlot({
     width: Math.max(host.clientWidth, 100), height,
     legend: { show: false },
@@ -32,9 +52,9 @@ function make(host, height, series, amount, hovered) {
     scales: { y: { range: (u, low, high) => [0, Math.max(high || 0, amount.least) * 1.08] } },
     series: [{}].concat(series),
     axes: [axis({ size: 22, space: 70, values: (u, ticks) => clock(ticks) }), axis({ size: 46, space: 26, values: (u, ticks) => ticks.map(amount.text) })],
-    hooks: { setCursor: [u => hovered && hovered(u.cursor.idx)] },
+    hooks: { setCursor: [u => hovered && hovered(u.cursor.idx)], drawClear: [u => under && under(u)] },
   }, [times(), ...series.map(() => [])], host);
-  all.set(host, { chart, height, zero: amount.zero });
+  all.set(host, { chart, height });
   return chart;
 }
 
@@ -46,7 +66,7 @@ const lines = [
   ["banned", line("--banned", { width: 2, dash: [2, 3] })],
   ["undecided", line("--undecided", { width: 2 })],
 ];
-export const count = { least: 1, text: v => v >= 1e6 ? v / 1e6 + "M" : v >= 1e3 ? v / 1e3 + "k" : String(+v.toFixed(2)) };
+const count = { least: 1, text: v => v >= 1e6 ? v / 1e6 + "M" : v >= 1e3 ? v / 1e3 + "k" : String(+v.toFixed(2)) };
 const micros = { least: 1, text: v => duration(v) };
 
 export function duration(us) {
@@ -63,7 +83,7 @@ export function limitChart(host, limit, hovered) {
     return name === "allowed" || values.some(v => v) ? values : values.map(() => null);
   });
   const drawn = all.get(host);
-  const chart = drawn ? drawn.chart : make(host, 112, lines.map(([, how]) => how), count, hovered);
+  const chart = drawn ? drawn.chart : make(host, 112, lines.map(([, how]) => how), count, { hovered });
   chart.setData([times(), ...columns]);
 }
 
@@ -71,7 +91,7 @@ export function backendChart(host) {
   const list = span.hour ? state.backend.quarters : state.backend.seconds;
   const columns = [0, 1].map(i => list.map(one => one[i] || null));
   const drawn = all.get(host);
-  const chart = drawn ? drawn.chart : make(host, 150, [line("--allowed"), line("--refused")], micros);
+  const chart = drawn ? drawn.chart : make(host, 150, [line("--allowed"), line("--refused")], micros, { under: shade });
   chart.setData([times(), ...columns]);
 }
 

@@ -58,6 +58,12 @@ export function sum(list, ...which) {
   return list.reduce((all, one) => all + which.reduce((some, i) => some + one[i], 0), 0);
 }
 
+// hour is how many of these outcomes there were in an hour, this very second included.
+export function hour(limit, ...which) {
+  const fresh = (state.at + 1) % quarter;
+  return sum(limit.quarters, ...which) + (fresh ? sum(limit.seconds.slice(-fresh), ...which) : 0);
+}
+
 // connect follows the application while the page can be seen. The browser comes back by
 // itself where a connection ends; where it was refused, we look why and try again.
 export function connect(update, say) {

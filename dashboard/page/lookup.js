@@ -1,4 +1,4 @@
-import { make, id, number, bar, percent } from "./tables.js";
+import { make, id, number, used } from "./tables.js";
 
 const token = document.querySelector("meta[name=dashboard-token]").content;
 let chosen = null; // a client of a list, whose scope is shown under a mask
@@ -34,7 +34,7 @@ function row(one) {
   const share = one.limit > 0 ? Math.min(1, Math.max(0, 1 - one.remaining / one.limit)) : 1;
   return make("tr", null,
     make("td", null, make("span", { class: "mono" }, one.key), make("span", { class: "where" }, one.name + " · " + one.text + (one.shadow ? " · shadow, refuses nobody" : ""))),
-    make("td", null, bar(share), percent(share)),
+    make("td", null, ...used(share)),
     make("td", { class: "left" }, number(one.remaining) + " of " + number(one.limit)),
     make("td", null, until(one.reset)));
 }
@@ -46,11 +46,11 @@ function show(answer, done) {
   if (answer.error) parts.push(make("p", { class: "error" }, answer.error));
   const limits = answer.limits || [];
   if (limits.length) {
-    const used = limits.filter(one => one.remaining < one.limit), whole = limits.filter(one => one.remaining >= one.limit);
+    const spent = limits.filter(one => one.remaining < one.limit), whole = limits.filter(one => one.remaining >= one.limit);
     const table = list => make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "What is left" }, make("table", { class: "list" },
       make("thead", null, make("tr", null, ...["key and limit", "used", "left", "whole again"].map(name => make("th", null, name)))),
       make("tbody", null, ...list.map(row))));
-    const listed = used.length || whole.length <= 5 ? [...used, ...(whole.length <= 5 ? whole : [])] : [];
+    const listed = spent.length || whole.length <= 5 ? [...spent, ...(whole.length <= 5 ? whole : [])] : [];
     if (listed.length) parts.push(table(listed));
     if (whole.length > 5) parts.push(make("details", null, make("summary", null, whole.length + " limits of which nothing is used"), table(whole)));
   }

@@ -90,7 +90,8 @@ function readout(view) {
   const said = parts.map(([v, word]) => number(v) + " " + word).join(" · ") + " /s";
   if (view.now.textContent !== said) view.now.textContent = said;
   view.limit.textContent = (limit.limit || "") + (limit.varies ? ", varies" : "");
-  view.plot.setAttribute("aria-label", limit.name + " on " + limit.route + ", now per second: " + said);
+  const spoken = limit.name + " on " + limit.route + ", now per second: " + said;
+  if (view.plot.getAttribute("aria-label") !== spoken) view.plot.setAttribute("aria-label", spoken);
   const near = state.closest.find(one => one.limit_id === limit.id);
   view.foot.textContent = near ? "closest: " + near.scope + " has used " + percent(near.share) : "";
 }

@@ -1,4 +1,4 @@
-import { state, outcome, rate, sum } from "./live.js";
+import { state, outcome, rate, sum, hour } from "./live.js";
 import { duration } from "./charts.js";
 
 // make builds an element. Texts are only ever set as texts.
@@ -14,7 +14,7 @@ export function make(name, attributes, ...children) {
 
 export const id = name => document.getElementById(name);
 export const text = (name, value) => { const at = id(name); if (at.textContent !== String(value)) at.textContent = value; };
-export const clock = unix => new Date(unix * 1000).toLocaleTimeString();
+export const clock = unix => new Date(unix * 1000).toLocaleTimeString("en-GB");
 export const number = v => v.toLocaleString("en", { maximumFractionDigits: v < 10 ? 1 : 0 });
 export const percent = share => (share > 0.99 && share < 1 ? ">99" : share > 0 && share < 0.01 ? "<1" : Math.round(share * 100)) + " %";
 
@@ -30,33 +30,34 @@ function fill(body, rows) {
   while (body.rows.length > rows.length) body.deleteRow(-1);
 }
 
-function lookUp(client, ask) {
-  if (!client.id) return "";
-  const button = make("button", { type: "button", "data-client": client.id, "aria-label": "Look up " + client.scope }, "look up");
+// named is the name of a client, which looks the client up.
+function named(client, ask) {
+  if (!client.id) return make("span", { class: "mono" }, client.scope);
+  const button = make("button", { type: "button", class: "client", "data-client": client.id, title: "Look this client up" }, client.scope);
   button.addEventListener("click", () => ask(client));
   return button;
 }
 
-export function bar(share) {
+function bar(share) {
   return make("meter", { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0, value: share, "aria-label": percent(share) + " used" });
 }
+
+export const used = share => [bar(share), make("span", { class: "share" }, percent(share))];
 
 export function clients(ask) {
   text("refused-since", clock(state.refused.since));
   id("refused-empty").hidden = state.refused.list.length > 0;
   fill(id("refused"), state.refused.list.map(one => make("tr", null,
-    make("td", null, make("span", { class: "mono" }, one.scope), one.banned ? " " : "", one.banned ? make("span", { class: "tag ban" }, "banned") : "",
+    make("td", null, named(one, ask), one.banned ? " " : "", one.banned ? make("span", { class: "tag ban" }, "banned") : "",
       make("small", null, (one.name ? one.name + " on " : "") + one.route)),
-    make("td", null, (one.at_least ? "≥ " : "") + number(one.count)),
-    make("td", null, lookUp(one, ask)))));
+    make("td", null, (one.at_least ? "≥ " : "") + number(one.count)))));
   id("near-empty").hidden = state.closest.length > 0;
   fill(id("near"), state.closest.map(one => {
     const limit = state.limits.get(one.limit_id);
     return make("tr", null,
-      make("td", null, make("span", { class: "mono" }, one.scope), limit && limit.shadow ? " " : "", limit && limit.shadow ? make("span", { class: "tag" }, "shadow") : "",
+      make("td", null, named(one, ask), limit && limit.shadow ? " " : "", limit && limit.shadow ? make("span", { class: "tag" }, "shadow") : "",
         make("small", null, limit ? limit.name + " on " + limit.route : "")),
-      make("td", { title: number(one.remaining) + " of " + number(one.limit) + " left" }, bar(one.share), percent(one.share)),
-      make("td", null, lookUp(one, ask)));
+      make("td", { title: number(one.remaining) + " of " + number(one.limit) + " left" }, ...used(one.share)));
   }));
 }
 
@@ -71,10 +72,10 @@ export function numbers(limits) {
       make("td", null, number(rate(limit, outcome.allowed))),
       make("td", null, number(rate(limit, outcome.refused) + rate(limit, outcome.banned))),
       make("td", null, met ? percent(five / met) : "–"),
-      make("td", null, number(sum(limit.quarters, outcome.allowed))),
-      make("td", null, number(sum(limit.quarters, ...over))),
-      make("td", null, number(sum(limit.quarters, outcome.skipped))),
-      make("td", null, number(sum(limit.quarters, outcome.undecided))));
+      make("td", null, number(hour(limit, outcome.allowed))),
+      make("td", null, number(hour(limit, ...over))),
+      make("td", null, number(hour(limit, outcome.skipped))),
+      make("td", null, number(hour(limit, outcome.undecided))));
   }));
 }
 
@@ -92,11 +93,11 @@ export function sums() {
 export function health() {
   const backend = state.backend, pill = id("state");
   pill.dataset.word = backend.word;
-  text("state-text", backend.text);
+  text("state-text", backend.text + (backend.since ? " Since " + clock(backend.since) + "." : ""));
   document.title = backend.word === "away" ? "! Rate limits" : "Rate limits";
   const here = backend.word === "here";
   const facts = [
-    ["remembered in this process", number(backend.remembered) + " counters"],
+    ["counters in this process", number(backend.remembered)],
     ["displaced for want of room", number(backend.displaced)],
   ];
   if (!here) facts.unshift(
