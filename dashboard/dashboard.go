@@ -139,7 +139,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, name string) {
 		// the browser sees is longer than what a proxy or StripPrefix has left of it.
 		last := asked[strings.LastIndexByte(asked, '/')+1:]
 		w.Header().Set("Location", "./"+last+"/")
-		w.WriteHeader(http.StatusPermanentRedirect)
+		w.WriteHeader(http.StatusTemporaryRedirect)
 	}
 }
 

@@ -75,7 +75,6 @@ func (h *Handler) doubt(r *http.Request) string {
 
 // ask reads a question, and answers itself where there is none to be believed.
 func (h *Handler) ask(w http.ResponseWriter, r *http.Request) (q question, note string, ok bool) {
-	w.Header().Set("Cache-Control", "no-store")
 	if doubt := h.doubt(r); doubt != "" {
 		reply(w, http.StatusForbidden, answer{Error: doubt})
 		return q, "", false
@@ -205,6 +204,7 @@ func sentence(err error) string {
 }
 
 func reply(w http.ResponseWriter, status int, body answer) {
+	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the page has left
