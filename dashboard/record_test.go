@@ -72,6 +72,8 @@ func TestSecondsAndQuartersLeaveTheRings(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		r.Observe(event(ratelimiter.Allowed, "a"))
 		count := func() (seconds, quarters uint32) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			s := only(t, r)
 			for _, one := range s.seconds {
 				seconds += one[ratelimiter.Allowed]
