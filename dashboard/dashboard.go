@@ -4,6 +4,10 @@
 //	admin := engine.Group("/admin", login)
 //	admin.Any("/limits/*any", gin.WrapH(dashboard.New(limiter)))
 //
+// Where the configuration has default or application limits, put limiter.Exempt() before
+// it, so that these do not hold for the page itself. Nothing on the way should compress
+// the page's events, nor keep them back.
+//
 // Whoever can open the page sees the limits, the configuration in force without its
 // secrets, and clients under masks. The page asks nothing of any other server.
 //
@@ -19,10 +23,9 @@
 // second while there are decisions. All clients' pages together cost one snapshot a
 // second, made only while one is open, and 16 pages can be.
 //
-// Memory is bounded: about 15 KB for each limit on each route, 256 of them at most, and
-// the rest are counted together as "other"; 150 KB for the clients that are refused most.
-// So it is under 5 MB, whatever clients send. A limit that was not asked for an hour is
-// forgotten.
+// Memory is bounded: 16 KB for each limit on each route, 256 of them at most, and the rest
+// are counted together as "other"; 150 KB for the clients that are refused most. So it is
+// under 5 MB, whatever clients send. A limit that was not asked for an hour is forgotten.
 package dashboard
 
 import (
@@ -60,7 +63,8 @@ type Option func(*Handler)
 // frees one that is banned. Without it the page only shows.
 //
 // Requests of other sites are refused: by the headers with which browsers tell where a
-// request comes from, and for want of a token that only the page itself can read.
+// request comes from, and for want of a token that only the page itself can read. So a
+// proxy on the way must leave the header Host as it is.
 func AllowReset() Option { return func(h *Handler) { h.allowReset = true } }
 
 // ShowScopes shows the scopes of clients, which may be addresses, users or API keys, as

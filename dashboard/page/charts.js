@@ -36,11 +36,13 @@ function shade(chart) {
   const [xs] = chart.data, { ctx, bbox } = chart;
   ctx.save();
   ctx.fillStyle = style("--warn") + "40";
-  list.forEach((one, i) => {
-    if (!one[2]) return;
-    const from = chart.valToPos(xs[i] - (xs[1] - xs[0]), "x", true), to = chart.valToPos(xs[i], "x", true);
-    ctx.fillRect(Math.max(from, bbox.left), bbox.top, to - Math.max(from, bbox.left) + 0.5, bbox.height);
-  });
+  for (let i = 0; i < list.length; i++) {
+    if (!list[i][2]) continue;
+    const begin = xs[i] - (xs[1] - xs[0]);
+    while (i + 1 < list.length && list[i + 1][2]) i++;
+    const from = Math.max(chart.valToPos(begin, "x", true), bbox.left);
+    ctx.fillRect(from, bbox.top, chart.valToPos(xs[i], "x", true) - from, bbox.height);
+  }
   ctx.restore();
 }
 

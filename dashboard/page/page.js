@@ -14,11 +14,13 @@ const seen = new IntersectionObserver(entries => {
 }, { rootMargin: "200px" });
 let showAll = false;
 
-// sorted are the limits by route, a shadow right after those that are enforced.
+// sorted are the limits by route, a shadow right after those that are enforced, and those
+// that all routes share last.
 function sorted() {
+  const shared = limit => limit.name.startsWith("application-");
   const path = route => route.replace(/^\S+ /, "");
   return [...state.limits.values()].sort((a, b) =>
-    (a.id === 0) - (b.id === 0) || path(a.route).localeCompare(path(b.route)) || a.route.localeCompare(b.route) || !!a.shadow - !!b.shadow || a.id - b.id);
+    (a.id === 0) - (b.id === 0) || path(a.route).localeCompare(path(b.route)) || a.route.localeCompare(b.route) || shared(a) - shared(b) || !!a.shadow - !!b.shadow || a.id - b.id);
 }
 
 function addView(limit) {

@@ -16,7 +16,7 @@ export const id = name => document.getElementById(name);
 export const text = (name, value) => { const at = id(name); if (at.textContent !== String(value)) at.textContent = value; };
 export const clock = unix => new Date(unix * 1000).toLocaleTimeString("en-GB");
 export const number = v => v.toLocaleString("en", { maximumFractionDigits: v < 10 ? 1 : 0 });
-export const percent = share => (share > 0.99 && share < 1 ? ">99" : share > 0 && share < 0.01 ? "<1" : Math.round(share * 100)) + " %";
+export const percent = share => (share > 0.99 && share < 1 ? ">99" : share > 0 && share < 0.01 ? "<1" : Math.round(share * 100)) + "\u00a0%";
 
 // fill changes the rows of a table that are not as they should be, but nothing under the
 // hands of somebody who is in it.
