@@ -67,7 +67,7 @@ type backendSeries struct {
 	inQuarter      histogram // of the quarter that is not over
 	inQuarterFalls uint64
 	seconds        [minutesSeconds]backendSecond
-	quarters       [hourSeconds / quarter]backendSecond
+	quarters       [quarterPlaces]backendSecond
 }
 
 func (b *backendSeries) add(took time.Duration, fallback bool) {
@@ -94,5 +94,5 @@ func (b *backendSeries) move(last, second int64) {
 	b.inQuarterFalls += fallbacks
 	b.movedFallbacks = all
 	b.seconds[second%minutesSeconds] = fresh.summary(fallbacks)
-	b.quarters[second/quarter%int64(len(b.quarters))] = b.inQuarter.summary(b.inQuarterFalls)
+	b.quarters[second/quarter%quarterPlaces] = b.inQuarter.summary(b.inQuarterFalls)
 }

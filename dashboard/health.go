@@ -22,8 +22,8 @@ type backendState struct {
 	Failures uint64  `json:"failures"`
 
 	// Second is that of backendSecond: median and 99 % in microseconds, and fallbacks.
-	Second  [3]float64  `json:"second"`
-	Quarter *[3]float64 `json:"quarter,omitempty"`
+	Second  [3]float64 `json:"second"`
+	Quarter [3]float64 `json:"quarter"`
 
 	Seconds  [][3]float64 `json:"seconds,omitempty"`
 	Quarters [][3]float64 `json:"quarters,omitempty"`
@@ -82,15 +82,12 @@ func (r *record) backendStates(s *backendState, whole bool) (trouble bool) {
 	defer r.mu.Unlock()
 	b := &r.backend
 	s.Second = b.seconds[r.at%minutesSeconds].micros()
-	if (r.at+1)%quarter == 0 {
-		over := b.quarters[r.at/quarter%int64(len(b.quarters))].micros()
-		s.Quarter = &over
-	}
+	s.Quarter = b.quarters[lastQuarter(r.at)%quarterPlaces].micros()
 	if whole {
 		for _, one := range unrolled(b.seconds[:], r.at) {
 			s.Seconds = append(s.Seconds, one.micros())
 		}
-		for _, one := range unrolled(b.quarters[:], lastQuarter(r.at)) {
+		for _, one := range unrolled(b.quarters[:], lastQuarter(r.at))[1:] {
 			s.Quarters = append(s.Quarters, one.micros())
 		}
 	}

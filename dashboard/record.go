@@ -194,8 +194,11 @@ func (r *record) pending() (found bool) {
 func (r *record) advance(now time.Time) (quiet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if now.Unix()-1 < r.at-unsteady { // the clock was set back
+		r.restart(now.Unix() - 1)
+	}
 	last := r.at
-	r.at = max(last, now.Unix()-1) // a clock may step back
+	r.at = max(last, now.Unix()-1)
 	r.each(func(s *series) {
 		clearBetween(s.seconds[:], last, r.at)
 		clearBetween(s.quarters[:], last/quarter, r.at/quarter)
@@ -214,6 +217,18 @@ func (r *record) advance(now time.Time) (quiet bool) {
 		r.forget()
 	}
 	return time.Duration(r.at-r.busy)*time.Second > 2*refusedPeriod
+}
+
+// restart empties the rings, whose times were wrong, to begin after a second.
+func (r *record) restart(second int64) {
+	r.at, r.busy = second, second
+	r.each(func(s *series) {
+		clear(s.seconds[:])
+		clear(s.quarters[:])
+		s.active.Store(second)
+	})
+	clear(r.backend.seconds[:])
+	clear(r.backend.quarters[:])
 }
 
 // forget drops the series of limits that were not asked for an hour. A decision that

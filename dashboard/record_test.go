@@ -64,7 +64,7 @@ func TestDecisionsAreCountedInTheirSecond(t *testing.T) {
 		s := only(t, r)
 		require.Equal(t, began+2, r.at)
 		require.Equal(t, []counts{{}, {2, 1}, {}, {0, 0, 0, 0, 0, 1}}, unrolled(s.seconds[:], r.at)[minutesSeconds-4:])
-		require.Equal(t, counts{2, 1, 0, 0, 0, 1}, s.quarters[began/quarter%int64(len(s.quarters))])
+		require.Equal(t, counts{2, 1, 0, 0, 0, 1}, s.quarters[began/quarter%quarterPlaces])
 	})
 }
 
@@ -95,6 +95,26 @@ func TestSecondsAndQuartersLeaveTheRings(t *testing.T) {
 	})
 }
 
+func TestAQuarterIsShownWhenItIsOver(t *testing.T) {
+	inSynctest(t, func(t *testing.T, r *record) {
+		r.Observe(event(ratelimiter.Allowed, "a"))
+		secondOver()
+		shown := func() (list []uint32) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			for _, one := range only(t, r).state(r.at, true).Quarters {
+				list = append(list, one[ratelimiter.Allowed])
+			}
+			return list
+		}
+		require.Equal(t, make([]uint32, hourSeconds/quarter), shown(), "neither as the newest nor as the oldest")
+		for range quarter {
+			secondOver()
+		}
+		require.EqualValues(t, 1, shown()[hourSeconds/quarter-1])
+	})
+}
+
 func TestAnApplicationAtRestIsLeftAlone(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		var ticks atomic.Int64
@@ -114,14 +134,25 @@ func TestAnApplicationAtRestIsLeftAlone(t *testing.T) {
 	})
 }
 
-func TestAClockThatStepsBackLosesNothing(t *testing.T) {
-	inSynctest(t, func(t *testing.T, r *record) {
-		now := time.Now()
-		r.advance(now.Add(time.Minute))
-		r.Observe(event(ratelimiter.Allowed, "a"))
-		r.advance(now)
-		require.EqualValues(t, 1, only(t, r).seconds[r.at%minutesSeconds][ratelimiter.Allowed])
-	})
+func TestAClockThatIsSetBack(t *testing.T) {
+	for _, test := range []struct {
+		back time.Duration
+		kept uint32
+	}{{5 * time.Second, 2}, {time.Hour, 1}} { // a little is waited for; else all begins anew
+		inSynctest(t, func(t *testing.T, r *record) {
+			now := time.Now().Add(2 * time.Hour)
+			r.Observe(event(ratelimiter.Allowed, "a"))
+			r.advance(now)
+			r.Observe(event(ratelimiter.Allowed, "a"))
+			r.advance(now.Add(-test.back))
+			var kept uint32
+			for _, one := range only(t, r).seconds {
+				kept += one[ratelimiter.Allowed]
+			}
+			require.Equal(t, test.kept, kept)
+			require.InDelta(t, now.Add(-test.back).Unix(), r.at, unsteady)
+		})
+	}
 }
 
 func TestALimitThatVariesIsCalledSo(t *testing.T) {
@@ -165,7 +196,7 @@ func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
 		require.EqualValues(t, 1, got.fallbacks)
 		require.InEpsilon(t, 1, float64(got.median)/10, 0.25, "microseconds")
 		require.InEpsilon(t, 1, float64(got.p99)/10, 0.25)
-		require.Equal(t, got, r.backend.quarters[r.at/quarter%int64(len(r.backend.quarters))])
+		require.Equal(t, got, r.backend.quarters[r.at/quarter%quarterPlaces])
 	})
 }
 

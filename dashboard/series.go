@@ -13,6 +13,7 @@ const (
 	minutesSeconds = 300  // how many seconds are remembered one by one
 	hourSeconds    = 3600 // and how many in quarters of a minute
 	quarter        = 15
+	quarterPlaces  = hourSeconds/quarter + 1 // and one that is being counted
 )
 
 // seriesKey is a limit on a route. Names tell the limits of a RateLimit apart; the other
@@ -41,7 +42,7 @@ type series struct {
 	varied   bool             // varies, of the quarter before
 	moved    [outcomes]uint64 // what of counts is in the rings
 	seconds  [minutesSeconds]counts
-	quarters [hourSeconds / quarter]counts
+	quarters [quarterPlaces]counts
 }
 
 func (s *series) pending() bool {
@@ -63,7 +64,7 @@ func (s *series) move(second int64) (moved bool) {
 		}
 		s.moved[i] = all
 		s.seconds[second%minutesSeconds][i] += fresh
-		s.quarters[second/quarter%int64(len(s.quarters))][i] += fresh
+		s.quarters[second/quarter%quarterPlaces][i] += fresh
 		s.active.Store(second)
 		moved = true
 	}

@@ -37,8 +37,8 @@ type limitState struct {
 	Varies bool   `json:"varies,omitempty"`
 	Shadow bool   `json:"shadow,omitempty"`
 
-	Second  counts  `json:"second"`
-	Quarter *counts `json:"quarter,omitempty"` // where one is just over
+	Second  counts `json:"second"`
+	Quarter counts `json:"quarter"` // the last one that is over
 
 	Seconds  []counts `json:"seconds,omitempty"` // in the first snapshot, oldest first
 	Quarters []counts `json:"quarters,omitempty"`
@@ -69,6 +69,8 @@ type nearState struct {
 	Limit     int64   `json:"limit"`
 	Remaining int64   `json:"remaining"`
 	Reset     int64   `json:"reset"`
+
+	whole scopeText // what Scope and ID are made of
 }
 
 // tick makes the snapshot of a second for all pages that are open.
@@ -110,18 +112,22 @@ func (h *Handler) snapshot(whole bool) *snapshot {
 	now := time.Now()
 	h.record.mu.Lock()
 	s.At = h.record.at
+	var closest []nearState
 	h.record.each(func(one *series) {
 		if one != h.record.other || one.active.Load() > 0 {
 			s.Limits = append(s.Limits, one.state(s.At, whole))
-			s.Closest = append(s.Closest, h.nearStates(one, now)...)
+			closest = append(closest, nearStates(one, now)...)
 		}
 	})
 	h.record.mu.Unlock()
 	slices.SortFunc(s.Limits, func(a, b limitState) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(s.Closest, func(a, b nearState) int {
-		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.LimitID, b.LimitID), strings.Compare(a.ID, b.ID))
+	slices.SortStableFunc(closest, func(a, b nearState) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.LimitID, b.LimitID))
 	})
-	s.Closest = s.Closest[:min(len(s.Closest), shownNear)]
+	for _, one := range closest[:min(len(closest), shownNear)] {
+		one.Scope, one.ID = h.mask.shown(one.whole.String()), h.idOf(&one.whole)
+		s.Closest = append(s.Closest, one)
+	}
 	s.Refused = h.refusedState()
 	return s
 }
@@ -131,18 +137,14 @@ func (s *series) state(at int64, whole bool) limitState {
 	state := limitState{
 		ID: s.id, Route: s.key.route, Name: s.key.name, Shadow: s.key.shadow,
 		Varies: s.varied || s.varies.Load(),
-		Second: s.seconds[at%minutesSeconds],
+		Second: s.seconds[at%minutesSeconds], Quarter: s.quarters[lastQuarter(at)%quarterPlaces],
 	}
 	if s.key.per > 0 {
 		state.Limit = limitText(s.limit.Load(), s.key.per)
 	}
-	if (at+1)%quarter == 0 {
-		over := s.quarters[at/quarter%int64(len(s.quarters))]
-		state.Quarter = &over
-	}
 	if whole {
 		state.Seconds = unrolled(s.seconds[:], at)
-		state.Quarters = unrolled(s.quarters[:], lastQuarter(at))
+		state.Quarters = unrolled(s.quarters[:], lastQuarter(at))[1:]
 	}
 	return state
 }
@@ -162,12 +164,10 @@ func limitText(limit int64, per time.Duration) string {
 // lastQuarter is the last quarter of a minute that was over at the end of a second.
 func lastQuarter(second int64) int64 { return (second+1)/quarter - 1 }
 
-func (h *Handler) nearStates(of *series, now time.Time) []nearState {
-	var list []nearState
+func nearStates(of *series, now time.Time) (list []nearState) {
 	for _, one := range of.closest.now(now) {
-		scope := one.scope.String()
 		list = append(list, nearState{
-			Scope: h.mask.shown(scope), ID: h.idOf(&one.scope), LimitID: of.id,
+			whole: one.scope, LimitID: of.id,
 			Share: one.share(), Limit: one.limit, Remaining: one.remaining, Reset: time.Unix(0, one.reset).Unix(),
 		})
 	}

@@ -16,9 +16,12 @@ function filled(size, empty, list) {
   return list ? list.slice() : new Array(size).fill(empty);
 }
 
+const lastQuarter = at => Math.floor((at + 1) / quarter) - 1;
+
 function take(told, whole) {
-  const missed = whole ? 0 : told.at - state.at - 1;
   if (!whole && told.at <= state.at) return;
+  const missed = told.at - state.at - 1;
+  const newQuarters = lastQuarter(told.at) - lastQuarter(state.at); // mostly none
   const limits = new Map();
   for (const limit of told.limits) {
     const known = state.limits.get(limit.id);
@@ -30,8 +33,8 @@ function take(told, whole) {
       limit.quarters = known.quarters;
     }
     if (!whole) {
-      push(limit.seconds, limit.second, known ? missed : 0, none, minutes);
-      if (limit.quarter) push(limit.quarters, limit.quarter, 0, none, quarters);
+      push(limit.seconds, limit.second, missed, none, minutes);
+      if (newQuarters) push(limit.quarters, limit.quarter, newQuarters - 1, none, quarters);
     }
     limits.set(limit.id, limit);
   }
@@ -43,7 +46,7 @@ function take(told, whole) {
     backend.seconds = before.seconds;
     backend.quarters = before.quarters;
     push(backend.seconds, backend.second, missed, [0, 0, 0], minutes);
-    if (backend.quarter) push(backend.quarters, backend.quarter, 0, [0, 0, 0], quarters);
+    if (newQuarters) push(backend.quarters, backend.quarter, newQuarters - 1, [0, 0, 0], quarters);
   }
   Object.assign(state, { at: told.at, limits, backend, refused: told.refused, closest: told.closest });
   if (told.config) Object.assign(state, { config: told.config, keys: told.keys || [] });
@@ -70,7 +73,8 @@ export function connect(update, say) {
   let source, boot, again;
   const hear = whole => event => {
     const told = JSON.parse(event.data);
-    if (boot && told.boot !== boot) return location.reload(); // the application was restarted
+    // The application was restarted, or its clock was set back.
+    if (boot && told.boot !== boot || told.at < state.at - 10) return location.reload();
     boot = told.boot;
     if (!whole && !state.backend) return;
     take(told, whole);
