@@ -126,7 +126,9 @@ function say(word, why) {
   const texts = { live: "live", reconnecting: "connecting again …", paused: "paused", refused: "not connected" };
   text("live", texts[word]);
   id("trouble").hidden = word !== "refused";
-  if (word === "refused") text("trouble", why);
+  if (word !== "refused") return;
+  text("trouble", why);
+  if (!state.backend) text("state-text", "Not connected");
 }
 
 for (const choice of document.querySelectorAll("input[name=span]")) {
