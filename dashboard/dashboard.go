@@ -16,6 +16,9 @@
 // shared in Redis. Mount it where each process can be reached by itself: pages that a
 // load balancer spreads over processes jump from one to the other.
 //
+// How much of a limit is used is told by what is left of it, Info.Remaining. So a token
+// bucket whose burst is under its limit looks as if much of it was used from the start.
+//
 // # Cost
 //
 // A decision costs a few atomic additions, and a refusal an entry in a small list; there
