@@ -1,0 +1,41 @@
+package dashboard_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/dashboard"
+)
+
+// The page is at /admin/limits/, for those who have logged in.
+func Example() {
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, nil)
+	if err != nil {
+		panic(err)
+	}
+	engine.GET("/search", limiter.RateLimit(10, time.Minute), func(c *gin.Context) { c.String(http.StatusOK, "found") })
+
+	page := dashboard.New(limiter, dashboard.AllowReset())
+	admin := engine.Group("/admin", gin.BasicAuth(gin.Accounts{"ann": "a secret"}))
+	admin.Any("/limits/*any", gin.WrapH(page))
+
+	server := &http.Server{Addr: "127.0.0.1:8080", Handler: engine, ReadHeaderTimeout: 5 * time.Second}
+	server.RegisterOnShutdown(page.Close) // or Shutdown waits for pages that are open
+	// server.ListenAndServe() ...
+
+	for _, password := range []string{"a guess", "a secret"} {
+		request := httptest.NewRequest(http.MethodGet, "/admin/limits/", nil)
+		request.SetBasicAuth("ann", password)
+		answer := httptest.NewRecorder()
+		server.Handler.ServeHTTP(answer, request)
+		fmt.Println(answer.Code)
+	}
+	// Output:
+	// 401
+	// 200
+}

@@ -1,0 +1,168 @@
+package dashboard_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"testing"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/dashboard"
+	"github.com/stretchr/testify/require"
+)
+
+const client = "192.0.2.77"
+
+// answer is what the page reads.
+type answer struct {
+	Scope, Note, Error string
+	Limits             []struct {
+		Key, Name, Text  string
+		Limit, Remaining int64
+		Shadow           bool
+	}
+}
+
+func read(t *testing.T, recorded *httptest.ResponseRecorder) (a answer) {
+	require.Equal(t, "application/json", recorded.Header().Get("Content-Type"))
+	require.Equal(t, "no-store", recorded.Header().Get("Cache-Control"))
+	require.NoError(t, json.Unmarshal(recorded.Body.Bytes(), &a), recorded.Body.String())
+	return a
+}
+
+// tokenOf is the token of a page.
+func tokenOf(t *testing.T, handler http.Handler) string {
+	found := regexp.MustCompile(`name="dashboard-token" content="(\w+)"`).FindStringSubmatch(get(handler, "/limits/").Body.String())
+	require.Len(t, found, 2)
+	return found[1]
+}
+
+// post sends what the page would send.
+func post(t *testing.T, handler http.Handler, name, body string) *httptest.ResponseRecorder {
+	return serve(handler, http.MethodPost, "/limits/"+name, body,
+		"Content-Type", "application/json", "X-Dashboard-Token", tokenOf(t, handler),
+		"Origin", "http://example.com", "Sec-Fetch-Site", "same-origin")
+}
+
+func TestALookupTellsWhatIsLeft(t *testing.T) {
+	engine, _, _ := limited(t)
+	found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
+	require.Contains(t, found.Note, "No limit was asked yet")
+	require.NotNil(t, found.Limits)
+
+	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
+	for _, body := range []string{`{"scope":"192.0.2.77"}`, `{"scope":" 192.0.2.77 ","key":"GET /search"}`, `{"scope":"::ffff:192.0.2.77"}`} {
+		found = read(t, post(t, engine, "lookup", body))
+		require.Equal(t, client, found.Scope)
+		require.Len(t, found.Limits, 1)
+		require.Equal(t, "GET /search", found.Limits[0].Key)
+		require.Equal(t, "2/minute", found.Limits[0].Text)
+		require.EqualValues(t, 1, found.Limits[0].Remaining)
+	}
+	found = read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77","key":"GET /other"}`))
+	require.Contains(t, found.Error, `Unknown key "GET /other"`)
+}
+
+func TestAnIPv6AddressIsLookedUpAsItsNetwork(t *testing.T) {
+	engine, limiter, _ := limited(t)
+	get(engine, "/search")
+	require.Equal(t, 64, limiter.Config()["RATELIMITER_IPV6_PREFIX"])
+	found := read(t, post(t, engine, "lookup", `{"scope":"2001:db8:1:2::7"}`))
+	require.Equal(t, "2001:db8:1:2::/64", found.Scope)
+	require.Equal(t, "2001:db8:1:2::7 counts as 2001:db8:1:2::/64.", found.Note)
+	found = read(t, post(t, engine, "lookup", `{"scope":"2001:db8:1:2::/64"}`))
+	require.Empty(t, found.Note)
+}
+
+func TestAResetGivesTheLimitBack(t *testing.T) {
+	engine, _, _ := limited(t, dashboard.AllowReset())
+	for range 3 {
+		get(engine, "/search")
+	}
+	require.Equal(t, http.StatusTooManyRequests, get(engine, "/search").Code)
+	recorded := post(t, engine, "reset", `{"scope":"192.0.2.77"}`)
+	require.Equal(t, http.StatusOK, recorded.Code)
+	require.Contains(t, read(t, recorded).Note, "Reset on GET /search")
+	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
+}
+
+func TestAResetIsOffUnlessAllowed(t *testing.T) {
+	engine, _, _ := limited(t)
+	for range 3 {
+		get(engine, "/search")
+	}
+	recorded := post(t, engine, "reset", `{"scope":"192.0.2.77"}`)
+	require.Equal(t, http.StatusForbidden, recorded.Code)
+	require.Contains(t, read(t, recorded).Error, "dashboard.AllowReset()")
+	require.Equal(t, http.StatusTooManyRequests, get(engine, "/search").Code)
+	require.NotContains(t, get(engine, "/limits/").Body.String(), `id="reset"`)
+}
+
+func TestAForeignPageCannotReset(t *testing.T) {
+	engine, _, _ := limited(t, dashboard.AllowReset())
+	for range 3 {
+		get(engine, "/search")
+	}
+	token := tokenOf(t, engine)
+	for name, headers := range map[string][]string{
+		"another origin, as old browsers tell it": {"Content-Type", "application/json", "X-Dashboard-Token", token, "Origin", "https://evil.example"},
+		"another site, as new browsers tell it":   {"Content-Type", "application/json", "X-Dashboard-Token", token, "Sec-Fetch-Site", "cross-site"},
+		"a sibling of the same site":              {"Content-Type", "application/json", "X-Dashboard-Token", token, "Sec-Fetch-Site", "same-site"},
+		"an origin that is hidden":                {"Content-Type", "application/json", "X-Dashboard-Token", token, "Origin", "null"},
+		"no token":                                {"Content-Type", "application/json"},
+		"a wrong token":                           {"Content-Type", "application/json", "X-Dashboard-Token", "x" + token[1:]},
+		"a form":                                  {"Content-Type", "application/x-www-form-urlencoded", "X-Dashboard-Token", token},
+		"a form that looks like JSON":             {"Content-Type", "text/plain", "X-Dashboard-Token", token},
+		"no content type":                         {"X-Dashboard-Token", token},
+	} {
+		for _, address := range []string{"reset", "lookup"} {
+			recorded := serve(engine, http.MethodPost, "/limits/"+address, `{"scope":"192.0.2.77"}`, headers...)
+			require.Equal(t, http.StatusForbidden, recorded.Code, "%s: %s", address, name)
+			require.NotEmpty(t, read(t, recorded).Error, name)
+			require.Empty(t, recorded.Header().Get("Access-Control-Allow-Origin"), name)
+		}
+	}
+	require.Equal(t, http.StatusMethodNotAllowed, get(engine, "/limits/reset?scope=192.0.2.77", "X-Dashboard-Token", token).Code)
+	require.Equal(t, http.StatusMethodNotAllowed, serve(engine, http.MethodOptions, "/limits/reset", "").Code, "nor ask for leave first")
+	require.Equal(t, http.StatusTooManyRequests, get(engine, "/search").Code, "nothing was reset")
+}
+
+func TestTokensAreOfOneDashboard(t *testing.T) {
+	engine, _, _ := limited(t)
+	other, _, _ := limited(t)
+	require.NotEqual(t, tokenOf(t, engine), tokenOf(t, other))
+}
+
+func TestQuestionsThatMakeNoSense(t *testing.T) {
+	engine, _, _ := limited(t, dashboard.AllowReset())
+	long := make([]byte, 5000)
+	for i := range long {
+		long[i] = 'x'
+	}
+	for body, status := range map[string]int{
+		``:                                 http.StatusBadRequest,
+		`{"scope":""}`:                     http.StatusBadRequest,
+		`{"scope":7}`:                      http.StatusBadRequest,
+		`{"scope":"a","more":1}`:           http.StatusBadRequest,
+		`{"scope":"` + string(long) + `"}`: http.StatusBadRequest,
+		`{"id":"0123456789abcdef"}`:        http.StatusNotFound,
+	} {
+		for _, address := range []string{"lookup", "reset"} {
+			recorded := post(t, engine, address, body)
+			require.Equal(t, status, recorded.Code, body)
+			require.NotEmpty(t, read(t, recorded).Error)
+		}
+	}
+}
+
+func TestALimiterThatIsNotInitialisedYet(t *testing.T) {
+	var limiter ratelimiter.RateLimiter
+	page := dashboard.New(&limiter, dashboard.AllowReset())
+	t.Cleanup(page.Close)
+	found := read(t, post(t, page, "lookup", `{"scope":"2001:db8::7","key":"GET /"}`))
+	require.Contains(t, found.Error, "InitApp")
+	recorded := post(t, page, "reset", `{"scope":"a","key":"GET /"}`)
+	require.Equal(t, http.StatusBadGateway, recorded.Code)
+	require.Contains(t, read(t, recorded).Error, "InitApp")
+}

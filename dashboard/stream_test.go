@@ -1,0 +1,219 @@
+package dashboard
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+// application is a server with a limit of two a minute, whose time-outs are shorter than
+// a page is open.
+func application(t *testing.T, options ...Option) (*httptest.Server, *Handler, *ratelimiter.RateLimiter) {
+	gin.SetMode(gin.TestMode)
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	engine.GET("/search", limiter.RateLimit(2, time.Minute, ratelimiter.WithScope(ratelimiter.ByHeader("X-User")),
+		ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithShadow())), func(*gin.Context) {})
+	h := New(limiter, options...)
+	engine.Any("/limits/*any", gin.WrapH(h))
+	server := httptest.NewUnstartedServer(engine)
+	server.Config.WriteTimeout = 500 * time.Millisecond
+	server.Config.ReadTimeout = 500 * time.Millisecond
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Cleanup(h.Close)
+	return server, h, limiter
+}
+
+func search(t *testing.T, server *httptest.Server, user string) {
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/search", nil)
+	require.NoError(t, err)
+	request.Header.Set("X-User", user)
+	answer, err := server.Client().Do(request)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+}
+
+// listener is a page that is open.
+type listener struct {
+	t     *testing.T
+	lines *bufio.Scanner
+	leave func()
+}
+
+func listen(t *testing.T, server *httptest.Server) (l *listener, status int) {
+	ctx, leave := context.WithCancel(t.Context())
+	t.Cleanup(leave)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/limits/events", nil)
+	require.NoError(t, err)
+	answer, err := server.Client().Do(request)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = answer.Body.Close() })
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	return &listener{t, lines, leave}, answer.StatusCode
+}
+
+// next is the next event; ok is false at the end.
+func (l *listener) next() (name string, told snapshot, ok bool) {
+	for l.lines.Scan() {
+		line := l.lines.Text()
+		if rest, found := strings.CutPrefix(line, "event: "); found {
+			name = rest
+		}
+		if data, found := strings.CutPrefix(line, "data: "); found {
+			require.NoError(l.t, json.Unmarshal([]byte(data), &told))
+			return name, told, true
+		}
+	}
+	return "", snapshot{}, false
+}
+
+func TestAPageIsToldAllAndThenEachSecond(t *testing.T) {
+	server, _, limiter := application(t)
+	for range 4 {
+		search(t, server, "a line\u2028and another")
+	}
+	l, status := listen(t, server)
+	require.Equal(t, http.StatusOK, status)
+	name, first, ok := l.next()
+	require.True(t, ok)
+	require.Equal(t, "history", name)
+	require.NotEmpty(t, first.Config)
+	require.Equal(t, limiter.Keys(), first.Keys)
+	require.Equal(t, "here", first.Backend.Word)
+	require.Len(t, first.Backend.Seconds, minutesSeconds)
+	require.Len(t, first.Limits, 2)
+	require.Len(t, first.Limits[0].Seconds, minutesSeconds)
+	require.Len(t, first.Limits[0].Quarters, hourSeconds/quarter)
+	require.False(t, first.Limits[0].Shadow)
+	require.True(t, first.Limits[1].Shadow)
+
+	search(t, server, "another")
+	sum := counts{}
+	add := func(one counts) {
+		for i := range one {
+			sum[i] += one[i]
+		}
+	}
+	for _, one := range first.Limits[0].Seconds {
+		add(one)
+	}
+	last := first.At
+	for range 3 {
+		name, told, ok := l.next()
+		require.True(t, ok, "the stream outlives the time-outs of the server")
+		require.Equal(t, "second", name)
+		require.Greater(t, told.At, last)
+		last = told.At
+		require.Empty(t, told.Limits[0].Seconds)
+		add(told.Limits[0].Second)
+		require.Len(t, told.Refused.List, 1)
+		require.EqualValues(t, 2, told.Refused.List[0].Count)
+		require.Regexp(t, `^sha2… ·[0-9a-f]{4}$`, told.Refused.List[0].Scope, "what cannot be printed is hashed by the limiter")
+	}
+	require.Equal(t, counts{3, 2}, sum)
+}
+
+func TestScopesAreToldOnDemand(t *testing.T) {
+	server, _, _ := application(t, ShowScopes())
+	for range 3 {
+		search(t, server, "ann")
+	}
+	l, _ := listen(t, server)
+	_, told, _ := l.next()
+	require.Equal(t, "ann", told.Refused.List[0].Scope)
+}
+
+func TestAnUpdateIsTold(t *testing.T) {
+	server, _, limiter := application(t)
+	l, _ := listen(t, server)
+	l.next()
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "7/minute"}))
+	for {
+		_, told, ok := l.next()
+		require.True(t, ok)
+		if strings.Contains(string(told.Config), "7/minute") {
+			return
+		}
+	}
+}
+
+func TestPagesAreBounded(t *testing.T) {
+	server, h, _ := application(t)
+	var pages []*listener
+	for range maxStreams {
+		l, status := listen(t, server)
+		require.Equal(t, http.StatusOK, status)
+		pages = append(pages, l)
+	}
+	l, status := listen(t, server)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.True(t, l.lines.Scan())
+	require.Equal(t, full, l.lines.Text())
+
+	pages[0].leave()
+	require.Eventually(t, func() bool {
+		_, status := listen(t, server)
+		return status == http.StatusOK
+	}, 10*time.Second, 10*time.Millisecond, "who leaves makes room")
+
+	require.True(t, h.record.watched.Load())
+	h.Close()
+	for _, page := range pages[1:] {
+		for {
+			if _, _, ok := page.next(); !ok {
+				break // Close ends the pages
+			}
+		}
+	}
+}
+
+func TestNobodyWatchesWhenTheLastHasLeft(t *testing.T) {
+	server, h, _ := application(t)
+	l, _ := listen(t, server)
+	l.next()
+	search(t, server, "ann")
+	require.True(t, h.record.watched.Load())
+	l.leave()
+	require.Eventually(t, func() (forgotten bool) {
+		forgotten = !h.record.watched.Load()
+		h.record.each(func(s *series) { forgotten = forgotten && len(s.closest.now(time.Now())) == 0 })
+		return forgotten
+	}, 10*time.Second, 10*time.Millisecond, "what was seen for it is forgotten")
+}
+
+func TestAPageThatDoesNotKeepUpIsLetGo(t *testing.T) {
+	s := streams{watch: func(bool) {}}
+	slow, _ := s.add()
+	quick, _ := s.add()
+	for range 10 {
+		s.send([]byte("event"))
+		<-quick
+	}
+	require.Len(t, s.open, 1)
+	received := 0
+	for range slow {
+		received++
+	}
+	require.Equal(t, 4, received, "and is told so by the end of its stream")
+}
+
+func TestWhatIsSaidOfTheBackend(t *testing.T) {
+	var limiter ratelimiter.RateLimiter
+	h := New(&limiter)
+	defer h.Close()
+	require.Equal(t, "waiting", h.backendState(false).Word)
+	require.NoError(t, limiter.InitApp(gin.New(), ratelimiter.Config{"RATELIMITER_ENABLED": false}))
+	require.Equal(t, "off", h.backendState(false).Word)
+}
