@@ -17,9 +17,11 @@ type Info struct {
 	// Key is what is limited, Scope who.
 	Name, Key, Scope string
 
-	// Limit is how many units there are in Per, Remaining how many of them can
-	// be taken now.
+	// Limit is how many units there are in Per, Remaining how many can be taken now.
 	Limit, Remaining int64
+
+	// Burst is the most that can be taken at once, where WithBurst says so; 0 means Limit.
+	Burst int64
 
 	// Per is the period. RetryAfter is how long to wait until a request like
 	// this is allowed: 0 when it was, negative when waiting does not help

@@ -19,10 +19,11 @@ type Limit struct {
 
 // String writes a limit as ParseLimits reads it: "100/minute", "30 per 1m30s".
 func (l Limit) String() string {
-	if unit, ok := strings.CutPrefix(policyName(l.Per), "per-"); ok && periods[unit] == l.Per {
-		return strconv.FormatInt(l.Limit, 10) + "/" + unit
+	number, per := strconv.FormatInt(l.Limit, 10), strings.TrimPrefix(policyName(l.Per), "per-")
+	if periods[per] == l.Per {
+		return number + "/" + per
 	}
-	return strconv.FormatInt(l.Limit, 10) + " per " + l.Per.String()
+	return number + " per " + per
 }
 
 // ParseLimits reads limits as people write them, separated by semicolons or

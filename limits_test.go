@@ -38,7 +38,7 @@ func TestALimitIsWrittenAsItIsRead(t *testing.T) {
 		{Limit: 100, Per: time.Minute}:      "100/minute",
 		{Limit: 0, Per: 24 * time.Hour}:     "0/day",
 		{Limit: 30, Per: 90 * time.Second}:  "30 per 1m30s",
-		{Limit: 1, Per: 7 * 24 * time.Hour}: "1 per 168h0m0s",
+		{Limit: 1, Per: 7 * 24 * time.Hour}: "1 per 168h",
 	} {
 		require.Equal(t, want, limit.String())
 	}

@@ -208,7 +208,7 @@ func (d *decision) peek(ctx context.Context) ([]Info, error) {
 func (a *about) info(q *backends.Quota, v *backends.Verdict, at time.Duration) Info {
 	return Info{
 		Name: a.limit.name, Key: a.key, Scope: q.Scope,
-		Limit: q.Limit, Remaining: v.Remaining,
+		Limit: q.Limit, Remaining: v.Remaining, Burst: q.Burst,
 		Per: q.Per, RetryAfter: v.RetryAfter,
 		Reset:    time.Unix(0, int64(at+v.ResetAfter)),
 		Exceeded: !v.Allowed,

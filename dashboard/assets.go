@@ -53,7 +53,7 @@ func (h *Handler) renderPage() []byte {
 	about := struct {
 		Token, Licence string
 		Reset, Masked  bool
-	}{h.token, string(read("uplot/LICENSE")), h.allowReset, !h.mask.off}
+	}{h.token, string(read("uplot/LICENSE")), h.allowReset, !h.showScopes}
 	if err := pageTemplate.Execute(&page, about); err != nil {
 		panic(err) // no input can bring it about
 	}

@@ -197,6 +197,9 @@ func shareOf(limit, remaining int64) float64 {
 	return max(0, 1-float64(remaining)/float64(limit))
 }
 
+// most is the most that can remain of a limit.
+func most(info *ratelimiter.Info) int64 { return cmp.Or(info.Burst, info.Limit) }
+
 // note remembers how a client stands. It is a sample: where another request is just
 // being noted, this one is left out.
 func (c *closest) note(hash uint64, info *ratelimiter.Info) {
@@ -209,14 +212,14 @@ func (c *closest) note(hash uint64, info *ratelimiter.Info) {
 		at--
 	}
 	if at < 0 {
-		if at = c.place(shareOf(info.Limit, info.Remaining)); at < 0 {
+		if at = c.place(shareOf(most(info), info.Remaining)); at < 0 {
 			return
 		}
 		c.list[at].hash = hash
 		c.list[at].scope.set(info.Scope)
 	}
 	one := &c.list[at]
-	one.limit, one.remaining, one.reset = info.Limit, info.Remaining, info.Reset.UnixNano()
+	one.limit, one.remaining, one.reset = most(info), info.Remaining, info.Reset.UnixNano()
 }
 
 // place is a free place, or that of a client with a lower share; -1 if there is none.

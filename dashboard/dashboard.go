@@ -16,8 +16,8 @@
 // shared in Redis. Mount it where each process can be reached by itself: pages that a
 // load balancer spreads over processes jump from one to the other.
 //
-// How much of a limit is used is told by what is left of it, Info.Remaining. So a token
-// bucket whose burst is under its limit looks as if much of it was used from the start.
+// How much of a limit is used is told by what is left of the most that can be taken at
+// once: the limit, or the burst of a token bucket.
 //
 // # Cost
 //
@@ -38,6 +38,7 @@ import (
 	"strings"
 
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/internal/mask"
 )
 
 // Handler is a dashboard. It may be mounted under any path, with http.StripPrefix or
@@ -48,7 +49,8 @@ import (
 type Handler struct {
 	limiter    *ratelimiter.RateLimiter
 	allowReset bool
-	mask       mask
+	showScopes bool
+	mask       *mask.Masker
 	token      string // what a page must send back to be believed
 	page       []byte
 
@@ -75,7 +77,7 @@ func AllowReset() Option { return func(h *Handler) { h.allowReset = true } }
 // characters, each with a short mark that tells clients apart. The marks are made anew
 // with each process. Whoever knows a scope can look it up in either case. Keys, as what
 // WithKey makes of requests, are always shown.
-func ShowScopes() Option { return func(h *Handler) { h.mask.off = true } }
+func ShowScopes() Option { return func(h *Handler) { h.showScopes = true } }
 
 // New makes the dashboard of a limiter, which need not be initialised yet. It counts
 // from now on, until Close. It panics without a limiter.
@@ -85,7 +87,7 @@ func New(limiter *ratelimiter.RateLimiter, options ...Option) *Handler {
 	}
 	h := &Handler{
 		limiter: limiter,
-		mask:    mask{secret: []byte(rand.Text())},
+		mask:    mask.New(),
 		token:   rand.Text(),
 		foreign: http.NewCrossOriginProtection(),
 	}

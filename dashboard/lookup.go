@@ -43,17 +43,18 @@ type answer struct {
 type standing struct {
 	Key       string `json:"key"`
 	Name      string `json:"name"`
-	Text      string `json:"text"` // the limit as "100/minute"
-	Limit     int64  `json:"limit"`
+	Text      string `json:"text"`  // the limit as "100/minute"
+	Limit     int64  `json:"limit"` // the most that can remain
 	Remaining int64  `json:"remaining"`
 	Reset     int64  `json:"reset"` // milliseconds since 1970
+	Banned    bool   `json:"banned,omitempty"`
 	Shadow    bool   `json:"shadow,omitempty"`
 }
 
 func standingOf(info ratelimiter.Info) standing {
 	return standing{
-		Key: info.Key, Name: info.Name, Text: limitText(info.Limit, info.Per),
-		Limit: info.Limit, Remaining: info.Remaining, Reset: info.Reset.UnixMilli(), Shadow: info.Shadow,
+		Key: info.Key, Name: info.Name, Text: ratelimiter.Limit{Limit: info.Limit, Per: info.Per}.String(),
+		Limit: most(&info), Remaining: info.Remaining, Reset: info.Reset.UnixMilli(), Banned: info.Banned, Shadow: info.Shadow,
 	}
 }
 
@@ -185,7 +186,7 @@ func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) answer(q question, note string) answer {
 	a := answer{Scope: q.Scope, Note: note, Limits: []standing{}}
 	if q.ID != "" {
-		a.Scope = h.mask.shown(q.Scope)
+		a.Scope = h.shown(q.Scope)
 	}
 	return a
 }

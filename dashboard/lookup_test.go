@@ -6,7 +6,9 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"testing"
+	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/dashboard"
 	"github.com/stretchr/testify/require"
@@ -20,6 +22,7 @@ type answer struct {
 	Limits             []struct {
 		Key, Name, Text  string
 		Limit, Remaining int64
+		Banned           bool
 		Shadow           bool
 	}
 }
@@ -85,6 +88,37 @@ func TestAResetGivesTheLimitBack(t *testing.T) {
 	require.Equal(t, http.StatusOK, recorded.Code)
 	require.Contains(t, read(t, recorded).Note, "Reset on GET /search")
 	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
+}
+
+func TestABucketIsMeasuredByItsBurst(t *testing.T) {
+	engine, limiter, _ := limited(t)
+	engine.GET("/bucket", limiter.RateLimit(100, time.Hour, ratelimiter.WithBurst(5)), func(*gin.Context) {})
+	get(engine, "/bucket")
+	found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77","key":"GET /bucket"}`))
+	require.Equal(t, "100/hour", found.Limits[0].Text)
+	require.EqualValues(t, 5, found.Limits[0].Limit)
+	require.EqualValues(t, 4, found.Limits[0].Remaining)
+}
+
+func TestABanIsShownAndAResetLiftsIt(t *testing.T) {
+	engine, limiter, _ := limited(t, dashboard.AllowReset())
+	engine.GET("/login", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(1, time.Minute, time.Hour)), func(*gin.Context) {})
+	standing := func() (remaining int64, banned bool) {
+		found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77","key":"GET /login"}`))
+		require.Len(t, found.Limits, 1)
+		return found.Limits[0].Remaining, found.Limits[0].Banned
+	}
+	get(engine, "/login")
+	_, banned := standing()
+	require.False(t, banned)
+	require.Equal(t, http.StatusTooManyRequests, get(engine, "/login").Code)
+	remaining, banned := standing()
+	require.True(t, banned)
+	require.Zero(t, remaining)
+	require.Equal(t, http.StatusOK, post(t, engine, "reset", `{"scope":"192.0.2.77"}`).Code)
+	_, banned = standing()
+	require.False(t, banned)
+	require.Equal(t, http.StatusOK, get(engine, "/login").Code)
 }
 
 func TestAResetIsOffUnlessAllowed(t *testing.T) {

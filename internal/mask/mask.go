@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -18,12 +19,15 @@ import (
 type Masker struct{ key []byte }
 
 // New makes a Masker with a key that nobody knows and that ends with the process:
-// a hash without one is no secret, as all addresses and most names can be tried.
-func New() *Masker {
+// a hash without one is no secret, as all addresses and most names can be tried. All
+// of a process mask alike, so that a client of the log is found on the dashboard.
+func New() *Masker { return &Masker{processKey()} }
+
+var processKey = sync.OnceValue(func() []byte {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // it never fails
-	return &Masker{key}
-}
+	return key
+})
 
 // WithSecret makes a Masker for several processes, or for one that is started
 // again: the same secret masks the same. Whoever has it can try names.
@@ -68,10 +72,15 @@ func (m *Masker) part(part string) string {
 }
 
 // hash is short: to tell apart the clients that a person looks at.
-func (m *Masker) hash(text string) string {
+func (m *Masker) hash(text string) string { return hex.EncodeToString(m.sum(text)[:3]) }
+
+// ID stands for a scope where a machine tells many apart.
+func (m *Masker) ID(scope string) string { return hex.EncodeToString(m.sum(scope)[:8]) }
+
+func (m *Masker) sum(text string) []byte {
 	h := hmac.New(sha256.New, m.key)
 	h.Write([]byte(text))
-	return hex.EncodeToString(h.Sum(nil)[:3])
+	return h.Sum(nil)
 }
 
 // network is what is shown of an address, or of a network as it is written in a

@@ -58,8 +58,7 @@ func TestOneClientCanBeFollowedAndToldFromItsNeighbours(t *testing.T) {
 }
 
 func TestWhoHasNotTheSecretCannotTryNames(t *testing.T) {
-	mine, another := New(), New()
-	require.NotEqual(t, mine.Scope("192.0.2.7"), another.Scope("192.0.2.7"))
+	require.NotEqual(t, New().Scope("192.0.2.7"), WithSecret("").Scope("192.0.2.7"), "without one there is one of the process")
 	require.NotEqual(t, WithSecret("one").Scope("192.0.2.7"), WithSecret("two").Scope("192.0.2.7"))
 	require.Equal(t, "192.0.2.x#6d2e21", WithSecret("one").Scope("192.0.2.7"), "in every process")
 }
@@ -79,4 +78,18 @@ func TestWhatIsMaskedIsSafeToWriteAnywhere(t *testing.T) {
 			return !unicode.IsPrint(r) || strings.ContainsRune("\"'= <>&", r)
 		}), masked)
 	})
+}
+
+func TestAllMasksOfAProcessAreAlike(t *testing.T) {
+	first, second := New(), New()
+	require.Equal(t, first.Scope("192.0.2.7"), second.Scope("192.0.2.7"))
+	require.NotEqual(t, WithSecret("another").Scope("192.0.2.7"), New().Scope("192.0.2.7"))
+}
+
+func TestAnIDTellsScopesApartAndNothingElse(t *testing.T) {
+	m, again := New(), New()
+	require.Equal(t, m.ID("ann"), again.ID("ann"))
+	require.NotEqual(t, m.ID("ann"), m.ID("bob"))
+	require.NotEqual(t, m.ID("ann"), WithSecret("another").ID("ann"), "it cannot be tried out elsewhere")
+	require.Regexp(t, "^[0-9a-f]{16}$", m.ID("ann"))
 }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// makeTraffic sends requests of many clients until the context ends.
+func makeTraffic(ctx context.Context, url string) {
+	var clients sync.WaitGroup
+	every := func(period time.Duration, act func()) {
+		clients.Go(func() {
+			for pause(ctx, time.Duration(rand.Int64N(int64(period)))); ctx.Err() == nil; pause(ctx, period) {
+				act()
+			}
+		})
+	}
+	// Visitors, who search now and then.
+	for i := range 30 {
+		every(2*time.Second, func() { send(ctx, "GET", url+"/search?q=shoes", address(i)) })
+	}
+	// A client in a hurry: thirty requests at once, every five seconds.
+	every(5*time.Second, func() {
+		for range 30 {
+			send(ctx, "GET", url+"/search?q=boots", "203.0.113.77")
+		}
+	})
+	// Somebody who guesses passwords, and people who know theirs.
+	every(2*time.Second, func() { send(ctx, "POST", url+"/login?password=guess", "192.0.2.66") })
+	for i := range 10 {
+		every(10*time.Second, func() { send(ctx, "POST", url+"/login?password=right", address(i)) })
+	}
+	// Customers who fetch files, one of them all the time.
+	for i := range 8 {
+		every(3*time.Second, func() {
+			send(ctx, "GET", fmt.Sprintf("%s/files/%d", url, i), address(i), "X-API-Key", fmt.Sprint("customer-", i))
+		})
+	}
+	every(250*time.Millisecond, func() {
+		send(ctx, "GET", url+"/files/all", "2001:db8:5::1", "X-API-Key", "customer-in-a-hurry")
+	})
+	for i := range 3 {
+		every(2*time.Second, func() { send(ctx, "POST", url+"/chat", address(50+i)) })
+	}
+	// Reports, of which each takes its turn.
+	for range 3 {
+		every(2*time.Second, func() { send(ctx, "GET", url+"/report", "198.51.100.200") })
+	}
+	clients.Wait()
+}
+
+// address is that of a visitor.
+func address(i int) string { return fmt.Sprintf("198.51.100.%d", i) }
+
+// pause lets time pass, or the context end.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// send makes a request of a client, whatever comes of it.
+func send(ctx context.Context, method, url, client string, header ...string) {
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return
+	}
+	request.Header.Set("X-Forwarded-For", client)
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, response.Body) // so that the connection can be used again
+	_ = response.Body.Close()
+}
