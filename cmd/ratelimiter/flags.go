@@ -22,6 +22,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// address is the value of --who for the address of the client.
+const address = "address"
+
 // planFlags are the options of plan as they were written.
 type planFlags struct {
 	limit, target, failOver, algorithm string
@@ -59,7 +62,7 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.StringToStringVar(&f.fields, "field", nil, "names of fields in JSON and CSV, as time=when,client=request.ip")
 	flags.DurationVar(&f.reorder, "reorder", 2*time.Minute, "how far lines may be out of order")
 
-	flags.StringVar(&f.who, "who", "address", "who a client is: address, or the name of a field or variable, as remote_user")
+	flags.StringVar(&f.who, "who", address, "who a client is: address, or the name of a field or variable, as remote_user")
 	flags.IntVar(&f.prefix4, "ipv4-prefix", 32, "how many bits of an IPv4 address make a client")
 	flags.IntVar(&f.prefix6, "ipv6-prefix", 64, "how many bits of an IPv6 address make a client")
 	flags.BoolVar(&f.byRoute, "by-route", false, "count each client on each route by itself, as default limits do")
@@ -110,7 +113,7 @@ func (f *planFlags) job(names []string) (*job, error) {
 		Names: names, Format: f.format, View: view, Reorder: f.reorder, Workers: runtime.GOMAXPROCS(0),
 		Wanted: accesslog.Wanted{Fields: f.fields},
 	}
-	if view.Field {
+	if f.who != address {
 		j.options.Wanted.Extra = f.who
 	}
 	return j, nil
@@ -166,7 +169,7 @@ func parsePeriods(texts []string) (periods []time.Duration, err error) {
 }
 
 func (f *planFlags) view() (v *traffic.View, err error) {
-	v = &traffic.View{Prefix4: f.prefix4, Prefix6: f.prefix6, Field: f.who != "address", Methods: f.methods}
+	v = &traffic.View{Prefix4: f.prefix4, Prefix6: f.prefix6, Methods: f.methods}
 	if f.prefix4 < 1 || f.prefix4 > 32 || f.prefix6 < 1 || f.prefix6 > 128 {
 		return nil, fmt.Errorf("--ipv4-prefix %d and --ipv6-prefix %d must be from 1 to 32, and to 128", f.prefix4, f.prefix6)
 	}
@@ -238,8 +241,8 @@ func parseStatuses(texts []string) (ranges []traffic.Range, err error) {
 func parseNetworks(texts []string) (networks []netip.Prefix, err error) {
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(text)
-		if address, single := netip.ParseAddr(text); single == nil {
-			network, err = address.Prefix(address.BitLen())
+		if one, single := netip.ParseAddr(text); single == nil {
+			network, err = one.Prefix(one.BitLen())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%q is not an address or a network, as 192.0.2.7 or 192.0.2.0/24", text)

@@ -86,7 +86,6 @@ func TestTargetsAreRead(t *testing.T) {
 
 func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
 	census := traffic.NewCensus([]time.Duration{time.Minute})
-	const failed, part = 1 << 7, 1 << 6
 	who := map[string]uint32{}
 	at := int64(0)
 	add := func(name string, passed time.Duration, traits traffic.Traits) {
@@ -99,8 +98,8 @@ func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
 		census.Add(at, id, traits)
 	}
 	for range 20 {
-		add("scanning", time.Second, failed)
-		add("page", 0, part)
+		add("scanning", time.Second, traffic.Fault)
+		add("page", 0, traffic.Asset)
 	}
 	for range 30 {
 		add("steady", time.Minute, 0)

@@ -32,6 +32,7 @@ type Tally struct {
 	Lines    int
 	Requests int // that count
 	Filtered int // requests that a filter has taken out
+	Named    int // requests that have the field which tells the client, if one was asked for
 
 	Faults  int // lines that cannot be read
 	Reasons map[string]int
@@ -39,6 +40,7 @@ type Tally struct {
 
 	Late      int           // requests that came too far out of order, and are left out
 	LateWorst time.Duration // how far
+	Ahead     int           // requests dated far ahead of those around them, which are left out
 
 	Interrupted bool
 }

@@ -36,8 +36,7 @@ type Client struct {
 	Requests    uint32
 	Assets      uint32
 	Faults      uint32
-	Paths       uint64 // bits of a hash of the paths
-	First, Last int64  // µs
+	First, Last int64 // µs
 }
 
 // NewCensus makes a census for some periods of a microsecond or more.
@@ -109,11 +108,10 @@ func (s *Client) add(now int64, traits Traits) {
 	}
 	s.Last = now
 	s.Requests++
-	s.Paths |= 1 << (traits & pathMask)
-	if traits&asset != 0 {
+	if traits&Asset != 0 {
 		s.Assets++
 	}
-	if traits&fault != 0 {
+	if traits&Fault != 0 {
 		s.Faults++
 	}
 }
@@ -172,11 +170,3 @@ func (r *ranking) over(limit int64) (events int64) {
 	}
 	return events
 }
-
-// PathsAbout is roughly how many different paths a client has asked for: linear
-// counting with 64 bits, which sees no more than about 270.
-func (s *Client) PathsAbout() int {
-	return pathsOf[bits.OnesCount64(s.Paths)]
-}
-
-var pathsOf = linearCounts()
