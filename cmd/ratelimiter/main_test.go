@@ -142,6 +142,12 @@ func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, out, "at most 50 of one client in any rolling period, 50 allowed", traffic)
 	}
+	for _, limit := range []string{"100 per 1ms", "10000 per 7s", "1 per 366 days"} {
+		for _, traffic := range []string{"steady", "edge", "crowd", "attack"} {
+			_, _, err := run(t, "", "simulate", "--limit", limit, "--traffic", traffic)
+			require.NoError(t, err)
+		}
+	}
 	out, _, err := run(t, "", "simulate", "--traffic", "crowd")
 	require.NoError(t, err)
 	require.Contains(t, out, "20000 passed", "a crowd whose members stay below the limit is not refused")

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
@@ -53,9 +52,8 @@ const columns = 60
 func drawAll(to io.Writer, limit ratelimiter.Limit, events []simulate.Event) error {
 	var b strings.Builder
 	all := make([]int, columns)
-	width := simulate.Periods * int64(limit.Per/time.Microsecond) / columns
 	for _, e := range events {
-		all[e.Time/width]++
+		all[simulate.Stretch(e, limit, columns)]++
 	}
 	highest := slices.Max(all)
 	fmt.Fprintf(&b, "%-16s%s\n%-16s%s %d requests\n", "", ruler(), "asked", bars(all, highest), len(events))

@@ -40,7 +40,7 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 		}
 		require.NoError(t, err)
 		if !target.IsShare() {
-			require.LessOrEqual(t, replay.Peak(census, algorithm, advice.Limits[0]), target.Server.Limit)
+			require.LessOrEqual(t, replay.Peak(census, algorithm, advice.Limits[0], target.Server.Limit), target.Server.Limit)
 			return
 		}
 		o := replay.Run(census, algorithm, advice.Limits)
@@ -71,7 +71,7 @@ func TestRoundNumbersAreNotBelow(t *testing.T) {
 
 func TestTargetsAreRead(t *testing.T) {
 	for text, want := range map[string]Target{
-		"0.1%-clients": {Clients: 0.001}, "1%": {Clients: 0.01}, "1% requests": {Requests: 0.01, kind: byRequests},
+		"0.1%-clients": {Clients: 0.1}, "1%": {Clients: 1}, "1% requests": {Requests: 1, kind: byRequests},
 	} {
 		got, err := ParseTarget(text)
 		require.NoError(t, err)
@@ -81,6 +81,16 @@ func TestTargetsAreRead(t *testing.T) {
 	for _, text := range []string{"", "x%", "101%", "NaN%", "1%-users", "0/second", "1/second; 2/minute"} {
 		_, err := ParseTarget(text)
 		require.Error(t, err, text)
+	}
+}
+
+func TestAShareThatIsAWholeNumberIsMetByIt(t *testing.T) {
+	for percent, want := range map[string]int64{"0.1": 1, "0.3": 3, "0.7": 7, "1.1": 11, "2.9": 29, "5.7": 57, "100": 1000} {
+		target, err := ParseTarget(percent + "%")
+		require.NoError(t, err)
+		require.False(t, target.Exceeded(int(want), 1000, 0, 1000), percent)
+		require.True(t, target.Exceeded(int(want)+1, 1000, 0, 1000), percent)
+		require.Equal(t, want, PartOf(target.Clients, 1000), percent)
 	}
 }
 

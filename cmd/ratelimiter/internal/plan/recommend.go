@@ -60,9 +60,9 @@ func (c Curve) Tightest(clients int) int64 {
 // refused does not count against a client, and is counted here.
 func TightestFor(census *traffic.Census, c Curve, period int, target Target) int64 {
 	if target.kind != byRequests {
-		return c.Tightest(int(target.Clients * float64(len(c.Most))))
+		return c.Tightest(int(PartOf(target.Clients, int64(len(c.Most)))))
 	}
-	allowed := int64(target.Requests * float64(census.History.Events))
+	allowed := PartOf(target.Requests, census.History.Events)
 	most := c.Tightest(0)
 	return 1 + int64(sort.Search(int(most-1), func(i int) bool { return census.Over(period, int64(i)+1) <= allowed }))
 }
@@ -135,7 +135,7 @@ func jointLimits(census *traffic.Census, curves []Curve, places []int, target Ta
 	}
 	if target.kind == byClients {
 		slices.SortStableFunc(ids, func(a, b uint32) int { return cmp.Compare(excess(b), excess(a)) })
-		ids = ids[min(len(ids), int(target.Clients*float64(len(ids)))):]
+		ids = ids[PartOf(target.Clients, int64(len(ids))):]
 	}
 	for i, k := range places {
 		most := single[i]
@@ -169,9 +169,15 @@ func Round(limit int64) int64 {
 // no more than it can.
 func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advice, error) {
 	fits := func(limit int64) bool {
-		return replay.Peak(census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}) <= target.Server.Limit
+		return replay.Peak(census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}, target.Server.Limit) <= target.Server.Limit
 	}
-	low, high := int64(0), target.Server.Limit+1 // low fits, high does not matter
+	busiest := int64(0)
+	for id := range uint32(census.Clients()) {
+		busiest = max(busiest, census.Most(id, slices.Index(census.Periods, Micros(target.Server.Per))))
+	}
+	// low fits; from high on, a limit refuses nobody or lets one client alone through
+	// too often.
+	low, high := int64(0), min(target.Server.Limit, 2*busiest)+1
 	for high-low > 1 {
 		middle := low + (high-low)/2
 		if fits(middle) {

@@ -91,13 +91,14 @@ func suspects(census *traffic.Census, limits []ratelimiter.Limit) []bool {
 }
 
 // Peak is the most requests of all clients together that a limit on each of them
-// lets through in any rolling period of the limit.
-func Peak(census *traffic.Census, algorithm string, limit ratelimiter.Limit) (most int64) {
+// lets through in any rolling period of the limit. It gives up at the first number
+// above enough.
+func Peak(census *traffic.Census, algorithm string, limit ratelimiter.Limit, enough int64) (most int64) {
 	limiters := make([]*Limiter, census.Clients())
 	per := int64(limit.Per / time.Microsecond)
 	var admitted []int64 // times in the window
 	cursor := census.History.Cursor()
-	for cursor.Next() {
+	for most <= enough && cursor.Next() {
 		l := limiters[cursor.ID]
 		if l == nil {
 			l = NewLimiter(algorithm, []ratelimiter.Limit{limit})

@@ -120,6 +120,7 @@ func TestThePeakIsWhatALimitLetsThroughOfAllClients(t *testing.T) {
 		key := []byte{byte(i % 3)}
 		census.Add(i, census.ID(key, uint64(i%3)), 0)
 	}
-	peak := Peak(census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second})
+	peak := Peak(census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second}, 1000)
 	require.EqualValues(t, 12, peak)
+	require.EqualValues(t, 6, Peak(census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second}, 5))
 }
