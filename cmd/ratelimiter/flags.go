@@ -133,7 +133,10 @@ func (f *planFlags) checkRest() error {
 }
 
 func (f *planFlags) question() (q report.Question, err error) {
-	q = report.Question{Algorithm: f.algorithm, ByRoute: f.byRoute}
+	q = report.Question{Algorithm: f.algorithm, ByRoute: f.byRoute, Prefix4: f.prefix4, Prefix6: f.prefix6}
+	if f.who != address {
+		q.Who = f.who
+	}
 	if _, err = backends.ParseAlgorithm(f.algorithm); err != nil {
 		return q, fmt.Errorf("--algorithm: %w", err)
 	}
@@ -219,19 +222,19 @@ func (f *planFlags) readRoutes() (*traffic.Routes, error) {
 	return traffic.NewRoutes(templates)
 }
 
+var statusForm = regexp.MustCompile(`^(?:(\d\d\d)|(\d)xx|(\d\d\d)-(\d\d\d))$`)
+
 func parseStatuses(texts []string) (ranges []traffic.Range, err error) {
 	for _, text := range texts {
-		from, to, isRange := strings.Cut(strings.ReplaceAll(text, "x", "0"), "-")
-		low, err := strconv.Atoi(from)
-		high := low
-		if err == nil && isRange {
-			high, err = strconv.Atoi(to)
-		}
-		if strings.HasSuffix(text, "xx") {
-			high += 99
-		}
-		if err != nil || low < 0 || high > 999 || low > high {
+		parts := statusForm.FindStringSubmatch(text)
+		if parts == nil || parts[3] > parts[4] {
 			return nil, fmt.Errorf("--status %q is not a status, as 200, 4xx or 200-399", text)
+		}
+		low, _ := strconv.Atoi(parts[1] + parts[3]) // it is of digits
+		high, _ := strconv.Atoi(parts[1] + parts[4])
+		if parts[2] != "" {
+			low, _ = strconv.Atoi(parts[2] + "00")
+			high = low + 99
 		}
 		ranges = append(ranges, traffic.Range{From: low, To: high})
 	}

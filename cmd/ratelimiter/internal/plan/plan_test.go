@@ -121,3 +121,58 @@ func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
 		require.Equal(t, name, KindOf(census, id))
 	}
 }
+
+func TestEachRouteMeetsTheTargetByItself(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		census := traffic.NewCensus([]time.Duration{time.Second, time.Minute})
+		seed := maphash.MakeSeed()
+		at := int64(1_700_000_000_000_000)
+		for range rapid.IntRange(1, 300).Draw(t, "events") {
+			at += rapid.Int64Range(0, 1_000_000).Draw(t, "step")
+			key := fmt.Appendf(nil, "%d\x00GET /%d", rapid.IntRange(0, 9).Draw(t, "client"), rapid.IntRange(0, 3).Draw(t, "route"))
+			census.Add(at, census.ID(key, maphash.Bytes(seed, key)), 0)
+		}
+		algorithm := rapid.SampledFrom(replay.Algorithms).Draw(t, "algorithm")
+		target, err := ParseTarget(rapid.SampledFrom([]string{"0%", "20%", "5%-requests"}).Draw(t, "target"))
+		require.NoError(t, err)
+		routes := EachRoute(census, []time.Duration{time.Second, time.Minute}, target, algorithm, 3)
+		require.NotEmpty(t, routes)
+		require.LessOrEqual(t, len(routes), 3)
+		for i, r := range routes {
+			require.True(t, i == 0 || r.Requests <= routes[i-1].Requests)
+			refused := map[string]int64{}
+			outcome := replay.Run(census, algorithm, r.Limits)
+			for _, c := range outcome.Clients {
+				if name, route := census.Name(c.ID); route == r.Name {
+					refused[name] = c.Requests
+				}
+			}
+			var requests int64
+			for _, n := range refused {
+				requests += n
+			}
+			require.Len(t, refused, r.RefusedClients)
+			require.Equal(t, requests, r.RefusedRequests)
+			require.False(t, target.Exceeded(len(refused), r.Clients, requests, r.Requests))
+		}
+	})
+}
+
+func TestTheLimitOfARouteIsTheLowestRoundOneThatMeetsTheTarget(t *testing.T) {
+	census := traffic.NewCensus([]time.Duration{time.Minute})
+	for i := range int64(70) {
+		for route, every := range map[string]int64{"GET /often": 1, "GET /seldom": 10} {
+			key := []byte("a\x00" + route)
+			if i%every == 0 {
+				census.Add(i*1000, census.ID(key, uint64(every)), 0)
+			}
+		}
+	}
+	target, err := ParseTarget("0%")
+	require.NoError(t, err)
+	routes := EachRoute(census, []time.Duration{time.Minute}, target, "sliding-log", 20)
+	require.Len(t, routes, 2)
+	require.Equal(t, "GET /often", routes[0].Name)
+	require.Equal(t, []ratelimiter.Limit{{Limit: 80, Per: time.Minute}}, routes[0].Limits)
+	require.Equal(t, []ratelimiter.Limit{{Limit: 8, Per: time.Minute}}, routes[1].Limits)
+}

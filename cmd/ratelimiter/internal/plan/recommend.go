@@ -175,9 +175,9 @@ func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advi
 	for id := range uint32(census.Clients()) {
 		busiest = max(busiest, census.Most(id, slices.Index(census.Periods, Micros(target.Server.Per))))
 	}
-	// low fits; from high on, a limit refuses nobody or lets one client alone through
-	// too often.
-	low, high := int64(0), min(target.Server.Limit, 2*busiest)+1
+	// From twice the busiest on a limit refuses nobody, and all limits do the same.
+	most := min(target.Server.Limit, 2*busiest)
+	low, high := int64(0), most+1 // low fits, high does not matter
 	for high-low > 1 {
 		middle := low + (high-low)/2
 		if fits(middle) {
@@ -188,6 +188,9 @@ func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advi
 	}
 	if low == 0 {
 		return nil, fmt.Errorf("no limit for each client keeps the server within %s: at one request for each there are more; limit all clients together", target.Text)
+	}
+	if low == most {
+		low = target.Server.Limit
 	}
 	limits := []ratelimiter.Limit{{Limit: low, Per: target.Server.Per}}
 	return &Advice{limits, replay.Run(census, algorithm, limits)}, nil

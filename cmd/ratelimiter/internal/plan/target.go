@@ -74,3 +74,14 @@ func (t Target) IsShare() bool { return t.kind != byServer }
 
 // Micros are the microseconds of a period.
 func Micros(per time.Duration) int64 { return int64(per / time.Microsecond) }
+
+// Meaning is what a target asks for, in words, of some traffic.
+func (t Target) Meaning(clients int, requests int64) string {
+	switch t.kind {
+	case byServer:
+		return "all clients together are let through at most that often"
+	case byRequests:
+		return fmt.Sprintf("at most %d of the %d requests are refused", PartOf(t.Requests, requests), requests)
+	}
+	return fmt.Sprintf("at most %d of the %d clients are ever refused", PartOf(t.Clients, int64(clients)), clients)
+}

@@ -24,13 +24,18 @@ type Refused struct {
 	LongestWait int64 // µs; negative for ever
 }
 
-// Run replays limits. Only clients who may be refused are replayed: no algorithm
-// refuses a client who never had more than half of any limit in a period. (The
-// sliding window takes units of the period before for evenly spread, and so
-// counts at most those of two periods.)
+// Run replays the same limits for every client. See RunEach.
 func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *Outcome {
+	return RunEach(census, algorithm, func(uint32) []ratelimiter.Limit { return limits })
+}
+
+// RunEach replays limits that each client has of its own. Only clients who may be
+// refused are replayed: no algorithm refuses a client who never had more than half
+// of any limit in a period. (The sliding window takes units of the period before
+// for evenly spread, and so counts at most those of two periods.)
+func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) *Outcome {
 	o := &Outcome{Algorithm: algorithm, Refusals: make([]int64, len(census.Timeline.Counts))}
-	suspects := suspects(census, limits)
+	suspects := suspects(census, limitsOf)
 	limiters := make([]*Limiter, len(suspects))
 	refused := map[uint32]*Refused{}
 	cursor := census.History.Cursor()
@@ -40,7 +45,7 @@ func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *
 			continue
 		}
 		if limiters[id] == nil {
-			limiters[id] = NewLimiter(algorithm, limits)
+			limiters[id] = NewLimiter(algorithm, limitsOf(id))
 		}
 		allowed, wait := limiters[id].Take(cursor.Time)
 		if allowed {
@@ -79,13 +84,13 @@ func (r *Refused) note(now, wait int64) {
 
 // suspects are the clients who may be refused. A limit whose period the census
 // has not measured makes everybody one.
-func suspects(census *traffic.Census, limits []ratelimiter.Limit) []bool {
+func suspects(census *traffic.Census, limitsOf func(id uint32) []ratelimiter.Limit) []bool {
 	list := make([]bool, census.Clients())
-	for _, limit := range limits {
-		period := slices.Index(census.Periods, int64(limit.Per/time.Microsecond))
-		for id := range list {
-			list[id] = list[id] || period < 0 || 2*census.Most(uint32(id), period) > limit.Limit
-		}
+	for id := range list {
+		list[id] = slices.ContainsFunc(limitsOf(uint32(id)), func(limit ratelimiter.Limit) bool {
+			period := slices.Index(census.Periods, int64(limit.Per/time.Microsecond))
+			return period < 0 || 2*census.Most(uint32(id), period) > limit.Limit
+		})
 	}
 	return list
 }

@@ -56,16 +56,20 @@ const chosen = report.limits.split("; ").map(text => {
   const [, limit, per] = text.match(/^(\d+)(?:\/| per )(.*)$/);
   return [Number(limit), hues[report.periods.findIndex(p => p.per === per) % hues.length]];
 });
-// A logarithmic scale has no zero: where nobody is above, the line ends.
-chart("curve", {
-  scales: { x: { time: false, distr: 3 }, y: { distr: 3, range: (u, low, high) => [Math.max(low, 1e-5) / 1.5, 100] } },
-  series: [{ label: "limit" }].concat(report.periods.map((p, i) => ({
-    label: p.per, stroke: hues[i % hues.length], width: 2, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }),
-    value: (u, v) => v == null ? "0 %" : v.toPrecision(3) + " %",
-  }))),
-  axes: [axis({ label: "limit", labelSize: 20 }), axis({ size: 70, values: (u, ticks) => ticks.map(v => v == null ? null : v + " %") })],
-  plugins: [marks(chosen)],
-}, [report.curve.map(s => s.limit)].concat(report.periods.map((_, i) => report.curve.map(s => s.over[i] || null))));
+// A logarithmic scale has no zero: where nothing is above, the line ends.
+function curve(id, shares) {
+  chart(id, {
+    scales: { x: { time: false, distr: 3 }, y: { distr: 3, range: (u, low, high) => [Math.max(low, 1e-5) / 1.5, 100] } },
+    series: [{ label: "limit" }].concat(report.periods.map((p, i) => ({
+      label: p.per, stroke: hues[i % hues.length], width: 2, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }),
+      value: (u, v) => v == null ? "0 %" : v.toPrecision(3) + " %",
+    }))),
+    axes: [axis({ label: "limit", labelSize: 20 }), axis({ size: 70, values: (u, ticks) => ticks.map(v => v == null ? null : v + " %") })],
+    plugins: [marks(chosen)],
+  }, [report.curve.map(s => s.limit)].concat(report.periods.map((_, i) => report.curve.map(s => s[shares][i] || null))));
+}
+curve("clients", "clients_above");
+curve("requests", "requests_above");
 
 addEventListener("resize", () => { for (const [host, plot] of charts) plot.setSize({ width: host.clientWidth, height: 260 }); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const [, plot] of charts) plot.redraw(); });
