@@ -30,12 +30,10 @@ func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *
 }
 
 // RunEach replays limits that each client has of its own. Only clients who may be
-// refused are replayed: no algorithm refuses a client who never had more than half
-// of any limit in a period. (The sliding window takes units of the period before
-// for evenly spread, and so counts at most those of two periods.)
+// refused are replayed, which most are not.
 func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) *Outcome {
 	o := &Outcome{Algorithm: algorithm, Refusals: make([]int64, len(census.Timeline.Counts))}
-	suspects := suspects(census, limitsOf)
+	suspects := suspects(census, algorithm, limitsOf)
 	limiters := make([]*Limiter, len(suspects))
 	refused := map[uint32]*Refused{}
 	cursor := census.History.Cursor()
@@ -75,24 +73,34 @@ func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) 
 func (r *Refused) note(now, wait int64) {
 	r.Last = now
 	r.Requests++
-	if wait < 0 || r.LongestWait < 0 {
-		r.LongestWait = -1
-	} else {
-		r.LongestWait = max(r.LongestWait, wait)
-	}
+	r.LongestWait = longer(r.LongestWait, wait)
 }
 
 // suspects are the clients who may be refused. A limit whose period the census
 // has not measured makes everybody one.
-func suspects(census *traffic.Census, limitsOf func(id uint32) []ratelimiter.Limit) []bool {
+func suspects(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) []bool {
 	list := make([]bool, census.Clients())
 	for id := range list {
 		list[id] = slices.ContainsFunc(limitsOf(uint32(id)), func(limit ratelimiter.Limit) bool {
 			period := slices.Index(census.Periods, int64(limit.Per/time.Microsecond))
-			return period < 0 || 2*census.Most(uint32(id), period) > limit.Limit
+			return period < 0 || mayRefuse(algorithm, limit.Limit, census.Most(uint32(id), period))
 		})
 	}
 	return list
+}
+
+// exactLog is the highest limit up to which the sliding log is exact.
+const exactLog = 128
+
+// mayRefuse tells whether an algorithm can refuse a client who had at most so many
+// units in any rolling period. The sliding window takes those of the period before
+// for evenly spread, and a coarse log holds some for longer than a period: both
+// count at most those of two periods. The others count what was in one.
+func mayRefuse(algorithm string, limit, most int64) bool {
+	if algorithm == "sliding-window" || algorithm == "sliding-log" && limit > exactLog {
+		return 2*most > limit
+	}
+	return most > limit
 }
 
 // Peak is the most requests of all clients together that a limit on each of them
