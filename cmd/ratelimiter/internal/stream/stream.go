@@ -71,9 +71,10 @@ func Read(ctx context.Context, o *Options, census *traffic.Census) (*Tally, erro
 	if err != nil {
 		return nil, err
 	}
+	counting := startCounting(census)
 	m := &merger{
 		mill: newMill(o), tally: tally, census: census, waiting: byFirst(sources),
-		order: newOrder(o.Reorder, census.Add),
+		order: newOrder(o.Reorder, counting.add),
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -84,6 +85,7 @@ func Read(ctx context.Context, o *Options, census *traffic.Census) (*Tally, erro
 		m.mill.stop() // else a goroutine may hang in a read that never ends
 	}
 	m.order.flush()
+	counting.finish()
 	tally.Late, tally.LateWorst = m.order.late, time.Duration(m.order.worst)*time.Microsecond
 	tally.Requests = int(census.History.Events)
 	return tally, census.History.Err()
