@@ -77,8 +77,7 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.notClients, "not-client", nil, "without these addresses or networks")
 	flags.StringVar(&f.since, "since", "", "only from this time on, as 2026-01-31 or 2026-01-31T12:00:00Z")
 	flags.StringVar(&f.until, "until", "", "only before this time")
-	// It fails for an unknown flag alone.
-	_ = cmd.RegisterFlagCompletionFunc("algorithm", cobra.FixedCompletions(replay.Algorithms, cobra.ShellCompDirectiveNoFileComp))
+	completeFlags(cmd)
 }
 
 // job is what the flags ask for.

@@ -160,3 +160,24 @@ func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, out, "at most 200 of one client", "a fixed window admits twice the limit at its edge")
 }
+
+func TestTheShellIsToldWhatCanFollow(t *testing.T) {
+	for line, want := range map[string]string{
+		"plan --algorithm ":   "sliding-window\nfixed-window\nsliding-log\ntoken-bucket\n:4",
+		"plan --format ":      "vhost\ncombined\ncommon\ngin\njson\ncsv\n:4",
+		"simulate --traffic ": "steady\nedge\ncrowd\nattack\n:4",
+		"plan --html ":        ":0",
+		"plan ":               ":0", // files
+		"simulate ":           ":4", // nothing
+		"check ":              "json\n:8",
+		"plan --since ":       ":4",
+	} {
+		out, _, err := run(t, "", append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.TrimSpace(strings.Split(out, "Completion ended")[0]), line)
+	}
+	plan := newPlan()
+	for name := range suggestions {
+		require.True(t, plan.Flags().Lookup(name) != nil || newSimulate().Flags().Lookup(name) != nil, name)
+	}
+}

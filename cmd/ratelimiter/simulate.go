@@ -26,6 +26,8 @@ through for each algorithm. The traffic is one of
   attack  one client, ten times the limit in the second of the periods`,
 		Example: "  ratelimiter simulate --limit 100/minute --traffic edge",
 		Args:    cobra.NoArgs,
+
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			limits, err := ratelimiter.ParseLimits(limit)
 			if err != nil {
@@ -43,7 +45,7 @@ through for each algorithm. The traffic is one of
 	}
 	cmd.Flags().StringVar(&limit, "limit", "100/minute", "the limit")
 	cmd.Flags().StringVar(&traffic, "traffic", "edge", "one of "+strings.Join(simulate.Names, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("traffic", cobra.FixedCompletions(simulate.Names, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags alone
+	completeFlags(cmd)
 	return cmd
 }
 
