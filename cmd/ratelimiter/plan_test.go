@@ -62,7 +62,7 @@ func TestEachRouteGetsALimitAndALineToPaste(t *testing.T) {
 		log += fmt.Sprintf("192.0.2.7 - - [17/May/2015:10:05:03 +0000] \"GET /users/%d HTTP/1.1\" 200 1\n", i)
 		log += "192.0.2.7 - - [17/May/2015:10:05:03 +0000] \"PURGE /cache HTTP/1.1\" 200 1\n"
 	}
-	log += strings.Repeat("192.0.2.8 - - [17/May/2015:10:05:04 +0000] \"POST /login HTTP/1.1\" 401 1\n", 3)
+	log += strings.Repeat("192.0.2.8 - - [17/May/2015:10:05:04 +0000] \"POST /login HTTP/1.1\" 401 1\n", 12)
 	args := []string{"--route", "/users/:id", "--route", "POST /login", "--route", "PURGE /cache", "--advise", "1m", "--algorithm", "sliding-log"}
 	r := inJSON(t, log, args...)
 	var lines []string
@@ -73,7 +73,7 @@ func TestEachRouteGetsALimitAndALineToPaste(t *testing.T) {
 	require.Equal(t, []string{
 		`engine.GET("/users/:id", limiter.RateLimit(30, time.Minute` + algorithm + `), handler)`,
 		`engine.Handle("PURGE", "/cache", limiter.RateLimit(30, time.Minute` + algorithm + `), handler)`,
-		`engine.POST("/login", limiter.RateLimit(3, time.Minute` + algorithm + `), handler)`,
+		`engine.POST("/login", limiter.RateLimit(12, time.Minute` + algorithm + `), handler)`,
 	}, lines)
 	out, _, err := run(t, log, append([]string{"plan"}, args...)...)
 	require.NoError(t, err)

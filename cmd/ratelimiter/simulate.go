@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/report"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/simulate"
 	"github.com/spf13/cobra"
 )
@@ -40,7 +41,7 @@ through for each algorithm. The traffic is one of
 			if err != nil {
 				return err
 			}
-			return drawAll(cmd.OutOrStdout(), limits[0], events)
+			return drawAll(cmd.OutOrStdout(), traffic, limits[0], events)
 		},
 	}
 	cmd.Flags().StringVar(&limit, "limit", "100/minute", "the limit")
@@ -51,13 +52,14 @@ through for each algorithm. The traffic is one of
 
 const columns = 60
 
-func drawAll(to io.Writer, limit ratelimiter.Limit, events []simulate.Event) error {
+func drawAll(to io.Writer, traffic string, limit ratelimiter.Limit, events []simulate.Event) error {
 	var b strings.Builder
 	all := make([]int, columns)
 	for _, e := range events {
 		all[simulate.Stretch(e, limit, columns)]++
 	}
 	highest := slices.Max(all)
+	fmt.Fprintf(&b, "%s, traffic %s, over %d periods, each of which begins at a bar\n\n", report.LimitsText([]ratelimiter.Limit{limit}), traffic, simulate.Periods)
 	fmt.Fprintf(&b, "%-16s%s\n%-16s%s %d requests\n", "", ruler(), "asked", bars(all, highest), len(events))
 	for _, algorithm := range replay.Algorithms {
 		passed, worst, count := simulate.Run(algorithm, limit, events, columns)
@@ -70,7 +72,7 @@ func drawAll(to io.Writer, limit ratelimiter.Limit, events []simulate.Event) err
 
 // ruler marks where periods begin.
 func ruler() string {
-	return strings.Repeat("|"+strings.Repeat(" ", columns/simulate.Periods-1), simulate.Periods)
+	return strings.TrimRight(strings.Repeat("|"+strings.Repeat(" ", columns/simulate.Periods-1), simulate.Periods), " ")
 }
 
 func bars(counts []int, highest int) string {

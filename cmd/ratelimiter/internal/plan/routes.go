@@ -22,8 +22,11 @@ type Route struct {
 	most []int64 // of one client, for each period of the advice
 }
 
-// EachRoute recommends limits for each of the busiest routes, of a census that
-// counts clients on routes. Each route meets the target, a share of its own
+// fewRequests say too little about a route.
+const fewRequests = 10
+
+// EachRoute recommends limits for each of the busiest routes, most at most, of a
+// census that counts clients on routes. A route of less than ten requests gets none. Each route meets the target, a share of its own
 // clients or requests, under the algorithm.
 func EachRoute(census *traffic.Census, periods []time.Duration, target Target, algorithm string, most int) []*Route {
 	a := &routeAdviser{census: census, target: target, algorithm: algorithm}
@@ -68,7 +71,7 @@ func (a *routeAdviser) find(periods []time.Duration, most int) {
 		}
 	}
 	slices.SortStableFunc(a.routes, func(a, b *Route) int { return int(b.Requests - a.Requests) })
-	a.routes = a.routes[:min(most, len(a.routes))]
+	a.routes = slices.DeleteFunc(a.routes[:min(most, len(a.routes))], func(r *Route) bool { return r.Requests < fewRequests })
 	for id, r := range a.of {
 		if !slices.Contains(a.routes, r) {
 			a.of[id] = nil

@@ -13,14 +13,27 @@ function chart(id, options, data) {
   charts.push([host, plot]);
 }
 
+// moment is a time in UTC, as the tables write it.
+const moment = ts => new Date(ts * 1e3).toISOString().slice(0, 19).replace("T", " ");
+
+// ticks write the date where a day begins, and on the first.
+function ticks(u, times, _, space, step) {
+  return times.map((ts, i) => {
+    const [date, clock] = moment(ts).split(" ");
+    if (step >= 86400) return date;
+    const time = step < 60 ? clock : clock.slice(0, 5);
+    return i === 0 || ts % 86400 === 0 ? time + "\n" + date : time;
+  });
+}
+
 function bars(id, label, hue, values) {
   const t = report.timeline;
   const times = values.map((_, i) => t.start + i * t.width);
   chart(id, {
     tzDate: ts => uPlot.tzDate(new Date(ts * 1e3), "UTC"),
     scales: { y: { range: (u, low, high) => [0, Math.max(1, high * 1.1)] } },
-    series: [{}, { label: label, stroke: hue, fill: hue + "99", width: 1, points: { show: false }, paths: uPlot.paths.bars({ size: [1, 60], align: 1 }) }],
-    axes: [axis(), axis()],
+    series: [{ label: "time", value: (u, ts) => ts == null ? "--" : moment(ts) }, { label: label, stroke: hue, fill: hue + "99", width: 1, points: { show: false }, paths: uPlot.paths.bars({ size: [1, 60], align: 1 }) }],
+    axes: [axis({ values: ticks, space: 70 }), axis()],
   }, [times, values]);
 }
 

@@ -262,6 +262,9 @@ func (r *Report) notes(census *traffic.Census, tally *stream.Tally, q Question) 
 	if !census.Fine {
 		notes = append(notes, "The log tells whole seconds. Periods of a few seconds are counted as they are written: a real second can hold up to what two of the log do.")
 	}
+	if !r.Given {
+		notes = append(notes, "What is recommended is the lowest that meets the target in this log, at a round number. Leave room for busier days.")
+	}
 	return append(notes,
 		"A replay cannot know how clients would have backed off: refused ones here go on asking as they did.",
 		"Whoever attacked during the log is a client like any other, and may be among those that the target spares.")

@@ -120,7 +120,7 @@ func (r *Report) textRoutes(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "\nEach of the busiest routes by itself, for the same target\n\n")
-	fmt.Fprintf(b, "%-34s %8s %8s %8s  %s\n", "", "", "", "requests", "")
+	fmt.Fprintf(b, "%-34s %8s %8s %8s\n", "", "", "", "requests")
 	fmt.Fprintf(b, "%-34s %8s %8s %8s  %s\n", "route", "clients", "requests", "refused", "limits")
 	for _, route := range r.Routes {
 		fmt.Fprintf(b, "%-34s %8d %8d %8d  %s\n", cut(route.Name, 34), route.Clients, route.Requests, route.RefusedRequests, route.Limits)
