@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"go/parser"
 	"io"
@@ -134,7 +133,7 @@ func TestCtrlCReportsWhatWasReadUntilThen(t *testing.T) {
 	root.SetOut(&out)
 	err := root.ExecuteContext(ctx)
 	var own *exitError
-	require.True(t, errors.As(err, &own))
+	require.ErrorAs(t, err, &own)
 	require.Equal(t, exitInterrupted, own.code)
 	var r report.Report
 	require.NoError(t, json.Unmarshal(out.Bytes(), &r))

@@ -15,6 +15,7 @@ type Event struct {
 // Traits are what is kept of a request for telling the kind of its client.
 type Traits uint8
 
+// What is kept.
 const (
 	Asset Traits = 1 << iota // a style sheet, a script, an image, a font
 	Fault                    // answered 400 or more
