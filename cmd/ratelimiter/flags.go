@@ -123,6 +123,16 @@ func (f *planFlags) checkRest() error {
 	if f.reorder < 0 || f.reorder > 24*time.Hour {
 		return fmt.Errorf("--reorder %v is not from 0 to 24h", f.reorder)
 	}
+	if f.html != "" {
+		// A long log is not read for a page that cannot be written.
+		file, err := os.OpenFile(f.html, os.O_WRONLY|os.O_CREATE, 0o666)
+		if err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
 	for name := range f.fields {
 		if err := accesslog.CheckRole(name); err != nil {
 			return fmt.Errorf("--field: %w", err)
@@ -171,7 +181,7 @@ func parsePeriods(texts []string) (periods []time.Duration, err error) {
 }
 
 func (f *planFlags) view() (v *traffic.View, err error) {
-	v = &traffic.View{Prefix4: f.prefix4, Prefix6: f.prefix6, Methods: f.methods}
+	v = &traffic.View{Prefix4: f.prefix4, Prefix6: f.prefix6, Methods: strings.Fields(strings.ToUpper(strings.Join(f.methods, " ")))}
 	if f.prefix4 < 1 || f.prefix4 > 32 || f.prefix6 < 1 || f.prefix6 > 128 {
 		return nil, fmt.Errorf("--ipv4-prefix %d and --ipv6-prefix %d must be from 1 to 32, and to 128", f.prefix4, f.prefix6)
 	}

@@ -82,6 +82,19 @@ func TestEachRouteGetsALimitAndALineToPaste(t *testing.T) {
 	require.Empty(t, inJSON(t, log, append(args, "--limit", "5/minute")...).Routes, "limits that are given are not replaced")
 }
 
+func TestAPageThatCannotBeWrittenIsSaidBeforeALongLogIsRead(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	root := newRoot()
+	root.SetArgs([]string{"plan", "--html", filepath.Join(t.TempDir(), "absent", "report.html")})
+	root.SetIn(&endless{"", 0, func() { require.Fail(t, "the log was read") }})
+	require.ErrorIs(t, root.ExecuteContext(ctx), os.ErrNotExist)
+}
+
+func TestMethodsMayBeWrittenSmall(t *testing.T) {
+	require.Equal(t, inJSON(t, "", "--method", "GET", excerpt).Requests, inJSON(t, "", "--method", "get", excerpt).Requests)
+}
+
 func TestALogThatBreaksOffEndsWithAnErrorBehindItsReport(t *testing.T) {
 	text, err := os.ReadFile(excerpt)
 	require.NoError(t, err)

@@ -155,7 +155,11 @@ func newSources(o *Options, tally *Tally) ([]*source, error) {
 	var sources []*source
 	for _, name := range o.Names {
 		s := &source{file: &File{Name: name}}
-		if err := errors.Join(s.openStream(o), s.look(o.Format, o.Wanted)); err != nil {
+		err := s.openStream(o)
+		if err == nil {
+			err = s.look(o.Format, o.Wanted)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", shownName(name), err)
 		}
 		tally.Files = append(tally.Files, s.file)

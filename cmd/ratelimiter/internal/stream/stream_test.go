@@ -202,4 +202,10 @@ func TestALogOfNoKnownFormatIsRefusedWithTheReason(t *testing.T) {
 	require.ErrorContains(t, err, "the format is not recognised")
 	_, err = Read(t.Context(), options("absent.log"), traffic.NewCensus(nil))
 	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = Read(t.Context(), options(t.TempDir()), traffic.NewCensus(nil))
+	require.ErrorContains(t, err, "is a directory")
+	broken := options("-")
+	broken.Stdin = strings.NewReader("\x1f\x8bno gzip")
+	_, err = Read(t.Context(), broken, traffic.NewCensus(nil))
+	require.ErrorContains(t, err, "standard input: unexpected EOF")
 }
