@@ -75,7 +75,7 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.notPath, "not-path", "", "no paths that match this regular expression")
 	flags.StringSliceVar(&f.clients, "client", nil, "only these addresses or networks")
 	flags.StringSliceVar(&f.notClients, "not-client", nil, "without these addresses or networks")
-	flags.StringVar(&f.since, "since", "", "only from this time on, as 2026-01-31 or 2026-01-31T12:00:00Z")
+	flags.StringVar(&f.since, "since", "", "only from this time on, as 2026-01-31 or 2026-01-31T12:00:00Z; UTC without a zone")
 	flags.StringVar(&f.until, "until", "", "only before this time")
 	completeFlags(cmd)
 }

@@ -150,6 +150,9 @@ func TestAWrongClockDoesNotMakeTheLinesBehindItLate(t *testing.T) {
 }
 
 func TestALogMayBeAPipeWhichCanBeReadOnlyOnce(t *testing.T) {
+	if _, err := os.Stat("/dev/fd"); err != nil {
+		t.Skip("here a pipe has no name")
+	}
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	go func() {
