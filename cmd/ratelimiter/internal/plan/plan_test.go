@@ -176,3 +176,30 @@ func TestTheLimitOfARouteIsTheLowestRoundOneThatMeetsTheTarget(t *testing.T) {
 	require.Equal(t, []ratelimiter.Limit{{Limit: 100, Per: time.Minute}}, routes[0].Limits)
 	require.Equal(t, []ratelimiter.Limit{{Limit: 10, Per: time.Minute}}, routes[1].Limits)
 }
+
+// Neither limit helps alone, and the first not at all.
+func TestLimitsThatRefuseTheSameRequestsAreRaisedTogether(t *testing.T) {
+	periods := []time.Duration{time.Second, time.Minute, time.Hour}
+	census := traffic.NewCensus(periods)
+	key := []byte("a\x00GET /")
+	for i := range int64(10) { // of which five come hours later
+		census.Add(i+i/5*12*time.Hour.Microseconds(), census.ID(key, 1), 0)
+	}
+	limits := []ratelimiter.Limit{{Limit: 1000, Per: periods[0]}, {Limit: 1, Per: periods[1]}, {Limit: 1, Per: periods[2]}}
+	outcome := replay.Run(census, "sliding-log", limits)
+	steps := 0
+	for ; outcome.Requests > 0 && steps < 10; steps++ {
+		limits, outcome = loosen(census, limits, outcome)
+	}
+	require.LessOrEqual(t, steps, 4)
+	require.EqualValues(t, 5, limits[1].Limit)
+	require.EqualValues(t, 5, limits[2].Limit)
+
+	target, err := ParseTarget("0%")
+	require.NoError(t, err)
+	a := &routeAdviser{census: census, target: target, algorithm: "sliding-log"}
+	a.find(periods, 1)
+	a.routes[0].Limits = []ratelimiter.Limit{{Limit: 1000, Per: periods[0]}, {Limit: 1, Per: periods[1]}, {Limit: 1, Per: periods[2]}}
+	a.loosen()
+	require.EqualValues(t, 5, a.routes[0].Limits[2].Limit)
+}

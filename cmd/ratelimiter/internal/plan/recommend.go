@@ -87,23 +87,37 @@ func Recommend(census *traffic.Census, curves []Curve, periods []time.Duration, 
 	limits := jointLimits(census, curves, places, target)
 	outcome := replay.Run(census, algorithm, limits)
 	for target.Exceeded(len(outcome.Clients), census.Clients(), outcome.Requests, census.History.Events) {
-		limits, outcome = loosen(census, algorithm, limits)
+		limits, outcome = loosen(census, limits, outcome)
 	}
 	return &Advice{needed(limits), outcome}, nil
 }
 
 // loosen raises one of the limits to the next round number, the one that helps
-// most: the algorithm refuses more than an exact one.
-func loosen(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) (best []ratelimiter.Limit, fewest *replay.Outcome) {
+// most, for the algorithm refuses more than an exact one. If none helps, because
+// two refuse the same requests, it raises all.
+func loosen(census *traffic.Census, limits []ratelimiter.Limit, now *replay.Outcome) ([]ratelimiter.Limit, *replay.Outcome) {
+	best, fewest := limits, now
 	for i := range limits {
-		raised := slices.Clone(limits)
-		raised[i].Limit = Round(limits[i].Limit + 1)
-		outcome := replay.Run(census, algorithm, raised)
-		if fewest == nil || outcome.Requests < fewest.Requests {
+		raised := raise(limits, i)
+		outcome := replay.Run(census, now.Algorithm, raised)
+		if outcome.Requests < fewest.Requests {
 			best, fewest = raised, outcome
 		}
 	}
+	if fewest == now {
+		for i := range limits {
+			best = raise(best, i)
+		}
+		fewest = replay.Run(census, now.Algorithm, best)
+	}
 	return best, fewest
+}
+
+// raise makes one of the limits the next round number.
+func raise(limits []ratelimiter.Limit, i int) []ratelimiter.Limit {
+	raised := slices.Clone(limits)
+	raised[i].Limit = Round(limits[i].Limit + 1)
+	return raised
 }
 
 // needed drops limits that a lower limit of a longer period makes superfluous.

@@ -148,25 +148,29 @@ func ladder(most int64) (list []int64) {
 }
 
 // loosen raises limits until each route meets the target with all of its limits
-// together: of each route the one that helps most.
+// together: of each route the one that helps most, or all if none helps.
 func (a *routeAdviser) loosen() {
 	own := func(r *Route) []ratelimiter.Limit { return r.Limits }
 	for missed := a.try(own); len(missed) > 0; missed = a.try(own) {
 		best, fewest := map[*Route][]ratelimiter.Limit{}, map[*Route]int64{}
+		for r := range missed {
+			fewest[r] = r.RefusedRequests
+		}
 		for k := range a.routes[0].Limits {
-			raised := map[*Route][]ratelimiter.Limit{}
+			a.try(func(r *Route) []ratelimiter.Limit { return raise(r.Limits, k) })
 			for r := range missed {
-				raised[r] = slices.Clone(r.Limits)
-				raised[r][k].Limit = Round(raised[r][k].Limit + 1)
-			}
-			a.try(func(r *Route) []ratelimiter.Limit { return raised[r] })
-			for r := range missed {
-				if k == 0 || r.RefusedRequests < fewest[r] {
-					best[r], fewest[r] = raised[r], r.RefusedRequests
+				if r.RefusedRequests < fewest[r] {
+					best[r], fewest[r] = raise(r.Limits, k), r.RefusedRequests
 				}
 			}
 		}
 		for r := range missed {
+			if best[r] == nil {
+				best[r] = r.Limits
+				for k := range r.Limits {
+					best[r] = raise(best[r], k)
+				}
+			}
 			r.Limits = best[r]
 		}
 	}
