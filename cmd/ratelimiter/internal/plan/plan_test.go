@@ -14,7 +14,7 @@ import (
 )
 
 func someCensus(t *rapid.T) *traffic.Census {
-	census := traffic.NewCensus([]time.Duration{time.Second, time.Minute})
+	census := traffic.NewCensus([]time.Duration{time.Second, 10 * time.Second, time.Minute})
 	seed := maphash.MakeSeed()
 	at := int64(1_700_000_000_000_000)
 	for range rapid.IntRange(1, 400).Draw(t, "events") {
@@ -33,7 +33,7 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 		text := rapid.SampledFrom([]string{"0%-clients", "5%-clients", "20%-clients", "2%-requests", "30%-requests", "20/second"}).Draw(t, "target")
 		target, err := ParseTarget(text)
 		require.NoError(t, err)
-		advice, err := Recommend(census, curves, []time.Duration{time.Second, time.Minute}, target, algorithm)
+		advice, err := Recommend(census, curves, []time.Duration{time.Second, 10 * time.Second, time.Minute}, target, algorithm)
 		if !target.IsShare() && err != nil {
 			require.ErrorContains(t, err, "at one request for each there are more")
 			return
