@@ -23,6 +23,8 @@ refuses the credentials is an error, one that does not answer is none.
 Exit code 0 when it is right, 1 when it is wrong, 2 when it cannot be read.`,
 		Example: "  ratelimiter check config.json\n  echo '{\"RATELIMITER_DEFAULT_LIMITS\": \"100/minute\"}' | ratelimiter check -",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text, err := readAll(cmd.InOrStdin(), args[0])
 			if err != nil {

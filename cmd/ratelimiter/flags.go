@@ -22,6 +22,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// address is the value of --who for the address of the client.
+const address = "address"
+
 // planFlags are the options of plan as they were written.
 type planFlags struct {
 	limit, target, failOver, algorithm string
@@ -59,7 +62,7 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.StringToStringVar(&f.fields, "field", nil, "names of fields in JSON and CSV, as time=when,client=request.ip")
 	flags.DurationVar(&f.reorder, "reorder", 2*time.Minute, "how far lines may be out of order")
 
-	flags.StringVar(&f.who, "who", "address", "who a client is: address, or the name of a field or variable, as remote_user")
+	flags.StringVar(&f.who, "who", address, "who a client is: address, or the name of a field or variable, as remote_user")
 	flags.IntVar(&f.prefix4, "ipv4-prefix", 32, "how many bits of an IPv4 address make a client")
 	flags.IntVar(&f.prefix6, "ipv6-prefix", 64, "how many bits of an IPv6 address make a client")
 	flags.BoolVar(&f.byRoute, "by-route", false, "count each client on each route by itself, as default limits do")
@@ -72,10 +75,9 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.notPath, "not-path", "", "no paths that match this regular expression")
 	flags.StringSliceVar(&f.clients, "client", nil, "only these addresses or networks")
 	flags.StringSliceVar(&f.notClients, "not-client", nil, "without these addresses or networks")
-	flags.StringVar(&f.since, "since", "", "only from this time on, as 2026-01-31 or 2026-01-31T12:00:00Z")
+	flags.StringVar(&f.since, "since", "", "only from this time on, as 2026-01-31 or 2026-01-31T12:00:00Z; UTC without a zone")
 	flags.StringVar(&f.until, "until", "", "only before this time")
-	// It fails for an unknown flag alone.
-	_ = cmd.RegisterFlagCompletionFunc("algorithm", cobra.FixedCompletions(replay.Algorithms, cobra.ShellCompDirectiveNoFileComp))
+	completeFlags(cmd)
 }
 
 // job is what the flags ask for.
@@ -110,7 +112,7 @@ func (f *planFlags) job(names []string) (*job, error) {
 		Names: names, Format: f.format, View: view, Reorder: f.reorder, Workers: runtime.GOMAXPROCS(0),
 		Wanted: accesslog.Wanted{Fields: f.fields},
 	}
-	if view.Field {
+	if f.who != address {
 		j.options.Wanted.Extra = f.who
 	}
 	return j, nil
@@ -121,6 +123,16 @@ func (f *planFlags) checkRest() error {
 	if f.reorder < 0 || f.reorder > 24*time.Hour {
 		return fmt.Errorf("--reorder %v is not from 0 to 24h", f.reorder)
 	}
+	if f.html != "" {
+		// A long log is not read for a page that cannot be written.
+		file, err := os.OpenFile(f.html, os.O_WRONLY|os.O_CREATE, 0o666)
+		if err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
 	for name := range f.fields {
 		if err := accesslog.CheckRole(name); err != nil {
 			return fmt.Errorf("--field: %w", err)
@@ -130,7 +142,10 @@ func (f *planFlags) checkRest() error {
 }
 
 func (f *planFlags) question() (q report.Question, err error) {
-	q = report.Question{Algorithm: f.algorithm, ByRoute: f.byRoute}
+	q = report.Question{Algorithm: f.algorithm, ByRoute: f.byRoute, Prefix4: f.prefix4, Prefix6: f.prefix6}
+	if f.who != address {
+		q.Who = f.who
+	}
 	if _, err = backends.ParseAlgorithm(f.algorithm); err != nil {
 		return q, fmt.Errorf("--algorithm: %w", err)
 	}
@@ -166,7 +181,7 @@ func parsePeriods(texts []string) (periods []time.Duration, err error) {
 }
 
 func (f *planFlags) view() (v *traffic.View, err error) {
-	v = &traffic.View{Prefix4: f.prefix4, Prefix6: f.prefix6, Field: f.who != "address", Methods: f.methods}
+	v = &traffic.View{Prefix4: f.prefix4, Prefix6: f.prefix6, Methods: strings.Fields(strings.ToUpper(strings.Join(f.methods, " ")))}
 	if f.prefix4 < 1 || f.prefix4 > 32 || f.prefix6 < 1 || f.prefix6 > 128 {
 		return nil, fmt.Errorf("--ipv4-prefix %d and --ipv6-prefix %d must be from 1 to 32, and to 128", f.prefix4, f.prefix6)
 	}
@@ -216,19 +231,19 @@ func (f *planFlags) readRoutes() (*traffic.Routes, error) {
 	return traffic.NewRoutes(templates)
 }
 
+var statusForm = regexp.MustCompile(`^(?:(\d\d\d)|(\d)xx|(\d\d\d)-(\d\d\d))$`)
+
 func parseStatuses(texts []string) (ranges []traffic.Range, err error) {
 	for _, text := range texts {
-		from, to, isRange := strings.Cut(strings.ReplaceAll(text, "x", "0"), "-")
-		low, err := strconv.Atoi(from)
-		high := low
-		if err == nil && isRange {
-			high, err = strconv.Atoi(to)
-		}
-		if strings.HasSuffix(text, "xx") {
-			high += 99
-		}
-		if err != nil || low < 0 || high > 999 || low > high {
+		parts := statusForm.FindStringSubmatch(text)
+		if parts == nil || parts[3] > parts[4] {
 			return nil, fmt.Errorf("--status %q is not a status, as 200, 4xx or 200-399", text)
+		}
+		low, _ := strconv.Atoi(parts[1] + parts[3]) // it is of digits
+		high, _ := strconv.Atoi(parts[1] + parts[4])
+		if parts[2] != "" {
+			low, _ = strconv.Atoi(parts[2] + "00")
+			high = low + 99
 		}
 		ranges = append(ranges, traffic.Range{From: low, To: high})
 	}
@@ -238,8 +253,8 @@ func parseStatuses(texts []string) (ranges []traffic.Range, err error) {
 func parseNetworks(texts []string) (networks []netip.Prefix, err error) {
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(text)
-		if address, single := netip.ParseAddr(text); single == nil {
-			network, err = address.Prefix(address.BitLen())
+		if one, single := netip.ParseAddr(text); single == nil {
+			network, err = one.Prefix(one.BitLen())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%q is not an address or a network, as 192.0.2.7 or 192.0.2.0/24", text)

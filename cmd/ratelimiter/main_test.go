@@ -42,7 +42,7 @@ func TestThePlanIsATableOf80Columns(t *testing.T) {
 	require.Zero(t, code)
 	require.Contains(t, out, "200 requests of")
 	require.Contains(t, out, "Recommended: ")
-	before, _, _ := strings.Cut(out, "To paste:")
+	before, _, _ := strings.Cut(out, "To paste into")
 	for text := range strings.SplitSeq(before, "\n") {
 		require.LessOrEqual(t, utf8.RuneCountInString(text), 80, text)
 	}
@@ -76,6 +76,11 @@ func TestScriptsCanTellByTheExitCode(t *testing.T) {
 		{[]string{"plan", "--target", "1%-people", excerpt}, exitUsage, "it must be clients or requests"},
 		{[]string{"plan", "--target", "1/second", "--advise", "1m", excerpt}, exitUsage, "limit all clients together"},
 		{[]string{"plan", "--status", "500-200", excerpt}, exitUsage, "is not a status"},
+		{[]string{"plan", "--status", "4x", excerpt}, exitUsage, "is not a status"},
+		{[]string{"plan", "--who", "http_x_user", excerpt}, exitUsage, "has no $http_x_user"},
+		{[]string{"plan", "--reorder", "25h", excerpt}, exitUsage, "is not from 0 to 24h"},
+		{[]string{"plan", "--colour", excerpt}, exitUsage, "unknown flag"},
+		{[]string{"check", "absent.json"}, exitUsage, "absent.json"},
 		{[]string{"plan", "--field", "colour=red", excerpt}, exitUsage, `"colour" is not what a field can tell`},
 		{[]string{"plan", "--method", "NONE", excerpt}, exitUsage, "there is no request to plan for"},
 		{[]string{"plan", "absent.log"}, exitUsage, "absent.log"},
@@ -142,10 +147,37 @@ func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, out, "at most 50 of one client in any rolling period, 50 allowed", traffic)
 	}
+	for _, limit := range []string{"100 per 1ms", "100 per 11ms", "1 per 366 days"} {
+		for _, traffic := range []string{"steady", "edge", "crowd", "attack"} {
+			_, _, err := run(t, "", "simulate", "--limit", limit, "--traffic", traffic)
+			require.NoError(t, err)
+		}
+	}
 	out, _, err := run(t, "", "simulate", "--traffic", "crowd")
 	require.NoError(t, err)
 	require.Contains(t, out, "20000 passed", "a crowd whose members stay below the limit is not refused")
 	out, _, err = run(t, "", "simulate")
 	require.NoError(t, err)
 	require.Contains(t, out, "at most 200 of one client", "a fixed window admits twice the limit at its edge")
+}
+
+func TestTheShellIsToldWhatCanFollow(t *testing.T) {
+	for line, want := range map[string]string{
+		"plan --algorithm ":   "sliding-window\nfixed-window\nsliding-log\ntoken-bucket\n:4",
+		"plan --format ":      "vhost\ncombined\ncommon\ngin\njson\ncsv\n:4",
+		"simulate --traffic ": "steady\nedge\ncrowd\nattack\n:4",
+		"plan --html ":        ":0",
+		"plan ":               ":0", // files
+		"simulate ":           ":4", // nothing
+		"check ":              "json\n:8",
+		"plan --since ":       ":4",
+	} {
+		out, _, err := run(t, "", append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.TrimSpace(strings.Split(out, "Completion ended")[0]), line)
+	}
+	plan := newPlan()
+	for name := range suggestions {
+		require.True(t, plan.Flags().Lookup(name) != nil || newSimulate().Flags().Lookup(name) != nil, name)
+	}
 }

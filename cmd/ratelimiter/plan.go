@@ -13,6 +13,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/stream"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 const planLong = `Reads access logs and says what limits would fit the traffic in them, or what given
@@ -23,7 +24,8 @@ Formats are recognised: the common and combined formats of Apache and nginx, Gin
 logger, JSON lines (nginx, Caddy, Gin), CSV. --format takes the notation of nginx.
 
 Exit code 0 when all is well, 1 when --fail-over is exceeded, 2 for wrong usage or
-a log that cannot be read, 130 after Ctrl-C, which reports what was read so far.`
+a log that cannot be read to its end, 130 after Ctrl-C, which reports what was
+read so far.`
 
 const planExamples = `  ratelimiter plan access.log.gz
   ratelimiter plan --limit 100/minute access.log
@@ -41,6 +43,9 @@ func newPlan() *cobra.Command {
 		Example: planExamples,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
+				if file, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+					return errors.New("name a log, as in ratelimiter plan access.log.gz, or pipe one in")
+				}
 				args = []string{"-"}
 			}
 			return runPlan(cmd, f, args)
@@ -68,6 +73,9 @@ func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 	if tally.Requests == 0 {
 		return nothingRead(tally)
 	}
+	if job.question.Who != "" && tally.Named == 0 {
+		return fmt.Errorf("no request has a %s; name the field that tells the client with --who", job.question.Who)
+	}
 	// What was read until Ctrl-C is still worth its answer.
 	r, err := report.Build(census, tally, job.question)
 	if err != nil {
@@ -85,17 +93,25 @@ func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 	case r.OverThreshold:
 		return &exitError{exitOver, fmt.Errorf("more is refused than --fail-over %s allows", f.failOver)}
 	}
-	return nil
+	return brokenOff(tally)
+}
+
+// brokenOff is about logs that could not be read to their end.
+func brokenOff(tally *stream.Tally) (all error) {
+	for _, file := range tally.Files {
+		if file.Short != nil {
+			all = errors.Join(all, fmt.Errorf("%s could not be read to its end: %w", report.Plain(file.Name), file.Short))
+		}
+	}
+	return all
 }
 
 func nothingRead(tally *stream.Tally) error {
 	if tally.Interrupted {
 		return &exitError{exitInterrupted, errors.New("interrupted before any request was read")}
 	}
-	for _, file := range tally.Files {
-		if file.Short != nil {
-			return fmt.Errorf("%s: %w", file.Name, file.Short)
-		}
+	if err := brokenOff(tally); err != nil {
+		return err
 	}
 	why := ""
 	for _, fault := range tally.First {

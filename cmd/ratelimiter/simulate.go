@@ -6,10 +6,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/report"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/simulate"
 	"github.com/spf13/cobra"
 )
@@ -27,6 +27,8 @@ through for each algorithm. The traffic is one of
   attack  one client, ten times the limit in the second of the periods`,
 		Example: "  ratelimiter simulate --limit 100/minute --traffic edge",
 		Args:    cobra.NoArgs,
+
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			limits, err := ratelimiter.ParseLimits(limit)
 			if err != nil {
@@ -39,25 +41,25 @@ through for each algorithm. The traffic is one of
 			if err != nil {
 				return err
 			}
-			return drawAll(cmd.OutOrStdout(), limits[0], events)
+			return drawAll(cmd.OutOrStdout(), traffic, limits[0], events)
 		},
 	}
 	cmd.Flags().StringVar(&limit, "limit", "100/minute", "the limit")
 	cmd.Flags().StringVar(&traffic, "traffic", "edge", "one of "+strings.Join(simulate.Names, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("traffic", cobra.FixedCompletions(simulate.Names, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags alone
+	completeFlags(cmd)
 	return cmd
 }
 
 const columns = 60
 
-func drawAll(to io.Writer, limit ratelimiter.Limit, events []simulate.Event) error {
+func drawAll(to io.Writer, traffic string, limit ratelimiter.Limit, events []simulate.Event) error {
 	var b strings.Builder
 	all := make([]int, columns)
-	width := simulate.Periods * int64(limit.Per/time.Microsecond) / columns
 	for _, e := range events {
-		all[e.Time/width]++
+		all[simulate.Stretch(e, limit, columns)]++
 	}
 	highest := slices.Max(all)
+	fmt.Fprintf(&b, "%s, traffic %s, over %d periods, each of which begins at a bar\n\n", report.LimitsText([]ratelimiter.Limit{limit}), traffic, simulate.Periods)
 	fmt.Fprintf(&b, "%-16s%s\n%-16s%s %d requests\n", "", ruler(), "asked", bars(all, highest), len(events))
 	for _, algorithm := range replay.Algorithms {
 		passed, worst, count := simulate.Run(algorithm, limit, events, columns)
@@ -70,7 +72,7 @@ func drawAll(to io.Writer, limit ratelimiter.Limit, events []simulate.Event) err
 
 // ruler marks where periods begin.
 func ruler() string {
-	return strings.Repeat("|"+strings.Repeat(" ", columns/simulate.Periods-1), simulate.Periods)
+	return strings.TrimRight(strings.Repeat("|"+strings.Repeat(" ", columns/simulate.Periods-1), simulate.Periods), " ")
 }
 
 func bars(counts []int, highest int) string {

@@ -1,6 +1,8 @@
 package accesslog
 
 import (
+	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -94,6 +96,52 @@ func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
 	}
 }
 
+func TestAFieldWithAUsualNameIsPassedOverWhenItsValuesDoNotSuit(t *testing.T) {
+	for _, log := range []string{
+		`{"time":0.023,"timestamp":"2015-05-17T10:05:03Z","status":"ok","code":404,"client":"a b","ip":"192.0.2.7"}`,
+		"time,timestamp,status,code,client,ip\n0.023,1431857103,ok,404,a b,192.0.2.7",
+	} {
+		lines := bytes.Split([]byte(log), []byte("\n"))
+		format, err := Recognise(lines, Wanted{})
+		require.NoError(t, err)
+		var r Record
+		require.NoError(t, format.NewParser().Parse(lines[len(lines)-1], &r))
+		require.Equal(t, requested, r.Time)
+		require.Equal(t, 404, r.Status)
+		require.Equal(t, "192.0.2.7", string(r.Client))
+	}
+	_, err := Recognise([][]byte{[]byte("time,ip")}, Wanted{})
+	require.NoError(t, err, "a header alone is a log without requests")
+}
+
+func TestTheCallerMayNameTheVariablesOfAFormat(t *testing.T) {
+	notation := `$remote_addr $http_x_real_ip $when`
+	wanted := Wanted{Fields: map[string]string{"client": "http_x_real_ip", "time": "when"}}
+	format, err := Choose(notation, nil, wanted)
+	require.NoError(t, err)
+	var r Record
+	require.NoError(t, format.NewParser().Parse([]byte(`10.0.0.1 192.0.2.7 1431857103`), &r))
+	require.Equal(t, "192.0.2.7", string(r.Client))
+	require.Equal(t, requested, r.Time)
+	_, err = Choose(notation, nil, Wanted{Fields: map[string]string{"client": "http_x_reel_ip", "time": "when"}})
+	require.ErrorContains(t, err, "has no $http_x_reel_ip, which is to tell the client")
+}
+
+func TestTheFieldThatTellsTheClientMayBeMissingWhereTheAddressIsThere(t *testing.T) {
+	sample := `{"ts":1431857103,"client_ip":"192.0.2.7","user":"ann","uri":"/"}`
+	format, err := Choose("json", [][]byte{[]byte(sample)}, Wanted{Extra: "user"})
+	require.NoError(t, err)
+	var r Record
+	parser := format.NewParser()
+	require.NoError(t, parser.Parse([]byte(sample), &r))
+	require.Equal(t, "ann", string(r.Extra))
+	require.NoError(t, parser.Parse([]byte(strings.Replace(sample, `"user":"ann",`, "", 1)), &r))
+	require.Empty(t, r.Extra)
+	require.NoError(t, parser.Parse([]byte(strings.Replace(sample, `"client_ip":"192.0.2.7",`, "", 1)), &r))
+	require.Equal(t, "ann", string(r.Extra))
+	require.ErrorIs(t, parser.Parse([]byte(`{"ts":1431857103,"uri":"/"}`), &r), errClient)
+}
+
 func TestTimesAreReadAsTheStandardLibraryReadsThem(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		zone := time.FixedZone("", 60*rapid.IntRange(-12*60, 14*60).Draw(t, "zone"))
@@ -115,7 +163,7 @@ func TestUnixTimesAreToldByTheirSize(t *testing.T) {
 		require.True(t, ok, text)
 		require.Equal(t, requested, got, text)
 	}
-	for _, text := range []string{"", "x", "-1", "1e9", "1431857103x", "99/May/201:10:05:03 +0000", "2015-13-17T10:05:03Z"} {
+	for _, text := range []string{"", "x", "-1", "1e9", "1431857103x", "99/May/201:10:05:03 +0000", "2015-13-17T10:05:03Z", "31/Apr/2015:10:05:03 +0000", "2015-02-29T10:05:03Z", "00/May/2015:10:05:03 +0000"} {
 		_, ok := parseTime([]byte(text))
 		require.False(t, ok, text)
 	}
@@ -175,19 +223,39 @@ func FuzzJSON(f *testing.F) {
 
 func FuzzCSV(f *testing.F) {
 	f.Add("1431857103,\"a \"\"b\"\"\",c")
-	f.Fuzz(func(_ *testing.T, line string) {
+	f.Add(`"",a,""""`)
+	f.Fuzz(func(t *testing.T, line string) {
 		parser := &csvLine{separator: ',', roles: []role{roleTime, roleClient, rolePath}}
 		var r Record
 		_ = parser.Parse([]byte(line), &r) // it must not panic
+		want, err := csv.NewReader(strings.NewReader(line)).Read()
+		if err != nil || strings.ContainsAny(line, "\r\n") {
+			return
+		}
+		got, err := splitCSV([]byte(line), ',')
+		require.NoError(t, err)
+		require.Equal(t, want, got)
 	})
 }
 
 func FuzzTime(f *testing.F) {
-	f.Add("17/May/2015:10:05:03 +0000")
-	f.Add("2015-05-17T10:05:03.123+00:00")
+	layouts := []string{"02/Jan/2006:15:04:05 -0700", time.RFC3339Nano, "2006-01-02 15:04:05", "2006/01/02 - 15:04:05"}
+	for _, layout := range layouts {
+		f.Add(time.Date(2016, 2, 29, 23, 59, 59, 123456789, time.FixedZone("", 3600)).Format(layout))
+	}
+	f.Add("1431857103.123")
 	f.Fuzz(func(t *testing.T, text string) {
-		if micros, ok := parseTime([]byte(text)); ok {
+		micros, ok := parseTime([]byte(text))
+		if ok {
 			require.GreaterOrEqual(t, micros, int64(0))
+		}
+		for _, layout := range layouts {
+			want, err := time.Parse(layout, text)
+			if err != nil || want.Format(layout) != text || want.UnixMicro() < 0 || want.UnixMicro() >= latest {
+				continue // the standard library reads some texts that nobody writes
+			}
+			require.True(t, ok, "%q is as %q", text, layout)
+			require.Equal(t, want.UnixMicro(), micros, text)
 		}
 	})
 }

@@ -6,7 +6,7 @@ const (
 	hour   = 60 * minute
 	day    = 24 * hour
 
-	// latest is where times end, the year 2262: everything that follows computes
+	// latest is where times end, in the year 2255: everything that follows computes
 	// with differences of times.
 	latest = 1 << 53
 )
@@ -37,10 +37,11 @@ func parseCommon(t []byte) (int64, bool) {
 	month := monthOf(t[3:6])
 	year, ok2 := digits(t[7:11])
 	clock, ok3 := parseClock(t[12:20])
-	if !ok1 || !ok2 || !ok3 || month == 0 || t[6] != '/' || t[11] != ':' {
+	midnight, ok4 := date(year, month, dayOfMonth)
+	if !ok1 || !ok2 || !ok3 || !ok4 || t[6] != '/' || t[11] != ':' {
 		return 0, false
 	}
-	return atZone(date(year, month, dayOfMonth)+clock, t[20:])
+	return atZone(midnight+clock, t[20:])
 }
 
 // parseISO reads 2015-05-17T10:05:03.123Z and Gin's 2015/05/17 - 10:05:03.
@@ -48,7 +49,8 @@ func parseISO(t []byte) (int64, bool) {
 	year, ok1 := digits(t[0:4])
 	month, ok2 := digits(t[5:7])
 	dayOfMonth, ok3 := digits(t[8:10])
-	if !ok1 || !ok2 || !ok3 || month < 1 || month > 12 || t[7] != t[4] {
+	midnight, ok4 := date(year, month, dayOfMonth)
+	if !ok1 || !ok2 || !ok3 || !ok4 || t[7] != t[4] {
 		return 0, false
 	}
 	rest := t[11:]
@@ -63,7 +65,7 @@ func parseISO(t []byte) (int64, bool) {
 		return 0, false
 	}
 	fraction, rest := parseFraction(rest[8:])
-	return atZone(date(year, month, dayOfMonth)+clock+fraction, rest)
+	return atZone(midnight+clock+fraction, rest)
 }
 
 // parseClock reads 10:05:03. A leap second is the second after.
@@ -112,6 +114,7 @@ func atZone(local int64, zone []byte) (int64, bool) {
 
 func ahead(local int64, sign byte, h, m int64, ok bool) (int64, bool) {
 	offset := h*hour + m*minute
+	ok = ok && h <= 24 && m < 60 // as the standard library has it
 	switch sign {
 	case '+':
 		return local - offset, ok
@@ -195,7 +198,10 @@ func monthOf(t []byte) int64 {
 
 // date is the midnight that begins a day, by the rule of days_from_civil in
 // https://howardhinnant.github.io/date_algorithms.html.
-func date(year, month, dayOfMonth int64) int64 {
+func date(year, month, dayOfMonth int64) (midnight int64, ok bool) {
+	if month < 1 || month > 12 || dayOfMonth < 1 || dayOfMonth > daysIn(year, month) {
+		return 0, false
+	}
 	if month <= 2 {
 		year--
 		month += 12
@@ -204,5 +210,18 @@ func date(year, month, dayOfMonth int64) int64 {
 	ofEra := year - era*400
 	ofYear := (153*(month-3)+2)/5 + dayOfMonth - 1
 	ofDays := ofEra*365 + ofEra/4 - ofEra/100 + ofYear
-	return (era*146097 + ofDays - 719468) * day
+	return (era*146097 + ofDays - 719468) * day, true
+}
+
+func daysIn(year, month int64) int64 {
+	switch month {
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case 4, 6, 9, 11:
+		return 30
+	}
+	return 31
 }

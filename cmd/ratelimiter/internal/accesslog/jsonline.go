@@ -45,21 +45,29 @@ func (j *jsonLine) Parse(line []byte, r *Record) error {
 	if j.fault != nil {
 		return j.fault
 	}
+	return j.missing()
+}
+
+// missing tells what a line lacks. The client may be told by the address or by
+// the field that was named instead.
+func (j *jsonLine) missing() error {
+	told := false
+	var lacks error
 	for i, as := range j.roles {
-		if j.seen&(1<<i) == 0 {
-			switch as {
-			case roleTime:
-				return errNoTime
-			case roleClient:
-				return errClient
-			case roleExtra:
-				return errNoExtra
-			case roleRequest, rolePath:
-				return errNoRequest
-			}
+		seen := j.seen&(1<<i) != 0
+		switch {
+		case as == roleClient || as == roleExtra:
+			told = told || seen
+		case !seen && as == roleTime:
+			return errNoTime
+		case !seen && (as == roleRequest || as == rolePath):
+			lacks = errNoRequest
 		}
 	}
-	return nil
+	if !told {
+		return errClient
+	}
+	return lacks
 }
 
 // take is told of each path that was found.

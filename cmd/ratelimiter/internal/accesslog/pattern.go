@@ -40,10 +40,7 @@ func newPattern(text string, wanted Wanted) (*pattern, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the format %q: %w", text, err)
 		}
-		field := patternField{role: variables[name]}
-		if name == wanted.Extra {
-			field.role = roleExtra
-		}
+		field := patternField{role: roleOf(name, wanted)}
 		field.quoted = strings.HasSuffix(text[:len(text)-len(rest)], `"`)
 		field.ends, rest = literal(after)
 		if field.ends == "" && rest != "" {
@@ -60,13 +57,38 @@ func newPattern(text string, wanted Wanted) (*pattern, error) {
 	if !seen[roleTime] {
 		return nil, fmt.Errorf("the format %q has no time; it needs $time_local, $time_iso8601 or $msec", text)
 	}
+	for name, field := range wanted.Fields {
+		if !seen[roleNames[name]] {
+			return nil, fmt.Errorf("the format %q has no $%s, which is to tell the %s", text, field, name)
+		}
+	}
 	if wanted.Extra != "" && !seen[roleExtra] {
 		return nil, fmt.Errorf("the format %q has no $%s, which is to tell the client", text, wanted.Extra)
 	}
 	if wanted.Extra == "" && !seen[roleClient] {
-		return nil, fmt.Errorf("the format %q has no $remote_addr", text)
+		return nil, fmt.Errorf("the format %q has no $remote_addr; name the variable that tells the client, as --field client=http_x_real_ip", text)
 	}
 	return p, nil
+}
+
+// roleOf is what a variable means: what the caller says, or else what its name
+// says.
+func roleOf(variable string, wanted Wanted) role {
+	if variable == wanted.Extra {
+		return roleExtra
+	}
+	for name, field := range wanted.Fields {
+		if field == variable {
+			return roleNames[name]
+		}
+	}
+	usual := variables[variable]
+	for name := range wanted.Fields {
+		if roleNames[name] == usual {
+			return roleNone
+		}
+	}
+	return usual
 }
 
 // literal cuts a format at its next variable.

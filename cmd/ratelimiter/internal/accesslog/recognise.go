@@ -33,7 +33,7 @@ func Choose(text string, sample [][]byte, wanted Wanted) (Format, error) {
 	}
 	for _, known := range named {
 		if text == known.name {
-			return fromPattern(known.name, known.notation, wanted)
+			return fromPattern(known.name, known.notation, Wanted{Extra: wanted.Extra})
 		}
 	}
 	switch text {
@@ -77,9 +77,9 @@ func readable(format Format, sample [][]byte) (read int, reason error) {
 	var record Record
 	for _, line := range sample {
 		switch err := parser.Parse(line, &record); {
-		case err == nil:
+		case err == nil || errors.Is(err, ErrNoRequest):
 			read++
-		case reason == nil && !errors.Is(err, ErrNoRequest):
+		case reason == nil:
 			reason = err
 		}
 	}
@@ -114,13 +114,14 @@ var usual = map[role][]string{
 	},
 }
 
-// chooseFields decides which field has which role. exists tells whether the
-// sample has a field.
-func chooseFields(wanted Wanted, exists func(string) bool) (map[role]string, error) {
+// chooseFields decides which field has which role. suits tells whether the sample
+// has a field, and something in it that the role can be read from: a duration
+// named "time" is no time.
+func chooseFields(wanted Wanted, suits func(role, string) bool) (map[role]string, error) {
 	chosen := map[role]string{}
 	for as, names := range usual {
 		for _, name := range names {
-			if exists(name) {
+			if suits(as, name) {
 				chosen[as] = name
 				break
 			}
@@ -144,31 +145,46 @@ func chooseFields(wanted Wanted, exists func(string) bool) (map[role]string, err
 	return chosen, nil
 }
 
+// anyFits tells whether one of some values can be read as what a role asks for.
+func anyFits(as role, values []string) bool {
+	return slices.ContainsFunc(values, func(value string) bool {
+		var r Record
+		return r.set(as, []byte(value)) == nil && (as != roleTime || r.Time >= earliest)
+	})
+}
+
+// earliest is before all logs of web servers: a lower number is no time.
+const earliest = 20 * 365 * day
+
 func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
-	found := map[string]bool{}
+	values := map[string][]string{}
 	for _, line := range sample {
 		var object map[string]any
-		if json.Unmarshal(line, &object) == nil {
-			addPaths(found, "", object)
+		decoder := json.NewDecoder(bytes.NewReader(line))
+		decoder.UseNumber() // as it is written
+		if decoder.Decode(&object) == nil {
+			addValues(values, "", object)
 		}
 	}
-	if len(found) == 0 {
+	if len(values) == 0 {
 		return Format{}, errNotJSON
 	}
-	chosen, err := chooseFields(wanted, func(name string) bool { return found[name] })
+	chosen, err := chooseFields(wanted, func(as role, name string) bool { return anyFits(as, values[name]) })
 	if err != nil {
 		return Format{}, err
 	}
 	return Format{"json, " + describe(chosen), func() Parser { return newJSONLine(chosen) }}, nil
 }
 
-// addPaths notes the paths of all values in an object that are no objects.
-func addPaths(found map[string]bool, before string, object map[string]any) {
+// addValues notes all values in an object that are texts or numbers, by their
+// paths.
+func addValues(values map[string][]string, before string, object map[string]any) {
 	for name, value := range object {
-		if inner, ok := value.(map[string]any); ok {
-			addPaths(found, before+name+".", inner)
-		} else {
-			found[before+name] = true
+		switch value := value.(type) {
+		case map[string]any:
+			addValues(values, before+name+".", value)
+		case string, json.Number:
+			values[before+name] = append(values[before+name], fmt.Sprint(value))
 		}
 	}
 }
@@ -198,21 +214,26 @@ func fromCSV(sample [][]byte, wanted Wanted) (Format, error) {
 			separator = other
 		}
 	}
-	columns := map[string]int{}
-	splitter := csvLine{separator: separator}
-	rest, more := header, true
-	count := 0
-	for more {
-		var value []byte
-		var err error
-		if value, rest, more, err = splitter.next(rest, &splitter.spare[0]); err != nil {
-			return Format{}, err
-		}
-		columns[string(bytes.TrimSpace(value))] = count
-		count++
-		columns[strconv.Itoa(count)] = count - 1
+	names, err := splitCSV(header, separator)
+	if err != nil {
+		return Format{}, err
 	}
-	chosen, err := chooseFields(wanted, func(name string) bool { _, ok := columns[name]; return ok })
+	columns, values := map[string]int{}, map[string][]string{}
+	for i, name := range names {
+		columns[strings.TrimSpace(name)] = i
+		columns[strconv.Itoa(i+1)] = i
+	}
+	for _, line := range sample[1:] {
+		row, err := splitCSV(bytes.TrimRight(line, "\r"), separator)
+		for i := 0; err == nil && i < min(len(names), len(row)); i++ {
+			name := strings.TrimSpace(names[i])
+			values[name] = append(values[name], row[i])
+		}
+	}
+	chosen, err := chooseFields(wanted, func(as role, name string) bool {
+		_, exists := columns[name]
+		return exists && (len(sample) == 1 || anyFits(as, values[name]))
+	})
 	if err != nil {
 		return Format{}, err
 	}
@@ -233,4 +254,16 @@ func fromCSV(sample [][]byte, wanted Wanted) (Format, error) {
 	return Format{"csv, " + describe(chosen), func() Parser {
 		return &csvLine{separator: separator, header: first, roles: roles}
 	}}, nil
+}
+
+func splitCSV(line []byte, separator byte) (values []string, err error) {
+	c := csvLine{separator: separator}
+	for more := true; more; {
+		var value []byte
+		if value, line, more, err = c.next(line, &c.spare[0]); err != nil {
+			return nil, err
+		}
+		values = append(values, string(value))
+	}
+	return values, nil
 }

@@ -40,10 +40,11 @@ type Format struct {
 
 // Wanted is what the caller knows about the log.
 type Wanted struct {
-	// Extra is the field that tells who the client is, when it is not the address.
+	// Extra is the field that tells who the client is, where it is not the address.
 	Extra string
-	// Fields names the fields of JSON and CSV by their role ("time", "client",
-	// "method", "path", "request", "status"), where they have unusual names.
+	// Fields names the fields of JSON and CSV and the variables of a given notation
+	// by their role ("time", "client", "method", "path", "request", "status"), where
+	// they have unusual names. Formats that have a name need none.
 	Fields map[string]string
 }
 
@@ -54,7 +55,6 @@ var (
 	errClient    = errors.New("the client is missing")
 	errSpace     = errors.New("the client holds a space")
 	errStatus    = errors.New("the status is not a number")
-	errNoExtra   = errors.New("the field that tells the client is missing")
 	errNotJSON   = errors.New("the line is not a JSON object")
 	errNoColumn  = errors.New("the line has too few columns")
 	errQuote     = errors.New("a quote is not closed")

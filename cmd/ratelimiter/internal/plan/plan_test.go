@@ -14,7 +14,7 @@ import (
 )
 
 func someCensus(t *rapid.T) *traffic.Census {
-	census := traffic.NewCensus([]time.Duration{time.Second, time.Minute})
+	census := traffic.NewCensus([]time.Duration{time.Second, 10 * time.Second, time.Minute})
 	seed := maphash.MakeSeed()
 	at := int64(1_700_000_000_000_000)
 	for range rapid.IntRange(1, 400).Draw(t, "events") {
@@ -33,14 +33,14 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 		text := rapid.SampledFrom([]string{"0%-clients", "5%-clients", "20%-clients", "2%-requests", "30%-requests", "20/second"}).Draw(t, "target")
 		target, err := ParseTarget(text)
 		require.NoError(t, err)
-		advice, err := Recommend(census, curves, []time.Duration{time.Second, time.Minute}, target, algorithm)
+		advice, err := Recommend(census, curves, []time.Duration{time.Second, 10 * time.Second, time.Minute}, target, algorithm)
 		if !target.IsShare() && err != nil {
 			require.ErrorContains(t, err, "at one request for each there are more")
 			return
 		}
 		require.NoError(t, err)
 		if !target.IsShare() {
-			require.LessOrEqual(t, replay.Peak(census, algorithm, advice.Limits[0]), target.Server.Limit)
+			require.LessOrEqual(t, replay.Peak(census, algorithm, advice.Limits[0], target.Server.Limit), target.Server.Limit)
 			return
 		}
 		o := replay.Run(census, algorithm, advice.Limits)
@@ -71,7 +71,7 @@ func TestRoundNumbersAreNotBelow(t *testing.T) {
 
 func TestTargetsAreRead(t *testing.T) {
 	for text, want := range map[string]Target{
-		"0.1%-clients": {Clients: 0.001}, "1%": {Clients: 0.01}, "1% requests": {Requests: 0.01, kind: byRequests},
+		"0.1%-clients": {Clients: 0.1}, "1%": {Clients: 1}, "1% requests": {Requests: 1, kind: byRequests},
 	} {
 		got, err := ParseTarget(text)
 		require.NoError(t, err)
@@ -84,9 +84,18 @@ func TestTargetsAreRead(t *testing.T) {
 	}
 }
 
+func TestAShareThatIsAWholeNumberIsMetByIt(t *testing.T) {
+	for percent, want := range map[string]int64{"0.1": 1, "0.3": 3, "0.7": 7, "1.1": 11, "2.9": 29, "5.7": 57, "100": 1000} {
+		target, err := ParseTarget(percent + "%")
+		require.NoError(t, err)
+		require.False(t, target.Exceeded(int(want), 1000, 0, 1000), percent)
+		require.True(t, target.Exceeded(int(want)+1, 1000, 0, 1000), percent)
+		require.Equal(t, want, PartOf(target.Clients, 1000), percent)
+	}
+}
+
 func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
 	census := traffic.NewCensus([]time.Duration{time.Minute})
-	const failed, part = 1 << 7, 1 << 6
 	who := map[string]uint32{}
 	at := int64(0)
 	add := func(name string, passed time.Duration, traits traffic.Traits) {
@@ -99,8 +108,8 @@ func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
 		census.Add(at, id, traits)
 	}
 	for range 20 {
-		add("scanning", time.Second, failed)
-		add("page", 0, part)
+		add("scanning", time.Second, traffic.Fault)
+		add("page", 0, traffic.Asset)
 	}
 	for range 30 {
 		add("steady", time.Minute, 0)
@@ -111,4 +120,86 @@ func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
 	for name, id := range who {
 		require.Equal(t, name, KindOf(census, id))
 	}
+}
+
+func TestEachRouteMeetsTheTargetByItself(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		census := traffic.NewCensus([]time.Duration{time.Second, time.Minute})
+		seed := maphash.MakeSeed()
+		at := int64(1_700_000_000_000_000)
+		for range rapid.IntRange(1, 300).Draw(t, "events") {
+			at += rapid.Int64Range(0, 1_000_000).Draw(t, "step")
+			key := fmt.Appendf(nil, "%d\x00GET /%d", rapid.IntRange(0, 9).Draw(t, "client"), rapid.IntRange(0, 3).Draw(t, "route"))
+			census.Add(at, census.ID(key, maphash.Bytes(seed, key)), 0)
+		}
+		algorithm := rapid.SampledFrom(replay.Algorithms).Draw(t, "algorithm")
+		target, err := ParseTarget(rapid.SampledFrom([]string{"0%", "20%", "5%-requests"}).Draw(t, "target"))
+		require.NoError(t, err)
+		routes := EachRoute(census, []time.Duration{time.Second, time.Minute}, target, algorithm, 3)
+		require.LessOrEqual(t, len(routes), 3)
+		for i, r := range routes {
+			require.GreaterOrEqual(t, r.Requests, int64(10))
+			require.True(t, i == 0 || r.Requests <= routes[i-1].Requests)
+			refused := map[string]int64{}
+			outcome := replay.Run(census, algorithm, r.Limits)
+			for _, c := range outcome.Clients {
+				if name, route := census.Name(c.ID); route == r.Name {
+					refused[name] = c.Requests
+				}
+			}
+			var requests int64
+			for _, n := range refused {
+				requests += n
+			}
+			require.Len(t, refused, r.RefusedClients)
+			require.Equal(t, requests, r.RefusedRequests)
+			require.False(t, target.Exceeded(len(refused), r.Clients, requests, r.Requests))
+		}
+	})
+}
+
+func TestTheLimitOfARouteIsTheLowestRoundOneThatMeetsTheTarget(t *testing.T) {
+	census := traffic.NewCensus([]time.Duration{time.Minute})
+	for i := range int64(100) {
+		for route, every := range map[string]int64{"GET /often": 1, "GET /seldom": 10, "GET /hardly": 12} {
+			key := []byte("a\x00" + route)
+			if i%every == 0 {
+				census.Add(i*1000, census.ID(key, uint64(every)), 0)
+			}
+		}
+	}
+	target, err := ParseTarget("0%")
+	require.NoError(t, err)
+	routes := EachRoute(census, []time.Duration{time.Minute}, target, "sliding-log", 20)
+	require.Len(t, routes, 2)
+	require.Equal(t, "GET /often", routes[0].Name)
+	require.Equal(t, []ratelimiter.Limit{{Limit: 100, Per: time.Minute}}, routes[0].Limits)
+	require.Equal(t, []ratelimiter.Limit{{Limit: 10, Per: time.Minute}}, routes[1].Limits)
+}
+
+// Neither limit helps alone, and the first not at all.
+func TestLimitsThatRefuseTheSameRequestsAreRaisedTogether(t *testing.T) {
+	periods := []time.Duration{time.Second, time.Minute, time.Hour}
+	census := traffic.NewCensus(periods)
+	key := []byte("a\x00GET /")
+	for i := range int64(10) { // of which five come hours later
+		census.Add(i+i/5*12*time.Hour.Microseconds(), census.ID(key, 1), 0)
+	}
+	limits := []ratelimiter.Limit{{Limit: 1000, Per: periods[0]}, {Limit: 1, Per: periods[1]}, {Limit: 1, Per: periods[2]}}
+	outcome := replay.Run(census, "sliding-log", limits)
+	steps := 0
+	for ; outcome.Requests > 0 && steps < 10; steps++ {
+		limits, outcome = loosen(census, limits, outcome)
+	}
+	require.LessOrEqual(t, steps, 4)
+	require.EqualValues(t, 5, limits[1].Limit)
+	require.EqualValues(t, 5, limits[2].Limit)
+
+	target, err := ParseTarget("0%")
+	require.NoError(t, err)
+	a := &routeAdviser{census: census, target: target, algorithm: "sliding-log"}
+	a.find(periods, 1)
+	a.routes[0].Limits = []ratelimiter.Limit{{Limit: 1000, Per: periods[0]}, {Limit: 1, Per: periods[1]}, {Limit: 1, Per: periods[2]}}
+	a.loosen()
+	require.EqualValues(t, 5, a.routes[0].Limits[2].Limit)
 }

@@ -60,9 +60,9 @@ func (c Curve) Tightest(clients int) int64 {
 // refused does not count against a client, and is counted here.
 func TightestFor(census *traffic.Census, c Curve, period int, target Target) int64 {
 	if target.kind != byRequests {
-		return c.Tightest(int(target.Clients * float64(len(c.Most))))
+		return c.Tightest(int(PartOf(target.Clients, int64(len(c.Most)))))
 	}
-	allowed := int64(target.Requests * float64(census.History.Events))
+	allowed := PartOf(target.Requests, census.History.Events)
 	most := c.Tightest(0)
 	return 1 + int64(sort.Search(int(most-1), func(i int) bool { return census.Over(period, int64(i)+1) <= allowed }))
 }
@@ -87,23 +87,37 @@ func Recommend(census *traffic.Census, curves []Curve, periods []time.Duration, 
 	limits := jointLimits(census, curves, places, target)
 	outcome := replay.Run(census, algorithm, limits)
 	for target.Exceeded(len(outcome.Clients), census.Clients(), outcome.Requests, census.History.Events) {
-		limits, outcome = loosen(census, algorithm, limits)
+		limits, outcome = loosen(census, limits, outcome)
 	}
 	return &Advice{needed(limits), outcome}, nil
 }
 
 // loosen raises one of the limits to the next round number, the one that helps
-// most: the algorithm refuses more than an exact one.
-func loosen(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) (best []ratelimiter.Limit, fewest *replay.Outcome) {
+// most, for the algorithm refuses more than an exact one. If none helps, because
+// two refuse the same requests, it raises all.
+func loosen(census *traffic.Census, limits []ratelimiter.Limit, now *replay.Outcome) ([]ratelimiter.Limit, *replay.Outcome) {
+	best, fewest := limits, now
 	for i := range limits {
-		raised := slices.Clone(limits)
-		raised[i].Limit = Round(limits[i].Limit + 1)
-		outcome := replay.Run(census, algorithm, raised)
-		if fewest == nil || outcome.Requests < fewest.Requests {
+		raised := raise(limits, i)
+		outcome := replay.Run(census, now.Algorithm, raised)
+		if outcome.Requests < fewest.Requests {
 			best, fewest = raised, outcome
 		}
 	}
+	if fewest == now {
+		for i := range limits {
+			best = raise(best, i)
+		}
+		fewest = replay.Run(census, now.Algorithm, best)
+	}
 	return best, fewest
+}
+
+// raise makes one of the limits the next round number.
+func raise(limits []ratelimiter.Limit, i int) []ratelimiter.Limit {
+	raised := slices.Clone(limits)
+	raised[i].Limit = Round(limits[i].Limit + 1)
+	return raised
 }
 
 // needed drops limits that a lower limit of a longer period makes superfluous.
@@ -135,7 +149,7 @@ func jointLimits(census *traffic.Census, curves []Curve, places []int, target Ta
 	}
 	if target.kind == byClients {
 		slices.SortStableFunc(ids, func(a, b uint32) int { return cmp.Compare(excess(b), excess(a)) })
-		ids = ids[min(len(ids), int(target.Clients*float64(len(ids)))):]
+		ids = ids[PartOf(target.Clients, int64(len(ids))):]
 	}
 	for i, k := range places {
 		most := single[i]
@@ -169,9 +183,15 @@ func Round(limit int64) int64 {
 // no more than it can.
 func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advice, error) {
 	fits := func(limit int64) bool {
-		return replay.Peak(census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}) <= target.Server.Limit
+		return replay.Peak(census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}, target.Server.Limit) <= target.Server.Limit
 	}
-	low, high := int64(0), target.Server.Limit+1 // low fits, high does not matter
+	busiest := int64(0)
+	for id := range uint32(census.Clients()) {
+		busiest = max(busiest, census.Most(id, slices.Index(census.Periods, Micros(target.Server.Per))))
+	}
+	// From twice the busiest on a limit refuses nobody, and all limits do the same.
+	most := min(target.Server.Limit, 2*busiest)
+	low, high := int64(0), most+1 // low fits, high does not matter
 	for high-low > 1 {
 		middle := low + (high-low)/2
 		if fits(middle) {
@@ -182,6 +202,9 @@ func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advi
 	}
 	if low == 0 {
 		return nil, fmt.Errorf("no limit for each client keeps the server within %s: at one request for each there are more; limit all clients together", target.Text)
+	}
+	if low == most {
+		low = target.Server.Limit
 	}
 	limits := []ratelimiter.Limit{{Limit: low, Per: target.Server.Per}}
 	return &Advice{limits, replay.Run(census, algorithm, limits)}, nil

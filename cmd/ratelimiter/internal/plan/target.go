@@ -13,8 +13,8 @@ import (
 // Target is what limits may cost. One of the fields is set.
 type Target struct {
 	Text     string
-	Clients  float64 // the share of clients who may ever be refused
-	Requests float64 // the share of requests that may be refused
+	Clients  float64 // per cent of the clients who may ever be refused
+	Requests float64 // per cent of the requests that may be refused
 	Server   ratelimiter.Limit
 	kind     kind
 }
@@ -38,9 +38,9 @@ func ParseTarget(text string) (Target, error) {
 		}
 		switch strings.Trim(unit, " -") {
 		case "", "clients":
-			t.Clients, t.kind = percent/100, byClients
+			t.Clients, t.kind = percent, byClients
 		case "requests":
-			t.Requests, t.kind = percent/100, byRequests
+			t.Requests, t.kind = percent, byRequests
 		default:
 			return t, fmt.Errorf("the target %q speaks of %q; it must be clients or requests, as 0.1%%-clients", text, unit)
 		}
@@ -58,9 +58,15 @@ func ParseTarget(text string) (Target, error) {
 // shares: what a server serves is not known from refusals.
 func (t Target) Exceeded(clients, allClients int, requests, allRequests int64) bool {
 	if t.kind == byRequests {
-		return float64(requests) > t.Requests*float64(allRequests)
+		return requests > PartOf(t.Requests, allRequests)
 	}
-	return float64(clients) > t.Clients*float64(allClients)
+	return int64(clients) > PartOf(t.Clients, int64(allClients))
+}
+
+// PartOf is the most whole things that are no more than some per cent of all:
+// 0.7 % of 1000 are 7, though no binary number is 0.7.
+func PartOf(percent float64, all int64) int64 {
+	return int64(percent*float64(all)/100 + 1e-9)
 }
 
 // IsShare tells whether the target is a share.
@@ -68,3 +74,14 @@ func (t Target) IsShare() bool { return t.kind != byServer }
 
 // Micros are the microseconds of a period.
 func Micros(per time.Duration) int64 { return int64(per / time.Microsecond) }
+
+// Meaning is what a target asks for, in words, of some traffic.
+func (t Target) Meaning(clients int, requests int64) string {
+	switch t.kind {
+	case byServer:
+		return "all clients together are let through at most that often"
+	case byRequests:
+		return fmt.Sprintf("at most %d of the %d requests are refused", PartOf(t.Requests, requests), requests)
+	}
+	return fmt.Sprintf("at most %d of the %d clients are ever refused", PartOf(t.Clients, int64(clients)), clients)
+}

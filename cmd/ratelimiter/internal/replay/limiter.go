@@ -57,7 +57,8 @@ func newCounter(algorithm string) counter {
 	return &sliding{}
 }
 
-// Limiter is all limits of one client, counted by one algorithm.
+// Limiter is all limits of one client, counted by one algorithm. There is at least
+// one limit.
 type Limiter struct {
 	charges  []window.Charge
 	counters []counter
@@ -77,25 +78,36 @@ func NewLimiter(algorithm string, limits []ratelimiter.Limit) *Limiter {
 // Take charges a unit to every limit, or to none of them if any is used up. wait
 // is then the microseconds until they all have room, negative for never.
 func (l *Limiter) Take(now int64) (allowed bool, wait int64) {
+	last := len(l.counters) - 1
 	allowed = true
-	for i, counter := range l.counters {
-		peek := l.charges[i]
-		peek.Cost = 0
-		if counter.take(now, peek).Remaining >= 1 {
-			continue
-		}
-		allowed = false
-		after := counter.take(now, l.charges[i]).RetryAfter
-		if after < 0 || wait < 0 {
-			wait = -1
-		} else {
-			wait = max(wait, after)
+	for i := range last {
+		if !l.hasRoom(i, now) {
+			allowed, wait = false, longer(wait, l.counters[i].take(now, l.charges[i]).RetryAfter)
 		}
 	}
+	// If the others have room, the last one need not be asked twice.
+	if allowed || !l.hasRoom(last, now) {
+		v := l.counters[last].take(now, l.charges[last])
+		allowed, wait = allowed && v.Allowed, longer(wait, v.RetryAfter)
+	}
 	if allowed {
-		for i, counter := range l.counters {
+		for i, counter := range l.counters[:last] {
 			counter.take(now, l.charges[i])
 		}
 	}
 	return allowed, wait
+}
+
+func (l *Limiter) hasRoom(i int, now int64) bool {
+	peek := l.charges[i]
+	peek.Cost = 0
+	return l.counters[i].take(now, peek).Remaining >= 1
+}
+
+// longer is the longer of two waits, of which a negative one is for ever.
+func longer(a, b int64) int64 {
+	if a < 0 || b < 0 {
+		return -1
+	}
+	return max(a, b)
 }

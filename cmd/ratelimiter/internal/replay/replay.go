@@ -24,13 +24,16 @@ type Refused struct {
 	LongestWait int64 // µs; negative for ever
 }
 
-// Run replays limits. Only clients who may be refused are replayed: no algorithm
-// refuses a client who never had more than half of any limit in a period. (The
-// sliding window takes units of the period before for evenly spread, and so
-// counts at most those of two periods.)
+// Run replays the same limits for every client. See RunEach.
 func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *Outcome {
+	return RunEach(census, algorithm, func(uint32) []ratelimiter.Limit { return limits })
+}
+
+// RunEach replays limits that each client has of its own. Only clients who may be
+// refused are replayed, which most are not.
+func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) *Outcome {
 	o := &Outcome{Algorithm: algorithm, Refusals: make([]int64, len(census.Timeline.Counts))}
-	suspects := suspects(census, limits)
+	suspects := suspects(census, algorithm, limitsOf)
 	limiters := make([]*Limiter, len(suspects))
 	refused := map[uint32]*Refused{}
 	cursor := census.History.Cursor()
@@ -40,7 +43,7 @@ func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *
 			continue
 		}
 		if limiters[id] == nil {
-			limiters[id] = NewLimiter(algorithm, limits)
+			limiters[id] = NewLimiter(algorithm, limitsOf(id))
 		}
 		allowed, wait := limiters[id].Take(cursor.Time)
 		if allowed {
@@ -70,34 +73,45 @@ func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *
 func (r *Refused) note(now, wait int64) {
 	r.Last = now
 	r.Requests++
-	if wait < 0 || r.LongestWait < 0 {
-		r.LongestWait = -1
-	} else {
-		r.LongestWait = max(r.LongestWait, wait)
-	}
+	r.LongestWait = longer(r.LongestWait, wait)
 }
 
 // suspects are the clients who may be refused. A limit whose period the census
 // has not measured makes everybody one.
-func suspects(census *traffic.Census, limits []ratelimiter.Limit) []bool {
+func suspects(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) []bool {
 	list := make([]bool, census.Clients())
-	for _, limit := range limits {
-		period := slices.Index(census.Periods, int64(limit.Per/time.Microsecond))
-		for id := range list {
-			list[id] = list[id] || period < 0 || 2*census.Most(uint32(id), period) > limit.Limit
-		}
+	for id := range list {
+		list[id] = slices.ContainsFunc(limitsOf(uint32(id)), func(limit ratelimiter.Limit) bool {
+			period := slices.Index(census.Periods, int64(limit.Per/time.Microsecond))
+			return period < 0 || mayRefuse(algorithm, limit.Limit, census.Most(uint32(id), period))
+		})
 	}
 	return list
 }
 
+// exactLog is the highest limit up to which the sliding log is exact.
+const exactLog = 128
+
+// mayRefuse tells whether an algorithm can refuse a client who had at most so many
+// units in any rolling period. The sliding window takes those of the period before
+// for evenly spread, and a coarse log holds some for longer than a period: both
+// count at most those of two periods. The others count what was in one.
+func mayRefuse(algorithm string, limit, most int64) bool {
+	if algorithm == "sliding-window" || algorithm == "sliding-log" && limit > exactLog {
+		return 2*most > limit
+	}
+	return most > limit
+}
+
 // Peak is the most requests of all clients together that a limit on each of them
-// lets through in any rolling period of the limit.
-func Peak(census *traffic.Census, algorithm string, limit ratelimiter.Limit) (most int64) {
+// lets through in any rolling period of the limit. It gives up at the first number
+// above enough.
+func Peak(census *traffic.Census, algorithm string, limit ratelimiter.Limit, enough int64) (most int64) {
 	limiters := make([]*Limiter, census.Clients())
 	per := int64(limit.Per / time.Microsecond)
 	var admitted []int64 // times in the window
 	cursor := census.History.Cursor()
-	for cursor.Next() {
+	for most <= enough && cursor.Next() {
 		l := limiters[cursor.ID]
 		if l == nil {
 			l = NewLimiter(algorithm, []ratelimiter.Limit{limit})

@@ -14,17 +14,42 @@ import (
 	"pgregory.net/rapid"
 )
 
-// someTraffic draws a census of several clients.
-func someTraffic(t *rapid.T, per time.Duration) *traffic.Census {
+// someTraffic draws a census of several clients, and one of the same traffic that
+// has not measured the period, so that a replay takes nobody for harmless.
+func someTraffic(t *rapid.T, per time.Duration) (census, unmeasured *traffic.Census) {
 	times := rapid.SliceOfN(rapid.Int64Range(0, 5*per.Microseconds()), 1, 300).Draw(t, "times")
 	slices.Sort(times)
-	census := traffic.NewCensus([]time.Duration{per})
+	census, unmeasured = traffic.NewCensus([]time.Duration{per}), traffic.NewCensus(nil)
 	seed := maphash.MakeSeed()
 	for _, at := range times {
 		key := fmt.Appendf(nil, "%d", rapid.IntRange(0, 4).Draw(t, "client"))
-		census.Add(at, census.ID(key, maphash.Bytes(seed, key)), 0)
+		hash := maphash.Bytes(seed, key)
+		census.Add(at, census.ID(key, hash), 0)
+		unmeasured.Add(at, unmeasured.ID(key, hash), 0)
 	}
-	return census
+	return census, unmeasured
+}
+
+func TestWhoIsLeftOutOfAReplayWouldNotHaveBeenRefused(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		per := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second}).Draw(t, "per")
+		census, unmeasured := someTraffic(t, per)
+		limits := []ratelimiter.Limit{{Limit: rapid.Int64Range(0, 60).Draw(t, "limit"), Per: per}}
+		for _, algorithm := range Algorithms {
+			require.Equal(t, Run(unmeasured, algorithm, limits), Run(census, algorithm, limits))
+		}
+	})
+	// A log over 128 is coarse: it refuses who never had more than the limit.
+	census, unmeasured := traffic.NewCensus([]time.Duration{time.Second}), traffic.NewCensus(nil)
+	for i := range int64(1000) {
+		for _, c := range []*traffic.Census{census, unmeasured} {
+			c.Add(i*5001, c.ID([]byte("a"), 1), 0)
+		}
+	}
+	limits := []ratelimiter.Limit{{Limit: census.Most(0, 0), Per: time.Second}}
+	require.EqualValues(t, 200, limits[0].Limit)
+	require.Positive(t, Run(census, "sliding-log", limits).Requests)
+	require.Equal(t, Run(unmeasured, "sliding-log", limits), Run(census, "sliding-log", limits))
 }
 
 // The measure and the replay are two computations of the same thing.
@@ -35,7 +60,7 @@ func TestTheReplayAgreesWithTheRollingMaximaWhereTheorySaysSo(t *testing.T) {
 		if rapid.Bool().Draw(t, "low") {
 			limit %= 12
 		}
-		census := someTraffic(t, per)
+		census, unmeasured := someTraffic(t, per)
 		above := map[uint32]bool{}
 		for id := range uint32(census.Clients()) {
 			if census.Most(id, 0) > limit {
@@ -43,7 +68,7 @@ func TestTheReplayAgreesWithTheRollingMaximaWhereTheorySaysSo(t *testing.T) {
 			}
 		}
 		for _, algorithm := range Algorithms {
-			o := Run(census, algorithm, []ratelimiter.Limit{{Limit: limit, Per: per}})
+			o := Run(unmeasured, algorithm, []ratelimiter.Limit{{Limit: limit, Per: per}})
 			refused := map[uint32]bool{}
 			var sum, inTime int64
 			for _, c := range o.Clients {
@@ -120,6 +145,7 @@ func TestThePeakIsWhatALimitLetsThroughOfAllClients(t *testing.T) {
 		key := []byte{byte(i % 3)}
 		census.Add(i, census.ID(key, uint64(i%3)), 0)
 	}
-	peak := Peak(census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second})
+	peak := Peak(census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second}, 1000)
 	require.EqualValues(t, 12, peak)
+	require.EqualValues(t, 6, Peak(census, "sliding-log", ratelimiter.Limit{Limit: 4, Per: time.Second}, 5))
 }

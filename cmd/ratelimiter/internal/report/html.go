@@ -14,7 +14,7 @@ var assets embed.FS
 // HTML writes the report as one page that needs nothing else.
 func (r *Report) HTML(to io.Writer) error {
 	page, err := template.New("page.html").Funcs(template.FuncMap{
-		"wait": waitText, "share": percent,
+		"wait": waitText, "share": shareOf,
 	}).ParseFS(assets, "page.html")
 	if err != nil {
 		return err
@@ -25,7 +25,20 @@ func (r *Report) HTML(to io.Writer) error {
 		Uplot, Script template.JS
 		Licence       string
 		Shares        []float64
-	}{r, template.CSS(text("uplot/uPlot.min.css") + text("page.css")), template.JS(text("uplot/uPlot.iife.min.js")), template.JS(text("page.js")), text("uplot/LICENSE"), Shares})
+		HasFit        bool
+		Drawn         any
+	}{r, template.CSS(text("uplot/uPlot.min.css") + text("page.css")), template.JS(text("uplot/uPlot.iife.min.js")), template.JS(text("page.js")), text("uplot/LICENSE"), Shares, r.Periods[0].Fit > 0, r.drawn()})
+}
+
+// drawn is what the charts show: all of a report would make a big page of a log
+// in which many clients are refused.
+func (r *Report) drawn() any {
+	return struct {
+		Limits   string      `json:"limits"`
+		Periods  []Period    `json:"periods"`
+		Timeline Timeline    `json:"timeline"`
+		Curve    []CurveStep `json:"curve"`
+	}{r.Limits, r.Periods, r.Timeline, r.Curve}
 }
 
 // text is an asset; that it is there is seen to by the compiler.
@@ -37,8 +50,8 @@ func text(name string) string {
 	return string(content)
 }
 
-// percent is share for the numbers of a template.
-func percent(part, whole any) string { return share(number(part), number(whole)) }
+// shareOf is share for the numbers of a template.
+func shareOf(part, whole any) string { return share(number(part), number(whole)) }
 
 func number(n any) int64 {
 	switch n := n.(type) {

@@ -4,7 +4,6 @@ package report
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,29 +18,34 @@ import (
 // Report is all that is told. Its JSON is for scripts: names stay, and new ones
 // may come.
 type Report struct {
-	Files       []File    `json:"files"`
-	Lines       int       `json:"lines"`
-	Requests    int       `json:"requests"`
-	Filtered    int       `json:"filtered"`
-	Unreadable  int       `json:"unreadable"`
-	FirstFaults []string  `json:"first_unreadable,omitempty"`
-	Late        int       `json:"out_of_order"`
-	Interrupted bool      `json:"interrupted"`
-	Clients     int       `json:"clients"`
-	From        time.Time `json:"from"`
-	To          time.Time `json:"to"`
-	ByRoute     bool      `json:"by_route"`
-	Notes       []string  `json:"notes"`
+	Files       []File         `json:"files"`
+	Lines       int            `json:"lines"`
+	Requests    int            `json:"requests"`
+	Filtered    int            `json:"filtered"`
+	Unreadable  int            `json:"unreadable"`
+	FirstFaults []string       `json:"first_unreadable,omitempty"`
+	Reasons     map[string]int `json:"unreadable_reasons,omitempty"`
+	Late        int            `json:"out_of_order"`  // by more than --reorder, and left out
+	Ahead       int            `json:"dated_ahead"`   // of the requests around them, and left out
+	Unnamed     int            `json:"without_field"` // counted by their address, as --who was not in them
+	Interrupted bool           `json:"interrupted"`
+	Clients     int            `json:"clients"`
+	From        time.Time      `json:"from"`
+	To          time.Time      `json:"to"`
+	ByRoute     bool           `json:"by_route"`
+	Notes       []string       `json:"notes"`
 
-	Target    string      `json:"target,omitempty"`
+	Target    string      `json:"target"`
+	Meaning   string      `json:"target_meaning"`
 	Periods   []Period    `json:"periods"`
 	Limits    string      `json:"limits"` // replayed: given, or recommended
 	Given     bool        `json:"limits_given"`
 	Algorithm string      `json:"algorithm"`
 	Replays   []Replay    `json:"replays"`
 	Headroom  []Headroom  `json:"headroom"`
-	Above     []Client    `json:"refused_clients"` // under Algorithm, the most refused first
-	Config    string      `json:"config"`
+	Above     []Client    `json:"refused_clients"`  // under Algorithm, the most refused first
+	Routes    []Route     `json:"routes,omitempty"` // with by_route: the busiest, each by itself
+	Config    string      `json:"config,omitempty"` // absent where only Go can say it
 	GoLine    string      `json:"go"`
 	Timeline  Timeline    `json:"timeline"`
 	Curve     []CurveStep `json:"curve"`
@@ -59,14 +63,14 @@ type File struct {
 
 // Period is what was measured of one rolling period, in units of each client.
 type Period struct {
-	Per     string `json:"per"`
-	Seconds float64
-	Median  int64 `json:"median"`
-	P99     int64 `json:"p99"`
-	Most    int64 `json:"most"`
-	Server  int64 `json:"all_clients"` // the most of all clients together
-	Fit     int64 `json:"fit"`         // the lowest limit that meets the target
-	Above   int   `json:"clients_above"`
+	Per     string  `json:"per"`
+	Seconds float64 `json:"seconds"`
+	Median  int64   `json:"median"`
+	P99     int64   `json:"p99"`
+	Most    int64   `json:"most"`
+	Server  int64   `json:"all_clients"`   // the most of all clients together
+	Fit     int64   `json:"fit,omitempty"` // the lowest limit that meets a target of a share
+	Above   int     `json:"clients_above"` // Fit
 	// RequestsAbove is the most requests that an exact limiter refuses at Fit.
 	RequestsAbove int64 `json:"requests_above"`
 	// Prices are the lowest limits that leave out at most the shares of Shares.
@@ -112,12 +116,29 @@ type Timeline struct {
 	Refused  []int64 `json:"refused"`
 }
 
-// CurveStep is, for a limit, the share of clients above it in each period, in
-// per cent.
+// CurveStep is, for a limit, the shares above it in each period, in per cent:
+// clients that had more, and the most requests that an exact limiter refuses.
 type CurveStep struct {
-	Limit int64     `json:"limit"`
-	Over  []float64 `json:"over"`
+	Limit    int64     `json:"limit"`
+	Clients  []float64 `json:"clients_above"`
+	Requests []float64 `json:"requests_above"`
 }
+
+// Route is the recommendation for one route by itself.
+type Route struct {
+	Name     string `json:"route"`
+	Clients  int    `json:"clients"`
+	Requests int64  `json:"requests"`
+	Limits   string `json:"limits"`
+
+	RefusedClients  int   `json:"refused_clients"`
+	RefusedRequests int64 `json:"refused_requests"`
+
+	GoLine string `json:"go,omitempty"`
+}
+
+// adviseRoutes is how many routes get a recommendation of their own.
+const adviseRoutes = 20
 
 // Question is what was asked.
 type Question struct {
@@ -126,15 +147,22 @@ type Question struct {
 	Advise    []time.Duration     // the periods to recommend limits for
 	Algorithm string
 	ByRoute   bool
+
+	Who              string // the field that tells the client; empty for the address
+	Prefix4, Prefix6 int    // how many bits of an address make a client
 }
 
 // Build answers a question.
 func Build(census *traffic.Census, tally *stream.Tally, q Question) (*Report, error) {
 	r := &Report{
 		Lines: tally.Lines, Requests: tally.Requests, Filtered: tally.Filtered, Unreadable: tally.Faults,
-		Late: tally.Late, Interrupted: tally.Interrupted, Clients: census.Clients(), ByRoute: q.ByRoute,
+		Reasons: tally.Reasons, Late: tally.Late, Ahead: tally.Ahead, Interrupted: tally.Interrupted, Clients: census.Clients(), ByRoute: q.ByRoute,
 		From: time.UnixMicro(census.First).UTC(), To: time.UnixMicro(census.Last).UTC(),
 		Algorithm: q.Algorithm, Given: len(q.Limits) > 0, Target: q.Target.Text,
+		Meaning: q.Target.Meaning(census.Clients(), census.History.Events),
+	}
+	if q.Who != "" {
+		r.Unnamed = max(0, tally.Requests-tally.Named)
 	}
 	r.describeInput(tally)
 	curves := plan.Curves(census)
@@ -150,9 +178,12 @@ func Build(census *traffic.Census, tally *stream.Tally, q Question) (*Report, er
 	}
 	r.replay(census, limits, chosen)
 	r.Limits = LimitsText(limits)
-	r.paste(limits)
-	r.curve(curves)
-	r.Notes = r.notes(census, tally)
+	r.paste(q, limits)
+	if q.ByRoute && !r.Given && q.Target.IsShare() {
+		r.adviseRoutes(census, q)
+	}
+	r.curve(census, curves)
+	r.Notes = r.notes(census, tally, q)
 	return r, census.History.Err()
 }
 
@@ -166,20 +197,6 @@ func (r *Report) describeInput(tally *stream.Tally) {
 	}
 	for _, fault := range tally.First {
 		r.FirstFaults = append(r.FirstFaults, fmt.Sprintf("%s:%d: %s: %s", Plain(fault.File), fault.Line, fault.Reason, Plain(fault.Text)))
-	}
-}
-
-func (r *Report) measure(census *traffic.Census, curves []plan.Curve, target plan.Target) {
-	for k, c := range curves {
-		fit := plan.TightestFor(census, c, k, target)
-		var prices []int64
-		for _, share := range Shares {
-			prices = append(prices, c.Tightest(int(share/100*float64(census.Clients()))))
-		}
-		r.Periods = append(r.Periods, Period{
-			Per: PerText(c.Period), Seconds: c.Period.Seconds(), Median: c.At(0.5), P99: c.At(0.99), Most: c.Tightest(0),
-			Server: census.AllMost(k), Fit: fit, Above: c.Over(fit), RequestsAbove: census.Over(k, fit), Prices: prices,
-		})
 	}
 }
 
@@ -216,88 +233,37 @@ func (r *Report) replay(census *traffic.Census, limits []ratelimiter.Limit, chos
 	r.Timeline = Timeline{t.Start / 1e6, t.Width / 1e6, t.Counts, chosen.Refusals}
 }
 
-func headroom(census *traffic.Census, limits []ratelimiter.Limit, refused map[uint32]bool) (list []Headroom) {
-	for _, limit := range limits {
-		k := slices.Index(census.Periods, plan.Micros(limit.Per))
-		var most []int64
-		for id := range uint32(census.Clients()) {
-			if !refused[id] {
-				most = append(most, census.Most(id, k))
-			}
-		}
-		slices.Sort(most)
-		c := plan.Curve{Most: most}
-		h := Headroom{Limit: LimitsText([]ratelimiter.Limit{limit}), Median: c.At(0.5), P99: c.At(0.99)}
-		if len(most) > 0 {
-			h.Most = most[len(most)-1]
-		}
-		list = append(list, h)
-	}
-	return list
-}
-
-// paste writes the configuration, and the line of Go that does the same.
-func (r *Report) paste(limits []ratelimiter.Limit) {
-	key, options := "RATELIMITER_APPLICATION_LIMITS", []string{}
-	if r.ByRoute {
-		key = "RATELIMITER_DEFAULT_LIMITS"
-	} else {
-		options = append(options, `ratelimiter.WithKey(ratelimiter.Shared("all"))`)
-	}
-	r.Config = fmt.Sprintf("%q: %q", key, LimitsText(limits))
-	if r.Algorithm != replay.Algorithms[0] {
-		r.Config += fmt.Sprintf(", \"RATELIMITER_ALGORITHM\": %q", r.Algorithm)
-	}
-	for _, l := range limits[1:] {
-		options = append(options, fmt.Sprintf("ratelimiter.WithLimit(%d, %s)", l.Limit, goDuration(l.Per)))
-	}
-	args := append([]string{fmt.Sprint(limits[0].Limit), goDuration(limits[0].Per)}, options...)
-	r.GoLine = "limiter.RateLimit(" + strings.Join(args, ", ") + ")"
-}
-
-func goDuration(per time.Duration) string {
-	for _, unit := range []struct {
-		name string
-		per  time.Duration
-	}{{"Hour", time.Hour}, {"Minute", time.Minute}, {"Second", time.Second}, {"Millisecond", time.Millisecond}} {
-		if per%unit.per == 0 {
-			if per == unit.per {
-				return "time." + unit.name
-			}
-			return fmt.Sprintf("%d*time.%s", per/unit.per, unit.name)
-		}
-	}
-	return fmt.Sprintf("%d*time.Microsecond", per.Microseconds())
-}
-
-// curve evaluates all periods at limits that are evenly spread on a logarithmic
-// scale.
-func (r *Report) curve(curves []plan.Curve) {
-	most := int64(1)
-	for _, c := range curves {
-		most = max(most, c.Tightest(0))
-	}
-	for limit := int64(1); ; limit = max(limit+1, limit*21/20) {
-		step := CurveStep{Limit: min(limit, most)}
-		for _, c := range curves {
-			step.Over = append(step.Over, 100*float64(c.Over(step.Limit))/float64(max(1, len(c.Most))))
-		}
-		r.Curve = append(r.Curve, step)
-		if limit >= most {
-			return
-		}
+// adviseRoutes recommends limits for the busiest routes.
+func (r *Report) adviseRoutes(census *traffic.Census, q Question) {
+	for _, route := range plan.EachRoute(census, q.Advise, q.Target, q.Algorithm, adviseRoutes) {
+		r.Routes = append(r.Routes, Route{
+			Name: Plain(route.Name), Clients: route.Clients, Requests: route.Requests, Limits: LimitsText(route.Limits),
+			RefusedClients: route.RefusedClients, RefusedRequests: route.RefusedRequests, GoLine: routeLine(q, route),
+		})
 	}
 }
 
-func (r *Report) notes(census *traffic.Census, tally *stream.Tally) (notes []string) {
+func (r *Report) notes(census *traffic.Census, tally *stream.Tally, q Question) (notes []string) {
 	if tally.Interrupted {
 		notes = append(notes, "Interrupted: this is about what was read until then.")
 	}
 	if tally.Late > 0 {
 		notes = append(notes, fmt.Sprintf("%d requests came out of order by more than --reorder, the worst by %s, and are left out.", tally.Late, tally.LateWorst))
 	}
+	if tally.Ahead > 0 {
+		notes = append(notes, fmt.Sprintf("%d requests are dated ahead of those behind them by more than --reorder, as by a wrong clock, and are left out.", tally.Ahead))
+	}
+	if r.Unnamed > 0 {
+		notes = append(notes, fmt.Sprintf("%d requests have no %s. They are counted by their address, as the library does when a scope is empty.", r.Unnamed, q.Who))
+	}
+	if q.Who != "" && !strings.HasPrefix(q.Who, "http_") {
+		notes = append(notes, fmt.Sprintf("The Go line takes %s from the context, where a middleware before must have put it.", q.Who))
+	}
 	if !census.Fine {
 		notes = append(notes, "The log tells whole seconds. Periods of a few seconds are counted as they are written: a real second can hold up to what two of the log do.")
+	}
+	if !r.Given {
+		notes = append(notes, "What is recommended is the lowest that meets the target in this log, at a round number. Leave room for busier days.")
 	}
 	return append(notes,
 		"A replay cannot know how clients would have backed off: refused ones here go on asking as they did.",

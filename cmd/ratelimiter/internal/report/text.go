@@ -21,8 +21,9 @@ func (r *Report) Text(to io.Writer) error {
 	r.textPeriods(&b)
 	r.textReplay(&b)
 	r.textAbove(&b)
+	r.textRoutes(&b)
 	if !r.Given {
-		fmt.Fprintf(&b, "\nTo paste:\n  %s\n  %s\n", r.Config, r.GoLine)
+		r.textPaste(&b)
 	}
 	fmt.Fprintln(&b)
 	for _, note := range r.Notes {
@@ -38,30 +39,44 @@ func (r *Report) textInput(b *strings.Builder) {
 			fmt.Fprintf(b, "and %d more files\n", len(r.Files)-i)
 			break
 		}
-		fmt.Fprintf(b, "%s: %s\n", f.Name, f.Format)
+		wrap(b, f.Name+": "+f.Format)
 		if f.Short != "" {
-			fmt.Fprintf(b, "  could not be read to its end: %s\n", f.Short)
+			wrap(b, "  could not be read to its end: "+f.Short)
 		}
 	}
-	fmt.Fprintf(b, "%d requests of %d clients, %s to %s\n", r.Requests, r.Clients, r.From.Format(clockFormat), r.To.Format(clockFormat))
-	fmt.Fprintf(b, "%d lines", r.Lines)
-	if r.Filtered > 0 {
-		fmt.Fprintf(b, ", %d taken out by filters", r.Filtered)
+	fmt.Fprintf(b, "%d requests of %d clients, %s to %s UTC\n", r.Requests, r.Clients, r.From.Format(clockFormat), r.To.Format(clockFormat))
+	fmt.Fprintf(b, "%d lines, %d cannot be read", r.Lines, r.Unreadable)
+	for _, out := range []struct {
+		count int
+		why   string
+	}{{r.Filtered, "taken out by filters"}, {r.Late, "too far out of order"}, {r.Ahead, "dated far ahead"}} {
+		if out.count > 0 {
+			fmt.Fprintf(b, ", %d %s", out.count, out.why)
+		}
 	}
-	fmt.Fprintf(b, ", %d cannot be read\n", r.Unreadable)
+	fmt.Fprintln(b)
 	for _, fault := range r.FirstFaults {
 		fmt.Fprintf(b, "  %s\n", cut(fault, wide-2))
 	}
 }
 
+// textPeriods leaves out what only a target of a share gives.
 func (r *Report) textPeriods(b *strings.Builder) {
-	fmt.Fprintf(b, "\nThe most that a client had in any rolling period\n\n")
-	fmt.Fprintf(b, "%-12s %8s %8s %8s %10s  %10s %8s %8s\n", "", "median", "99 %", "most", "all", "limit for", "clients", "requests")
-	fmt.Fprintf(b, "%-12s %8s %8s %8s %10s  %10s %8s %8s\n", "period", "client", "client", "client", "together", "target", "above", "above")
-	for _, p := range r.Periods {
-		fmt.Fprintf(b, "%-12s %8d %8d %8d %10d  %10d %8d %8d\n", p.Per, p.Median, p.P99, p.Most, p.Server, p.Fit, p.Above, p.RequestsAbove)
+	fit := r.Periods[0].Fit > 0
+	line := func(texts ...any) {
+		row := fmt.Sprintf("%-12s %8v %8v %8v %10v", texts[:5]...)
+		if fit {
+			row += fmt.Sprintf("  %10v %8v %8v", texts[5:]...)
+		}
+		fmt.Fprintln(b, row)
 	}
-	fmt.Fprintf(b, "\nThe lowest limit that leaves out at most this share of the clients\n\n%-12s", "period")
+	fmt.Fprint(b, "\nThe most requests that a client made in any rolling period\n\n")
+	line("", "half at", "99 % at", "busiest", "all", "limit for", "clients", "requests")
+	line("period", "most", "most", "client", "together", "target", "above", "above")
+	for _, p := range r.Periods {
+		line(p.Per, p.Median, p.P99, p.Most, p.Server, p.Fit, p.Above, p.RequestsAbove)
+	}
+	fmt.Fprintf(b, "\nThe lowest limit that at most this share of the clients ever exceeds\n\n%-12s", "period")
 	for _, share := range Shares {
 		fmt.Fprintf(b, " %8s", fmt.Sprintf("%g %%", share))
 	}
@@ -71,7 +86,11 @@ func (r *Report) textPeriods(b *strings.Builder) {
 			fmt.Fprintf(b, " %8d", limit)
 		}
 	}
-	fmt.Fprintf(b, "\n\nTarget: %s. \"Requests above\" is the most that limit refuses.\n", r.Target)
+	fmt.Fprint(b, "\n\n")
+	wrap(b, fmt.Sprintf("Target %s: %s.", r.Target, r.Meaning))
+	if fit {
+		wrap(b, "Clients above exceed that limit at some time; it refuses at most the requests above.")
+	}
 }
 
 func (r *Report) textReplay(b *strings.Builder) {
@@ -88,9 +107,38 @@ func (r *Report) textReplay(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "%-16s %12d %9s %14d %9s\n", p.Algorithm+mark, p.Clients, share(int64(p.Clients), int64(r.Clients)), p.Requests, share(p.Requests, int64(r.Requests)))
 	}
-	fmt.Fprintf(b, "\nWhat the clients that were never refused (*) had at most:\n")
+	fmt.Fprintf(b, "* what the application runs, as --algorithm says; the rest is about it\n")
+	fmt.Fprintf(b, "\nThe clients that were never refused made at most, in any rolling period:\n")
 	for _, h := range r.Headroom {
 		fmt.Fprintf(b, "  of %-18s half of them %d, 99 %% of them %d, all of them %d\n", h.Limit, h.Median, h.P99, h.Most)
+	}
+}
+
+// textRoutes lists what each of the busiest routes needs by itself.
+func (r *Report) textRoutes(b *strings.Builder) {
+	if len(r.Routes) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nEach of the busiest routes by itself, for the same target\n\n")
+	fmt.Fprintf(b, "%-34s %8s %8s %8s\n", "", "", "", "requests")
+	fmt.Fprintf(b, "%-34s %8s %8s %8s  %s\n", "route", "clients", "requests", "refused", "limits")
+	for _, route := range r.Routes {
+		fmt.Fprintf(b, "%-34s %8d %8d %8d  %s\n", cut(route.Name, 34), route.Clients, route.Requests, route.RefusedRequests, route.Limits)
+	}
+}
+
+func (r *Report) textPaste(b *strings.Builder) {
+	if r.Config != "" {
+		fmt.Fprintf(b, "\nTo paste into the configuration:\n  %s\n", r.Config)
+	}
+	fmt.Fprintf(b, "\nTo paste into Go:\n  %s\n", r.GoLine)
+	if len(r.Routes) > 0 {
+		fmt.Fprintf(b, "or for the busiest routes by themselves:\n")
+	}
+	for _, route := range r.Routes {
+		if route.GoLine != "" {
+			fmt.Fprintf(b, "  %s\n", route.GoLine)
+		}
 	}
 }
 
@@ -98,7 +146,7 @@ func (r *Report) textAbove(b *strings.Builder) {
 	if len(r.Above) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n%-30s %-8s %8s %8s %9s %11s\n", "refused client", "looks", "requests", "refused", "wait", "first")
+	fmt.Fprintf(b, "\n%-30s %-8s %8s %8s %9s %11s\n", "refused client", "looks", "requests", "refused", "wait", "first at")
 	for i, c := range r.Above {
 		if i == shownAbove {
 			fmt.Fprintf(b, "and %d more, which --json lists\n", len(r.Above)-i)

@@ -59,6 +59,11 @@ func Traffic(name string, limit ratelimiter.Limit) ([]Event, error) {
 	return events, nil
 }
 
+// Stretch is in which of equal stretches of the whole time an event lies.
+func Stretch(e Event, limit ratelimiter.Limit, stretches int) int {
+	return int(e.Time * int64(stretches) / (Periods * int64(limit.Per/time.Microsecond)))
+}
+
 // Run tells what an algorithm lets through: in equal stretches of time, the most
 // of one client in any rolling period, and altogether.
 func Run(algorithm string, limit ratelimiter.Limit, events []Event, stretches int) (passed []int, worst, count int) {
@@ -79,7 +84,7 @@ func Run(algorithm string, limit ratelimiter.Limit, events []Event, stretches in
 		}
 		times[e.Client] = append(mine, e.Time)
 		worst = max(worst, len(times[e.Client]))
-		passed[e.Time*int64(stretches)/(Periods*per)]++
+		passed[Stretch(e, limit, stretches)]++
 		count++
 	}
 	return passed, worst, count

@@ -108,20 +108,30 @@ func (m *merger) refill(ctx context.Context, s *source) bool {
 			m.mill.free.Put(s.batch)
 			s.batch = nil
 		}
-		select {
-		case p, ok := <-s.queue:
-			if !ok {
-				return false
-			}
-			<-p.done
-			s.batch, s.at = p, 0
-		case <-ctx.Done():
+		if len(s.next) == 0 && !s.takeNext(ctx) {
 			return false
 		}
+		s.batch, s.at, s.next = s.next[0], 0, s.next[1:]
 		m.note(s)
+		m.tally.Ahead += s.dropStrays(ctx, m.order.reach())
 		if len(s.batch.batch.Events) > 0 {
 			return true
 		}
+	}
+}
+
+// takeNext waits for one more piece. It is false at the end of the log.
+func (s *source) takeNext(ctx context.Context) bool {
+	select {
+	case p, ok := <-s.queue:
+		if !ok {
+			return false
+		}
+		<-p.done
+		s.next = append(s.next, p)
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -139,7 +149,11 @@ func (m *merger) note(s *source) {
 	}
 	s.lines += b.Lines
 	s.file.Lines += b.Lines
+	if s.batch.err != nil {
+		s.file.Short = s.batch.err
+	}
 	m.tally.Lines += b.Lines
 	m.tally.Faults += b.Faults
 	m.tally.Filtered += b.Filtered
+	m.tally.Named += b.Named
 }

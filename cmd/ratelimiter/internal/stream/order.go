@@ -36,6 +36,9 @@ func newOrder(distance time.Duration, emit func(int64, uint32, traffic.Traits)) 
 
 const micros = 1_000_000 // in a second
 
+// reach is how far requests may be out of order, µs.
+func (o *order) reach() int64 { return o.distance * micros }
+
 // admits tells whether a request can still be put in order, and counts it if not.
 func (o *order) admits(now int64) bool {
 	if !o.begun || now/micros >= o.next {

@@ -97,7 +97,7 @@ func (m *mill) feed(ctx context.Context, s *source, queue chan<- *piece) {
 	defer close(queue)
 	reader, closer, err := s.open(m.read)
 	if err != nil {
-		m.give(ctx, s, m.newPiece(s), queue, err)
+		m.give(ctx, m.newPiece(s), queue, err)
 		return
 	}
 	defer func() { _ = closer.Close() }() // it was only read
@@ -107,16 +107,16 @@ func (m *mill) feed(ctx context.Context, s *source, queue chan<- *piece) {
 		p.text = append(p.text, rest...)
 		full, failed := fill(reader, p)
 		if errors.Is(failed, io.EOF) {
-			m.give(ctx, s, p, queue, nil)
+			m.give(ctx, p, queue, nil)
 			return
 		}
 		if failed != nil {
-			m.give(ctx, s, p, queue, failed)
+			m.give(ctx, p, queue, failed)
 			return
 		}
 		rest = append(rest[:0], p.text[full:]...)
 		p.text = p.text[:full]
-		if !m.give(ctx, s, p, queue, nil) {
+		if !m.give(ctx, p, queue, nil) {
 			return
 		}
 	}
@@ -151,11 +151,8 @@ func (m *mill) newPiece(s *source) *piece {
 }
 
 // give hands a piece on. It is false when nobody wants it any more.
-func (m *mill) give(ctx context.Context, s *source, p *piece, queue chan<- *piece, err error) bool {
-	if err != nil {
-		p.err = err
-		s.file.Short = err
-	}
+func (m *mill) give(ctx context.Context, p *piece, queue chan<- *piece, err error) bool {
+	p.err = err
 	select {
 	case m.work <- p:
 	case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync/atomic"
 
@@ -15,18 +16,20 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// source is one log: a file, or the standard input.
+// source is one log: a file, or a stream such as the standard input.
 type source struct {
 	file   *File
-	input  io.Reader // the standard input, which is opened once; nil for a file
+	input  io.ReadCloser // of a stream, which can be opened only once; nil for a file
 	format accesslog.Format
-	first  int64 // time of its first request, µs
+	first  int64 // the earliest time among its first lines, µs
 	head   []byte
 	queue  chan *piece
 
-	batch *piece // the one that the merger is at
-	at    int
-	lines int // before the batch
+	batch  *piece // the one that the merger is at
+	at     int
+	lines  int      // before the batch
+	next   []*piece // taken from the queue to look ahead
+	newest int64    // the latest time that was believed, µs; 0 before the first
 }
 
 // headBytes is how much of a log is looked at to find its format.
@@ -39,7 +42,7 @@ const headLines = 100
 // they are on the disk.
 func (s *source) open(read *atomic.Int64) (io.Reader, io.Closer, error) {
 	if s.input != nil {
-		return io.MultiReader(bytes.NewReader(s.head), s.input), io.NopCloser(nil), nil
+		return io.MultiReader(bytes.NewReader(s.head), s.input), s.input, nil
 	}
 	file, err := os.Open(s.file.Name)
 	if err != nil {
@@ -109,10 +112,10 @@ func (s *source) look(format string, wanted accesslog.Wanted) error {
 	s.file.Format = s.format.Name
 	parser := s.format.NewParser()
 	var record accesslog.Record
+	s.first = math.MaxInt64
 	for _, line := range sample {
 		if parser.Parse(line, &record) == nil {
-			s.first = record.Time
-			break
+			s.first = min(s.first, record.Time)
 		}
 	}
 	return nil
@@ -129,6 +132,9 @@ func (s *source) readHead() error {
 	s.head = head[:n]
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n > 0 {
 		err = nil // shorter than the head; if it is broken, reading it will tell
+	}
+	if s.input != nil {
+		return err
 	}
 	return errors.Join(err, closer.Close())
 }
@@ -149,20 +155,40 @@ func newSources(o *Options, tally *Tally) ([]*source, error) {
 	var sources []*source
 	for _, name := range o.Names {
 		s := &source{file: &File{Name: name}}
-		if name == "-" {
-			input, err := unpack(&counted{o.Stdin, &o.Read})
-			if err != nil {
-				return nil, fmt.Errorf("standard input: %w", err)
-			}
-			s.input = input
+		err := s.openStream(o)
+		if err == nil {
+			err = s.look(o.Format, o.Wanted)
 		}
-		if err := s.look(o.Format, o.Wanted); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", shownName(name), err)
 		}
 		tally.Files = append(tally.Files, s.file)
 		sources = append(sources, s)
 	}
 	return sources, nil
+}
+
+// openStream opens a log that is no regular file, such as a pipe: what was read
+// of it once, to find its format, does not come again.
+func (s *source) openStream(o *Options) error {
+	var stream io.ReadCloser
+	if s.file.Name == "-" {
+		stream = io.NopCloser(o.Stdin)
+	} else {
+		info, err := os.Stat(s.file.Name)
+		if err != nil || info.Mode().IsRegular() {
+			return err
+		}
+		if stream, err = os.Open(s.file.Name); err != nil {
+			return err
+		}
+	}
+	unpacked, err := unpack(&counted{stream, &o.Read})
+	s.input = struct {
+		io.Reader
+		io.Closer
+	}{unpacked, stream}
+	return err
 }
 
 func shownName(name string) string {

@@ -32,6 +32,7 @@ type Tally struct {
 	Lines    int
 	Requests int // that count
 	Filtered int // requests that a filter has taken out
+	Named    int // requests that have the field which tells the client, if one was asked for
 
 	Faults  int // lines that cannot be read
 	Reasons map[string]int
@@ -39,6 +40,7 @@ type Tally struct {
 
 	Late      int           // requests that came too far out of order, and are left out
 	LateWorst time.Duration // how far
+	Ahead     int           // requests dated far ahead of those around them, which are left out
 
 	Interrupted bool
 }
@@ -69,9 +71,10 @@ func Read(ctx context.Context, o *Options, census *traffic.Census) (*Tally, erro
 	if err != nil {
 		return nil, err
 	}
+	counting := startCounting(census)
 	m := &merger{
 		mill: newMill(o), tally: tally, census: census, waiting: byFirst(sources),
-		order: newOrder(o.Reorder, census.Add),
+		order: newOrder(o.Reorder, counting.add),
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -82,6 +85,7 @@ func Read(ctx context.Context, o *Options, census *traffic.Census) (*Tally, erro
 		m.mill.stop() // else a goroutine may hang in a read that never ends
 	}
 	m.order.flush()
+	counting.finish()
 	tally.Late, tally.LateWorst = m.order.late, time.Duration(m.order.worst)*time.Microsecond
 	tally.Requests = int(census.History.Events)
 	return tally, census.History.Err()

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -28,6 +29,12 @@ func line(client string, seconds int) string {
 
 func options(names ...string) *Options {
 	return &Options{Names: names, View: &traffic.View{Prefix4: 32, Prefix6: 64}, Reorder: time.Minute, Workers: 2}
+}
+
+func fromStdin(text string) *Options {
+	o := options("-")
+	o.Stdin = strings.NewReader(text)
+	return o
 }
 
 func write(t *testing.T, name string, text []byte) string {
@@ -78,31 +85,86 @@ func TestLinesThatCannotBeReadAreCountedAndTheFirstShown(t *testing.T) {
 	require.Equal(t, map[string]int{"the line is empty": 1, `" " is missing behind $remote_addr`: 10}, tally.Reasons)
 }
 
-func TestLinesOutOfOrderArePutInOrderUpToADistanceAndCountedBeyond(t *testing.T) {
+func TestLinesOutOfOrderByLessThanADistanceArePutInOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		seconds := rapid.SliceOfN(rapid.IntRange(0, 200), 1, 50).Draw(rt, "seconds")
-		var text string
+		begun := rapid.SliceOfN(rapid.IntRange(0, 2000), 1, 50).Draw(rt, "begun")
+		slices.Sort(begun)
+		type logged struct{ ended, begun int }
+		var lines []logged
 		var want []string
-		late, newest := 0, -1000
+		for _, s := range begun {
+			lines = append(lines, logged{s + rapid.IntRange(0, 60).Draw(rt, "took"), s})
+			want = append(want, fmt.Sprintf("a %d", s))
+		}
+		slices.SortStableFunc(lines, func(a, b logged) int { return a.ended - b.ended })
+		var text string
+		for _, l := range lines {
+			text += line("a", l.begun)
+		}
+		list, tally := seen(t, fromStdin(text))
+		require.Equal(rt, want, list)
+		require.Zero(rt, tally.Late+tally.Ahead)
+	})
+}
+
+func TestLinesOutOfOrderByMoreAreCountedAndTheRestIsInOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seconds := rapid.SliceOfN(rapid.IntRange(0, 500), 1, 50).Draw(rt, "seconds")
+		var text string
 		for _, s := range seconds {
 			text += line("a", s)
-			newest = max(newest, s)
-			if s < newest-60 {
-				late++
-			} else {
-				want = append(want, fmt.Sprintf("a %d", s))
-			}
 		}
-		slices.SortFunc(want, func(a, b string) int {
-			if len(a) != len(b) {
-				return len(a) - len(b)
-			}
-			return strings.Compare(a, b)
-		})
-		list, tally := seen(t, func() *Options { o := options("-"); o.Stdin = strings.NewReader(text); return o }())
-		require.Equal(rt, want, list)
-		require.Equal(rt, late, tally.Late)
+		list, tally := seen(t, fromStdin(text))
+		require.Equal(rt, len(seconds), len(list)+tally.Late+tally.Ahead)
+		require.True(rt, slices.IsSortedFunc(list, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }))
 	})
+	list, tally := seen(t, fromStdin(line("a", 0)+line("a", 100)+line("a", 39)+line("a", 40)+line("a", 101)+line("a", 102)))
+	require.Equal(t, []string{"a 0", "a 40", "a 100", "a 101", "a 102"}, list)
+	require.Equal(t, 1, tally.Late)
+	require.Equal(t, 61*time.Second, tally.LateWorst)
+}
+
+func TestAWrongClockDoesNotMakeTheLinesBehindItLate(t *testing.T) {
+	const years = 20 * 365 * 86400
+	var usual []string
+	for i := range 40_000 { // several pieces
+		usual = append(usual, line("a", i/10))
+	}
+	for name, wrong := range map[string][]int{
+		"the first line": {0}, "the second": {1}, "two in a row": {100, 101}, "the last": {39_999},
+		"one in three": {3, 6, 9, 12, 15, 18}, "at the end of a piece": {9361, 9362, 9363, 9364},
+	} {
+		lines := slices.Clone(usual)
+		for _, i := range wrong {
+			lines[i] = line("a", years+i)
+		}
+		o := options(write(t, "log", []byte(strings.Join(lines, ""))), write(t, "other", []byte(line("b", 10)+line("b", 20))))
+		list, tally := seen(t, o)
+		require.Equal(t, len(wrong), tally.Ahead, name)
+		require.Zero(t, tally.Late, name)
+		require.Len(t, list, len(usual)-len(wrong)+2, name)
+	}
+	list, tally := seen(t, fromStdin(line("a", 0)+line("a", years)+line("a", years+1)))
+	require.Len(t, list, 3, "a log may rest for years")
+	require.Zero(t, tally.Ahead)
+}
+
+func TestALogMayBeAPipeWhichCanBeReadOnlyOnce(t *testing.T) {
+	if _, err := os.Stat("/dev/fd"); err != nil {
+		t.Skip("here a pipe has no name")
+	}
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	go func() {
+		for i := range 30_000 {
+			_, _ = writer.WriteString(line("a", i)) // the count below would tell
+		}
+		_ = writer.Close()
+	}()
+	list, tally := seen(t, options(fmt.Sprintf("/dev/fd/%d", reader.Fd())))
+	require.NoError(t, reader.Close())
+	require.Len(t, list, 30_000)
+	require.Equal(t, 30_000, tally.Lines)
 }
 
 func TestPiecesEndWithLinesHoweverLongTheLogIs(t *testing.T) {
@@ -143,4 +205,10 @@ func TestALogOfNoKnownFormatIsRefusedWithTheReason(t *testing.T) {
 	require.ErrorContains(t, err, "the format is not recognised")
 	_, err = Read(t.Context(), options("absent.log"), traffic.NewCensus(nil))
 	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = Read(t.Context(), options(t.TempDir()), traffic.NewCensus(nil))
+	require.ErrorContains(t, err, "is a directory")
+	broken := options("-")
+	broken.Stdin = strings.NewReader("\x1f\x8bno gzip")
+	_, err = Read(t.Context(), broken, traffic.NewCensus(nil))
+	require.ErrorContains(t, err, "standard input: unexpected EOF")
 }

@@ -21,6 +21,7 @@ type Census struct {
 	clients clients
 	rows    []uint32 // of each client: how many are in the window, for each period, then the most there were
 	stats   []Client
+	noRow   []uint32 // the row of a new client
 	behind  []*Cursor
 	pending []bool // the cursor holds an event that has not left yet
 
@@ -36,8 +37,7 @@ type Client struct {
 	Requests    uint32
 	Assets      uint32
 	Faults      uint32
-	Paths       uint64 // bits of a hash of the paths
-	First, Last int64  // µs
+	First, Last int64 // µs
 }
 
 // NewCensus makes a census for some periods of a microsecond or more.
@@ -47,26 +47,23 @@ func NewCensus(periods []time.Duration) *Census {
 		c.Periods = append(c.Periods, per.Microseconds())
 		c.behind = append(c.behind, c.History.Cursor())
 	}
+	c.noRow = make([]uint32, 2*len(periods))
 	c.pending = make([]bool, len(periods))
 	c.all, c.allMost = make([]uint32, len(periods)), make([]uint32, len(periods))
 	c.ranks = make([]ranking, len(periods))
 	return c
 }
 
-// ID is the number of a client.
-func (c *Census) ID(key []byte, hash uint64) uint32 {
-	id := c.clients.id(key, hash)
-	if int(id) == len(c.stats) {
-		c.stats = append(c.stats, Client{})
-		for range 2 * len(c.Periods) {
-			c.rows = append(c.rows, 0)
-		}
-	}
-	return id
-}
+// ID is the number of a client. It may be called while another goroutine adds
+// events; Add and the rest are not safe for that among themselves.
+func (c *Census) ID(key []byte, hash uint64) uint32 { return c.clients.id(key, hash) }
 
 // Add counts an event, which must not be older than the one before.
 func (c *Census) Add(now int64, id uint32, traits Traits) {
+	for int(id) >= len(c.stats) {
+		c.stats = append(c.stats, Client{})
+		c.rows = append(c.rows, c.noRow...)
+	}
 	c.expire(now)
 	periods := len(c.Periods)
 	row := c.rows[int(id)*2*periods:][:2*periods]
@@ -109,11 +106,10 @@ func (s *Client) add(now int64, traits Traits) {
 	}
 	s.Last = now
 	s.Requests++
-	s.Paths |= 1 << (traits & pathMask)
-	if traits&asset != 0 {
+	if traits&Asset != 0 {
 		s.Assets++
 	}
-	if traits&fault != 0 {
+	if traits&Fault != 0 {
 		s.Faults++
 	}
 }
@@ -172,11 +168,3 @@ func (r *ranking) over(limit int64) (events int64) {
 	}
 	return events
 }
-
-// PathsAbout is roughly how many different paths a client has asked for: linear
-// counting with 64 bits, which sees no more than about 270.
-func (s *Client) PathsAbout() int {
-	return pathsOf[bits.OnesCount64(s.Paths)]
-}
-
-var pathsOf = linearCounts()

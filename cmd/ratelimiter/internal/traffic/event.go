@@ -13,15 +13,12 @@ type Event struct {
 }
 
 // Traits are what is kept of a request for telling the kind of its client.
-type Traits uint16
+type Traits uint8
 
-// The lowest six bits are a hash of the path: 64 of them tell roughly how many
-// different paths a client has asked for.
+// What is kept.
 const (
-	pathBits        = 6
-	pathMask Traits = 1<<pathBits - 1
-	asset    Traits = 1 << pathBits       // a style sheet, a script, an image, a font
-	fault    Traits = 1 << (pathBits + 1) // answered 400 or more
+	Asset Traits = 1 << iota // a style sheet, a script, an image, a font
+	Fault                    // answered 400 or more
 )
 
 // Batch is what a piece of a log holds.
@@ -31,13 +28,14 @@ type Batch struct {
 
 	Lines    int
 	Filtered int // requests that the filters have taken out
+	Named    int // requests that have the field that tells the client
 	Faults   int // lines that cannot be read
 	Reasons  map[error]int
-	First    []Fault // the first of these lines
+	First    []BadLine // the first of these lines
 }
 
-// Fault is a line that cannot be read.
-type Fault struct {
+// BadLine is a line that cannot be read.
+type BadLine struct {
 	Line   int // counted from 1
 	Reason error
 	Text   string // its beginning
@@ -62,7 +60,7 @@ func (b *Batch) Reject(line []byte, reason error) {
 	}
 	b.Reasons[reason]++
 	if len(b.First) < keptFaults {
-		b.First = append(b.First, Fault{b.Lines, reason, string(line[:min(len(line), shownBytes)])})
+		b.First = append(b.First, BadLine{b.Lines, reason, string(line[:min(len(line), shownBytes)])})
 	}
 }
 

@@ -17,6 +17,7 @@ type History struct {
 	pieces [][]byte // those in memory
 	inside int      // how many may be
 	file   *os.File
+	gone   bool  // the file has no name any more
 	sizes  []int // of the pieces in the file
 	tail   []byte
 	time   int64
@@ -73,6 +74,8 @@ func (h *History) write() (err error) {
 		if h.file, err = os.CreateTemp("", "ratelimiter-plan-*"); err != nil {
 			return fmt.Errorf("the history of the log needs a temporary file: %w", err)
 		}
+		// Where an open file can be removed, nothing is left of it even after a crash.
+		h.gone = os.Remove(h.file.Name()) == nil
 	}
 	if _, err := h.file.WriteAt(h.tail, int64(len(h.sizes))*pieceBytes); err != nil {
 		return fmt.Errorf("the history of the log cannot be written: %w", err)
@@ -94,11 +97,10 @@ func (h *History) Close() error {
 	if h.file == nil {
 		return nil
 	}
-	name := h.file.Name()
-	if err := h.file.Close(); err != nil {
+	if err := h.file.Close(); err != nil || h.gone {
 		return err
 	}
-	return os.Remove(name)
+	return os.Remove(h.file.Name())
 }
 
 // Cursor reads a history from its beginning.

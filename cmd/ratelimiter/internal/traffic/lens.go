@@ -11,7 +11,6 @@ import (
 // View says who a client is, and which requests count.
 type View struct {
 	Prefix4, Prefix6 int     // how many bits of an address make a client
-	Field            bool    // the client is Record.Extra, not the address
 	Routes           *Routes // count each route by itself; nil counts all together
 
 	Methods         []string
@@ -60,6 +59,9 @@ func (l *Lens) Look(r *accesslog.Record, b *Batch) {
 		b.Filtered++
 		return
 	}
+	if hasText(r.Extra) {
+		b.Named++
+	}
 	start := len(b.Keys)
 	b.Keys = l.appendClient(b.Keys, r)
 	if l.view.Routes != nil {
@@ -71,20 +73,28 @@ func (l *Lens) Look(r *accesslog.Record, b *Batch) {
 	}
 	key := b.Keys[start:]
 	b.Events = append(b.Events, Event{
-		Time: r.Time, Hash: maphash.Bytes(l.seed, key), Key: uint32(start), Bytes: uint16(len(key)), Traits: l.traits(r),
+		Time: r.Time, Hash: maphash.Bytes(l.seed, key), Key: uint32(start), Bytes: uint16(len(key)), Traits: traits(r),
 	})
 }
 
 // appendClient writes who has sent the request, as the library would name its
-// scope: an address has one way to be written.
+// scope: an address has one way to be written, and stands in for a field that is
+// empty.
 func (l *Lens) appendClient(to []byte, r *accesslog.Record) []byte {
 	switch {
-	case l.view.Field:
+	case hasText(r.Extra):
 		return append(to, r.Extra...)
+	case !hasText(r.Client):
+		return append(to, '-')
 	case l.view.Prefix4 == 32 && plainIPv4(r.Client):
 		return append(to, r.Client...)
 	}
 	return append(to, l.scopeOf(r.Client).text...)
+}
+
+// hasText is false for the dash that servers write when there is nothing.
+func hasText(value []byte) bool {
+	return len(value) > 1 || len(value) == 1 && value[0] != '-'
 }
 
 // plainIPv4 tells an address in four parts from one that needs a closer look.
@@ -108,7 +118,11 @@ func (l *Lens) scopeOf(text []byte) scope {
 		return known
 	}
 	s := scope{text: string(text)}
-	if address, err := netip.ParseAddr(s.text); err == nil {
+	address, err := netip.ParseAddr(s.text)
+	if withPort, errPort := netip.ParseAddrPort(s.text); errPort == nil {
+		address, err = withPort.Addr(), nil // each connection has another port
+	}
+	if err == nil {
 		s.address = address.Unmap().WithZone("")
 		bits, whole := l.view.Prefix6, 128
 		if s.address.Is4() {
@@ -174,13 +188,12 @@ func contained(address netip.Addr, networks []netip.Prefix) bool {
 }
 
 // traits are cheap and rough.
-func (l *Lens) traits(r *accesslog.Record) Traits {
-	t := Traits(maphash.Bytes(l.seed, r.Path)) & pathMask
+func traits(r *accesslog.Record) (t Traits) {
 	if isAsset(r.Path) {
-		t |= asset
+		t |= Asset
 	}
 	if r.Status >= 400 {
-		t |= fault
+		t |= Fault
 	}
 	return t
 }

@@ -22,13 +22,19 @@ func look(view View, r accesslog.Record) (key string, kept bool) {
 func TestAClientIsNamedAsTheLibraryNamesItsScope(t *testing.T) {
 	for address, want := range map[string]string{
 		"192.0.2.7": "192.0.2.7", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "2001:DB8:1:2::9": "2001:db8:1:2::/64",
-		"::ffff:192.0.2.7": "192.0.2.7", "host.example": "host.example", "-": "-",
+		"::ffff:192.0.2.7": "192.0.2.7", "192.0.2.7:4711": "192.0.2.7", "[2001:db8:1:2::9]:4711": "2001:db8:1:2::/64", "host.example": "host.example", "-": "-",
 	} {
 		key, _ := look(View{Prefix4: 32, Prefix6: 64}, accesslog.Record{Client: []byte(address)})
 		require.Equal(t, want, key)
 	}
 	key, _ := look(View{Prefix4: 24, Prefix6: 64}, accesslog.Record{Client: []byte("192.0.2.7")})
 	require.Equal(t, "192.0.2.0/24", key)
+	for user, want := range map[string]string{"ann": "ann", "": "192.0.2.7", "-": "192.0.2.7"} {
+		key, _ := look(View{Prefix4: 32, Prefix6: 64}, accesslog.Record{Client: []byte("192.0.2.7"), Extra: []byte(user)})
+		require.Equal(t, want, key, "the library falls back to the address")
+	}
+	key, _ = look(View{Prefix4: 32, Prefix6: 64}, accesslog.Record{Extra: []byte("-")})
+	require.Equal(t, "-", key)
 }
 
 func TestFiltersTakeOutWhatDoesNotPass(t *testing.T) {

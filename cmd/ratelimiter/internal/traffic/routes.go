@@ -3,35 +3,35 @@ package traffic
 import (
 	"bytes"
 	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/gin-gonic/gin"
 )
 
 // Routes turns paths into the templates of an application's routes, such as
-// "GET /users/:id".
+// "GET /users/:id". Templates that were given are found by Gin's own router.
 type Routes struct {
-	root  node // of the templates that were given; the first segment is the method
-	given bool
-}
-
-// node is a segment of templates, in the order in which Gin prefers them: a
-// fixed text, a parameter, and the rest of the path.
-type node struct {
-	fixed map[string]*node
-	param *node
-	rest  string // the template that takes all that follows
-	ends  string // the template that ends here
+	engine  *gin.Engine // nil to learn templates
+	methods []string    // those that have templates of their own
 }
 
 // unmatched is the route of requests that no template fits, as the library calls
 // them.
 const unmatched = "unmatched"
 
+// everyMethod stands for the methods that have no templates of their own.
+const everyMethod = "EVERY"
+
 // NewRoutes reads templates in the notation of Gin: "/users/:id", "/files/*path",
-// with a method before or without. Without any templates they are learnt:
-// segments that are numbers or hexadecimal stand for ":id".
+// with a method before, or without for all methods. Without any templates they are
+// learnt: segments that are numbers or hexadecimal stand for ":id".
 func NewRoutes(templates []string) (*Routes, error) {
 	r := &Routes{}
-	var everywhere []string
+	type route struct{ method, path string }
+	var routes []route
 	for _, template := range templates {
 		template = strings.TrimSpace(template)
 		if template == "" {
@@ -39,72 +39,59 @@ func NewRoutes(templates []string) (*Routes, error) {
 		}
 		method, path, found := strings.Cut(template, " ")
 		if !found {
-			method, path = "", template
+			method, path = everyMethod, template
 		}
 		path = strings.TrimSpace(path)
 		if !strings.HasPrefix(path, "/") {
 			return nil, fmt.Errorf("%q is not the template of a route; write one as /users/:id or GET /users/:id", template)
 		}
-		r.given = true
-		if method == "" {
-			everywhere = append(everywhere, path)
-		} else {
-			r.add(method, path)
+		if !slices.Contains(r.methods, method) && method != everyMethod {
+			r.methods = append(r.methods, method)
 		}
+		routes = append(routes, route{method, path})
 	}
-	r.root.child("") // of the methods that have no templates of their own
-	for method := range r.root.fixed {
-		for _, path := range everywhere {
-			r.add(method, path)
+	if len(routes) == 0 {
+		return r, nil
+	}
+	gin.SetMode(gin.ReleaseMode)
+	r.engine = gin.New()
+	r.engine.RedirectTrailingSlash = false
+	for _, t := range routes {
+		methods := []string{t.method}
+		if t.method == everyMethod {
+			methods = append(methods, r.methods...)
+		}
+		for _, method := range methods {
+			if err := r.add(method, t.path); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return r, nil
 }
 
-func (r *Routes) add(method, path string) {
-	at := r.root.child(method)
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		if strings.HasPrefix(segment, "*") {
-			at.rest = path
-			return
+// add registers a template. Gin panics where two of them contradict each other.
+func (r *Routes) add(method, path string) (err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			err = fmt.Errorf("the template %q is none that Gin takes: %v", path, why)
 		}
-		if strings.HasPrefix(segment, ":") {
-			if at.param == nil {
-				at.param = &node{}
-			}
-			at = at.param
-			continue
-		}
-		at = at.child(segment)
+	}()
+	if slices.ContainsFunc(r.engine.Routes(), func(other gin.RouteInfo) bool { return other.Method == method && other.Path == path }) {
+		return nil // given with a method and without
 	}
-	at.ends = path
+	r.engine.Handle(method, path, func(c *gin.Context) { c.Header(templateHeader, c.FullPath()) })
+	return nil
 }
 
-func (n *node) child(segment string) *node {
-	if n.fixed == nil {
-		n.fixed = map[string]*node{}
-	}
-	if n.fixed[segment] == nil {
-		n.fixed[segment] = &node{}
-	}
-	return n.fixed[segment]
-}
-
-// Append writes the route of a request.
+// Append writes the route of a request. Several goroutines may call it.
 func (r *Routes) Append(to, method, path []byte) []byte {
-	if !r.given {
+	if r.engine == nil {
 		to = append(to, method...)
 		to = append(to, ' ')
 		return appendLearnt(to, path)
 	}
-	template := ""
-	if len(path) > 0 && path[0] == '/' {
-		via := r.root.fixed[string(method)]
-		if via == nil {
-			via = r.root.fixed[""]
-		}
-		template = via.find(path[1:])
-	}
+	template := r.find(method, path)
 	if template == "" {
 		return append(to, unmatched...)
 	}
@@ -114,32 +101,31 @@ func (r *Routes) Append(to, method, path []byte) []byte {
 }
 
 // find is the template that fits a path, empty if there is none.
-func (n *node) find(path []byte) string {
-	segment, after, more := bytes.Cut(path, []byte("/"))
-	for _, next := range [2]*node{n.fixed[string(segment)], n.paramFor(segment)} {
-		if next == nil {
-			continue
-		}
-		if !more {
-			if next.ends != "" {
-				return next.ends
-			}
-			continue
-		}
-		if found := next.find(after); found != "" {
-			return found
-		}
+func (r *Routes) find(method, path []byte) string {
+	if len(path) == 0 || path[0] != '/' {
+		return ""
 	}
-	return n.rest
+	known := everyMethod
+	if i := slices.Index(r.methods, string(method)); i >= 0 {
+		known = r.methods[i]
+	}
+	plain := string(path)
+	if decoded, err := url.PathUnescape(plain); err == nil {
+		plain = decoded // as the server does before it asks the router
+	}
+	answer := answer{http.Header{}}
+	r.engine.ServeHTTP(answer, &http.Request{Method: known, URL: &url.URL{Path: plain}})
+	return answer.header.Get(templateHeader)
 }
 
-// paramFor is the parameter, which takes no empty segment.
-func (n *node) paramFor(segment []byte) *node {
-	if len(segment) == 0 {
-		return nil
-	}
-	return n.param
-}
+// answer is what the router says.
+type answer struct{ header http.Header }
+
+const templateHeader = "Template"
+
+func (a answer) Header() http.Header         { return a.header }
+func (a answer) Write(p []byte) (int, error) { return len(p), nil }
+func (a answer) WriteHeader(int)             {}
 
 // appendLearnt writes ":id" for segments that look like one.
 func appendLearnt(to, path []byte) []byte {

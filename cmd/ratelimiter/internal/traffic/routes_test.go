@@ -16,6 +16,7 @@ func TestPathsBecomeTheTemplatesThatWereGiven(t *testing.T) {
 		require.Equal(t, want, string(routes.Append(nil, []byte("GET"), []byte(path))), path)
 	}
 	require.Equal(t, "unmatched", string(routes.Append(nil, []byte("POST"), []byte("/users/7"))))
+	require.Equal(t, "POST /users/new", string(routes.Append(nil, []byte("POST"), []byte("/users/n%65w"))))
 }
 
 func TestWithoutTemplatesNumbersAndHexadecimalSegmentsAreLearnt(t *testing.T) {
@@ -32,4 +33,8 @@ func TestWithoutTemplatesNumbersAndHexadecimalSegmentsAreLearnt(t *testing.T) {
 func TestWhatIsNoTemplateIsRefused(t *testing.T) {
 	_, err := NewRoutes([]string{"users/:id"})
 	require.ErrorContains(t, err, `"users/:id" is not the template of a route`)
+	_, err = NewRoutes([]string{"/users/:id", "/users/:name/edit"})
+	require.ErrorContains(t, err, `the template "/users/:name/edit" is none that Gin takes`)
+	_, err = NewRoutes([]string{"/users/:id", "GET /users/:id", "/users/:id"})
+	require.NoError(t, err, "the same twice")
 }

@@ -1,7 +1,5 @@
 package traffic
 
-import "math"
-
 // Timeline counts events in equal stretches of time. It begins with seconds, and
 // joins two stretches to one whenever there are too many.
 type Timeline struct {
@@ -43,14 +41,4 @@ func (t *Timeline) widen() {
 // Place is the stretch that a time of the log lies in.
 func (t *Timeline) Place(now int64) int {
 	return int((now - t.Start) / t.Width)
-}
-
-// linearCounts are how many things were probably thrown into 64 buckets, for
-// each number of buckets that are hit.
-func linearCounts() (counts [65]int) {
-	for hit := range 64 {
-		counts[hit] = int(math.Round(-64 * math.Log(float64(64-hit)/64)))
-	}
-	counts[64] = counts[63]
-	return counts
 }

@@ -1,0 +1,177 @@
+package plan
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
+)
+
+// Route is the advice for one route by itself.
+type Route struct {
+	Name     string
+	Clients  int
+	Requests int64
+	Limits   []ratelimiter.Limit
+
+	RefusedClients  int
+	RefusedRequests int64
+
+	most []int64 // of one client, for each period of the advice
+}
+
+// fewRequests say too little about a route.
+const fewRequests = 10
+
+// EachRoute recommends limits for each of the busiest routes, most at most, of a
+// census that counts clients on routes. A route of less than ten requests gets none. Each route meets the target, a share of its own
+// clients or requests, under the algorithm.
+func EachRoute(census *traffic.Census, periods []time.Duration, target Target, algorithm string, most int) []*Route {
+	a := &routeAdviser{census: census, target: target, algorithm: algorithm}
+	a.find(periods, most)
+	for k, per := range periods {
+		for i, limit := range a.lowest(k, per) {
+			a.routes[i].Limits = append(a.routes[i].Limits, ratelimiter.Limit{Limit: limit, Per: per})
+		}
+	}
+	a.loosen()
+	for _, r := range a.routes {
+		r.Limits = needed(r.Limits)
+	}
+	return a.routes
+}
+
+type routeAdviser struct {
+	census    *traffic.Census
+	target    Target
+	algorithm string
+	routes    []*Route
+	of        []*Route // each client's; nil for one that gets no advice
+}
+
+// find lists the routes, the busiest first, and who is on them.
+func (a *routeAdviser) find(periods []time.Duration, most int) {
+	byName := map[string]*Route{}
+	a.of = make([]*Route, a.census.Clients())
+	for id := range a.of {
+		_, name := a.census.Name(uint32(id))
+		r := byName[name]
+		if r == nil {
+			r = &Route{Name: name, most: make([]int64, len(periods))}
+			byName[name] = r
+			a.routes = append(a.routes, r)
+		}
+		a.of[id] = r
+		r.Clients++
+		r.Requests += int64(a.census.Client(uint32(id)).Requests)
+		for k, per := range periods {
+			r.most[k] = max(r.most[k], a.census.Most(uint32(id), slices.Index(a.census.Periods, Micros(per))))
+		}
+	}
+	slices.SortStableFunc(a.routes, func(a, b *Route) int { return int(b.Requests - a.Requests) })
+	a.routes = slices.DeleteFunc(a.routes[:min(most, len(a.routes))], func(r *Route) bool { return r.Requests < fewRequests })
+	for id, r := range a.of {
+		if !slices.Contains(a.routes, r) {
+			a.of[id] = nil
+		}
+	}
+}
+
+// try replays limits of all routes at once, and tells which routes miss the target.
+func (a *routeAdviser) try(limitsOf func(*Route) []ratelimiter.Limit) (missed map[*Route]bool) {
+	outcome := replay.RunEach(a.census, a.algorithm, func(id uint32) []ratelimiter.Limit {
+		if a.of[id] == nil {
+			return nil
+		}
+		return limitsOf(a.of[id])
+	})
+	for _, r := range a.routes {
+		r.RefusedClients, r.RefusedRequests = 0, 0
+	}
+	for _, c := range outcome.Clients {
+		a.of[c.ID].RefusedClients++
+		a.of[c.ID].RefusedRequests += c.Requests
+	}
+	missed = map[*Route]bool{}
+	for _, r := range a.routes {
+		if a.target.Exceeded(r.RefusedClients, r.Clients, r.RefusedRequests, r.Requests) {
+			missed[r] = true
+		}
+	}
+	return missed
+}
+
+// lowest finds the lowest round limit of one period for each route, by halving
+// the choice of all of them with every replay.
+func (a *routeAdviser) lowest(k int, per time.Duration) []int64 {
+	most := int64(1)
+	for _, r := range a.routes {
+		most = max(most, r.most[k])
+	}
+	choice := ladder(2 * most)
+	type search struct{ low, high int } // places in choice; high meets the target
+	searches := map[*Route]*search{}
+	for _, r := range a.routes {
+		// Nobody is refused who never had more than half.
+		high, _ := slices.BinarySearch(choice, 2*r.most[k])
+		searches[r] = &search{0, high}
+	}
+	for slices.ContainsFunc(a.routes, func(r *Route) bool { return searches[r].low < searches[r].high }) {
+		missed := a.try(func(r *Route) []ratelimiter.Limit {
+			return []ratelimiter.Limit{{Limit: choice[(searches[r].low+searches[r].high)/2], Per: per}}
+		})
+		for r, s := range searches {
+			if middle := (s.low + s.high) / 2; missed[r] {
+				s.low = middle + 1
+			} else {
+				s.high = middle
+			}
+		}
+	}
+	limits := make([]int64, len(a.routes))
+	for i, r := range a.routes {
+		limits[i] = choice[searches[r].high]
+	}
+	return limits
+}
+
+// ladder lists the round numbers up to one that is not below most.
+func ladder(most int64) (list []int64) {
+	for limit := int64(1); ; limit = Round(limit + 1) {
+		list = append(list, limit)
+		if limit >= most {
+			return list
+		}
+	}
+}
+
+// loosen raises limits until each route meets the target with all of its limits
+// together: of each route the one that helps most, or all if none helps.
+func (a *routeAdviser) loosen() {
+	own := func(r *Route) []ratelimiter.Limit { return r.Limits }
+	for missed := a.try(own); len(missed) > 0; missed = a.try(own) {
+		best, fewest := map[*Route][]ratelimiter.Limit{}, map[*Route]int64{}
+		for r := range missed {
+			fewest[r] = r.RefusedRequests
+		}
+		for k := range a.routes[0].Limits {
+			a.try(func(r *Route) []ratelimiter.Limit { return raise(r.Limits, k) })
+			for r := range missed {
+				if r.RefusedRequests < fewest[r] {
+					best[r], fewest[r] = raise(r.Limits, k), r.RefusedRequests
+				}
+			}
+		}
+		for r := range missed {
+			if best[r] == nil {
+				best[r] = r.Limits
+				for k := range r.Limits {
+					best[r] = raise(best[r], k)
+				}
+			}
+			r.Limits = best[r]
+		}
+	}
+}
