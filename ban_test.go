@@ -192,6 +192,45 @@ func TestABanCountsBesideAnotherMiddlewareWithTheSameLimit(t *testing.T) {
 	require.Equal(t, 200, get(engine, "/").Code)
 }
 
+func TestMiddlewaresOnOneRouteCountRefusalsForTheirOwnBans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		group := engine.Group("/", limiter.RateLimit(3, time.Minute, ratelimiter.WithBan(3, time.Hour, 24*time.Hour)))
+		group.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(100, time.Hour, time.Hour)), ok)
+		require.Equal(t, []int{200, 429, 429, 429, 429}, statuses(engine, "/", 5), "by the second")
+		pass(2 * time.Second)
+		require.Equal(t, 200, get(engine, "/").Code)
+		pass(2 * time.Second)
+		require.Equal(t, 200, get(engine, "/").Code)
+		require.Equal(t, []int{429, 429}, statuses(engine, "/", 2), "by the first")
+		pass(2 * time.Minute)
+		require.Equal(t, 200, get(engine, "/").Code, "the first has refused twice, not six times")
+	})
+}
+
+// What a limit of the rule says for one request must not move the others to other
+// counters, where the ban is not known.
+func TestABanHoldsWhereALimitOfTheRuleIsUnlimited(t *testing.T) {
+	engine, limiter := application(t, nil)
+	unless := func(c *gin.Context) int {
+		if c.GetHeader("Unlimited") != "" {
+			return ratelimiter.Unlimited
+		}
+		return 1
+	}
+	group := engine.Group("/", limiter.RateLimit(unless, time.Hour, ratelimiter.WithBan(9, time.Hour, time.Hour)))
+	group.GET("/", limiter.RateLimit(unless, time.Hour, ratelimiter.WithLimit(9, time.Minute), ratelimiter.WithBan(2, time.Hour, 3*time.Hour)), ok)
+	group.GET("/inner", limiter.RateLimit(unless, time.Hour, ratelimiter.WithLimit(1, time.Minute), ratelimiter.WithBan(2, time.Hour, 3*time.Hour)),
+		limiter.RateLimit(1, time.Minute), ok)
+	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+	unlimited := withHeader("Unlimited", "yes")
+	for range 2 {
+		require.Equal(t, []int{200, 429, 429, 429}, statuses(engine, "/inner", 4, unlimited), "the inner limit counts apart from that of the ban")
+		require.Equal(t, "10800", header(get(engine, "/inner"), "Retry-After"))
+		require.NoError(t, limiter.Reset(t.Context(), "GET /inner", "192.0.2.1"))
+	}
+}
+
 func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.SetTime(time.Now())
