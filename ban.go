@@ -69,7 +69,7 @@ func (b *ban) quota(of *backends.Quota, cost int64) backends.Quota {
 func (d *decision) take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict, strike int64) error {
 	var guarded []int // the first quota of each ban
 	asked := quotas
-	for i := range d.about {
+	for i := range d.verdicts {
 		d.about[i].banned = false // that may be over
 		b := d.about[i].limit.ban
 		if b == nil || slices.ContainsFunc(guarded, func(first int) bool { return d.sameBan(quotas, first, i) }) {
@@ -103,7 +103,7 @@ func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdi
 	if answer.Allowed {
 		return
 	}
-	for i := range d.about {
+	for i := range d.verdicts {
 		if !d.sameBan(quotas, first, i) {
 			continue
 		}
