@@ -180,6 +180,29 @@ func TestABanThatIsShorterThanTheWaitIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+// The limit that all share is the one that Retry-After is about in both.
+func TestBesideALimitThatAllShareABanIsCountedAndNotWaitedFor(t *testing.T) {
+	one := func(*gin.Context) int { return 1 }
+	everyone := ratelimiter.WithLimit(1, 10*time.Minute, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithCost(one))
+	t.Run("counted", func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Minute, everyone, ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
+		require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+		require.Equal(t, "18000", header(get(engine, "/"), "Retry-After"))
+	})
+	t.Run("not waited for", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			engine.GET("/", limiter.RateLimit(10, time.Minute, byHeader, everyone, ratelimiter.WithWait(time.Hour), ratelimiter.WithBan(1, time.Hour, time.Second)), ok)
+			require.Equal(t, 200, get(engine, "/", ofCost(1)).Code)
+			require.Equal(t, 429, get(engine, "/", ofCost(11)).Code, "which bans")
+			began := time.Now()
+			require.Equal(t, 429, get(engine, "/", ofCost(1)).Code)
+			require.Zero(t, time.Since(began))
+		})
+	})
+}
+
 // Two middlewares with the same limit have counters of their own, of which one ban
 // must see all of its rule.
 func TestABanCountsBesideAnotherMiddlewareWithTheSameLimit(t *testing.T) {
