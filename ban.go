@@ -120,13 +120,16 @@ func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdi
 // request would wait. It asks for nothing else, and where that fails the request is
 // refused all the same.
 func (d *decision) strike(ctx context.Context) {
-	a, q := &d.about[d.closest], d.quotas[d.closest]
-	if !d.exceeded() || a.limit.ban == nil || a.banned {
-		return
-	}
-	q.Limit, q.Burst, q.Cost, q.Tentative = 0, 0, 1, true
-	answers := make([]backends.Verdict, 2)
-	if err := d.settings.decider.Take(ctx, []backends.Quota{q, a.limit.ban.quota(&q, 1)}, answers); err == nil {
-		d.heed(&answers[1], d.quotas, d.verdicts, d.closest)
+	for i := range d.verdicts {
+		a, q := &d.about[i], d.quotas[i]
+		if a.limit.ban == nil || a.banned || d.verdicts[i].Allowed {
+			continue
+		}
+		q.Limit, q.Burst, q.Cost, q.Tentative = 0, 0, 1, true
+		answers := make([]backends.Verdict, 2)
+		if err := d.settings.decider.Take(ctx, []backends.Quota{q, a.limit.ban.quota(&q, 1)}, answers); err == nil {
+			d.heed(&answers[1], d.quotas, d.verdicts, i)
+		}
+		return // one ban is all that a rule has
 	}
 }

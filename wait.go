@@ -158,7 +158,8 @@ func (d *decision) askAgain(c *gin.Context, w *waiter) (again bool, err error) {
 // turn is when the backend says that a request would be allowed.
 func (d *decision) turn() turn {
 	v := &d.verdicts[d.closest]
-	if v.RetryAfter < 0 || d.about[d.closest].banned {
+	banned := slices.ContainsFunc(d.about[:len(d.verdicts)], func(a about) bool { return a.banned })
+	if v.RetryAfter < 0 || banned {
 		return turn{limit: d.closest, never: true}
 	}
 	// A backend that does not know when is not asked without a break.
