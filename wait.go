@@ -16,8 +16,8 @@ import (
 const longestWait = time.Hour
 
 // WithWait holds a request that is over the limit until its turn, if that is at
-// most max away, and refuses it at once if not. max is a millisecond to an hour, and
-// counts from the arrival of the request. So RateLimit(1, time.Second,
+// most max away, and refuses it at once if not, or if the context of the request ends
+// before. max is a millisecond to an hour, and counts from the arrival of the request. So RateLimit(1, time.Second,
 // WithAlgorithm(TokenBucket), WithWait(10*time.Second)) lets one request through
 // each second, ten may wait, and the next is refused. The token bucket keeps such a
 // pace best: a window lets many pass at once.
@@ -75,6 +75,9 @@ func (d *decision) inTurn(c *gin.Context, longest time.Duration) (waited time.Du
 	lines := &d.settings.lines
 	w := waiter{asked: d.asked(), arrived: time.Now()}
 	w.deadline = w.arrived.Add(longest)
+	if ends, ok := c.Request.Context().Deadline(); ok && ends.Before(w.deadline) {
+		w.deadline = ends
+	}
 	var told turn
 	if lines.none(w.asked) {
 		if err := d.take(c.Request.Context(), d.asked(), d.verdicts, 0); err != nil {
