@@ -54,9 +54,7 @@ func (l *line) earliest(w *waiter, ahead []load) time.Time {
 	own, before := &w.asked[l.turn.limit], ahead[l.turn.limit]
 	units := before.units + own.Cost
 	switch {
-	case q.Limit == 0:
-		return l.turn.at
-	case max(before.limit, own.Limit) > q.Limit: // nothing need be used up for these
+	case q.Limit == 0, max(before.limit, own.Limit) > q.Limit: // who has a higher limit may pass with the first
 		return l.turn.at
 	case q.Algorithm == TokenBucket || q.Algorithm == SlidingWindow: // one unit after the other
 		// Backends round a turn up to a microsecond: what is added is rounded down.
