@@ -15,6 +15,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
@@ -327,4 +329,46 @@ func TestRequestsWaitOnTheClockOfRedis(t *testing.T) {
 	require.EqualValues(t, 6, passed.Load())
 	require.GreaterOrEqual(t, time.Since(began), 100*time.Millisecond)
 	require.Zero(t, limiter.Lines())
+}
+
+// givingBack counts the units that Redis is asked to take back, as a number below 0.
+type givingBack struct{ units atomic.Int64 }
+
+func (g *givingBack) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (g *givingBack) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (g *givingBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		for _, word := range command.Args() {
+			if units, ok := word.(int64); ok && units < 0 {
+				g.units.Add(units)
+			}
+		}
+		return next(ctx, command)
+	}
+}
+
+// Where keys are on several nodes, what is charged on the first is given back when
+// another denies. Others may be refused meanwhile.
+func TestWhoIsTurnedAwayChargesNothingForAMomentEither(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { _ = client.Close() })
+	var givingBack givingBack
+	client.AddHook(&givingBack)
+	engine, limiter := application(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND": "redis", "RATELIMITER_TIMEOUT": "5s",
+		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"client": struct{ redis.UniversalClient }{client}},
+	})
+	engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithWait(time.Hour), ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
+		ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("all")))), ok)
+	require.Equal(t, 200, get(engine, "/").Code)
+	var all sync.WaitGroup
+	all.Go(func() { get(engine, "/") })
+	redistest.Eventually(t, "one waits", func(context.Context) bool { return limiter.Stats().Waiting == 1 })
+	before := givingBack.units.Load()
+	require.Equal(t, 429, get(engine, "/").Code)
+	require.Equal(t, before, givingBack.units.Load())
+	require.NoError(t, limiter.Close())
+	all.Wait()
 }
