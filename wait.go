@@ -175,20 +175,22 @@ func (d *decision) turn() turn {
 
 // foresee finds out what is left, and when the turn of a request would be behind
 // those ahead of it. It asks for what all of them cost, together with a limit that
-// denies everything, so that nothing is charged whatever the answer is.
+// denies everything, so that nothing is charged whatever the answer is. That is on
+// the key which is asked first where keys are on several nodes, one with a ban, so that
+// no other node charges what has to be given back.
 func (d *decision) foresee(c *gin.Context, ahead []load) error {
 	asked := d.asked()
 	quotas := make([]backends.Quota, len(asked), len(asked)+1)
 	later := make([]time.Duration, len(asked))
-	nothing := asked[0]
 	for i, q := range asked {
 		if q.Tentative = true; !q.Shadow {
-			nothing = q
 			q.Cost, later[i] = ahead[i].before(&q)
 		}
 		quotas[i] = q
 	}
-	nothing.Limit, nothing.Burst, nothing.Cost = 0, 0, 1
+	guarded := func(a about) bool { return a.limit.ban != nil }
+	nothing := quotas[max(0, slices.IndexFunc(d.about[:len(asked)], guarded))]
+	nothing.Limit, nothing.Burst, nothing.Cost, nothing.Shadow = 0, 0, 1, false
 	verdicts := make([]backends.Verdict, len(asked)+1)
 	if err := d.take(c.Request.Context(), append(quotas, nothing), verdicts, 0); err != nil {
 		return err
