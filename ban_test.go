@@ -125,6 +125,42 @@ func TestAClientIsBannedForItsOwnRefusalsAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, infos[0].Banned)
 	require.EqualValues(t, 9, infos[0].Remaining)
+	infos, err = limiter.Status(t.Context(), "GET /", "everyone")
+	require.NoError(t, err)
+	for _, info := range infos {
+		require.False(t, info.Banned, "nor are all of them")
+	}
+}
+
+func TestStatusTellsOfEachBanByItself(t *testing.T) {
+	engine, limiter := application(t, nil)
+	shared := ratelimiter.WithKey(ratelimiter.Shared("k"))
+	hourly := limiter.RateLimit(2, time.Hour, shared, ratelimiter.WithBan(1, time.Hour, time.Hour))
+	engine.GET("/hourly", hourly, ok)
+	engine.GET("/second", limiter.RateLimit(9, time.Hour, shared), hourly, ok)
+	engine.GET("/other", limiter.RateLimit(9, time.Minute, shared, ratelimiter.WithBan(1, time.Minute, time.Hour)), ok)
+	require.Equal(t, 200, get(engine, "/other").Code)
+	require.Equal(t, 200, get(engine, "/hourly").Code)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/second", 3))
+	infos, err := limiter.Status(t.Context(), "k", "192.0.2.1")
+	require.NoError(t, err)
+	require.Len(t, infos, 4)
+	banned := 0
+	for _, info := range infos {
+		if info.Banned {
+			banned++
+			require.Equal(t, time.Hour, info.Per)
+		}
+	}
+	require.Equal(t, 1, banned, "where it is the second middleware")
+}
+
+func TestAShadowIsUnderNoBan(t *testing.T) {
+	observer := &notebook{}
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
+	engine.GET("/", limiter.RateLimit(0, time.Hour, ratelimiter.WithLimit(9, time.Hour, ratelimiter.WithShadow()), ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
+	get(engine, "/")
+	require.Equal(t, []string{"per-hour banned", "shadow-per-hour allowed"}, observer.read())
 }
 
 func TestABannedClientTakesNothing(t *testing.T) {
@@ -246,12 +282,15 @@ func TestABanHoldsWhereALimitOfTheRuleIsUnlimited(t *testing.T) {
 	ban := ratelimiter.WithBan(2, time.Hour, 3*time.Hour)
 	group := engine.Group("/", limiter.RateLimit(unless(100), time.Hour, ratelimiter.WithBan(9, time.Hour, time.Hour)))
 	group.GET("/", limiter.RateLimit(unless(1), time.Hour, ratelimiter.WithLimit(9, time.Minute), ban), ok)
+	group.GET("/innermost", limiter.RateLimit(unless(9), time.Hour, ratelimiter.WithLimit(9, time.Minute), ban), limiter.RateLimit(2, time.Hour), ok)
 	group.GET("/inner", limiter.RateLimit(unless(1), time.Hour, ratelimiter.WithLimit(1, time.Minute), ban), limiter.RateLimit(1, time.Minute), ok)
 	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 	require.Equal(t, 429, get(engine, "/", withHeader("Unlimited", "yes")).Code)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/inner", 2), "the inner limit counts apart from that of the ban")
 	require.Equal(t, 429, get(engine, "/inner", withHeader("Unlimited", "yes")).Code)
 	require.Equal(t, "10800", header(get(engine, "/inner"), "Retry-After"))
+	require.Equal(t, 200, get(engine, "/innermost").Code)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/innermost", 2, withHeader("Unlimited", "yes")), "the innermost has one counter")
 }
 
 func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
@@ -287,11 +326,13 @@ func TestWhileTheBackendIsAwayEachProcessBansByItself(t *testing.T) {
 
 func TestABanThatMakesNoSenseIsRefusedWhenARouteIsRegistered(t *testing.T) {
 	_, limiter := application(t, nil)
+	most := int64(backends.MaxLimit)
 	for name, test := range map[string]struct {
 		make func()
 		says string
 	}{
 		"after no refusal": {func() { ratelimiter.WithBan(0, time.Minute, time.Hour) }, "must be from 1"},
+		"after too many":   {func() { ratelimiter.WithBan(1+int(most), time.Minute, time.Hour) }, "must be from 1 to 10000000000000"},
 		"no period":        {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be over zero"},
 		"nanoseconds":      {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "write 3600*time.Second"},
 		"for ever":         {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},
