@@ -142,17 +142,43 @@ func TestStatusTellsOfEachBanByItself(t *testing.T) {
 	require.Equal(t, 200, get(engine, "/other").Code)
 	require.Equal(t, 200, get(engine, "/hourly").Code)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/second", 3))
-	infos, err := limiter.Status(t.Context(), "k", "192.0.2.1")
-	require.NoError(t, err)
-	require.Len(t, infos, 4)
-	banned := 0
-	for _, info := range infos {
-		if info.Banned {
-			banned++
-			require.Equal(t, time.Hour, info.Per)
+	bans := func() (names []string) {
+		infos, err := limiter.Status(t.Context(), "k", "192.0.2.1")
+		require.NoError(t, err)
+		require.Len(t, infos, 4)
+		for _, info := range infos {
+			if info.Banned {
+				names = append(names, info.Name)
+			}
 		}
+		return names
 	}
-	require.Equal(t, 1, banned, "where it is the second middleware")
+	require.Equal(t, []string{"per-hour"}, bans(), "where it is the second middleware")
+	require.Equal(t, 429, get(engine, "/hourly").Code)
+	require.Equal(t, []string{"per-hour", "per-hour"}, bans(), "where it is the first, too")
+}
+
+func TestABanThatIsShorterThanTheWaitForTheLimitHidesNoneOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithAlgorithm(ratelimiter.FixedWindow), ratelimiter.WithBan(1, time.Hour, time.Second)), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		banned := get(engine, "/")
+		require.Equal(t, "3600", header(banned, "Retry-After"))
+		require.Equal(t, strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10), header(banned, "X-RateLimit-Reset"))
+	})
+}
+
+func TestABanHelpsNobodyWhoAsksForMoreThanTheLimit(t *testing.T) {
+	engine, limiter := application(t, nil)
+	var info ratelimiter.Info
+	engine.GET("/", limiter.RateLimit(1, time.Hour, byHeader, ratelimiter.WithBan(1, time.Hour, time.Hour),
+		ratelimiter.WithOverLimit(func(c *gin.Context) { info, _ = ratelimiter.FromContext(c) })), ok)
+	for range 2 {
+		require.Equal(t, 429, get(engine, "/", ofCost(2)).Code)
+		require.True(t, info.Banned)
+		require.Negative(t, info.RetryAfter, "no waiting helps")
+	}
 }
 
 func TestAShadowIsUnderNoBan(t *testing.T) {
@@ -279,7 +305,7 @@ func TestABanHoldsWhereALimitOfTheRuleIsUnlimited(t *testing.T) {
 			return limit
 		}
 	}
-	ban := ratelimiter.WithBan(2, time.Hour, 3*time.Hour)
+	ban := ratelimiter.WithBan(2, 2*time.Hour, 3*time.Hour)
 	group := engine.Group("/", limiter.RateLimit(unless(100), time.Hour, ratelimiter.WithBan(9, time.Hour, time.Hour)))
 	group.GET("/", limiter.RateLimit(unless(1), time.Hour, ratelimiter.WithLimit(9, time.Minute), ban), ok)
 	group.GET("/innermost", limiter.RateLimit(unless(9), time.Hour, ratelimiter.WithLimit(9, time.Minute), ban), limiter.RateLimit(2, time.Hour), ok)
@@ -289,8 +315,8 @@ func TestABanHoldsWhereALimitOfTheRuleIsUnlimited(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/inner", 2), "the inner limit counts apart from that of the ban")
 	require.Equal(t, 429, get(engine, "/inner", withHeader("Unlimited", "yes")).Code)
 	require.Equal(t, "10800", header(get(engine, "/inner"), "Retry-After"))
-	require.Equal(t, 200, get(engine, "/innermost").Code)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/innermost", 2, withHeader("Unlimited", "yes")), "the innermost has one counter")
+	require.Equal(t, []int{200, 200}, statuses(engine, "/innermost", 2, withHeader("Unlimited", "yes")))
+	require.Equal(t, 429, get(engine, "/innermost").Code, "the innermost has one counter")
 }
 
 func TestFailedLoginsBanAcrossProcesses(t *testing.T) {

@@ -119,7 +119,7 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 		require.False(t, refuse(client, 1).Allowed, "and none of them makes room")
 	}
 	stats, _ := Stats(m)
-	require.Greater(t, stats.Displaced, uint64(1000), "what was forgotten of others is told")
+	require.Greater(t, stats.Displaced, uint64(500), "what was forgotten of others is told")
 }
 
 func TestABanIsNotSharedAmongProcessesThatLimitAtAPart(t *testing.T) {
