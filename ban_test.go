@@ -252,6 +252,15 @@ func TestBesideALimitThatAllShareABanIsCountedAndNotWaitedFor(t *testing.T) {
 		require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 		require.Equal(t, "18000", header(get(engine, "/"), "Retry-After"))
 	})
+	t.Run("counted once for several limits", func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithLimit(1, time.Hour), ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+		require.NoError(t, err)
+		require.False(t, infos[0].Banned)
+		require.Equal(t, "18000", header(get(engine, "/"), "Retry-After"), "with the second")
+	})
 	t.Run("not waited for", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			engine, limiter := application(t, nil)
