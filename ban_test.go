@@ -361,7 +361,7 @@ func TestWhileTheBackendIsAwayEachProcessBansByItself(t *testing.T) {
 
 func TestABanThatMakesNoSenseIsRefusedWhenARouteIsRegistered(t *testing.T) {
 	_, limiter := application(t, nil)
-	most := int64(backends.MaxLimit)
+	most := backends.MaxLimit
 	for name, test := range map[string]struct {
 		make func()
 		says string
