@@ -27,8 +27,9 @@ type ban struct {
 //
 // Refusals are counted by the backend, in the question that refuses. While the
 // backend is away and each process limits by itself, it also bans by itself. A
-// memory backend that is full counts no refusals of newcomers, so as to ban nobody
-// for what another has done.
+// memory backend that is full forgets the refusals of those who have the fewest, to
+// count those of newcomers. It forgets no ban, and bans nobody for what another has
+// done. Where after is more than 128, a refusal counts up to 1/128 of per longer.
 //
 // It panics on limits that refuse nobody (WithShadow, WithOverLimit(nil)).
 func WithBan(after int, per, duration time.Duration) Option {
@@ -69,7 +70,7 @@ func (b *ban) quota(of *backends.Quota, cost int64) backends.Quota {
 func (d *decision) take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict, strike int64) error {
 	var guarded []int // the first quota of each ban
 	asked := quotas
-	for i := range d.about {
+	for i := range d.verdicts {
 		d.about[i].banned = false // that may be over
 		b := d.about[i].limit.ban
 		if b == nil || slices.ContainsFunc(guarded, func(first int) bool { return d.sameBan(quotas, first, i) }) {
@@ -103,7 +104,7 @@ func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdi
 	if answer.Allowed {
 		return
 	}
-	for i := range d.about {
+	for i := range d.verdicts {
 		if !d.sameBan(quotas, first, i) {
 			continue
 		}
@@ -120,13 +121,16 @@ func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdi
 // request would wait. It asks for nothing else, and where that fails the request is
 // refused all the same.
 func (d *decision) strike(ctx context.Context) {
-	a, q := &d.about[d.closest], d.quotas[d.closest]
-	if !d.exceeded() || a.limit.ban == nil || a.banned {
-		return
-	}
-	q.Limit, q.Burst, q.Cost, q.Tentative = 0, 0, 1, true
-	answers := make([]backends.Verdict, 2)
-	if err := d.settings.decider.Take(ctx, []backends.Quota{q, a.limit.ban.quota(&q, 1)}, answers); err == nil {
-		d.heed(&answers[1], d.quotas, d.verdicts, d.closest)
+	for i := range d.verdicts {
+		a, q := &d.about[i], d.quotas[i]
+		if a.limit.ban == nil || a.banned || d.verdicts[i].Allowed {
+			continue
+		}
+		q.Limit, q.Burst, q.Cost, q.Tentative = 0, 0, 1, true
+		answers := make([]backends.Verdict, 2)
+		if err := d.settings.decider.Take(ctx, []backends.Quota{q, a.limit.ban.quota(&q, 1)}, answers); err == nil {
+			d.heed(&answers[1], d.quotas, d.verdicts, i)
+		}
+		return // one ban is all that a rule has
 	}
 }

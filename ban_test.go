@@ -125,6 +125,68 @@ func TestAClientIsBannedForItsOwnRefusalsAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, infos[0].Banned)
 	require.EqualValues(t, 9, infos[0].Remaining)
+	infos, err = limiter.Status(t.Context(), "GET /", "everyone")
+	require.NoError(t, err)
+	for _, info := range infos {
+		require.False(t, info.Banned, "nor are all of them")
+	}
+}
+
+func TestStatusTellsOfEachBanByItself(t *testing.T) {
+	engine, limiter := application(t, nil)
+	shared := ratelimiter.WithKey(ratelimiter.Shared("k"))
+	hourly := limiter.RateLimit(2, time.Hour, shared, ratelimiter.WithBan(1, time.Hour, time.Hour))
+	engine.GET("/hourly", hourly, ok)
+	engine.GET("/second", limiter.RateLimit(9, time.Hour, shared), hourly, ok)
+	engine.GET("/other", limiter.RateLimit(9, time.Minute, shared, ratelimiter.WithBan(1, time.Minute, time.Hour)), ok)
+	require.Equal(t, 200, get(engine, "/other").Code)
+	require.Equal(t, 200, get(engine, "/hourly").Code)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/second", 3))
+	bans := func() (names []string) {
+		infos, err := limiter.Status(t.Context(), "k", "192.0.2.1")
+		require.NoError(t, err)
+		require.Len(t, infos, 4)
+		for _, info := range infos {
+			if info.Banned {
+				names = append(names, info.Name)
+			}
+		}
+		return names
+	}
+	require.Equal(t, []string{"per-hour"}, bans(), "where it is the second middleware")
+	require.Equal(t, 429, get(engine, "/hourly").Code)
+	require.Equal(t, []string{"per-hour", "per-hour"}, bans(), "where it is the first, too")
+}
+
+func TestABanThatIsShorterThanTheWaitForTheLimitHidesNoneOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithAlgorithm(ratelimiter.FixedWindow), ratelimiter.WithBan(1, time.Hour, time.Second)), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		banned := get(engine, "/")
+		require.Equal(t, "3600", header(banned, "Retry-After"))
+		require.Equal(t, strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10), header(banned, "X-RateLimit-Reset"))
+	})
+}
+
+func TestABanHelpsNobodyWhoAsksForMoreThanTheLimit(t *testing.T) {
+	engine, limiter := application(t, nil)
+	var info ratelimiter.Info
+	engine.GET("/", limiter.RateLimit(1, time.Hour, byHeader, ratelimiter.WithBan(1, time.Hour, time.Hour),
+		ratelimiter.WithOverLimit(func(c *gin.Context) { info, _ = ratelimiter.FromContext(c) })), ok)
+	for range 2 {
+		require.Equal(t, 429, get(engine, "/", ofCost(2)).Code)
+		require.True(t, info.Banned)
+		require.Negative(t, info.RetryAfter, "no waiting helps")
+	}
+}
+
+func TestAShadowIsUnderNoBan(t *testing.T) {
+	observer := &notebook{}
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
+	engine.GET("/", limiter.RateLimit(0, time.Hour, ratelimiter.WithLimit(9, time.Hour, ratelimiter.WithShadow()), ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
+	get(engine, "/")
+	require.Equal(t, []string{"per-hour banned", "shadow-per-hour allowed"}, observer.read())
 }
 
 func TestABannedClientTakesNothing(t *testing.T) {
@@ -180,6 +242,38 @@ func TestABanThatIsShorterThanTheWaitIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+// The limit that all share is the one that Retry-After is about in both.
+func TestBesideALimitThatAllShareABanIsCountedAndNotWaitedFor(t *testing.T) {
+	one := func(*gin.Context) int { return 1 }
+	everyone := ratelimiter.WithLimit(1, 10*time.Minute, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithCost(one))
+	t.Run("counted", func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Minute, everyone, ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
+		require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+		require.Equal(t, "18000", header(get(engine, "/"), "Retry-After"))
+	})
+	t.Run("counted once for several limits", func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithLimit(1, time.Hour), ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+		require.NoError(t, err)
+		require.False(t, infos[0].Banned)
+		require.Equal(t, "18000", header(get(engine, "/"), "Retry-After"), "with the second")
+	})
+	t.Run("not waited for", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			engine.GET("/", limiter.RateLimit(10, time.Minute, byHeader, everyone, ratelimiter.WithWait(time.Hour), ratelimiter.WithBan(1, time.Hour, time.Second)), ok)
+			require.Equal(t, 200, get(engine, "/", ofCost(1)).Code)
+			require.Equal(t, 429, get(engine, "/", ofCost(11)).Code, "which bans")
+			began := time.Now()
+			require.Equal(t, 429, get(engine, "/", ofCost(1)).Code)
+			require.Zero(t, time.Since(began))
+		})
+	})
+}
+
 // Two middlewares with the same limit have counters of their own, of which one ban
 // must see all of its rule.
 func TestABanCountsBesideAnotherMiddlewareWithTheSameLimit(t *testing.T) {
@@ -190,6 +284,48 @@ func TestABanCountsBesideAnotherMiddlewareWithTheSameLimit(t *testing.T) {
 	require.Equal(t, "10800", header(get(engine, "/"), "Retry-After"))
 	require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
 	require.Equal(t, 200, get(engine, "/").Code)
+}
+
+func TestMiddlewaresOnOneRouteCountRefusalsForTheirOwnBans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		group := engine.Group("/", limiter.RateLimit(3, time.Minute, ratelimiter.WithBan(3, time.Hour, 24*time.Hour)))
+		group.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(100, time.Hour, time.Hour)), ok)
+		require.Equal(t, []int{200, 429, 429, 429, 429}, statuses(engine, "/", 5), "by the second")
+		pass(2 * time.Second)
+		require.Equal(t, 200, get(engine, "/").Code)
+		pass(2 * time.Second)
+		require.Equal(t, 200, get(engine, "/").Code)
+		require.Equal(t, []int{429, 429}, statuses(engine, "/", 2), "by the first")
+		pass(2 * time.Minute)
+		require.Equal(t, 200, get(engine, "/").Code, "the first has refused twice, not six times")
+	})
+}
+
+// What a limit of the rule says for one request must not move the others to other
+// counters, where the ban is not known.
+func TestABanHoldsWhereALimitOfTheRuleIsUnlimited(t *testing.T) {
+	engine, limiter := application(t, nil)
+	unless := func(limit int) func(*gin.Context) int {
+		return func(c *gin.Context) int {
+			if c.GetHeader("Unlimited") != "" {
+				return ratelimiter.Unlimited
+			}
+			return limit
+		}
+	}
+	ban := ratelimiter.WithBan(2, 2*time.Hour, 3*time.Hour)
+	group := engine.Group("/", limiter.RateLimit(unless(100), time.Hour, ratelimiter.WithBan(9, time.Hour, time.Hour)))
+	group.GET("/", limiter.RateLimit(unless(1), time.Hour, ratelimiter.WithLimit(9, time.Minute), ban), ok)
+	group.GET("/innermost", limiter.RateLimit(unless(9), time.Hour, ratelimiter.WithLimit(9, time.Minute), ban), limiter.RateLimit(2, time.Hour), ok)
+	group.GET("/inner", limiter.RateLimit(unless(1), time.Hour, ratelimiter.WithLimit(1, time.Minute), ban), limiter.RateLimit(1, time.Minute), ok)
+	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+	require.Equal(t, 429, get(engine, "/", withHeader("Unlimited", "yes")).Code)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/inner", 2), "the inner limit counts apart from that of the ban")
+	require.Equal(t, 429, get(engine, "/inner", withHeader("Unlimited", "yes")).Code)
+	require.Equal(t, "10800", header(get(engine, "/inner"), "Retry-After"))
+	require.Equal(t, []int{200, 200}, statuses(engine, "/innermost", 2, withHeader("Unlimited", "yes")))
+	require.Equal(t, 429, get(engine, "/innermost").Code, "the innermost has one counter")
 }
 
 func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
@@ -225,11 +361,13 @@ func TestWhileTheBackendIsAwayEachProcessBansByItself(t *testing.T) {
 
 func TestABanThatMakesNoSenseIsRefusedWhenARouteIsRegistered(t *testing.T) {
 	_, limiter := application(t, nil)
+	most := backends.MaxLimit
 	for name, test := range map[string]struct {
 		make func()
 		says string
 	}{
 		"after no refusal": {func() { ratelimiter.WithBan(0, time.Minute, time.Hour) }, "must be from 1"},
+		"after too many":   {func() { ratelimiter.WithBan(1+int(most), time.Minute, time.Hour) }, "must be from 1 to 10000000000000"},
 		"no period":        {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be over zero"},
 		"nanoseconds":      {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "write 3600*time.Second"},
 		"for ever":         {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},

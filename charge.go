@@ -55,7 +55,7 @@ func Charge(c *gin.Context, n int) error {
 
 // costs tells whether any limit has a cost of its own.
 func (d *decision) costs() bool {
-	return slices.ContainsFunc(d.about, func(a about) bool { return a.limit.cost != nil })
+	return slices.ContainsFunc(d.about[:len(d.verdicts)], func(a about) bool { return a.limit.cost != nil })
 }
 
 // charge makes units what the request has taken of each limit that has a cost, or

@@ -3,6 +3,7 @@ package ratelimiter
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,7 @@ type decision struct {
 	settings *settings
 	earlier  *decision // of the middleware before, if any
 	// quotas are those asked, with a verdict for each, and behind them those that
-	// are unlimited for this request.
+	// are unlimited for this request. There is something about all of them.
 	quotas   []backends.Quota
 	verdicts []backends.Verdict
 	about    []about
@@ -97,15 +98,15 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 		q.Cost = l.cost(c)
 	}
 	d.quotas = append(d.quotas, q)
+	d.about = append(d.about, about{limit: l, key: key.shown})
 	if limit < 0 {
 		return
 	}
-	asked, last := len(d.verdicts), len(d.quotas)-1
-	if asked < last {
+	if asked, last := len(d.verdicts), len(d.quotas)-1; asked < last {
 		d.quotas[asked], d.quotas[last] = d.quotas[last], d.quotas[asked]
+		d.about[asked], d.about[last] = d.about[last], d.about[asked]
 	}
 	d.verdicts = append(d.verdicts, backends.Verdict{})
-	d.about = append(d.about, about{limit: l, key: key.shown})
 }
 
 // asked are the quotas without those that are unlimited.
@@ -114,6 +115,7 @@ func (d *decision) asked() []backends.Quota { return d.quotas[:len(d.verdicts)] 
 // decide asks the backend and lets the request go on, or answers it.
 func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	d.earlier = decided(c)
+	d.keepApart(rule)
 	if len(d.verdicts) == 0 {
 		// Those behind must find their counters where they are on other requests.
 		c.Set(contextKey{}, d)
@@ -127,7 +129,6 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 		d.failed(c, rule, err)
 		return
 	}
-	d.keepApart(rule)
 	d.settings.seen.note(d)
 	began := d.settings.observing.clock()
 	waited, err := d.ask(c, rule)
@@ -184,39 +185,49 @@ func (d *decision) refuses(rule *rule) bool {
 
 // keepApart gives a limit a counter of its own where one before, on the same
 // request, has one on the same key, scope, algorithm and period: a request would
-// be charged twice in one counter otherwise.
+// be charged twice in one counter otherwise. Limits under a ban stay together, as it
+// counts what any of them refuses.
 func (d *decision) keepApart(rule *rule) {
 	if d.earlier == nil && !rule.mixed {
 		return
 	}
-	guarded := 1
-	for i := range d.asked() {
-		q := &d.quotas[i]
-		place := 1 + sharing(q, d.quotas[:i])
-		for e := d.earlier; e != nil; e = e.earlier {
-			place += sharing(q, e.quotas)
-		}
+	together := 1
+	for i := range d.quotas {
 		if d.about[i].limit.ban != nil {
-			guarded = max(guarded, place)
-			continue
+			together = max(together, d.free(i))
 		}
-		q.Key = inPlace(q.Key, min(place, maxPlaces))
 	}
-	for i := range d.asked() {
-		if d.about[i].limit.ban != nil { // together, as one ban counts what they refuse
-			d.quotas[i].Key = inPlace(d.quotas[i].Key, min(guarded, maxPlaces))
+	for i := range d.quotas {
+		if d.about[i].limit.ban != nil {
+			d.quotas[i].Key = inPlace(d.quotas[i].Key, together)
+		}
+	}
+	for i := range d.quotas {
+		if d.about[i].limit.ban == nil {
+			d.quotas[i].Key = inPlace(d.quotas[i].Key, d.free(i))
 		}
 	}
 }
 
-// sharing counts the quotas that would share their counter with q.
-func sharing(q *backends.Quota, others []backends.Quota) (n int) {
-	for i := range others {
-		if o := &others[i]; o.Scope == q.Scope && o.Algorithm == q.Algorithm && o.Per == q.Per && o.Shadow == q.Shadow && keyInPlace(q.Key, o.Key) {
-			n++
+// free is the first place behind all those where the limit i, or the ban that it is
+// under, would share a counter: with one of a middleware before, or of this one,
+// where those under a ban come first.
+func (d *decision) free(i int) (place int) {
+	q, ban := &d.quotas[i], d.about[i].limit.ban
+	for e := d; e != nil; e = e.earlier {
+		for j := range e.quotas {
+			o, other := &e.quotas[j], e.about[j].limit.ban
+			if e == d && (ban != nil || other == nil && j >= i) {
+				continue // it has no place yet
+			}
+			share := o.Algorithm == q.Algorithm && o.Per == q.Per && o.Shadow == q.Shadow
+			share = share || ban != nil && other != nil && ban.per == other.per
+			if share && o.Scope == q.Scope {
+				place = max(place, placeOf(q.Key, o.Key))
+			}
 		}
 	}
-	return n
+	return min(place+1, maxPlaces)
 }
 
 // maxPlaces is how many middlewares on one route keep their counters apart.
@@ -231,8 +242,17 @@ func inPlace(key string, place int) string {
 	return key + "#" + strconv.Itoa(place)
 }
 
-func keyInPlace(key, stored string) bool {
-	return stored == key || len(stored) == len(key)+2 && stored[len(key)] == '#' && stored[:len(key)] == key
+// placeOf is where a key is stored: 1, 2, ..., and 0 for another key.
+func placeOf(key, stored string) int {
+	switch behind, ok := strings.CutPrefix(stored, key); {
+	case !ok:
+		return 0
+	case behind == "":
+		return 1
+	case len(behind) == 2 && behind[0] == '#' && behind[1] >= '2' && behind[1] <= '0'+maxPlaces:
+		return int(behind[1] - '0')
+	}
+	return 0
 }
 
 // giveBack returns what this and the middlewares before have taken for a request

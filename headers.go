@@ -86,7 +86,7 @@ func (d *decision) policy(rule *rule, earlier []string) string {
 	}
 	b := appendEarlier(nil, earlier)
 	listed := 0
-	for i, about := range d.about {
+	for i, about := range d.about[:len(d.verdicts)] {
 		if d.quotas[i].Shadow {
 			continue
 		}
@@ -109,7 +109,7 @@ func appendPolicy(b []byte, i int, name string, limit int64, per time.Duration) 
 func (d *decision) appendRateLimit(b []byte, earlier []string) []byte {
 	b = appendEarlier(b, earlier)
 	listed := 0
-	for i, about := range d.about {
+	for i, about := range d.about[:len(d.verdicts)] {
 		if d.quotas[i].Shadow {
 			continue // a client must not heed what is only being tried
 		}

@@ -169,6 +169,22 @@ func (ls *lines) denied(w *waiter, told turn) {
 	}
 }
 
+// reset lets those who wait for a limit on a key and scope ask at once, as what was
+// used of it is forgotten.
+func (ls *lines) reset(key, scope string) {
+	if ls.waiting.Load() == 0 {
+		return
+	}
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, l := range ls.known {
+		if slices.ContainsFunc(l.waiters[0].asked, func(q backends.Quota) bool { return q.Key == key && q.Scope == scope }) {
+			l.turn = turn{}
+			l.callFirst(nil)
+		}
+	}
+}
+
 // leave takes a request out of its line and lets the next one ask. room is what the
 // backend has left if the request has passed, and nil if not.
 func (ls *lines) leave(w *waiter, room []backends.Verdict) {

@@ -149,7 +149,8 @@ func (r *RateLimiter) Health() backends.Health {
 
 // Reset forgets what a scope has used of every limit on a key, as after a
 // captcha or a payment. Key and scope are those of Info, without the prefix of
-// the configuration. A pair that was never seen is no error.
+// the configuration. A pair that was never seen is no error. Requests of this process
+// that wait for one of these limits (see WithWait) need not wait for it any longer.
 func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	s := r.settings.Load()
 	if s == nil {
@@ -159,7 +160,9 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	defer cancel()
 	var failed error
 	for place := 1; place <= maxPlaces; place++ {
-		failed = errors.Join(failed, s.decider.Reset(ctx, inPlace(s.storedKey(key), place), printable(scope)))
+		key, scope := inPlace(s.storedKey(key), place), printable(scope)
+		failed = errors.Join(failed, s.decider.Reset(ctx, key, scope))
+		s.lines.reset(key, scope)
 	}
 	return failed
 }

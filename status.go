@@ -188,7 +188,7 @@ func (d *decision) peek(ctx context.Context) ([]Info, error) {
 		quotas[i].Cost, quotas[i].Tentative = 0, true
 	}
 	verdicts := make([]backends.Verdict, len(quotas))
-	now := &decision{settings: d.settings, about: slices.Clone(d.about)}
+	now := &decision{settings: d.settings, verdicts: verdicts, about: slices.Clone(d.about)}
 	if err := now.take(ctx, quotas, verdicts, 0); err != nil {
 		return nil, fmt.Errorf("the rate limiter could not tell what is left of %s: %w", d.about[0].key, err)
 	}

@@ -15,14 +15,15 @@ type turn struct {
 
 func (t turn) after(deadline time.Time) bool { return t.never || t.at.After(deadline) }
 
-// load is what requests ask of one limit together, and the most that one of them
-// has asked.
-type load struct{ units, largest int64 }
+// load is what requests ask of one limit together, the most that one of them has
+// asked, and the highest that a function has said the limit is.
+type load struct{ units, largest, limit int64 }
 
 func add(loads []load, w *waiter) {
 	for i := range loads {
 		loads[i].units += w.asked[i].Cost
 		loads[i].largest = max(loads[i].largest, w.asked[i].Cost)
+		loads[i].limit = max(loads[i].limit, w.asked[i].Limit)
 	}
 }
 
@@ -50,9 +51,10 @@ func (l *line) inVain(w *waiter, ahead []load) bool {
 // more than that for a while.)
 func (l *line) earliest(w *waiter, ahead []load) time.Time {
 	q := &l.waiters[0].asked[l.turn.limit]
-	units := ahead[l.turn.limit].units + w.asked[l.turn.limit].Cost
+	own, before := &w.asked[l.turn.limit], ahead[l.turn.limit]
+	units := before.units + own.Cost
 	switch {
-	case q.Limit == 0:
+	case q.Limit == 0, max(before.limit, own.Limit) > q.Limit: // who has a higher limit may pass with the first
 		return l.turn.at
 	case q.Algorithm == TokenBucket || q.Algorithm == SlidingWindow: // one unit after the other
 		// Backends round a turn up to a microsecond: what is added is rounded down.

@@ -16,8 +16,8 @@ import (
 const longestWait = time.Hour
 
 // WithWait holds a request that is over the limit until its turn, if that is at
-// most max away, and refuses it at once if not. max is a millisecond to an hour, and
-// counts from the arrival of the request. So RateLimit(1, time.Second,
+// most max away, and refuses it at once if not, or if the context of the request ends
+// before. max is a millisecond to an hour, and counts from the arrival of the request. So RateLimit(1, time.Second,
 // WithAlgorithm(TokenBucket), WithWait(10*time.Second)) lets one request through
 // each second, ten may wait, and the next is refused. The token bucket keeps such a
 // pace best: a window lets many pass at once.
@@ -75,6 +75,9 @@ func (d *decision) inTurn(c *gin.Context, longest time.Duration) (waited time.Du
 	lines := &d.settings.lines
 	w := waiter{asked: d.asked(), arrived: time.Now()}
 	w.deadline = w.arrived.Add(longest)
+	if ends, ok := c.Request.Context().Deadline(); ok && ends.Before(w.deadline) {
+		w.deadline = ends
+	}
 	var told turn
 	if lines.none(w.asked) {
 		if err := d.take(c.Request.Context(), d.asked(), d.verdicts, 0); err != nil {
@@ -158,7 +161,8 @@ func (d *decision) askAgain(c *gin.Context, w *waiter) (again bool, err error) {
 // turn is when the backend says that a request would be allowed.
 func (d *decision) turn() turn {
 	v := &d.verdicts[d.closest]
-	if v.RetryAfter < 0 || d.about[d.closest].banned {
+	banned := slices.ContainsFunc(d.about[:len(d.verdicts)], func(a about) bool { return a.banned })
+	if v.RetryAfter < 0 || banned {
 		return turn{limit: d.closest, never: true}
 	}
 	// A backend that does not know when is not asked without a break.
@@ -171,20 +175,22 @@ func (d *decision) turn() turn {
 
 // foresee finds out what is left, and when the turn of a request would be behind
 // those ahead of it. It asks for what all of them cost, together with a limit that
-// denies everything, so that nothing is charged whatever the answer is.
+// denies everything, so that nothing is charged whatever the answer is. That is on
+// the key which is asked first where keys are on several nodes, one with a ban, so that
+// no other node charges what has to be given back.
 func (d *decision) foresee(c *gin.Context, ahead []load) error {
 	asked := d.asked()
 	quotas := make([]backends.Quota, len(asked), len(asked)+1)
 	later := make([]time.Duration, len(asked))
-	nothing := asked[0]
 	for i, q := range asked {
 		if q.Tentative = true; !q.Shadow {
-			nothing = q
 			q.Cost, later[i] = ahead[i].before(&q)
 		}
 		quotas[i] = q
 	}
-	nothing.Limit, nothing.Burst, nothing.Cost = 0, 0, 1
+	guarded := func(a about) bool { return a.limit.ban != nil }
+	nothing := quotas[max(0, slices.IndexFunc(d.about[:len(asked)], guarded))]
+	nothing.Limit, nothing.Burst, nothing.Cost, nothing.Shadow = 0, 0, 1, false
 	verdicts := make([]backends.Verdict, len(asked)+1)
 	if err := d.take(c.Request.Context(), append(quotas, nothing), verdicts, 0); err != nil {
 		return err

@@ -15,6 +15,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
@@ -327,4 +329,109 @@ func TestRequestsWaitOnTheClockOfRedis(t *testing.T) {
 	require.EqualValues(t, 6, passed.Load())
 	require.GreaterOrEqual(t, time.Since(began), 100*time.Millisecond)
 	require.Zero(t, limiter.Lines())
+}
+
+// givingBack counts the units that Redis is asked to take back, as a number below 0.
+type givingBack struct{ units atomic.Int64 }
+
+func (g *givingBack) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (g *givingBack) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (g *givingBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		for _, word := range command.Args() {
+			if units, ok := word.(int64); ok && units < 0 {
+				g.units.Add(units)
+			}
+		}
+		return next(ctx, command)
+	}
+}
+
+// Where keys are on several nodes, what is charged on the first is given back when
+// another denies. Others may be refused meanwhile.
+func TestWhoIsTurnedAwayChargesNothingForAMomentEither(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { _ = client.Close() })
+	var givingBack givingBack
+	client.AddHook(&givingBack)
+	engine, limiter := application(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND": "redis", "RATELIMITER_TIMEOUT": "5s",
+		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"client": struct{ redis.UniversalClient }{client}},
+	})
+	engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithWait(time.Hour), ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
+		ratelimiter.WithLimit(1, 40*time.Minute, ratelimiter.WithKey(ratelimiter.Shared("all")))), ok)
+	require.Equal(t, 200, get(engine, "/").Code)
+	var all sync.WaitGroup
+	all.Go(func() { get(engine, "/") })
+	redistest.Eventually(t, "one waits", func(context.Context) bool { return limiter.Stats().Waiting == 1 })
+	before := givingBack.units.Load()
+	require.Equal(t, 429, get(engine, "/").Code)
+	require.Equal(t, before, givingBack.units.Load())
+	require.NoError(t, limiter.Close())
+	all.Wait()
+}
+
+func TestClientsThatCloseTheirConnectionsLeaveTheLine(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.POST("/", limiter.RateLimit(1, time.Minute, perSecond, ratelimiter.WithWait(time.Hour)), ok)
+	server := httptest.NewServer(engine)
+	send := func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, http.NoBody)
+		require.NoError(t, err)
+		response, err := server.Client().Do(request)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		return err
+	}
+	require.NoError(t, send(t.Context()))
+	ctx, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { _ = send(ctx) }) // it leaves
+	}
+	redistest.Eventually(t, "all wait", func(context.Context) bool { return limiter.Stats().Waiting == 20 })
+	leave()
+	all.Wait()
+	redistest.Eventually(t, "nobody waits", func(context.Context) bool { return limiter.Stats().Waiting == 0 })
+	server.Close() // waits for the requests, so none holds a goroutine still
+	require.Zero(t, limiter.Lines())
+}
+
+// A panic in what an application gives us must take nobody else's place.
+func TestAPanicHoldsUpNobodyInTheLine(t *testing.T) {
+	for name, test := range map[string]struct {
+		panics ratelimiter.Option
+		want   []string
+	}{
+		"in the cost": {ratelimiter.WithCost(func(c *gin.Context) int {
+			if c.GetHeader("Panic") != "" {
+				panic("cost")
+			}
+			return 1
+		}), []string{"200 at 0s", "200 at 1s", "500 at 0s", "200 at 2s", "200 at 3s"}},
+		"over the limit": {
+			ratelimiter.WithOverLimit(func(*gin.Context) { panic("over the limit") }),
+			[]string{"200 at 0s", "200 at 1s", "200 at 2s", "200 at 3s", "500 at 0s"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				engine, limiter := application(t, nil)
+				engine.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) }))
+				engine.GET("/", limiter.RateLimit(1, time.Second, perSecond, test.panics, ratelimiter.WithWait(3*time.Second)), ok)
+				crowd := newCrowd()
+				crowd.send(engine, "/")
+				crowd.send(engine, "/")
+				crowd.send(engine, "/", withHeader("Panic", "yes"))
+				crowd.send(engine, "/")
+				crowd.send(engine, "/")
+				require.Equal(t, test.want, crowd.result())
+				require.Zero(t, limiter.Lines())
+				require.Zero(t, limiter.Stats().Waiting)
+			})
+		})
+	}
 }

@@ -118,6 +118,8 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 	for _, client := range banned {
 		require.False(t, refuse(client, 1).Allowed, "and none of them makes room")
 	}
+	stats, _ := Stats(m)
+	require.Greater(t, stats.Displaced, uint64(500), "what was forgotten of others is told")
 }
 
 func TestABanIsNotSharedAmongProcessesThatLimitAtAPart(t *testing.T) {

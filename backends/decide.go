@@ -16,8 +16,9 @@ import (
 //
 // The caller sees to it that nobody else gets or puts the texts of these quotas
 // meanwhile (a lock, a transaction), and that now does not depend on who asks.
-// Decide puts nothing when the take is denied, unless the denial counts for a ban. It returns ErrInvalidQuota for a
-// quota that makes no sense, and the errors of get and put as they are.
+// Decide puts nothing when the take is denied, unless the denial counts for a ban.
+// It returns ErrInvalidQuota for a quota that makes no sense, and the errors of get
+// and put as they are.
 func Decide(
 	now time.Time, quotas []Quota, verdicts []Verdict,
 	get func(key, scope string) (string, error),

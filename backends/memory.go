@@ -200,13 +200,17 @@ func (m *memory) try(now int64, quotas []Quota, trials []trial, i int) window.Ve
 	return t.answer
 }
 
-// strike counts a denial for a ban. Where there is no room it does not: the count of
-// a stranger must ban nobody, and nobody who is banned must make room.
+// strike counts a denial for a ban. A newcomer without room begins at none, in the place
+// of the one with the fewest: the count of a stranger must ban nobody. Where all are
+// banned it does not count, as none of them must make room.
 func (m *memory) strike(now int64, q *Quota, t *trial) Verdict {
 	var s state
 	at := t.table.look(now, t.hash, q, &s)
 	if at.kind == taken && at.limited() {
 		return verdict(t.answer)
+	}
+	if at.kind == taken {
+		m.shards[m.shard(t.hash)].displaced++
 	}
 	v := t.table.take(now, &s, q.strike())
 	t.table.put(now, at, t.hash, &s, !v.Allowed)
@@ -266,7 +270,8 @@ type MemoryStats struct {
 	// not be noticed yet.
 	Keys int
 	// Displaced counts the newcomers that took the place of a limit that was
-	// not whole yet, because there was no room for both.
+	// not whole yet, or of refusals that still counted for a ban, because there was
+	// no room for both.
 	Displaced uint64
 }
 

@@ -39,7 +39,7 @@ func oneAfterTheOther(calls []*call) (order []*call) {
 		q := first.quotas[0]
 		for _, c := range calls[i+1:] {
 			same := len(first.quotas) == 1 && len(c.quotas) == 1 && c.quotas[0] == q
-			if same && q.Cost > 0 && !q.Forced && !q.Shadow {
+			if same && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 {
 				order = append(order, c)
 				placed[c] = true
 			}

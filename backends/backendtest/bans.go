@@ -68,6 +68,19 @@ func bansApart(s *subject, algorithm backends.Algorithm) {
 	require.EqualValues(s, 1, s.takeOne(banning(scoped(mine, "another"), 1)).Remaining)
 }
 
+// bansTogether has two bans that share their count, in one Take.
+func bansTogether(s *subject, algorithm backends.Algorithm) {
+	limit := daily(algorithm, 0)
+	early, late := banning(limit, 4), banning(limit, 9)
+	for _, want := range [][]int64{{3, 7}, {1, 5}} {
+		v := s.take(limit, early, late)
+		require.Equal(s, want, []int64{v[1].Remaining, v[2].Remaining}, "each counts the denial after the other")
+		require.Equal(s, want[1], s.takeOne(costing(late, 0)).Remaining)
+	}
+	v := s.take(limit, early, late)
+	require.Equal(s, []bool{false, false}, []bool{v[1].Allowed, v[2].Allowed}, "a ban of one is a ban of both")
+}
+
 func banEnds(s *subject, algorithm backends.Algorithm) {
 	limit := daily(algorithm, 1)
 	limit.Per = time.Second

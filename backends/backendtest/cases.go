@@ -30,6 +30,7 @@ var cases = slices.Concat(
 	each("reset forgets every limit of a key and scope", resetForgets),
 	each("who is refused too often is banned", bans),
 	each("a ban is for a key and scope, and counts what is denied there", bansApart),
+	each("bans of one period share their count, in one take too", bansTogether),
 	timed(each("a ban ends when it says", banEnds)),
 	each("many goroutines are banned after as many refusals", banUnderConcurrency),
 	law("retry after and reset after are exact", exactWaits),

@@ -264,6 +264,12 @@ local function write(key, text, last, several, untidy)
   end
 end
 
+-- state_of is the state of one name in a text, nil if it is not there.
+local function state_of(text, name)
+  local _, to = find(text, name, 1, true)
+  return to and match(text, '^[^;]*', to + 1)
+end
+
 -- replaced is a text of states with another state of one name.
 local function replaced(text, name, state)
   local from, to = find(text, name, 1, true)
@@ -311,6 +317,7 @@ while at < stop do
       if letter == 98 then -- b
         local cells, banned, strike
         if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
+        if struck then cells = state_of(struck, name) end -- as a ban before it has left it
         banned, strike = strikes(now, limit, per, ARGV[i + 4] + 0, denied and cost > 0, cells or '')
         n = banned and 0 or times
         if strike then struck = replaced(struck or reply[words], name, strike) end

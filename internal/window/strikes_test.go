@@ -122,6 +122,22 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 	})
 }
 
+func TestARefusalOnAClockThatRanBackIsThoughtToBeAtTheTimeOfTheLast(t *testing.T) {
+	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second, Cost: 1}
+	s, _ := Strikes{}.Take(100*second, c)
+	s, v := s.Take(90*second, c)
+	require.Equal(t, allowed(1, 20*second), v)
+	_, v = s.Take(95*second, c)
+	require.Equal(t, denied(0, 65*second, 65*second), v)
+}
+
+// Redis and texts have no numbers below 0.
+func TestABanInTheFirstPeriodOfTheEpochCanBeWritten(t *testing.T) {
+	s, v := Strikes{}.Take(second, Charge{Limit: 1, Per: 10 * second, Ban: 5 * second, Cost: 1})
+	require.False(t, v.Allowed)
+	require.Zero(t, s.Cells[0].Time)
+}
+
 func TestManyRefusalsTakeBoundedRoom(t *testing.T) {
 	c := Charge{Limit: 100_000, Per: 3600 * second, Ban: second, Cost: 1}
 	var s Strikes
