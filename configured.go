@@ -70,13 +70,13 @@ func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
 			return
 		}
 		scope := r.clientAddress(c, s)
-		d, values := newDecision(s, rule)
+		d, values := newDecision(c, s, rule)
 		for i := range rule.limits {
 			key := route.key
 			if i < len(limits.application) {
 				key = everyRoute
 			}
-			d.add(c, &rule.limits[i], key, scope)
+			d.add(c, rule, i, key, scope)
 		}
 		d.decide(c, rule, values)
 	}

@@ -22,8 +22,9 @@ type decision struct {
 	quotas   []backends.Quota
 	verdicts []backends.Verdict
 	about    []about
-	closest  int           // to refusing, of the verdicts
-	at       time.Duration // when it was decided, since 1970
+	skipped  func() []backends.Quota // in place of quotas, if WithSkip said so
+	closest  int                     // to refusing, of the verdicts
+	at       time.Duration           // when it was decided, since 1970
 	// taken is what the request has been charged since, which does change.
 	taken atomic.Pointer[taken]
 }
@@ -32,6 +33,7 @@ type decision struct {
 type about struct {
 	limit  *ruleLimit
 	key    string
+	place  uint8 // of its counter, among those that would be the same; see keepApart
 	banned bool
 }
 
@@ -45,7 +47,7 @@ type single struct {
 // newDecision makes room for the limits of a rule, and for the values of headers
 // if any are to be sent: with one limit in one allocation, as small as can be, as
 // allocations are most of what a request costs.
-func newDecision(s *settings, rule *rule) (d *decision, values *headerValues) {
+func newDecision(c *gin.Context, s *settings, rule *rule) (d *decision, values *headerValues) {
 	x, standard := rule.sends(s)
 	n := len(rule.limits)
 	var one *single
@@ -74,27 +76,26 @@ func newDecision(s *settings, rule *rule) (d *decision, values *headerValues) {
 	if one != nil {
 		d.quotas, d.verdicts, d.about = one.quotas[:0], one.verdicts[:0], one.about[:0]
 	}
-	d.settings = s
+	d.settings, d.earlier = s, decided(c)
 	return d, values
 }
 
 // add asks for what a request costs of a limit, unless it is unlimited for this
 // request.
-func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
+func (d *decision) add(c *gin.Context, rule *rule, i int, key key, scope string) {
+	l := &rule.limits[i]
 	limit := l.limit
 	if l.ask != nil {
 		limit = min(int64(l.ask(c, key.shown, scope)), backends.MaxLimit)
 	}
-	q := backends.Quota{
-		Key: key.stored, Scope: scope,
-		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Burst: l.burst, Cost: 1,
-		Shadow: l.shadow, Tentative: l.tentative,
-	}
-	if l.algorithm != nil {
-		q.Algorithm = *l.algorithm
-	}
+	q := d.quota(l, key, scope)
+	q.Limit = limit
 	if l.cost != nil {
 		q.Cost = l.cost(c)
+	}
+	place := uint8(1)
+	if d.earlier != nil || rule.mixed {
+		place = d.place(&q)
 	}
 	d.quotas = append(d.quotas, q)
 	if limit < 0 {
@@ -105,7 +106,20 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 		d.quotas[asked], d.quotas[last] = d.quotas[last], d.quotas[asked]
 	}
 	d.verdicts = append(d.verdicts, backends.Verdict{})
-	d.about = append(d.about, about{limit: l, key: key.shown})
+	d.about = append(d.about, about{limit: l, key: key.shown, place: place})
+}
+
+// quota is what is the same in all that a limit asks of a key and scope.
+func (d *decision) quota(l *ruleLimit, key key, scope string) backends.Quota {
+	q := backends.Quota{
+		Key: key.stored, Scope: scope,
+		Algorithm: d.settings.algorithm, Limit: l.limit, Per: l.per, Burst: l.burst, Cost: 1,
+		Shadow: l.shadow, Tentative: l.tentative,
+	}
+	if l.algorithm != nil {
+		q.Algorithm = *l.algorithm
+	}
+	return q
 }
 
 // asked are the quotas without those that are unlimited.
@@ -113,10 +127,8 @@ func (d *decision) asked() []backends.Quota { return d.quotas[:len(d.verdicts)] 
 
 // decide asks the backend and lets the request go on, or answers it.
 func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
-	d.earlier = decided(c)
 	if len(d.verdicts) == 0 {
-		// Those behind must find their counters where they are on other requests.
-		c.Set(contextKey{}, d)
+		c.Set(contextKey{}, d) // see keepApart
 		return
 	}
 	if d.settings.closed.Load() {
@@ -133,7 +145,10 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	waited, err := d.ask(c, rule)
 	if err != nil {
 		d.settings.observing.failed(c, d, rule, began, waited, err)
-		d.failed(c, rule, err)
+		if d.failed(c, rule, err); !c.IsAborted() {
+			d.verdicts, d.about = nil, nil
+			c.Set(contextKey{}, d) // see keepApart
+		}
 		return
 	}
 	now := time.Now()
@@ -184,29 +199,39 @@ func (d *decision) refuses(rule *rule) bool {
 
 // keepApart gives a limit a counter of its own where one before, on the same
 // request, has one on the same key, scope, algorithm and period: a request would
-// be charged twice in one counter otherwise.
+// be charged twice in one counter otherwise. A limit must find its counter where it
+// is on other requests. So those before have their place although they are unlimited
+// for this request, are skipped, or could not be decided.
 func (d *decision) keepApart(rule *rule) {
 	if d.earlier == nil && !rule.mixed {
 		return
 	}
-	guarded := 1
-	for i := range d.asked() {
-		q := &d.quotas[i]
-		place := 1 + sharing(q, d.quotas[:i])
-		for e := d.earlier; e != nil; e = e.earlier {
-			place += sharing(q, e.quotas)
-		}
-		if d.about[i].limit.ban != nil {
-			guarded = max(guarded, place)
-			continue
-		}
-		q.Key = inPlace(q.Key, min(place, maxPlaces))
-	}
-	for i := range d.asked() {
-		if d.about[i].limit.ban != nil { // together, as one ban counts what they refuse
-			d.quotas[i].Key = inPlace(d.quotas[i].Key, min(guarded, maxPlaces))
+	guarded := uint8(1) // those under a ban stay together, as it counts what they refuse
+	for i := range d.about {
+		if a := &d.about[i]; a.limit.ban != nil {
+			guarded = max(guarded, a.place)
 		}
 	}
+	for i := range d.about {
+		a := &d.about[i]
+		if a.limit.ban != nil {
+			a.place = guarded
+		}
+		d.quotas[i].Key = inPlace(d.quotas[i].Key, int(a.place))
+	}
+}
+
+// place counts the quotas before that would share their counter with q, and q.
+func (d *decision) place(q *backends.Quota) uint8 {
+	place := 1 + sharing(q, d.quotas)
+	for e := d.earlier; e != nil; e = e.earlier {
+		others := e.quotas
+		if e.skipped != nil {
+			others = e.skipped()
+		}
+		place += sharing(q, others)
+	}
+	return uint8(min(place, maxPlaces))
 }
 
 // sharing counts the quotas that would share their counter with q.

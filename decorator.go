@@ -77,22 +77,38 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	}
 	if rule.skips(c) {
 		s.observing.skipped(c, s, rule)
+		r.passOver(c, s, rule)
 		return
 	}
 	var key key
 	var scope string
-	d, values := newDecision(s, rule)
+	d, values := newDecision(c, s, rule)
 	for i := range rule.limits {
-		l := &rule.limits[i]
-		if i == 0 || rule.mixed {
+		if l := &rule.limits[i]; i == 0 || rule.mixed {
 			key, scope = r.keyOf(c, s, rule, l), r.scopeOf(c, s, l)
 		}
-		d.add(c, l, key, scope)
+		d.add(c, rule, i, key, scope)
 	}
 	d.decide(c, rule, values)
 	if rule.countIf != nil && d.made() && !c.IsAborted() {
 		d.countAfter(c, rule.countIf)
 	}
+}
+
+// passOver lets limits that are skipped keep their places before those of another
+// middleware; see keepApart. Whose they are is only asked if there is another. What
+// panics then was not meant for such a request, and has no counter that is shared.
+func (r *RateLimiter) passOver(c *gin.Context, s *settings, rule *rule) {
+	d := &decision{settings: s, earlier: decided(c)}
+	d.skipped = func() (quotas []backends.Quota) {
+		defer func() { _ = recover() }()
+		for i := range rule.limits {
+			l := &rule.limits[i]
+			quotas = append(quotas, d.quota(l, r.keyOf(c, s, rule, l), r.scopeOf(c, s, l)))
+		}
+		return quotas
+	}
+	c.Set(contextKey{}, d)
 }
 
 func (r *rule) skips(c *gin.Context) bool {
