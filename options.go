@@ -37,7 +37,7 @@ func WithKey(key ...func(*gin.Context) string) Option {
 // result.
 //
 // A scope that is longer than 128 bytes or holds characters that cannot be
-// printed is replaced by its hash, here and in Info.
+// printed is replaced by its hash, here and in Info. Reset and Status take either.
 func WithScope(scope ...func(*gin.Context) string) Option {
 	mustFuncs("WithScope", scope)
 	return func(r *rule) { r.limits[0].scope = scope }

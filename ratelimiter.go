@@ -148,8 +148,9 @@ func (r *RateLimiter) Health() backends.Health {
 }
 
 // Reset forgets what a scope has used of every limit on a key, as after a
-// captcha or a payment. Key and scope are those of Info, without the prefix of
-// the configuration. A pair that was never seen is no error.
+// captcha or a payment. Key and scope are those of Info, or what key and scope
+// functions have returned, without the prefix of the configuration; see Join where
+// there are several. A pair that was never seen is no error.
 func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	s := r.settings.Load()
 	if s == nil {
@@ -158,8 +159,14 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var failed error
-	for place := 1; place <= maxPlaces; place++ {
-		failed = errors.Join(failed, s.decider.Reset(ctx, inPlace(s.storedKey(key), place), printable(scope)))
+	keys := []string{key}
+	if short := printable(key); short != key { // a route is stored as it is, however long
+		keys = append(keys, short)
+	}
+	for _, key := range keys {
+		for place := 1; place <= maxPlaces; place++ {
+			failed = errors.Join(failed, s.decider.Reset(ctx, inPlace(s.storedKey(key), place), printable(scope)))
+		}
 	}
 	return failed
 }

@@ -45,7 +45,7 @@ func (r *RateLimiter) Peek(c *gin.Context) ([]Info, error) {
 var ErrUnknownKey = errors.New("unknown key")
 
 // Status tells what a scope has left of every limit on a key, as for a page that
-// shows it to users, the shortest period first. Key and scope are those of Info; the
+// shows it to users, the shortest period first. Key and scope are as for Reset; the
 // Infos are as those of Peek. It takes nothing.
 //
 // It knows the limits on a key once a request in this process has been asked for
@@ -58,7 +58,12 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 		return nil, ErrNotInitialised
 	}
 	d := &decision{settings: s}
-	for _, found := range s.seen.of(key) {
+	limits := s.seen.of(key)
+	if limits == nil {
+		key = printable(key)
+		limits = s.seen.of(key)
+	}
+	for _, found := range limits {
 		q := found.quota
 		q.Scope = printable(scope)
 		d.quotas = append(d.quotas, q)
