@@ -1,6 +1,7 @@
 package ratelimiter
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -34,8 +35,13 @@ type about struct {
 	limit  *ruleLimit
 	key    string
 	place  uint8 // of its counter, among those that would be the same; see keepApart
+	number uint8 // of its name, among those that would be the same; 0 for the first
 	banned bool
+	inX    bool // in the X-RateLimit headers, or was until a stricter one was
 }
+
+// name is what the limit is called on this request.
+func (a *about) name() string { return numbered(a.limit.name, int(a.number)) }
 
 // single is room for one limit, which is what most requests have.
 type single struct {
@@ -140,6 +146,7 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 		return
 	}
 	d.keepApart(rule)
+	d.callApart()
 	d.settings.seen.note(d)
 	began := d.settings.observing.clock()
 	waited, err := d.ask(c, rule)
@@ -221,6 +228,43 @@ func (d *decision) keepApart(rule *rule) {
 	}
 }
 
+// callApart numbers the names that limits of middlewares before have on the same
+// request: headers must not list a name twice, nor could anybody else tell them apart.
+func (d *decision) callApart() {
+	if d.earlier == nil {
+		return
+	}
+	for i := range d.about {
+		a := &d.about[i]
+		for n := 2; a.number < math.MaxUint8 && d.called(a.name(), i); n++ {
+			a.number = uint8(n)
+		}
+	}
+}
+
+// called tells whether any other limit on the request has a name.
+func (d *decision) called(name string, except int) bool {
+	for i := range d.about {
+		if i != except && d.about[i].name() == name {
+			return true
+		}
+	}
+	for e := d.earlier; e != nil; e = e.earlier {
+		if e.called(name, -1) {
+			return true
+		}
+	}
+	return false
+}
+
+// numbered is the second, third, ... of a name.
+func numbered(name string, n int) string {
+	if n < 2 {
+		return name
+	}
+	return name + "-" + strconv.Itoa(n)
+}
+
 // place counts the quotas before that would share their counter with q, and q.
 func (d *decision) place(q *backends.Quota) uint8 {
 	place := 1 + sharing(q, d.quotas)
@@ -273,7 +317,7 @@ func (d *decision) giveBack(c *gin.Context) {
 func (d *decision) violated() (names []string) {
 	for i := range d.verdicts {
 		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
-			names = append(names, d.about[i].limit.name)
+			names = append(names, d.about[i].name())
 		}
 	}
 	return names

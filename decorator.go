@@ -153,7 +153,7 @@ func (d *decision) refuse(c *gin.Context, rule *rule) {
 	switch {
 	case d.about[d.closest].banned:
 		document = banRefusal(violated)
-	case document == nil || len(violated) > 1:
+	case document == nil || len(violated) > 1 || violated[0] != d.about[d.closest].limit.name:
 		document = refusal(q.Limit, q.Per, violated...)
 	}
 	answer(c, http.StatusTooManyRequests, document)

@@ -227,7 +227,7 @@ func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.T
 	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(began) - waited, Waited: waited}
 	for i := range d.verdicts {
 		q, a := &d.quotas[i], &d.about[i]
-		e.Info = Info{Name: a.limit.name, Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}
+		e.Info = Info{Name: a.name(), Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}
 		e.Cost, e.Place = q.Cost, i
 		o.tell(e)
 	}

@@ -139,7 +139,7 @@ func WithBurst(burst int) Option {
 // WithName names the first limit, or the one that WithLimit adds with this option,
 // in Info and in the RateLimit headers. Without it a limit is called by its period,
 // as "per-minute". A name is printable ASCII without quotes and backslashes; a
-// second limit of the same name in one RateLimit has a number behind it.
+// second limit of the same name on a request has a number behind it.
 func WithName(name string) Option {
 	return func(r *rule) {
 		if !validName(name) {

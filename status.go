@@ -68,7 +68,7 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 		q.Scope = printable(scope)
 		d.quotas = append(d.quotas, q)
 		d.verdicts = append(d.verdicts, backends.Verdict{})
-		d.about = append(d.about, about{limit: found.limit, key: key})
+		d.about = append(d.about, about{limit: found.limit, key: key, number: found.number})
 	}
 	if len(d.quotas) == 0 {
 		return nil, fmt.Errorf("%w %q: no request in this process has been asked for a limit on it, or a function decides it", ErrUnknownKey, key)
@@ -99,8 +99,9 @@ type seen struct {
 
 // seenLimit is a limit, and a quota of it that is anybody's.
 type seenLimit struct {
-	limit *ruleLimit
-	quota backends.Quota
+	limit  *ruleLimit
+	quota  backends.Quota
+	number uint8 // of its name; see callApart
 }
 
 // noted are the keys that a limit was asked for on. They are looked at in every
@@ -138,7 +139,7 @@ func (n *noted) isNew(key string) bool {
 func (s *seen) note(d *decision) {
 	for i := range d.asked() {
 		if l, q := d.about[i].limit, &d.quotas[i]; l.ask == nil && l.noted.isNew(q.Key) {
-			s.add(d.about[i].key, seenLimit{l, *q})
+			s.add(d.about[i].key, seenLimit{l, *q, d.about[i].number})
 		}
 	}
 }
@@ -212,7 +213,7 @@ func (d *decision) peek(ctx context.Context) ([]Info, error) {
 // info is what people read about a limit.
 func (a *about) info(q *backends.Quota, v *backends.Verdict, at time.Duration) Info {
 	return Info{
-		Name: a.limit.name, Key: a.key, Scope: q.Scope,
+		Name: a.name(), Key: a.key, Scope: q.Scope,
 		Limit: q.Limit, Remaining: v.Remaining,
 		Per: q.Per, RetryAfter: v.RetryAfter,
 		Reset:    time.Unix(0, int64(at+v.ResetAfter)),
