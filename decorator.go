@@ -140,7 +140,10 @@ func (r *RateLimiter) keyOf(c *gin.Context, s *settings, rule *rule, l *ruleLimi
 // refuse answers a request that is over a limit.
 func (d *decision) refuse(c *gin.Context, rule *rule) {
 	c.Abort()
-	d.earlier.giveBack(c)
+	if d.earlier != nil {
+		d.earlier.giveBack(c)
+		d.earlier.writeGivenBack(c.Writer.Header())
+	}
 	q, v := &d.quotas[d.closest], &d.verdicts[d.closest]
 	writeRetryAfter(c, q, v)
 	if rule.overLimit != nil {

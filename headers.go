@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,18 +113,47 @@ func appendPolicy(b []byte, i int, name string, limit int64, per time.Duration) 
 func (d *decision) appendRateLimit(b []byte, earlier []string) []byte {
 	b = d.appendEarlier(b, earlier)
 	listed := 0
-	for i, about := range d.about {
+	for i := range d.about {
 		if d.quotas[i].Shadow {
 			continue // a client must not heed what is only being tried
 		}
-		b = append(append(appendComma(b, listed), '"'), about.name()...)
-		b = append(b, `";r=`...)
+		b = d.appendLeft(appendComma(b, listed), i, &d.verdicts[i])
 		listed++
-		b = strconv.AppendInt(b, d.verdicts[i].Remaining, 10)
-		b = strconv.AppendInt(append(b, ";t="...), secondsUp(d.verdicts[i].ResetAfter), 10)
-		b = d.appendPartition(b, i)
 	}
 	return b
+}
+
+func (d *decision) appendLeft(b []byte, i int, v *backends.Verdict) []byte {
+	b = append(append(append(b, '"'), d.about[i].name()...), `";r=`...)
+	b = strconv.AppendInt(b, v.Remaining, 10)
+	b = strconv.AppendInt(append(b, ";t="...), secondsUp(v.ResetAfter), 10)
+	return d.appendPartition(b, i)
+}
+
+// writeGivenBack lets the RateLimit header tell what is left of these limits, and of
+// those before, now that a request that one behind refuses has given its units back.
+func (d *decision) writeGivenBack(header http.Header) {
+	var b []byte
+	for _, list := range header[headerRateLimit] {
+		for item := ""; list != ""; {
+			item, list = cutItem(list)
+			b = d.appendNow(appendComma(b, len(b)), item)
+		}
+	}
+	if b != nil {
+		header[headerRateLimit] = []string{string(b)}
+	}
+}
+
+// appendNow writes the item of a limit as that is now, and any other as it is.
+func (d *decision) appendNow(b []byte, item string) []byte {
+	for ; d != nil; d = d.earlier {
+		t := d.taken.Load()
+		if i := d.listed(item); i >= 0 && t != nil {
+			return d.appendLeft(b, i, &t.left[i])
+		}
+	}
+	return append(b, item...)
 }
 
 // appendPartition names whose quota it is, if there is a secret to hide that in:
@@ -148,7 +178,7 @@ const partitionBytes = 12
 func (d *decision) appendEarlier(b []byte, earlier []string) []byte {
 	for _, list := range earlier {
 		for item := ""; list != ""; {
-			if item, list = cutItem(list); !d.lists(item) {
+			if item, list = cutItem(list); d.listed(item) < 0 {
 				b = append(append(b, item...), ", "...)
 			}
 		}
@@ -156,14 +186,11 @@ func (d *decision) appendEarlier(b []byte, earlier []string) []byte {
 	return b
 }
 
-// lists tells whether an item has the name of one of ours.
-func (d *decision) lists(item string) bool {
-	for i := range d.about {
-		if !d.quotas[i].Shadow && strings.HasPrefix(item, `"`+d.about[i].name()+`"`) {
-			return true
-		}
-	}
-	return false
+// listed finds the limit that an item has the name of, -1 for none.
+func (d *decision) listed(item string) int {
+	return slices.IndexFunc(d.about, func(a about) bool {
+		return !a.limit.shadow && strings.HasPrefix(item, `"`+a.name()+`"`)
+	})
 }
 
 // cutItem cuts the first item off a list of structured fields.

@@ -96,3 +96,18 @@ func TestARequestThatPassesTheMiddlewaresAgainListsNoLimitTwice(t *testing.T) {
 	require.EqualValues(t, 3, policies["a, b"]["q"], "the one that was asked last")
 	require.EqualValues(t, 8, parameters(t, response.Header()["RateLimit"])["application-per-day"]["r"], "it was counted twice")
 }
+
+func TestARefusalTellsWhatTheLimitsBeforeHaveLeftWhenTheirUnitsAreBack(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "1000/day", "RATELIMITER_PARTITION_SECRET": "a secret of 20 bytes"})
+	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(30), ratelimiter.WithName("cost, in units")))
+	group.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	allowed := parameters(t, get(engine, "/").Header()["RateLimit"])
+	for range 2 {
+		refused := get(engine, "/")
+		require.Equal(t, 429, refused.Code)
+		limits := parameters(t, refused.Header()["RateLimit"])
+		require.Equal(t, allowed, limits, "nothing was taken")
+		require.EqualValues(t, 70, limits["cost, in units"]["r"])
+		require.Len(t, parameters(t, refused.Header()["RateLimit-Policy"]), 3)
+	}
+}
