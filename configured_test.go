@@ -3,9 +3,11 @@ package ratelimiter_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,4 +71,49 @@ func TestLimitsThatChangeUnderLoadAdmitWhatOneOfThemAllows(t *testing.T) {
 	}
 	all.Wait()
 	require.Len(t, admitted, 100)
+}
+
+type toldFunc func(ratelimiter.Event)
+
+func (f toldFunc) Observe(e ratelimiter.Event) { f(e) }
+
+// valued is an observer that is no pointer.
+type valued struct{ tell func(ratelimiter.Event) }
+
+func (v valued) Observe(e ratelimiter.Event) { v.tell(e) }
+
+func TestUpdateTakesTheWholeConfigurationWhateverIsInIt(t *testing.T) {
+	nobody := func(ratelimiter.Event) {}
+	backend, err := backends.NewMemory(nil)
+	require.NoError(t, err)
+	for _, config := range []ratelimiter.Config{
+		{"RATELIMITER_OBSERVER": toldFunc(nobody)},
+		{"RATELIMITER_OBSERVER": []ratelimiter.Observer{toldFunc(nobody), valued{nobody}, &notebook{}}},
+		{"RATELIMITER_BACKEND": backend, "RATELIMITER_TIMEOUT": time.Second},
+		{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 100}, "RATELIMITER_ON_ERROR": nil},
+	} {
+		_, limiter := application(t, config)
+		config["RATELIMITER_DEFAULT_LIMITS"] = "3/hour"
+		require.NoError(t, limiter.Update(config))
+		require.Equal(t, "3/hour", limiter.Config()["RATELIMITER_DEFAULT_LIMITS"])
+		for _, change := range []ratelimiter.Config{
+			{"RATELIMITER_OBSERVER": &notebook{}},
+			{"RATELIMITER_OBSERVER": []ratelimiter.Observer{toldFunc(nobody)}},
+			{"RATELIMITER_BACKEND": "redis"},
+			{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 101}},
+			{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 100, "other": 1}},
+		} {
+			require.ErrorContains(t, limiter.Update(change), "cannot change")
+		}
+	}
+}
+
+func TestUpdateLeavesWhatIsNilAndSuggestsWhatWasMeant(t *testing.T) {
+	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "3/hour"})
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": nil, "RATELIMITER_APPLICATION_LIMITS": nil}))
+	require.Equal(t, "3/hour", limiter.Config()["RATELIMITER_DEFAULT_LIMITS"], "nil counts as absent, as for InitApp")
+	err := limiter.Update(ratelimiter.Config{"RATELIMITER_DEFUALT_LIMITS": "1/hour"})
+	require.ErrorContains(t, err, `RATELIMITER_DEFUALT_LIMITS is not known; did you mean "RATELIMITER_DEFAULT_LIMITS"?`)
+	require.NotContains(t, err.Error(), "cannot change")
+	require.ErrorContains(t, limiter.Update(ratelimiter.Config{"RATELIMITER_OBSERVERS": nil, "RATELIMITER_COLOUR": 1}), "RATELIMITER_COLOUR is not known")
 }

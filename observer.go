@@ -114,8 +114,10 @@ func isNil(observer Observer) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
+const observerKey = "RATELIMITER_OBSERVER"
+
 func readObservers(read *options.Reader) (list []Observer) {
-	const name, want = "RATELIMITER_OBSERVER", "a ratelimiter.Observer or a []ratelimiter.Observer"
+	const name, want = observerKey, "a ratelimiter.Observer or a []ratelimiter.Observer"
 	value, given := read.Value(name)
 	if !given {
 		return nil
