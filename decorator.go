@@ -42,7 +42,8 @@ func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option)
 }
 
 // Exempt marks a route that default and application limits do not hold for.
-// Limits of its own do.
+// Limits of its own do. With several RateLimiters it is exempt from those of all, as
+// the RateLimit of any replaces the default limits of all.
 //
 //go:noinline
 func (r *RateLimiter) Exempt() gin.HandlerFunc {
