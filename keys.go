@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"reflect"
 	"strings"
 	"unicode"
@@ -17,10 +18,15 @@ import (
 
 // Shared is a key that routes share, by its name: Shared("uploads").
 func Shared(name string) func(*gin.Context) string {
-	if name == "" {
-		panic("ratelimiter: Shared was given no name; write for example Shared(\"uploads\")")
-	}
+	mustName("Shared", name, "uploads")
 	return func(*gin.Context) string { return name }
+}
+
+// mustName panics on a name that no request could have.
+func mustName(function, name, example string) {
+	if name == "" {
+		panic(fmt.Sprintf("ratelimiter: %s was given no name; write for example %s(%q)", function, function, example))
+	}
 }
 
 // ByRoute is the route, as "GET /users/:id": one counter for each route in a
@@ -32,13 +38,18 @@ func ByEveryone(*gin.Context) string { return "everyone" }
 
 // ByParam is a parameter of the path: ByParam("id") on /users/:id.
 func ByParam(name string) func(*gin.Context) string {
+	mustName("ByParam", name, "id")
 	return func(c *gin.Context) string { return c.Param(name) }
 }
 
 // ByHeader is a header of the request, such as an API key. Clients can send what
 // they want: a middleware before must have refused keys that are not known, or
-// each made-up one has a limit of its own.
+// each made-up one has a limit of its own. "Host" is the host that was asked for.
 func ByHeader(name string) func(*gin.Context) string {
+	mustName("ByHeader", name, "X-API-Key")
+	if http.CanonicalHeaderKey(name) == "Host" {
+		return func(c *gin.Context) string { return c.Request.Host } // Go takes it out of the headers
+	}
 	return func(c *gin.Context) string { return c.GetHeader(name) }
 }
 

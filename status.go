@@ -15,8 +15,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// Peek tells what is left now of every limit that was asked for this request,
-// shadows too, in the order of the middlewares. It takes nothing. In an Info of it
+// Peek tells what is left now of every limit of this RateLimiter that was asked for
+// the request, shadows too, in the order of the middlewares. It takes nothing. In an Info of it
 // Exceeded says that nothing is left, and RetryAfter is 0, or how long a ban lasts.
 //
 // It is empty where no limit was asked, as FromContext is false then, and fails
