@@ -112,8 +112,8 @@ func TestUpdateLeavesWhatIsNilAndSuggestsWhatWasMeant(t *testing.T) {
 	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "3/hour"})
 	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": nil, "RATELIMITER_APPLICATION_LIMITS": nil}))
 	require.Equal(t, "3/hour", limiter.Config()["RATELIMITER_DEFAULT_LIMITS"], "nil counts as absent, as for InitApp")
-	err := limiter.Update(ratelimiter.Config{"RATELIMITER_DEFUALT_LIMITS": "1/hour"})
-	require.ErrorContains(t, err, `RATELIMITER_DEFUALT_LIMITS is not known; did you mean "RATELIMITER_DEFAULT_LIMITS"?`)
+	err := limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMIT": "1/hour"})
+	require.ErrorContains(t, err, `RATELIMITER_DEFAULT_LIMIT is not known; did you mean "RATELIMITER_DEFAULT_LIMITS"?`)
 	require.NotContains(t, err.Error(), "cannot change")
 	require.ErrorContains(t, limiter.Update(ratelimiter.Config{"RATELIMITER_OBSERVERS": nil, "RATELIMITER_COLOUR": 1}), "RATELIMITER_COLOUR is not known")
 }
