@@ -1,7 +1,9 @@
 package ratelimiter_test
 
 import (
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,4 +118,29 @@ func TestUpdateLeavesWhatIsNilAndSuggestsWhatWasMeant(t *testing.T) {
 	require.ErrorContains(t, err, `RATELIMITER_DEFAULT_LIMIT is not known; did you mean "RATELIMITER_DEFAULT_LIMITS"?`)
 	require.NotContains(t, err.Error(), "cannot change")
 	require.ErrorContains(t, limiter.Update(ratelimiter.Config{"RATELIMITER_OBSERVERS": nil, "RATELIMITER_COLOUR": 1}), "RATELIMITER_COLOUR is not known")
+}
+
+func TestStatusForgetsLimitsThatARequestStillHeldWhenTheyChanged(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", ok)
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for !stop.Load() {
+				get(engine, "/")
+			}
+		})
+	}
+	for n := range 2000 {
+		text := fmt.Sprintf("1000000 per %d minutes", 1+n%1000)
+		require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": text}))
+	}
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "5/hour"}))
+	stop.Store(true)
+	all.Wait()
+	get(engine, "/")
+	left, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+	require.NoError(t, err)
+	require.Len(t, left, 1)
 }

@@ -109,6 +109,7 @@ type seenLimit struct {
 type noted struct {
 	keys atomic.Pointer[map[string]bool] // as stored
 	mu   sync.Mutex
+	gone bool // holds no more, but a request may still be on its way; see seen
 }
 
 // maxNoted is how many keys of a limit are remembered. Routes are few; keys that
@@ -148,6 +149,9 @@ func (s *seen) add(shown string, added seenLimit) {
 	added.quota.Scope = ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if added.limit.noted.gone {
+		return
+	}
 	list := s.known[shown]
 	at := slices.IndexFunc(list, func(old seenLimit) bool {
 		return old.quota == added.quota || old.limit == added.limit && old.quota.Key == added.quota.Key
@@ -175,6 +179,9 @@ func (s *seen) of(shown string) []seenLimit {
 func (s *seen) forget(limits []ruleLimit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for i := range limits {
+		limits[i].noted.gone = true
+	}
 	for shown, list := range s.known {
 		left := slices.DeleteFunc(slices.Clone(list), func(one seenLimit) bool {
 			return slices.ContainsFunc(limits, func(l ruleLimit) bool { return l.noted == one.limit.noted })
