@@ -1,6 +1,7 @@
 package ratelimiter
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -103,14 +104,15 @@ func (r *RateLimiter) From(networks ...string) func(*gin.Context) bool {
 
 const wholeIPv4 = 32
 
-// address is that of the client, as text. It is empty if there is none.
+// address is that of the client, as text. It is empty if there is none. Gin finds none
+// where the peer's has a zone, as fe80::1%eth0 has: that of the peer stands then.
 func (r *RateLimiter) address(c *gin.Context) string {
 	address := peer(c.Request.RemoteAddr)
 	if engines := r.trusts(); len(engines) == 1 {
 		if only := engines[0]; !only.believesAnybody() && only.mayForward(c.Request.Header) {
-			address = c.ClientIP()
+			address = cmp.Or(c.ClientIP(), address)
 		}
-	} else if claimed := c.ClientIP(); claimed != address {
+	} else if claimed := cmp.Or(c.ClientIP(), address); claimed != address {
 		// Which of several engines this is only a copy of the context can tell.
 		if !believesForgery(c.Copy(), forwardingHeaders(engines)) {
 			address = claimed

@@ -152,9 +152,9 @@ func TestStatusTellsOfEachBanByItself(t *testing.T) {
 		}
 		return names
 	}
-	require.Equal(t, []string{"per-hour"}, bans(), "where it is the second middleware")
+	require.Equal(t, []string{"per-hour-2"}, bans(), "where it is the second middleware")
 	require.Equal(t, 429, get(engine, "/hourly").Code)
-	require.Equal(t, []string{"per-hour", "per-hour"}, bans(), "where it is the first, too")
+	require.ElementsMatch(t, []string{"per-hour-2", "per-hour"}, bans(), "where it is the first, too")
 }
 
 func TestABanThatIsShorterThanTheWaitForTheLimitHidesNoneOfIt(t *testing.T) {

@@ -15,8 +15,9 @@ import (
 type taken struct {
 	mu       sync.Mutex
 	units    []int64
-	receipts []int64 // for giving back the last of them
-	over     bool    // all was given back
+	receipts []int64            // for giving back the last of them
+	left     []backends.Verdict // what is left since it was corrected
+	over     bool               // all was given back
 }
 
 // Charge says what a request has cost in the end, n units of 0 to
@@ -110,6 +111,7 @@ func (d *decision) correct(c *gin.Context, last bool, should func(i int) (units 
 	}
 	for n, i := range of {
 		t.units[i] += changes[n].Cost
+		t.left[i] = verdicts[n]
 		if changes[n].Cost > 0 {
 			t.receipts[i] = verdicts[n].Receipt
 		}
@@ -120,7 +122,7 @@ func (d *decision) correct(c *gin.Context, last bool, should func(i int) (units 
 // atFirst is what the decision itself has charged: nothing where it was exceeded,
 // but for shadows, each of which stands for itself.
 func (d *decision) atFirst() *taken {
-	t := &taken{units: make([]int64, len(d.verdicts)), receipts: make([]int64, len(d.verdicts))}
+	t := &taken{units: make([]int64, len(d.verdicts)), receipts: make([]int64, len(d.verdicts)), left: slices.Clone(d.verdicts)}
 	for i := range d.verdicts {
 		if v := &d.verdicts[i]; v.Allowed && !d.exceeded() {
 			t.units[i], t.receipts[i] = d.quotas[i].Cost, v.Receipt

@@ -70,13 +70,13 @@ func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
 			return
 		}
 		scope := r.clientAddress(c, s)
-		d, values := newDecision(s, rule)
+		d, values := newDecision(c, s, rule)
 		for i := range rule.limits {
 			key := route.key
 			if i < len(limits.application) {
 				key = everyRoute
 			}
-			d.add(c, &rule.limits[i], key, scope)
+			d.add(c, rule, i, key, scope)
 		}
 		d.decide(c, rule, values)
 	}
@@ -102,15 +102,19 @@ func (r *RateLimiter) Update(config Config) error {
 	read := &options.Reader{Values: config, Describe: func(name string) string { return name }}
 	now := s.limits.Load()
 	routes, application := now.routes, now.application
-	if _, given := config[defaultLimitsKey]; given {
+	if read.Given(defaultLimitsKey) {
 		routes = readLimits(read, defaultLimitsKey)
 	}
-	if _, given := config[applicationLimitsKey]; given {
+	if read.Given(applicationLimitsKey) {
 		application = readLimits(read, applicationLimitsKey)
 	}
 	failed := read.Finish(func(string) bool { return false })
 	for _, name := range s.changed(config) {
-		failed = errors.Join(failed, fmt.Errorf("%s cannot change while the application runs; only %s and %s can", name, defaultLimitsKey, applicationLimitsKey))
+		fault := fmt.Errorf("%s cannot change while the application runs; only %s and %s can", name, defaultLimitsKey, applicationLimitsKey)
+		if known := append(environmentNames(), observerKey); !slices.Contains(known, name) {
+			fault = fmt.Errorf("%s is not known; %s", name, options.Suggest(name, known))
+		}
+		failed = errors.Join(failed, fault)
 	}
 	next := newConfigured(routes, application)
 	if failed == nil && next.any() && r.unreached > 0 {
@@ -129,10 +133,43 @@ func (r *RateLimiter) Update(config Config) error {
 func (s *settings) changed(config Config) (names []string) {
 	for name, value := range config {
 		limits := name == defaultLimitsKey || name == applicationLimitsKey
-		if !limits && strings.HasPrefix(name, "RATELIMITER_") && !reflect.DeepEqual(value, s.given[name]) {
+		if !limits && strings.HasPrefix(name, "RATELIMITER_") && !same(reflect.ValueOf(value), reflect.ValueOf(s.given[name])) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// same tells whether two values of a configuration are the same. What they point to is
+// not looked at: backends and observers change while they work.
+func same(a, b reflect.Value) bool {
+	if !a.IsValid() || !b.IsValid() {
+		return a.IsValid() == b.IsValid()
+	}
+	if a.Type() != b.Type() {
+		return false
+	}
+	switch a.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Chan:
+		return a.Pointer() == b.Pointer()
+	case reflect.Interface:
+		return same(a.Elem(), b.Elem())
+	case reflect.Map:
+		return a.Len() == b.Len() && !slices.ContainsFunc(a.MapKeys(), func(key reflect.Value) bool { return !same(a.MapIndex(key), b.MapIndex(key)) })
+	case reflect.Slice:
+		return a.Len() == b.Len() && all(a.Len(), func(i int) bool { return same(a.Index(i), b.Index(i)) })
+	case reflect.Struct:
+		return all(a.NumField(), func(i int) bool { return same(a.Field(i), b.Field(i)) })
+	}
+	return a.Equal(b)
+}
+
+func all(n int, holds func(i int) bool) bool {
+	for i := range n {
+		if !holds(i) {
+			return false
+		}
+	}
+	return true
 }

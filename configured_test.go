@@ -1,11 +1,15 @@
 package ratelimiter_test
 
 import (
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,4 +73,74 @@ func TestLimitsThatChangeUnderLoadAdmitWhatOneOfThemAllows(t *testing.T) {
 	}
 	all.Wait()
 	require.Len(t, admitted, 100)
+}
+
+type toldFunc func(ratelimiter.Event)
+
+func (f toldFunc) Observe(e ratelimiter.Event) { f(e) }
+
+// valued is an observer that is no pointer.
+type valued struct{ tell func(ratelimiter.Event) }
+
+func (v valued) Observe(e ratelimiter.Event) { v.tell(e) }
+
+func TestUpdateTakesTheWholeConfigurationWhateverIsInIt(t *testing.T) {
+	nobody := func(ratelimiter.Event) {}
+	backend, err := backends.NewMemory(nil)
+	require.NoError(t, err)
+	for _, config := range []ratelimiter.Config{
+		{"RATELIMITER_OBSERVER": toldFunc(nobody)},
+		{"RATELIMITER_OBSERVER": []ratelimiter.Observer{toldFunc(nobody), valued{nobody}, &notebook{}}},
+		{"RATELIMITER_BACKEND": backend, "RATELIMITER_TIMEOUT": time.Second},
+		{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 100}, "RATELIMITER_ON_ERROR": nil},
+	} {
+		_, limiter := application(t, config)
+		config["RATELIMITER_DEFAULT_LIMITS"] = "3/hour"
+		require.NoError(t, limiter.Update(config))
+		require.Equal(t, "3/hour", limiter.Config()["RATELIMITER_DEFAULT_LIMITS"])
+		for _, change := range []ratelimiter.Config{
+			{"RATELIMITER_OBSERVER": &notebook{}},
+			{"RATELIMITER_OBSERVER": []ratelimiter.Observer{toldFunc(nobody)}},
+			{"RATELIMITER_BACKEND": "redis"},
+			{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 101}},
+			{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 100, "other": 1}},
+		} {
+			require.ErrorContains(t, limiter.Update(change), "cannot change")
+		}
+	}
+}
+
+func TestUpdateLeavesWhatIsNilAndSuggestsWhatWasMeant(t *testing.T) {
+	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "3/hour"})
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": nil, "RATELIMITER_APPLICATION_LIMITS": nil}))
+	require.Equal(t, "3/hour", limiter.Config()["RATELIMITER_DEFAULT_LIMITS"], "nil counts as absent, as for InitApp")
+	err := limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMIT": "1/hour"})
+	require.ErrorContains(t, err, `RATELIMITER_DEFAULT_LIMIT is not known; did you mean "RATELIMITER_DEFAULT_LIMITS"?`)
+	require.NotContains(t, err.Error(), "cannot change")
+	require.ErrorContains(t, limiter.Update(ratelimiter.Config{"RATELIMITER_OBSERVERS": nil, "RATELIMITER_COLOUR": 1}), "RATELIMITER_COLOUR is not known")
+}
+
+func TestStatusForgetsLimitsThatARequestStillHeldWhenTheyChanged(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", ok)
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for !stop.Load() {
+				get(engine, "/")
+			}
+		})
+	}
+	for n := range 2000 {
+		text := fmt.Sprintf("1000000 per %d minutes", 1+n%1000)
+		require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": text}))
+	}
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "5/hour"}))
+	stop.Store(true)
+	all.Wait()
+	get(engine, "/")
+	left, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+	require.NoError(t, err)
+	require.Len(t, left, 1)
 }

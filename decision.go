@@ -1,9 +1,8 @@
 package ratelimiter
 
 import (
+	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +22,9 @@ type decision struct {
 	quotas   []backends.Quota
 	verdicts []backends.Verdict
 	about    []about
-	closest  int           // to refusing, of the verdicts
-	at       time.Duration // when it was decided, since 1970
+	skipped  func() *decision // what it would have been, if WithSkip said so
+	closest  int              // to refusing, of the verdicts
+	at       time.Duration    // when it was decided, since 1970
 	// taken is what the request has been charged since, which does change.
 	taken atomic.Pointer[taken]
 }
@@ -33,8 +33,14 @@ type decision struct {
 type about struct {
 	limit  *ruleLimit
 	key    string
+	order  uint8 // of the limit, in its rule
+	number uint8 // of its name, among those that would be the same; 0 for the first
 	banned bool
+	inX    bool // in the X-RateLimit headers, or was until a stricter one was
 }
+
+// name is what the limit is called on this request.
+func (a *about) name() string { return numbered(a.limit.name, int(a.number)) }
 
 // single is room for one limit, which is what most requests have.
 type single struct {
@@ -46,7 +52,7 @@ type single struct {
 // newDecision makes room for the limits of a rule, and for the values of headers
 // if any are to be sent: with one limit in one allocation, as small as can be, as
 // allocations are most of what a request costs.
-func newDecision(s *settings, rule *rule) (d *decision, values *headerValues) {
+func newDecision(c *gin.Context, s *settings, rule *rule) (d *decision, values *headerValues) {
 	x, standard := rule.sends(s)
 	n := len(rule.limits)
 	var one *single
@@ -75,30 +81,25 @@ func newDecision(s *settings, rule *rule) (d *decision, values *headerValues) {
 	if one != nil {
 		d.quotas, d.verdicts, d.about = one.quotas[:0], one.verdicts[:0], one.about[:0]
 	}
-	d.settings = s
+	d.settings, d.earlier = s, decided(c)
 	return d, values
 }
 
 // add asks for what a request costs of a limit, unless it is unlimited for this
 // request.
-func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
+func (d *decision) add(c *gin.Context, rule *rule, i int, key key, scope string) {
+	l := &rule.limits[i]
 	limit := l.limit
 	if l.ask != nil {
 		limit = min(int64(l.ask(c, key.shown, scope)), backends.MaxLimit)
 	}
-	q := backends.Quota{
-		Key: key.stored, Scope: scope,
-		Algorithm: d.settings.algorithm, Limit: limit, Per: l.per, Burst: l.burst, Cost: 1,
-		Shadow: l.shadow, Tentative: l.tentative,
-	}
-	if l.algorithm != nil {
-		q.Algorithm = *l.algorithm
-	}
+	q := d.quota(l, key, scope)
+	q.Limit = limit
 	if l.cost != nil {
 		q.Cost = l.cost(c)
 	}
 	d.quotas = append(d.quotas, q)
-	d.about = append(d.about, about{limit: l, key: key.shown})
+	d.about = append(d.about, about{limit: l, key: key.shown, order: uint8(min(i, math.MaxUint8))})
 	if limit < 0 {
 		return
 	}
@@ -109,16 +110,27 @@ func (d *decision) add(c *gin.Context, l *ruleLimit, key key, scope string) {
 	d.verdicts = append(d.verdicts, backends.Verdict{})
 }
 
+// quota is what is the same in all that a limit asks of a key and scope.
+func (d *decision) quota(l *ruleLimit, key key, scope string) backends.Quota {
+	q := backends.Quota{
+		Key: key.stored, Scope: scope,
+		Algorithm: d.settings.algorithm, Limit: l.limit, Per: l.per, Burst: l.burst, Cost: 1,
+		Shadow: l.shadow, Tentative: l.tentative,
+	}
+	if l.algorithm != nil {
+		q.Algorithm = *l.algorithm
+	}
+	return q
+}
+
 // asked are the quotas without those that are unlimited.
 func (d *decision) asked() []backends.Quota { return d.quotas[:len(d.verdicts)] }
 
 // decide asks the backend and lets the request go on, or answers it.
 func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
-	d.earlier = decided(c)
 	d.keepApart(rule)
 	if len(d.verdicts) == 0 {
-		// Those behind must find their counters where they are on other requests.
-		c.Set(contextKey{}, d)
+		c.Set(contextKey{}, d) // see keepApart
 		return
 	}
 	if d.settings.closed.Load() {
@@ -129,12 +141,16 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 		d.failed(c, rule, err)
 		return
 	}
+	d.callApart()
 	d.settings.seen.note(d)
 	began := d.settings.observing.clock()
 	waited, err := d.ask(c, rule)
 	if err != nil {
 		d.settings.observing.failed(c, d, rule, began, waited, err)
-		d.failed(c, rule, err)
+		if d.failed(c, rule, err); !c.IsAborted() {
+			d.verdicts = nil
+			c.Set(contextKey{}, d) // see keepApart
+		}
 		return
 	}
 	now := time.Now()
@@ -183,78 +199,6 @@ func (d *decision) refuses(rule *rule) bool {
 	return !rule.never && slices.ContainsFunc(d.asked(), func(q backends.Quota) bool { return !q.Shadow })
 }
 
-// keepApart gives a limit a counter of its own where one before, on the same
-// request, has one on the same key, scope, algorithm and period: a request would
-// be charged twice in one counter otherwise. Limits under a ban stay together, as it
-// counts what any of them refuses.
-func (d *decision) keepApart(rule *rule) {
-	if d.earlier == nil && !rule.mixed {
-		return
-	}
-	together := 1
-	for i := range d.quotas {
-		if d.about[i].limit.ban != nil {
-			together = max(together, d.free(i))
-		}
-	}
-	for i := range d.quotas {
-		if d.about[i].limit.ban != nil {
-			d.quotas[i].Key = inPlace(d.quotas[i].Key, together)
-		}
-	}
-	for i := range d.quotas {
-		if d.about[i].limit.ban == nil {
-			d.quotas[i].Key = inPlace(d.quotas[i].Key, d.free(i))
-		}
-	}
-}
-
-// free is the first place behind all those where the limit i, or the ban that it is
-// under, would share a counter: with one of a middleware before, or of this one,
-// where those under a ban come first.
-func (d *decision) free(i int) (place int) {
-	q, ban := &d.quotas[i], d.about[i].limit.ban
-	for e := d; e != nil; e = e.earlier {
-		for j := range e.quotas {
-			o, other := &e.quotas[j], e.about[j].limit.ban
-			if e == d && (ban != nil || other == nil && j >= i) {
-				continue // it has no place yet
-			}
-			share := o.Algorithm == q.Algorithm && o.Per == q.Per && o.Shadow == q.Shadow
-			share = share || ban != nil && other != nil && ban.per == other.per
-			if share && o.Scope == q.Scope {
-				place = max(place, placeOf(q.Key, o.Key))
-			}
-		}
-	}
-	return min(place+1, maxPlaces)
-}
-
-// maxPlaces is how many middlewares on one route keep their counters apart.
-const maxPlaces = 4
-
-// inPlace is the key of the first, second, ... middleware of a request that
-// limits the same.
-func inPlace(key string, place int) string {
-	if place == 1 {
-		return key
-	}
-	return key + "#" + strconv.Itoa(place)
-}
-
-// placeOf is where a key is stored: 1, 2, ..., and 0 for another key.
-func placeOf(key, stored string) int {
-	switch behind, ok := strings.CutPrefix(stored, key); {
-	case !ok:
-		return 0
-	case behind == "":
-		return 1
-	case len(behind) == 2 && behind[0] == '#' && behind[1] >= '2' && behind[1] <= '0'+maxPlaces:
-		return int(behind[1] - '0')
-	}
-	return 0
-}
-
 // giveBack returns what this and the middlewares before have taken for a request
 // that is refused now: it costs nothing. What cannot be returned stays charged,
 // which is strict but safe.
@@ -268,7 +212,7 @@ func (d *decision) giveBack(c *gin.Context) {
 func (d *decision) violated() (names []string) {
 	for i := range d.verdicts {
 		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
-			names = append(names, d.about[i].limit.name)
+			names = append(names, d.about[i].name())
 		}
 	}
 	return names

@@ -3,6 +3,7 @@ package ratelimiter
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,7 +43,8 @@ func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option)
 }
 
 // Exempt marks a route that default and application limits do not hold for.
-// Limits of its own do.
+// Limits of its own do. With several RateLimiters it is exempt from those of all, as
+// the RateLimit of any replaces the default limits of all.
 //
 //go:noinline
 func (r *RateLimiter) Exempt() gin.HandlerFunc {
@@ -77,22 +79,46 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	}
 	if rule.skips(c) {
 		s.observing.skipped(c, s, rule)
+		r.passOver(c, s, rule)
 		return
 	}
 	var key key
 	var scope string
-	d, values := newDecision(s, rule)
+	d, values := newDecision(c, s, rule)
 	for i := range rule.limits {
-		l := &rule.limits[i]
-		if i == 0 || rule.mixed {
+		if l := &rule.limits[i]; i == 0 || rule.mixed {
 			key, scope = r.keyOf(c, s, rule, l), r.scopeOf(c, s, l)
 		}
-		d.add(c, l, key, scope)
+		d.add(c, rule, i, key, scope)
 	}
 	d.decide(c, rule, values)
 	if rule.countIf != nil && d.made() && !c.IsAborted() {
 		d.countAfter(c, rule.countIf)
 	}
+}
+
+// passOver lets limits that are skipped keep their places before those of another
+// middleware; see keepApart. Whose they are is only asked if there is another. What
+// panics then was not meant for such a request, and has no counter that is shared.
+func (r *RateLimiter) passOver(c *gin.Context, s *settings, rule *rule) {
+	before := decided(c)
+	d := &decision{settings: s, earlier: before}
+	d.skipped = func() (would *decision) {
+		would = &decision{settings: s, earlier: before}
+		defer func() {
+			if recover() != nil {
+				would.quotas, would.about = nil, nil
+			}
+		}()
+		for i := range rule.limits {
+			l := &rule.limits[i]
+			would.quotas = append(would.quotas, would.quota(l, r.keyOf(c, s, rule, l), r.scopeOf(c, s, l)))
+			would.about = append(would.about, about{limit: l, order: uint8(min(i, math.MaxUint8))})
+		}
+		would.keepApart(rule)
+		return would
+	}
+	c.Set(contextKey{}, d)
 }
 
 func (r *rule) skips(c *gin.Context) bool {
@@ -124,7 +150,10 @@ func (r *RateLimiter) keyOf(c *gin.Context, s *settings, rule *rule, l *ruleLimi
 // refuse answers a request that is over a limit.
 func (d *decision) refuse(c *gin.Context, rule *rule) {
 	c.Abort()
-	d.earlier.giveBack(c)
+	if d.earlier != nil {
+		d.earlier.giveBack(c)
+		d.earlier.writeGivenBack(c.Writer.Header())
+	}
 	q, v := &d.quotas[d.closest], &d.verdicts[d.closest]
 	writeRetryAfter(c, q, v)
 	if rule.overLimit != nil {
@@ -137,7 +166,7 @@ func (d *decision) refuse(c *gin.Context, rule *rule) {
 	switch {
 	case d.about[d.closest].banned:
 		document = banRefusal(violated)
-	case document == nil || len(violated) > 1:
+	case document == nil || len(violated) > 1 || violated[0] != d.about[d.closest].limit.name:
 		document = refusal(q.Limit, q.Per, violated...)
 	}
 	answer(c, http.StatusTooManyRequests, document)

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -42,8 +44,10 @@ func (values *headerValues) set(header http.Header, i int, name, value string) {
 // values are parts.
 func (d *decision) writeHeaders(header http.Header, rule *rule, values *headerValues) {
 	x, standard := rule.sends(d.settings)
-	if before := d.earlier.strictest(); x && before != nil && !before.quotas[before.closest].Shadow && len(header[headerLimit]) > 0 {
-		x = !before.standing(before.closest).closer(d.standing(d.closest))
+	d.about[d.closest].inX = x
+	for e := d.earlier; x && e != nil; e = e.earlier {
+		shown := len(e.verdicts) > 0 && e.about[e.closest].inX
+		x = !shown || !e.standing(e.closest).closer(d.standing(d.closest))
 	}
 	v := &d.verdicts[d.closest]
 	var space [128]byte
@@ -81,17 +85,17 @@ func (d *decision) limit() string {
 
 // policy lists what the limits are.
 func (d *decision) policy(rule *rule, earlier []string) string {
-	if rule.policy != "" && len(earlier) == 0 && d.settings.secret == "" {
+	if rule.policy != "" && d.earlier == nil && len(earlier) == 0 && d.settings.secret == "" {
 		return rule.policy
 	}
-	b := appendEarlier(nil, earlier)
+	b := d.appendEarlier(nil, earlier)
 	listed := 0
 	for i, about := range d.about[:len(d.verdicts)] {
 		if d.quotas[i].Shadow {
 			continue
 		}
 		listed++
-		b = appendPolicy(b, listed-1, about.limit.name, d.quotas[i].Limit, d.quotas[i].Per)
+		b = appendPolicy(b, listed-1, about.name(), d.quotas[i].Limit, d.quotas[i].Per)
 		b = d.appendPartition(b, i)
 	}
 	return string(b)
@@ -107,19 +111,49 @@ func appendPolicy(b []byte, i int, name string, limit int64, per time.Duration) 
 
 // appendRateLimit lists what is left of the limits: "per-minute";r=50;t=30
 func (d *decision) appendRateLimit(b []byte, earlier []string) []byte {
-	b = appendEarlier(b, earlier)
+	b = d.appendEarlier(b, earlier)
 	listed := 0
-	for i, about := range d.about[:len(d.verdicts)] {
+	for i := range d.verdicts {
 		if d.quotas[i].Shadow {
 			continue // a client must not heed what is only being tried
 		}
-		b = append(appendComma(b, listed), about.limit.left...)
+		b = d.appendLeft(appendComma(b, listed), i, &d.verdicts[i])
 		listed++
-		b = strconv.AppendInt(b, d.verdicts[i].Remaining, 10)
-		b = strconv.AppendInt(append(b, ";t="...), secondsUp(d.verdicts[i].ResetAfter), 10)
-		b = d.appendPartition(b, i)
 	}
 	return b
+}
+
+func (d *decision) appendLeft(b []byte, i int, v *backends.Verdict) []byte {
+	b = append(append(append(b, '"'), d.about[i].name()...), `";r=`...)
+	b = strconv.AppendInt(b, v.Remaining, 10)
+	b = strconv.AppendInt(append(b, ";t="...), secondsUp(v.ResetAfter), 10)
+	return d.appendPartition(b, i)
+}
+
+// writeGivenBack lets the RateLimit header tell what is left of these limits, and of
+// those before, now that a request that one behind refuses has given its units back.
+func (d *decision) writeGivenBack(header http.Header) {
+	var b []byte
+	for _, list := range header[headerRateLimit] {
+		for item := ""; list != ""; {
+			item, list = cutItem(list)
+			b = d.appendNow(appendComma(b, len(b)), item)
+		}
+	}
+	if b != nil {
+		header[headerRateLimit] = []string{string(b)}
+	}
+}
+
+// appendNow writes the item of a limit as that is now, and any other as it is.
+func (d *decision) appendNow(b []byte, item string) []byte {
+	for ; d != nil; d = d.earlier {
+		t := d.taken.Load()
+		if i := d.listed(item); i >= 0 && t != nil {
+			return d.appendLeft(b, i, &t.left[i])
+		}
+	}
+	return append(b, item...)
 }
 
 // appendPartition names whose quota it is, if there is a secret to hide that in:
@@ -139,12 +173,40 @@ func (d *decision) appendPartition(b []byte, i int) []byte {
 // partitionBytes is how much of an HMAC makes a partition key.
 const partitionBytes = 12
 
-// appendEarlier puts what another middleware has written before our items.
-func appendEarlier(b []byte, earlier []string) []byte {
+// appendEarlier puts what is there already before our items. An item of the same name
+// gives way: the request has passed the middlewares before (see gin.Engine.HandleContext).
+func (d *decision) appendEarlier(b []byte, earlier []string) []byte {
 	for _, list := range earlier {
-		b = append(append(b, list...), ", "...)
+		for item := ""; list != ""; {
+			if item, list = cutItem(list); d.listed(item) < 0 {
+				b = append(append(b, item...), ", "...)
+			}
+		}
 	}
 	return b
+}
+
+// listed finds the limit that an item has the name of, -1 for none.
+func (d *decision) listed(item string) int {
+	return slices.IndexFunc(d.about[:len(d.verdicts)], func(a about) bool {
+		return !a.limit.shadow && strings.HasPrefix(item, `"`+a.name()+`"`)
+	})
+}
+
+// cutItem cuts the first item off a list of structured fields.
+func cutItem(list string) (item, rest string) {
+	quoted := false
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\':
+			i++ // what is behind it is no quote
+		case c == ',' && !quoted:
+			return strings.TrimSpace(list[:i]), strings.TrimSpace(list[i+1:])
+		}
+	}
+	return list, ""
 }
 
 func appendComma(b []byte, i int) []byte {

@@ -13,7 +13,8 @@ const Unlimited = -1
 // Info is what a handler can read about the decision on its request: of all
 // limits on the route, the one that is closest to refusing, or has refused.
 type Info struct {
-	// Name is the limit's name in the RateLimit headers, such as "per-minute".
+	// Name is the limit's name in the RateLimit headers, such as "per-minute". Where
+	// a limit of a middleware before is called so, it has a number: "per-minute-2".
 	// Key is what is limited, Scope who.
 	Name, Key, Scope string
 

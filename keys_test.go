@@ -87,6 +87,14 @@ func TestLimitsOfOneRateLimitMayBeOnDifferentScopes(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/same", 3), "two limits never share a counter")
 }
 
+func TestTheHostIsAHeaderToo(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("host"))), ok)
+	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, host("one.example")))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, host("two.example")))
+}
+
 func TestSkippedRequestsTakeNothing(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour,
@@ -112,6 +120,8 @@ func TestSenselessOptionsPanicWhereTheRouteIsRegistered(t *testing.T) {
 		"From(\"10.0.0.0/99\") must be an address": func() { limiter.From("10.0.0.0/99") },
 		"ByAddress(0, 64) must be from 1 to 32":    func() { limiter.ByAddress(0, 64) },
 		"Shared was given no name":                 func() { ratelimiter.Shared("") },
+		"ByParam was given no name":                func() { ratelimiter.ByParam("") },
+		"ByHeader was given no name":               func() { ratelimiter.ByHeader("") },
 		"WithScope was given no function":          func() { ratelimiter.WithScope() },
 		"WithKey was given a nil function":         func() { ratelimiter.WithKey(nil) },
 		"WithSkip was given a nil function":        func() { ratelimiter.WithSkip(nil) },

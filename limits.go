@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
@@ -48,7 +49,7 @@ func ParseLimits(text string) ([]Limit, error) {
 		}
 		limit, err := parseLimit(part)
 		if err != nil {
-			place := start + len(part) - len(strings.TrimLeft(part, " \t\n"))
+			place := start + len(part) - len(strings.TrimLeftFunc(part, unicode.IsSpace))
 			return nil, fmt.Errorf("%q at character %d of %q: %w", strings.TrimSpace(part), utf8.RuneCountInString(text[:place])+1, text, err)
 		}
 		for _, other := range limits {

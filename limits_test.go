@@ -1,6 +1,7 @@
 package ratelimiter_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ func TestAWrongLimitPointsAtThePlace(t *testing.T) {
 		" ; ":                         "holds no limit",
 		"many/minute":                 `"many/minute" at character 1`,
 		"5/second; x":                 `"x" at character 11`,
+		"5/second;\r\n\u00a0x":        `"x" at character 13`,
 		"5":                           `stands "/"`,
 		"5/":                          `"" is not a period`,
 		"-5/minute":                   "from 0",
@@ -94,6 +96,13 @@ func FuzzParseLimits(f *testing.F) {
 			return
 		}
 		require.NotEmpty(t, limits)
+		texts := make([]string, len(limits))
+		for i, limit := range limits {
+			texts[i] = limit.String()
+		}
+		again, err := ratelimiter.ParseLimits(strings.Join(texts, "; "))
+		require.NoError(t, err)
+		require.Equal(t, limits, again, "written as they are read")
 		for _, limit := range limits {
 			require.GreaterOrEqual(t, limit.Limit, int64(0))
 			require.LessOrEqual(t, limit.Limit, backends.MaxLimit)

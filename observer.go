@@ -114,8 +114,10 @@ func isNil(observer Observer) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
+const observerKey = "RATELIMITER_OBSERVER"
+
 func readObservers(read *options.Reader) (list []Observer) {
-	const name, want = "RATELIMITER_OBSERVER", "a ratelimiter.Observer or a []ratelimiter.Observer"
+	const name, want = observerKey, "a ratelimiter.Observer or a []ratelimiter.Observer"
 	value, given := read.Value(name)
 	if !given {
 		return nil
@@ -227,7 +229,7 @@ func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.T
 	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(began) - waited, Waited: waited}
 	for i := range d.verdicts {
 		q, a := &d.quotas[i], &d.about[i]
-		e.Info = Info{Name: a.limit.name, Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}
+		e.Info = Info{Name: a.name(), Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}
 		e.Cost, e.Place = q.Cost, i
 		o.tell(e)
 	}

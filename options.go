@@ -37,7 +37,7 @@ func WithKey(key ...func(*gin.Context) string) Option {
 // result.
 //
 // A scope that is longer than 128 bytes or holds characters that cannot be
-// printed is replaced by its hash, here and in Info.
+// printed is replaced by its hash, here and in Info. Reset and Status take either.
 func WithScope(scope ...func(*gin.Context) string) Option {
 	mustFuncs("WithScope", scope)
 	return func(r *rule) { r.limits[0].scope = scope }
@@ -139,7 +139,7 @@ func WithBurst(burst int) Option {
 // WithName names the first limit, or the one that WithLimit adds with this option,
 // in Info and in the RateLimit headers. Without it a limit is called by its period,
 // as "per-minute". A name is printable ASCII without quotes and backslashes; a
-// second limit of the same name in one RateLimit has a number behind it.
+// second limit of the same name on a request has a number behind it.
 func WithName(name string) Option {
 	return func(r *rule) {
 		if !validName(name) {

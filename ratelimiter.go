@@ -148,8 +148,9 @@ func (r *RateLimiter) Health() backends.Health {
 }
 
 // Reset forgets what a scope has used of every limit on a key, as after a
-// captcha or a payment. Key and scope are those of Info, without the prefix of
-// the configuration. A pair that was never seen is no error. Requests of this process
+// captcha or a payment. Key and scope are those of Info, or what key and scope
+// functions have returned, without the prefix of the configuration; see Join where
+// there are several. A pair that was never seen is no error. Requests of this process
 // that wait for one of these limits (see WithWait) need not wait for it any longer.
 func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	s := r.settings.Load()
@@ -159,10 +160,17 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var failed error
-	for place := 1; place <= maxPlaces; place++ {
-		key, scope := inPlace(s.storedKey(key), place), printable(scope)
-		failed = errors.Join(failed, s.decider.Reset(ctx, key, scope))
-		s.lines.reset(key, scope)
+	keys := []string{key}
+	if short := printable(key); short != key { // a route is stored as it is, however long
+		keys = append(keys, short)
+	}
+	scope = printable(scope)
+	for _, key := range keys {
+		for place := 1; place <= maxPlaces; place++ {
+			stored := inPlace(s.storedKey(key), place)
+			failed = errors.Join(failed, s.decider.Reset(ctx, stored, scope))
+			s.lines.reset(stored, scope)
+		}
 	}
 	return failed
 }

@@ -49,10 +49,10 @@ type ruleLimit struct {
 	tentative bool // units may be given back; see backends.Quota
 	ban       *ban // that its refusals lead to, nil for none
 
-	// What is the same in the answers to all requests; see prepare. number and
-	// refusal are empty where a function says what the limit is.
-	left, number string
-	refusal      []byte
+	// What is the same in the answers to all requests; see prepare. It is
+	// empty where a function says what the limit is.
+	number  string
+	refusal []byte
 
 	noted *noted // the keys it was asked for on; see Status
 }
@@ -64,7 +64,6 @@ func (r *rule) prepare() *rule {
 	for i := range r.limits {
 		l := &r.limits[i]
 		l.noted = &noted{}
-		l.left = `"` + l.name + `";r=`
 		if l.ask != nil {
 			static = false
 			continue
@@ -149,7 +148,7 @@ func (r *rule) inherit() {
 		}
 		name := l.name
 		for n := 2; names[l.name]; n++ {
-			l.name = name + "-" + strconv.Itoa(n)
+			l.name = numbered(name, n)
 		}
 		names[l.name] = true
 	}

@@ -91,6 +91,20 @@ func TestOneClientIsOneScopeHoweverItsAddressIsWritten(t *testing.T) {
 	require.Equal(t, "2001:db8:1:200::/56", scopeOf(engine, from("[2001:db8:1:2ff::1]:80")))
 }
 
+func TestALinkLocalClientGetsNoSecondScopeByAHeader(t *testing.T) {
+	first := scopeApplication(t, nil)
+	require.NoError(t, first.SetTrustedProxies([]string{"10.0.0.0/8"}))
+	require.Equal(t, "fe80::/64", scopeOf(first, from("[fe80::1%eth0]:80"), forwarded("198.51.100.7")))
+
+	second, limiter := application(t, nil)
+	require.NoError(t, second.SetTrustedProxies(nil))
+	other := gin.New()
+	require.NoError(t, other.SetTrustedProxies(nil))
+	require.NoError(t, limiter.InitApp(other, nil))
+	second.GET("/", limiter.RateLimit(1000, time.Hour), tellScope)
+	require.Equal(t, "fe80::/64", scopeOf(second, from("[fe80::1%eth0]:80"), forwarded("198.51.100.7")))
+}
+
 func TestNoAddressIsAScopeOfItsOwnAndNoFreePass(t *testing.T) {
 	for _, peer := range []string{"", "@", "not an address", "300.1.1.1:80", "192.0.2.1"} {
 		engine, limiter := application(t, nil)

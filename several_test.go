@@ -45,6 +45,16 @@ func TestSeveralExtensionsGiveBackEachToItsOwnBackend(t *testing.T) {
 	require.EqualValues(t, 3, left, "one request passed, and this one")
 }
 
+func TestTheMarksOfOneExtensionHoldForTheLimitsOfAll(t *testing.T) {
+	engine, _ := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour", "RATELIMITER_APPLICATION_LIMITS": "4/hour"})
+	second, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	engine.GET("/exempt", second.Exempt(), ok)
+	engine.GET("/own", second.RateLimit(3, time.Hour), ok)
+	require.Equal(t, []int{200, 200, 200, 200, 200}, statuses(engine, "/exempt", 5))
+	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/own", 4))
+}
+
 func TestRetryAfterIsTheLongestOfTheWaits(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithLimit(1, 24*time.Hour)), ok)

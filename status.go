@@ -15,8 +15,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// Peek tells what is left now of every limit that was asked for this request,
-// shadows too, in the order of the middlewares. It takes nothing. In an Info of it
+// Peek tells what is left now of every limit of this RateLimiter that was asked for
+// the request, shadows too, in the order of the middlewares. It takes nothing. In an Info of it
 // Exceeded says that nothing is left, and RetryAfter is 0, or how long a ban lasts.
 //
 // It is empty where no limit was asked, as FromContext is false then, and fails
@@ -45,7 +45,7 @@ func (r *RateLimiter) Peek(c *gin.Context) ([]Info, error) {
 var ErrUnknownKey = errors.New("unknown key")
 
 // Status tells what a scope has left of every limit on a key, as for a page that
-// shows it to users, the shortest period first. Key and scope are those of Info; the
+// shows it to users, the shortest period first. Key and scope are as for Reset; the
 // Infos are as those of Peek. It takes nothing.
 //
 // It knows the limits on a key once a request in this process has been asked for
@@ -58,12 +58,17 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 		return nil, ErrNotInitialised
 	}
 	d := &decision{settings: s}
-	for _, found := range s.seen.of(key) {
+	limits := s.seen.of(key)
+	if limits == nil {
+		key = printable(key)
+		limits = s.seen.of(key)
+	}
+	for _, found := range limits {
 		q := found.quota
 		q.Scope = printable(scope)
 		d.quotas = append(d.quotas, q)
 		d.verdicts = append(d.verdicts, backends.Verdict{})
-		d.about = append(d.about, about{limit: found.limit, key: key})
+		d.about = append(d.about, about{limit: found.limit, key: key, number: found.number})
 	}
 	if len(d.quotas) == 0 {
 		return nil, fmt.Errorf("%w %q: no request in this process has been asked for a limit on it, or a function decides it", ErrUnknownKey, key)
@@ -94,8 +99,9 @@ type seen struct {
 
 // seenLimit is a limit, and a quota of it that is anybody's.
 type seenLimit struct {
-	limit *ruleLimit
-	quota backends.Quota
+	limit  *ruleLimit
+	quota  backends.Quota
+	number uint8 // of its name; see callApart
 }
 
 // noted are the keys that a limit was asked for on. They are looked at in every
@@ -103,6 +109,7 @@ type seenLimit struct {
 type noted struct {
 	keys atomic.Pointer[map[string]bool] // as stored
 	mu   sync.Mutex
+	gone bool // holds no more, but a request may still be on its way; see seen
 }
 
 // maxNoted is how many keys of a limit are remembered. Routes are few; keys that
@@ -133,7 +140,7 @@ func (n *noted) isNew(key string) bool {
 func (s *seen) note(d *decision) {
 	for i := range d.asked() {
 		if l, q := d.about[i].limit, &d.quotas[i]; l.ask == nil && l.noted.isNew(q.Key) {
-			s.add(d.about[i].key, seenLimit{l, *q})
+			s.add(d.about[i].key, seenLimit{l, *q, d.about[i].number})
 		}
 	}
 }
@@ -142,6 +149,9 @@ func (s *seen) add(shown string, added seenLimit) {
 	added.quota.Scope = ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if added.limit.noted.gone {
+		return
+	}
 	list := s.known[shown]
 	at := slices.IndexFunc(list, func(old seenLimit) bool {
 		return old.quota == added.quota || old.limit == added.limit && old.quota.Key == added.quota.Key
@@ -169,6 +179,9 @@ func (s *seen) of(shown string) []seenLimit {
 func (s *seen) forget(limits []ruleLimit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for i := range limits {
+		limits[i].noted.gone = true
+	}
 	for shown, list := range s.known {
 		left := slices.DeleteFunc(slices.Clone(list), func(one seenLimit) bool {
 			return slices.ContainsFunc(limits, func(l ruleLimit) bool { return l.noted == one.limit.noted })
@@ -207,7 +220,7 @@ func (d *decision) peek(ctx context.Context) ([]Info, error) {
 // info is what people read about a limit.
 func (a *about) info(q *backends.Quota, v *backends.Verdict, at time.Duration) Info {
 	return Info{
-		Name: a.limit.name, Key: a.key, Scope: q.Scope,
+		Name: a.name(), Key: a.key, Scope: q.Scope,
 		Limit: q.Limit, Remaining: v.Remaining, Burst: q.Burst,
 		Per: q.Per, RetryAfter: v.RetryAfter,
 		Reset:    time.Unix(0, int64(at+v.ResetAfter)),

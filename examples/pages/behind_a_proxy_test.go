@@ -76,6 +76,7 @@ func TestWhomTheLimiterTakesAClientFor(t *testing.T) {
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", honest + ", 192.0.2.20", "192.0.2.20"},
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"},
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", "none of these", "10.0.0.1"},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", honest + ":50123", "10.0.0.1"},
 		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1", "X-Real-IP", honest, honest},
 		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1", "X-Forwarded-For", forged, "10.0.0.1"},
 		{"`TrustedPlatform` `CF-Connecting-IP`", trustPlatform, "203.0.113.9", "CF-Connecting-IP", forged, forged},

@@ -144,6 +144,36 @@ func TestAnEngineInFrontLimitsWhatPassesNoMiddleware(t *testing.T) {
 	require.Equal(t, []int{301}, statuses(front, 1, http.MethodGet, "/page/", from("10.0.0.1:1"), with("X-Forwarded-For", "198.51.100.7")))
 }
 
+func TestARequestThatGoesToAnotherRouteIsLimitedThere(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
+	search := ok
+	engine.GET("/search", limiter.RateLimit(3, time.Minute), search)
+
+	engine.GET("/find", limiter.Exempt(), func(c *gin.Context) {
+		c.Request.URL.Path = "/search"
+		engine.HandleContext(c)
+	})
+
+	response := ask(engine, http.MethodGet, "/find")
+	require.Equal(t, "ok\n", response.Body.String())
+	require.Equal(t, `"application-per-hour";q=50;w=3600, "per-minute";q=3;w=60`, header(response, "RateLimit-Policy"))
+	require.Contains(t, header(response, "RateLimit"), `"application-per-hour";r=49`, "charged once")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, 3, http.MethodGet, "/find"))
+	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/search"))
+}
+
+func TestALimitWithUseSkipsARequestThatGoesToAnotherRoute(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.Use(limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("all")),
+		ratelimiter.WithSkip(func(c *gin.Context) bool { return c.FullPath() == "/find" })))
+	engine.GET("/search", ok)
+	engine.GET("/find", func(c *gin.Context) {
+		c.Request.URL.Path = "/search"
+		engine.HandleContext(c)
+	})
+	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, 4, http.MethodGet, "/find"))
+}
+
 func TestAllFilesOfAFolderAreOne(t *testing.T) {
 	engine, limiter := application(t, nil)
 	folder := t.TempDir()

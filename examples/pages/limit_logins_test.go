@@ -53,7 +53,7 @@ func loginApplication(t *testing.T, check func(account, password string) bool) (
 		}
 	})
 	engine.POST("/unban", func(c *gin.Context) {
-		err := limiter.Reset(c.Request.Context(), "login", c.PostForm("account")+"|"+c.PostForm("address"))
+		err := limiter.Reset(c.Request.Context(), "login", ratelimiter.Join(c.PostForm("account"), c.PostForm("address")))
 		require.NoError(t, err)
 	})
 	return engine, limiter

@@ -1,0 +1,126 @@
+package ratelimiter
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Where several limits on a request would share a counter or a name, as those of a
+// group and of a route, this file gives each its own.
+
+// keepApart gives a limit a counter of its own where one before, on the same
+// request, has one on the same key, scope, algorithm and period: a request would
+// be charged twice in one counter otherwise. Limits under a ban stay together, as it
+// counts what any of them refuses. A limit must find its counter where it is on other
+// requests. So those before have their place although they are unlimited for this
+// request, are skipped, or could not be decided.
+func (d *decision) keepApart(rule *rule) {
+	if d.earlier == nil && !rule.mixed {
+		return
+	}
+	together := 1
+	for i := range d.quotas {
+		if d.about[i].limit.ban != nil {
+			together = max(together, d.free(i))
+		}
+	}
+	for i := range d.quotas {
+		if d.about[i].limit.ban != nil {
+			d.quotas[i].Key = inPlace(d.quotas[i].Key, together)
+		}
+	}
+	for order := range d.quotas {
+		i := slices.IndexFunc(d.about, func(a about) bool { return int(a.order) == order })
+		if i >= 0 && d.about[i].limit.ban == nil {
+			d.quotas[i].Key = inPlace(d.quotas[i].Key, d.free(i))
+		}
+	}
+}
+
+// free is the first place behind all those where the limit i, or the ban that it is
+// under, would share a counter: with one of a middleware before, or of this one,
+// where those under a ban come first.
+func (d *decision) free(i int) (place int) {
+	q, ban := &d.quotas[i], d.about[i].limit.ban
+	for e := d; e != nil; e = e.earlier {
+		if e.skipped != nil {
+			e = e.skipped()
+		}
+		for j := range e.quotas {
+			o, other := &e.quotas[j], e.about[j].limit.ban
+			if e == d && (ban != nil || other == nil && e.about[j].order >= e.about[i].order) {
+				continue // it has no place yet
+			}
+			share := o.Algorithm == q.Algorithm && o.Per == q.Per && o.Shadow == q.Shadow
+			share = share || ban != nil && other != nil && ban.per == other.per
+			if share && o.Scope == q.Scope {
+				place = max(place, placeOf(q.Key, o.Key))
+			}
+		}
+	}
+	return min(place+1, maxPlaces)
+}
+
+// maxPlaces is how many middlewares on one route keep their counters apart.
+const maxPlaces = 4
+
+// inPlace is the key of the first, second, ... middleware of a request that
+// limits the same.
+func inPlace(key string, place int) string {
+	if place == 1 {
+		return key
+	}
+	return key + "#" + strconv.Itoa(place)
+}
+
+// placeOf is where a key is stored: 1, 2, ..., and 0 for another key.
+func placeOf(key, stored string) int {
+	switch behind, ok := strings.CutPrefix(stored, key); {
+	case !ok:
+		return 0
+	case behind == "":
+		return 1
+	case len(behind) == 2 && behind[0] == '#' && behind[1] >= '2' && behind[1] <= '0'+maxPlaces:
+		return int(behind[1] - '0')
+	}
+	return 0
+}
+
+// callApart numbers the names that limits of middlewares before have on the same
+// request: headers must not list a name twice, nor could anybody else tell them apart.
+func (d *decision) callApart() {
+	if d.earlier == nil {
+		return
+	}
+	for i := range d.verdicts {
+		a := &d.about[i]
+		for n := 2; a.number < math.MaxUint8 && d.called(a.name(), i); n++ {
+			a.number = uint8(n)
+		}
+	}
+}
+
+// called tells whether any other limit on the request has a name.
+func (d *decision) called(name string, except int) bool {
+	for i := range d.verdicts {
+		if i != except && d.about[i].name() == name {
+			return true
+		}
+	}
+	for e := d.earlier; e != nil; e = e.earlier {
+		if e.called(name, -1) {
+			return true
+		}
+	}
+	return false
+}
+
+// numbered is the second, third, ... of a name.
+func numbered(name string, n int) string {
+	if n < 2 {
+		return name
+	}
+	return name + "-" + strconv.Itoa(n)
+}
