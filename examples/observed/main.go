@@ -124,7 +124,9 @@ Ctrl-C ends the server.
 	case <-ctx.Done():
 	}
 	traffic.Wait()
-	patience, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	http.DefaultClient.CloseIdleConnections()
+	// A connection that was opened and never used counts as busy for five seconds.
+	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return server.Shutdown(patience)
 }
