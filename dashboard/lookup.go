@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"mime"
@@ -137,8 +138,13 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 		found.Note = strings.TrimSpace(fmt.Sprintf("%s The first %d of %d keys; type one for others.", found.Note, maxKeys, len(keys)))
 		keys = keys[:maxKeys]
 	}
+	var decided []string // by functions
 	for _, key := range keys {
 		infos, err := h.limiter.Status(ctx, key, q.Scope)
+		if q.Key == "" && errors.Is(err, ratelimiter.ErrUnknownKey) {
+			decided = append(decided, key)
+			continue
+		}
 		if err != nil {
 			found.Error = sentence(err)
 			break
@@ -146,6 +152,9 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 		for _, info := range infos {
 			found.Limits = append(found.Limits, standingOf(info))
 		}
+	}
+	if len(decided) > 0 {
+		found.Note = strings.TrimSpace(fmt.Sprintf("%s Functions decide the limits on %s request by request, so what is left of them is not known.", found.Note, few(decided)))
 	}
 	if len(keys) == 0 {
 		found.Note = strings.TrimSpace(found.Note + " No limit was asked yet in this process, so there is nothing to look up.")
@@ -196,6 +205,15 @@ func (h *Handler) keys(q question) []string {
 		return []string{q.Key}
 	}
 	return h.limiter.Keys()
+}
+
+// few is a list of keys that fits into a sentence.
+func few(keys []string) string {
+	const most = 3
+	if len(keys) <= most {
+		return strings.Join(keys, ", ")
+	}
+	return fmt.Sprintf("%s and %d more keys", strings.Join(keys[:most], ", "), len(keys)-most)
 }
 
 // sentence is an error as a page shows it.

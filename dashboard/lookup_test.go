@@ -90,6 +90,25 @@ func TestAResetGivesTheLimitBack(t *testing.T) {
 	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
 }
 
+// What functions decide is not known before, but must not be passed over in silence.
+func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
+	engine, limiter, _ := limited(t, dashboard.AllowReset())
+	byPlan := func(*gin.Context) int { return 1 }
+	engine.GET("/plan", limiter.RateLimit(byPlan, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour)), func(*gin.Context) {})
+	for range 3 {
+		get(engine, "/plan")
+	}
+	require.Equal(t, http.StatusTooManyRequests, get(engine, "/plan").Code)
+	found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
+	require.Equal(t, "Functions decide the limits on GET /plan request by request, so what is left of them is not known.", found.Note)
+	require.Empty(t, found.Error)
+	get(engine, "/search")
+	found = read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
+	require.Len(t, found.Limits, 1, "the others are told")
+	require.Contains(t, read(t, post(t, engine, "reset", `{"scope":"192.0.2.77"}`)).Note, "Reset on 2 keys")
+	require.Equal(t, http.StatusOK, get(engine, "/plan").Code)
+}
+
 func TestABucketIsMeasuredByItsBurst(t *testing.T) {
 	engine, limiter, _ := limited(t)
 	engine.GET("/bucket", limiter.RateLimit(100, time.Hour, ratelimiter.WithBurst(5)), func(*gin.Context) {})
