@@ -159,7 +159,10 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	defer cancel()
 	var failed error
 	for place := 1; place <= maxPlaces; place++ {
-		failed = errors.Join(failed, s.decider.Reset(ctx, inPlace(s.storedKey(key), place), printable(scope)))
+		// What fails once fails for all places: it is one error.
+		if err := s.decider.Reset(ctx, inPlace(s.storedKey(key), place), printable(scope)); failed == nil {
+			failed = err
+		}
 	}
 	return failed
 }
