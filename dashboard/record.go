@@ -85,7 +85,8 @@ func (r *record) find(key seriesKey) *series {
 	if recent != nil && recent.key == key {
 		return recent
 	}
-	known := *r.known.Load()
+	all := r.known.Load()
+	known := *all
 	found := known[key]
 	switch {
 	case found == nil && len(known) >= maxSeries:
@@ -94,6 +95,9 @@ func (r *record) find(key seriesKey) *series {
 		found = r.learn(key)
 	case recent == nil:
 		at.Store(found)
+		if r.known.Load() != all { // found may have been forgotten meanwhile, and would stay here
+			at.CompareAndSwap(found, nil)
+		}
 	}
 	return found
 }
@@ -225,10 +229,11 @@ func (r *record) restart(second int64) {
 	r.each(func(s *series) {
 		clear(s.seconds[:])
 		clear(s.quarters[:])
-		s.active.Store(second)
+		if s.active.Load() > 0 { // as "other" mostly is not
+			s.active.Store(second)
+		}
 	})
-	clear(r.backend.seconds[:])
-	clear(r.backend.quarters[:])
+	r.backend.restart()
 }
 
 // forget drops the series of limits that were not asked for an hour. A decision that

@@ -200,6 +200,25 @@ func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
 	})
 }
 
+// A page that is opened moves the second that the timer is about to move.
+func TestASecondMayBeMovedInParts(t *testing.T) {
+	inSynctest(t, func(t *testing.T, r *record) {
+		fallback := event(ratelimiter.Allowed, "a")
+		fallback.Fallback = true
+		r.Observe(fallback)
+		next := time.Now().Add(time.Second)
+		for range 2 {
+			r.advance(next)
+			r.advance(next)
+			require.EqualValues(t, 1, only(t, r).seconds[r.at%minutesSeconds][ratelimiter.Allowed])
+			require.EqualValues(t, 1, r.backend.seconds[r.at%minutesSeconds].fallbacks)
+			require.NotZero(t, r.backend.seconds[r.at%minutesSeconds].p99)
+			next = next.Add(time.Second)
+			r.Observe(fallback)
+		}
+	})
+}
+
 func TestStepsOfAHistogramHoldTheirTimes(t *testing.T) {
 	for took := time.Duration(1); took < 16*time.Second; took += took/7 + 1 {
 		at := step(took)
