@@ -41,7 +41,7 @@ type record struct {
 
 func newRecord(ticked func()) *record {
 	r := &record{seed: maphash.MakeSeed(), ticked: ticked, at: time.Now().Unix() - 1}
-	r.other = &series{key: seriesKey{route: "other"}}
+	r.other = newSeries(seriesKey{route: "other"}, 0)
 	r.known.Store(&map[seriesKey]*series{})
 	r.refused.begin(time.Now())
 	r.timer = time.AfterFunc(time.Hour, r.fire)
@@ -56,7 +56,7 @@ func (r *record) Observe(e ratelimiter.Event) {
 	}
 	s := r.find(seriesKey{e.Route, e.Name, e.Per, e.Shadow})
 	s.counts[e.Outcome].Add(1)
-	if e.Outcome != ratelimiter.Skipped && s.limit.Load() != e.Limit && s.limit.Swap(e.Limit) != 0 {
+	if e.Outcome != ratelimiter.Skipped && s.limit.Load() != e.Limit && s.limit.Swap(e.Limit) != unknown {
 		s.varies.Store(true)
 	}
 	if e.Place == 0 && e.Took > 0 {
@@ -122,7 +122,7 @@ func (r *record) learn(key seriesKey) *series {
 		return r.other
 	}
 	r.nextID++
-	added := &series{key: key, id: r.nextID}
+	added := newSeries(key, r.nextID)
 	added.active.Store(time.Now().Unix())
 	known = maps.Clone(known)
 	known[key] = added

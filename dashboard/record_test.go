@@ -177,6 +177,23 @@ func TestALimitThatVariesIsCalledSo(t *testing.T) {
 	})
 }
 
+func TestALimitIsToldOnceItIsKnown(t *testing.T) {
+	inSynctest(t, func(t *testing.T, r *record) {
+		e := event(ratelimiter.Skipped, "")
+		e.Limit = 0 // a function decides it
+		r.Observe(e)
+		require.Empty(t, only(t, r).state(r.at, false).Limit, "0 would be a limit that refuses everybody")
+		e.Outcome = ratelimiter.Refused
+		r.Observe(e)
+		require.Equal(t, "0/minute", only(t, r).state(r.at, false).Limit)
+		e.Limit = 5
+		r.Observe(e)
+		require.True(t, only(t, r).state(r.at, false).Varies)
+		r.other.varies.Store(true)
+		require.False(t, r.other.state(r.at, false).Varies)
+	})
+}
+
 func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		for range 98 {
