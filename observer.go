@@ -241,9 +241,12 @@ func (o *observing) skipped(c *gin.Context, s *settings, rule *rule) {
 	e := Event{Route: o.route(c, s, rule), Outcome: Skipped}
 	for i := range rule.limits {
 		l := &rule.limits[i]
+		if l.ask == nil && l.limit < 0 {
+			continue // Unlimited: there would have been no decision either
+		}
 		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.per, Shadow: l.shadow}
-		e.Place = i
 		o.tell(e)
+		e.Place++
 	}
 }
 

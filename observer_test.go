@@ -130,6 +130,18 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 	}
 }
 
+func TestAnObserverIsToldOfNoLimitThatIsNone(t *testing.T) {
+	observer := &notebook{}
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
+	skip := ratelimiter.WithSkip(func(c *gin.Context) bool { return c.Query("skip") != "" })
+	engine.GET("/", limiter.RateLimit(ratelimiter.Unlimited, time.Minute, skip, ratelimiter.WithLimit(5, time.Hour)), ok)
+	get(engine, "/")
+	require.Equal(t, []string{"per-hour allowed"}, observer.read())
+	get(engine, "/?skip=1")
+	require.Zero(t, observer.events[0].Place)
+	require.Equal(t, []string{"per-hour skipped"}, observer.read())
+}
+
 func TestAnObserverIsToldTheRouteWhateverTheKeyIs(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{
