@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request) (q question, note 
 		return q, "", false
 	}
 	if q.ID != "" {
-		scope, found := h.scopeOf(q.ID)
+		scope, found := h.scopeOf(func(scope string) bool { return h.mask.ID(scope) == q.ID })
 		if !found {
 			reply(w, http.StatusNotFound, answer{Error: "This client is not in the lists any more; type its scope in full."})
 			return q, "", false
@@ -100,8 +101,17 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request) (q question, note 
 		reply(w, http.StatusBadRequest, answer{Error: "Give a scope: an address, a user, an API key, whatever the limits go by."})
 		return q, "", false
 	}
+	if masked.MatchString(q.Scope) { // as copied from a list or from the log
+		if scope, found := h.scopeOf(func(scope string) bool { return h.mask.Scope(scope) == q.Scope }); found {
+			return question{Scope: scope, ID: h.mask.ID(scope), Key: q.Key}, "", true
+		}
+		note = "This looks like the mask of a client, but of none in the lists: type its scope in full."
+	}
 	return q, note, true
 }
+
+// masked is what the mask of a scope ends like.
+var masked = regexp.MustCompile(`#[0-9a-f]{6}$`)
 
 // spelt is a scope as the limiter spells it: an IPv6 address counts as its network.
 func (h *Handler) spelt(scope string) (spelt, note string) {

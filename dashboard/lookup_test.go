@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/dashboard"
+	"github.com/gin-ratelimiter/ratelimiter/internal/mask"
 	"github.com/stretchr/testify/require"
 )
 
@@ -107,6 +108,22 @@ func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
 	require.Len(t, found.Limits, 1, "the others are told")
 	require.Contains(t, read(t, post(t, engine, "reset", `{"scope":"192.0.2.77"}`)).Note, "Reset on 2 keys")
 	require.Equal(t, http.StatusOK, get(engine, "/plan").Code)
+}
+
+func TestAMaskIsLookedUpAsTheClientThatItStandsFor(t *testing.T) {
+	engine, _, _ := limited(t, dashboard.AllowReset())
+	mark := mask.New().Scope(client) // as the log shows it
+	found := read(t, post(t, engine, "lookup", `{"scope":"`+mark+`"}`))
+	require.Contains(t, found.Note, "looks like the mask of a client")
+	for range 3 {
+		get(engine, "/search")
+	}
+	found = read(t, post(t, engine, "lookup", `{"scope":"`+mark+`"}`))
+	require.Equal(t, mark, found.Scope, "it stays masked")
+	require.Empty(t, found.Note)
+	require.Zero(t, found.Limits[0].Remaining)
+	post(t, engine, "reset", `{"scope":"`+mark+`"}`)
+	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
 }
 
 func TestABucketIsMeasuredByItsBurst(t *testing.T) {

@@ -190,10 +190,10 @@ func (h *Handler) idOf(scope *scopeText) string {
 	return h.mask.ID(scope.String())
 }
 
-// scopeOf is the scope that an id stands for, of those that a page may show.
-func (h *Handler) scopeOf(id string) (scope string, found bool) {
+// scopeOf is the scope that is meant, of those that a page may show.
+func (h *Handler) scopeOf(meant func(scope string) bool) (scope string, found bool) {
 	check := func(known *scopeText) {
-		if !found && !known.cut && h.mask.ID(known.String()) == id {
+		if !found && !known.cut && meant(known.String()) {
 			scope, found = known.String(), true
 		}
 	}
