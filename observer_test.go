@@ -231,7 +231,26 @@ func TestAnObserverIsNotToldOfClientsThatHaveLeft(t *testing.T) {
 	left, leave := context.WithCancel(t.Context())
 	engine.GET("/", func(*gin.Context) { leave() }, limiter.RateLimit(1, time.Minute), ok)
 	get(engine, "/", func(r *http.Request) { *r = *r.WithContext(left) })
-	require.Empty(t, observer.events)
+	require.Empty(t, observer.events, "before the question")
+
+	left, leave = context.WithCancel(t.Context())
+	engine, limiter = application(t, ratelimiter.Config{
+		"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": impatient{leave: leave}, "RATELIMITER_ON_ERROR": "deny",
+	})
+	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	get(engine, "/", func(r *http.Request) { *r = *r.WithContext(left) })
+	require.Empty(t, observer.events, "and during it")
+}
+
+// impatient is a backend that the client does not wait for.
+type impatient struct {
+	broken
+	leave func()
+}
+
+func (i impatient) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
+	i.leave()
+	return i.broken.Take(ctx, quotas, verdicts)
 }
 
 // slow takes a second for each answer.
