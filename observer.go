@@ -112,7 +112,7 @@ func (r *RateLimiter) AddObserver(observer Observer) (remove func()) {
 
 func isNil(observer Observer) bool {
 	v := reflect.ValueOf(observer)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+	return !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
 func readObservers(read *options.Reader) (list []Observer) {

@@ -298,6 +298,23 @@ func TestAnObserverCostsNoAllocation(t *testing.T) {
 	require.Equal(t, measure(nil), measure([]ratelimiter.Observer{idle{}, panicking{}, idle{}}))
 }
 
+// callback is an observer as some write it.
+type callback func(ratelimiter.Event)
+
+func (f callback) Observe(event ratelimiter.Event) { f(event) }
+
+func TestANilObserverIsToldNothing(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	for _, none := range []ratelimiter.Observer{nil, (*notebook)(nil), callback(nil)} {
+		limiter.AddObserver(none)()
+		limiter.AddObserver(none)
+	}
+	get(engine, "/")
+	require.Zero(t, limiter.Stats().ObserverPanics)
+	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
+}
+
 func TestAnObserverThatIsNoneIsRefused(t *testing.T) {
 	var missing *notebook
 	for name, value := range map[string]any{
