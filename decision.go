@@ -143,10 +143,10 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	}
 	d.callApart()
 	d.settings.seen.note(d)
-	began := d.settings.observing.clock()
+	asked := d.settings.observing.question(d.settings)
 	waited, err := d.ask(c, rule)
 	if err != nil {
-		d.settings.observing.failed(c, d, rule, began, waited, err)
+		d.settings.observing.failed(c, d, rule, asked, waited, err)
 		if d.failed(c, rule, err); !c.IsAborted() {
 			d.verdicts = nil
 			c.Set(contextKey{}, d) // see keepApart
@@ -156,7 +156,7 @@ func (d *decision) decide(c *gin.Context, rule *rule, values *headerValues) {
 	now := time.Now()
 	d.at = time.Duration(now.UnixNano())
 	d.findClosest()
-	d.settings.observing.decided(c, d, rule, began, waited, now)
+	d.settings.observing.decided(c, d, rule, asked, waited, now)
 	if values != nil && !d.quotas[d.closest].Shadow {
 		d.writeHeaders(c.Writer.Header(), rule, values)
 	}

@@ -62,6 +62,7 @@ type Event struct {
 
 	// Err is why there is no decision, with the outcome BackendError. With Fallback
 	// it is the last failure of the backend, which may be that of another request.
+	// It wraps backends.ErrNotAsked where the backend was not asked.
 	Err error
 }
 
@@ -111,7 +112,7 @@ func (r *RateLimiter) AddObserver(observer Observer) (remove func()) {
 
 func isNil(observer Observer) bool {
 	v := reflect.ValueOf(observer)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+	return !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
 const observerKey = "RATELIMITER_OBSERVER"
@@ -185,27 +186,38 @@ func (o *observing) count() int {
 	return 0
 }
 
-// clock is the time if anybody wants to know how long a question takes, and zero
-// otherwise.
-func (o *observing) clock() (began time.Time) {
-	if o.observers.Load() != nil {
-		began = time.Now()
+// question is what has to be known before a question is asked. It is zero if nobody
+// wants to know.
+type question struct {
+	began    time.Time
+	notAsked error // why the backend will not be
+}
+
+func (o *observing) question(s *settings) (q question) {
+	if o.observers.Load() == nil {
+		return q
 	}
-	return began
+	if s.breaker != nil {
+		q.notAsked = s.breaker.NotAsked()
+	}
+	q.began = time.Now()
+	return q
 }
 
 // decided tells of an answer of the backend.
-func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began time.Time, waited time.Duration, now time.Time) {
-	if began.IsZero() {
+func (o *observing) decided(c *gin.Context, d *decision, rule *rule, asked question, waited time.Duration, now time.Time) {
+	if asked.began.IsZero() {
 		return
 	}
-	e := Event{Route: o.route(c, d.settings, rule), Took: now.Sub(began) - waited, Waited: waited}
+	e := Event{Route: o.route(c, d.settings, rule), Took: now.Sub(asked.began) - waited, Waited: waited}
 	for i := range d.verdicts {
 		q, v := &d.quotas[i], &d.verdicts[i]
 		e.Info = d.about[i].info(q, v, d.at)
 		e.Cost, e.Fallback, e.Place, e.Err = q.Cost, v.Fallback, i, nil
 		if v.Fallback && d.settings.breaker != nil {
-			e.Err = d.settings.breaker.Health().Err
+			if e.Err = asked.notAsked; e.Err == nil {
+				e.Err = d.settings.breaker.Health().Err
+			}
 		}
 		switch {
 		case d.about[i].banned:
@@ -222,11 +234,11 @@ func (o *observing) decided(c *gin.Context, d *decision, rule *rule, began time.
 }
 
 // failed tells that the backend gave no answer.
-func (o *observing) failed(c *gin.Context, d *decision, rule *rule, began time.Time, waited time.Duration, err error) {
-	if began.IsZero() || c.Request.Context().Err() != nil || d.settings.closed.Load() {
+func (o *observing) failed(c *gin.Context, d *decision, rule *rule, asked question, waited time.Duration, err error) {
+	if asked.began.IsZero() || c.Request.Context().Err() != nil || d.settings.closed.Load() {
 		return
 	}
-	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(began) - waited, Waited: waited}
+	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(asked.began) - waited, Waited: waited}
 	for i := range d.verdicts {
 		q, a := &d.quotas[i], &d.about[i]
 		e.Info = Info{Name: a.name(), Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}
@@ -243,9 +255,12 @@ func (o *observing) skipped(c *gin.Context, s *settings, rule *rule) {
 	e := Event{Route: o.route(c, s, rule), Outcome: Skipped}
 	for i := range rule.limits {
 		l := &rule.limits[i]
+		if l.ask == nil && l.limit < 0 {
+			continue // Unlimited: there would have been no decision either
+		}
 		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.per, Shadow: l.shadow}
-		e.Place = i
 		o.tell(e)
+		e.Place++
 	}
 }
 

@@ -130,6 +130,18 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 	}
 }
 
+func TestAnObserverIsToldOfNoLimitThatIsNone(t *testing.T) {
+	observer := &notebook{}
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
+	skip := ratelimiter.WithSkip(func(c *gin.Context) bool { return c.Query("skip") != "" })
+	engine.GET("/", limiter.RateLimit(ratelimiter.Unlimited, time.Minute, skip, ratelimiter.WithLimit(5, time.Hour)), ok)
+	get(engine, "/")
+	require.Equal(t, []string{"per-hour allowed"}, observer.read())
+	get(engine, "/?skip=1")
+	require.Zero(t, observer.events[0].Place)
+	require.Equal(t, []string{"per-hour skipped"}, observer.read())
+}
+
 func TestAnObserverIsToldTheRouteWhateverTheKeyIs(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{
@@ -219,7 +231,26 @@ func TestAnObserverIsNotToldOfClientsThatHaveLeft(t *testing.T) {
 	left, leave := context.WithCancel(t.Context())
 	engine.GET("/", func(*gin.Context) { leave() }, limiter.RateLimit(1, time.Minute), ok)
 	get(engine, "/", func(r *http.Request) { *r = *r.WithContext(left) })
-	require.Empty(t, observer.events)
+	require.Empty(t, observer.events, "before the question")
+
+	left, leave = context.WithCancel(t.Context())
+	engine, limiter = application(t, ratelimiter.Config{
+		"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": impatient{leave: leave}, "RATELIMITER_ON_ERROR": "deny",
+	})
+	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	get(engine, "/", func(r *http.Request) { *r = *r.WithContext(left) })
+	require.Empty(t, observer.events, "and during it")
+}
+
+// impatient is a backend that the client does not wait for.
+type impatient struct {
+	broken
+	leave func()
+}
+
+func (i impatient) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
+	i.leave()
+	return i.broken.Take(ctx, quotas, verdicts)
 }
 
 // slow takes a second for each answer.
@@ -265,6 +296,23 @@ func TestAnObserverCostsNoAllocation(t *testing.T) {
 		})
 	}
 	require.Equal(t, measure(nil), measure([]ratelimiter.Observer{idle{}, panicking{}, idle{}}))
+}
+
+// callback is an observer as some write it.
+type callback func(ratelimiter.Event)
+
+func (f callback) Observe(event ratelimiter.Event) { f(event) }
+
+func TestANilObserverIsToldNothing(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	for _, none := range []ratelimiter.Observer{nil, (*notebook)(nil), callback(nil)} {
+		limiter.AddObserver(none)()
+		limiter.AddObserver(none)
+	}
+	get(engine, "/")
+	require.Zero(t, limiter.Stats().ObserverPanics)
+	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 }
 
 func TestAnObserverThatIsNoneIsRefused(t *testing.T) {

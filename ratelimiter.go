@@ -168,7 +168,10 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	for _, key := range keys {
 		for place := 1; place <= maxPlaces; place++ {
 			stored := inPlace(s.storedKey(key), place)
-			failed = errors.Join(failed, s.decider.Reset(ctx, stored, scope))
+			// What fails once fails for all places: it is one error.
+			if err := s.decider.Reset(ctx, stored, scope); failed == nil {
+				failed = err
+			}
 			s.lines.reset(stored, scope)
 		}
 	}

@@ -272,6 +272,17 @@ func TestResetForgetsAKeyAndScope(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
+// stuck forgets nothing.
+type stuck struct{ backends.Backend }
+
+func (stuck) Reset(context.Context, string, string) error { return errors.New("no connection") }
+func (stuck) Close() error                                { return nil }
+
+func TestAResetThatFailsSaysSoOnce(t *testing.T) {
+	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": stuck{}})
+	require.EqualError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"), "no connection")
+}
+
 func TestAfterCloseRequestsAreAnswered503(t *testing.T) {
 	for _, policy := range []string{"fallback", "allow", "deny"} {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ON_ERROR": policy})

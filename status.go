@@ -78,8 +78,10 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 	return d.peek(ctx)
 }
 
-// Keys lists the keys that Status knows, sorted: the routes, and what WithKey has
-// made of requests. It is empty before InitApp.
+// Keys lists the keys that a request in this process has been asked for a limit on,
+// sorted: the routes, and what WithKey has made of requests. They are those of Status,
+// and those whose limits functions decide, which it does not know but Reset does. It is
+// empty before InitApp.
 func (r *RateLimiter) Keys() []string {
 	s := r.settings.Load()
 	if s == nil {
@@ -139,7 +141,7 @@ func (n *noted) isNew(key string) bool {
 // note remembers the limits of a decision.
 func (s *seen) note(d *decision) {
 	for i := range d.asked() {
-		if l, q := d.about[i].limit, &d.quotas[i]; l.ask == nil && l.noted.isNew(q.Key) {
+		if l, q := d.about[i].limit, &d.quotas[i]; l.noted.isNew(q.Key) {
 			s.add(d.about[i].key, seenLimit{l, *q, d.about[i].number})
 		}
 	}
@@ -168,11 +170,11 @@ func (s *seen) add(shown string, added seenLimit) {
 	s.known[shown] = list
 }
 
-// of lists the limits on a key.
+// of lists the limits on a key that are the same for everybody.
 func (s *seen) of(shown string) []seenLimit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.known[shown])
+	return slices.DeleteFunc(slices.Clone(s.known[shown]), func(one seenLimit) bool { return one.limit.ask != nil })
 }
 
 // forget drops limits that hold no more.

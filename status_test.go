@@ -52,6 +52,12 @@ func TestStatusTellsWhatAScopeHasLeft(t *testing.T) {
 	_, err = limiter.Status(t.Context(), "1024", "192.0.2.1")
 	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey, "made-up keys do not fill the memory")
 
+	engine.GET("/plan", limiter.RateLimit(func(*gin.Context) int { return 5 }, time.Hour), ok)
+	get(engine, "/plan")
+	_, err = limiter.Status(t.Context(), "GET /plan", "192.0.2.1")
+	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey, "a function decides it")
+	require.Contains(t, limiter.Keys(), "GET /plan", "but it can be reset")
+
 	var none ratelimiter.RateLimiter
 	_, err = none.Status(t.Context(), "", "")
 	require.ErrorIs(t, err, ratelimiter.ErrNotInitialised)

@@ -121,6 +121,10 @@ func (b *Breaker) Health() Health {
 	return h
 }
 
+// NotAsked is the error that callers get at once now, which wraps ErrNotAsked or after
+// Stop is ErrClosed. It is nil while the backend is asked.
+func (b *Breaker) NotAsked() error { return b.state.Load().refusal }
+
 // Take asks the backend, or returns ErrNotAsked.
 func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {

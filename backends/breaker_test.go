@@ -85,6 +85,7 @@ func TestFiveFailuresInARowOpenTheBreakerAndNobodyAsksThen(t *testing.T) {
 		pass(time.Minute)
 		backend.fails(errLost)
 		for range breakerFailures {
+			require.NoError(t, breaker.NotAsked())
 			err := ask(t.Context(), breaker)
 			require.ErrorIs(t, err, errLost)
 			require.NotErrorIs(t, err, ErrNotAsked)
@@ -95,6 +96,7 @@ func TestFiveFailuresInARowOpenTheBreakerAndNobodyAsksThen(t *testing.T) {
 			err := ask(t.Context(), breaker)
 			require.ErrorIs(t, err, ErrNotAsked)
 			require.ErrorIs(t, err, errLost, "and the reason")
+			require.Equal(t, err, breaker.NotAsked())
 			require.ErrorIs(t, breaker.Reset(t.Context(), "k", "s"), ErrNotAsked)
 		}
 		require.Equal(t, made.Add(time.Minute), time.Now(), "no time has gone by")

@@ -64,6 +64,8 @@ type backendSeries struct {
 	// The rest is guarded by record.mu.
 	moved          histogram // what of took is in the rings
 	movedFallbacks uint64
+	inSecond       histogram // of the last second, which may be moved in parts
+	inSecondFalls  uint64
 	inQuarter      histogram // of the quarter that is not over
 	inQuarterFalls uint64
 	seconds        [minutesSeconds]backendSecond
@@ -79,20 +81,32 @@ func (b *backendSeries) add(took time.Duration, fallback bool) {
 
 // move counts what is new to a second; last is the one that was counted before.
 func (b *backendSeries) move(last, second int64) {
+	if last != second {
+		b.inSecond, b.inSecondFalls = histogram{}, 0
+	}
 	if last/quarter != second/quarter {
 		b.inQuarter, b.inQuarterFalls = histogram{}, 0
 	}
-	var fresh histogram
 	for i := range b.took {
 		all := b.took[i].Load()
-		fresh[i] = all - b.moved[i]
-		b.inQuarter[i] += fresh[i]
+		fresh := all - b.moved[i]
+		b.inSecond[i] += fresh
+		b.inQuarter[i] += fresh
 		b.moved[i] = all
 	}
 	all := b.fallbacks.Load()
 	fallbacks := all - b.movedFallbacks
+	b.inSecondFalls += fallbacks
 	b.inQuarterFalls += fallbacks
 	b.movedFallbacks = all
-	b.seconds[second%minutesSeconds] = fresh.summary(fallbacks)
+	b.seconds[second%minutesSeconds] = b.inSecond.summary(b.inSecondFalls)
 	b.quarters[second/quarter%quarterPlaces] = b.inQuarter.summary(b.inQuarterFalls)
+}
+
+// restart empties the rings.
+func (b *backendSeries) restart() {
+	clear(b.seconds[:])
+	clear(b.quarters[:])
+	b.inSecond, b.inSecondFalls = histogram{}, 0
+	b.inQuarter, b.inQuarterFalls = histogram{}, 0
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/internal/mask"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -112,7 +113,10 @@ func TestALongScopeIsCut(t *testing.T) {
 	text.set(long)
 	require.True(t, text.cut)
 	require.True(t, strings.HasPrefix(long, text.String()))
+	h := &Handler{mask: mask.New()}
+	require.Empty(t, h.idOf(&text), "nobody is looked up by a part of a scope")
 	text.set("short")
 	require.False(t, text.cut)
+	require.NotEmpty(t, h.idOf(&text))
 	require.Equal(t, "short", text.String())
 }

@@ -75,8 +75,8 @@ func AllowReset() Option { return func(h *Handler) { h.allowReset = true } }
 // ShowScopes shows the scopes of clients, which may be addresses, users or API keys, as
 // they are. Without it an address shows its network, and any other scope its first
 // characters, each with a short mark that tells clients apart. The marks are made anew
-// with each process. Whoever knows a scope can look it up in either case. Keys, as what
-// WithKey makes of requests, are always shown.
+// with each process. Whoever knows a scope can look it up in either case, and by its
+// mask while it is in a list. Keys, as what WithKey makes of requests, are always shown.
 func ShowScopes() Option { return func(h *Handler) { h.showScopes = true } }
 
 // New makes the dashboard of a limiter, which need not be initialised yet. It counts

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"mime"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -87,7 +89,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request) (q question, note 
 		return q, "", false
 	}
 	if q.ID != "" {
-		scope, found := h.scopeOf(q.ID)
+		scope, found := h.scopeOf(func(scope string) bool { return h.mask.ID(scope) == q.ID })
 		if !found {
 			reply(w, http.StatusNotFound, answer{Error: "This client is not in the lists any more; type its scope in full."})
 			return q, "", false
@@ -99,8 +101,17 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request) (q question, note 
 		reply(w, http.StatusBadRequest, answer{Error: "Give a scope: an address, a user, an API key, whatever the limits go by."})
 		return q, "", false
 	}
+	if masked.MatchString(q.Scope) { // as copied from a list or from the log
+		if scope, found := h.scopeOf(func(scope string) bool { return h.mask.Scope(scope) == q.Scope }); found {
+			return question{Scope: scope, ID: h.mask.ID(scope), Key: q.Key}, "", true
+		}
+		note = "This looks like the mask of a client, but of none in the lists: type its scope in full."
+	}
 	return q, note, true
 }
+
+// masked is what the mask of a scope ends like.
+var masked = regexp.MustCompile(`#[0-9a-f]{6}$`)
 
 // spelt is a scope as the limiter spells it: an IPv6 address counts as its network.
 func (h *Handler) spelt(scope string) (spelt, note string) {
@@ -137,8 +148,13 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 		found.Note = strings.TrimSpace(fmt.Sprintf("%s The first %d of %d keys; type one for others.", found.Note, maxKeys, len(keys)))
 		keys = keys[:maxKeys]
 	}
+	var decided []string // by functions
 	for _, key := range keys {
 		infos, err := h.limiter.Status(ctx, key, q.Scope)
+		if q.Key == "" && errors.Is(err, ratelimiter.ErrUnknownKey) {
+			decided = append(decided, key)
+			continue
+		}
 		if err != nil {
 			found.Error = sentence(err)
 			break
@@ -146,6 +162,9 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 		for _, info := range infos {
 			found.Limits = append(found.Limits, standingOf(info))
 		}
+	}
+	if len(decided) > 0 {
+		found.Note = strings.TrimSpace(fmt.Sprintf("%s Functions decide the limits on %s request by request, so what is left of them is not known.", found.Note, few(decided)))
 	}
 	if len(keys) == 0 {
 		found.Note = strings.TrimSpace(found.Note + " No limit was asked yet in this process, so there is nothing to look up.")
@@ -196,6 +215,15 @@ func (h *Handler) keys(q question) []string {
 		return []string{q.Key}
 	}
 	return h.limiter.Keys()
+}
+
+// few is a list of keys that fits into a sentence.
+func few(keys []string) string {
+	const most = 3
+	if len(keys) <= most {
+		return strings.Join(keys, ", ")
+	}
+	return fmt.Sprintf("%s and %d more keys", strings.Join(keys[:most], ", "), len(keys)-most)
 }
 
 // sentence is an error as a page shows it.

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/dashboard"
+	"github.com/gin-ratelimiter/ratelimiter/internal/mask"
 	"github.com/stretchr/testify/require"
 )
 
@@ -87,6 +88,41 @@ func TestAResetGivesTheLimitBack(t *testing.T) {
 	recorded := post(t, engine, "reset", `{"scope":"192.0.2.77"}`)
 	require.Equal(t, http.StatusOK, recorded.Code)
 	require.Contains(t, read(t, recorded).Note, "Reset on GET /search")
+	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
+}
+
+// What functions decide is not known before, but must not be passed over in silence.
+func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
+	engine, limiter, _ := limited(t, dashboard.AllowReset())
+	byPlan := func(*gin.Context) int { return 1 }
+	engine.GET("/plan", limiter.RateLimit(byPlan, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour)), func(*gin.Context) {})
+	for range 3 {
+		get(engine, "/plan")
+	}
+	require.Equal(t, http.StatusTooManyRequests, get(engine, "/plan").Code)
+	found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
+	require.Equal(t, "Functions decide the limits on GET /plan request by request, so what is left of them is not known.", found.Note)
+	require.Empty(t, found.Error)
+	get(engine, "/search")
+	found = read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
+	require.Len(t, found.Limits, 1, "the others are told")
+	require.Contains(t, read(t, post(t, engine, "reset", `{"scope":"192.0.2.77"}`)).Note, "Reset on 2 keys")
+	require.Equal(t, http.StatusOK, get(engine, "/plan").Code)
+}
+
+func TestAMaskIsLookedUpAsTheClientThatItStandsFor(t *testing.T) {
+	engine, _, _ := limited(t, dashboard.AllowReset())
+	mark := mask.New().Scope(client) // as the log shows it
+	found := read(t, post(t, engine, "lookup", `{"scope":"`+mark+`"}`))
+	require.Contains(t, found.Note, "looks like the mask of a client")
+	for range 3 {
+		get(engine, "/search")
+	}
+	found = read(t, post(t, engine, "lookup", `{"scope":"`+mark+`"}`))
+	require.Equal(t, mark, found.Scope, "it stays masked")
+	require.Empty(t, found.Note)
+	require.Zero(t, found.Limits[0].Remaining)
+	post(t, engine, "reset", `{"scope":"`+mark+`"}`)
 	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
 }
 

@@ -41,7 +41,7 @@ type record struct {
 
 func newRecord(ticked func()) *record {
 	r := &record{seed: maphash.MakeSeed(), ticked: ticked, at: time.Now().Unix() - 1}
-	r.other = &series{key: seriesKey{route: "other"}}
+	r.other = newSeries(seriesKey{route: "other"}, 0)
 	r.known.Store(&map[seriesKey]*series{})
 	r.refused.begin(time.Now())
 	r.timer = time.AfterFunc(time.Hour, r.fire)
@@ -56,7 +56,7 @@ func (r *record) Observe(e ratelimiter.Event) {
 	}
 	s := r.find(seriesKey{e.Route, e.Name, e.Per, e.Shadow})
 	s.counts[e.Outcome].Add(1)
-	if e.Outcome != ratelimiter.Skipped && s.limit.Load() != e.Limit && s.limit.Swap(e.Limit) != 0 {
+	if e.Outcome != ratelimiter.Skipped && s.limit.Load() != e.Limit && s.limit.Swap(e.Limit) != unknown {
 		s.varies.Store(true)
 	}
 	if e.Place == 0 && e.Took > 0 {
@@ -85,7 +85,8 @@ func (r *record) find(key seriesKey) *series {
 	if recent != nil && recent.key == key {
 		return recent
 	}
-	known := *r.known.Load()
+	all := r.known.Load()
+	known := *all
 	found := known[key]
 	switch {
 	case found == nil && len(known) >= maxSeries:
@@ -94,6 +95,9 @@ func (r *record) find(key seriesKey) *series {
 		found = r.learn(key)
 	case recent == nil:
 		at.Store(found)
+		if r.known.Load() != all { // found may have been forgotten meanwhile, and would stay here
+			at.CompareAndSwap(found, nil)
+		}
 	}
 	return found
 }
@@ -118,7 +122,7 @@ func (r *record) learn(key seriesKey) *series {
 		return r.other
 	}
 	r.nextID++
-	added := &series{key: key, id: r.nextID}
+	added := newSeries(key, r.nextID)
 	added.active.Store(time.Now().Unix())
 	known = maps.Clone(known)
 	known[key] = added
@@ -225,10 +229,11 @@ func (r *record) restart(second int64) {
 	r.each(func(s *series) {
 		clear(s.seconds[:])
 		clear(s.quarters[:])
-		s.active.Store(second)
+		if s.active.Load() > 0 { // as "other" mostly is not
+			s.active.Store(second)
+		}
 	})
-	clear(r.backend.seconds[:])
-	clear(r.backend.quarters[:])
+	r.backend.restart()
 }
 
 // forget drops the series of limits that were not asked for an hour. A decision that

@@ -177,6 +177,23 @@ func TestALimitThatVariesIsCalledSo(t *testing.T) {
 	})
 }
 
+func TestALimitIsToldOnceItIsKnown(t *testing.T) {
+	inSynctest(t, func(t *testing.T, r *record) {
+		e := event(ratelimiter.Skipped, "")
+		e.Limit = 0 // a function decides it
+		r.Observe(e)
+		require.Empty(t, only(t, r).state(r.at, false).Limit, "0 would be a limit that refuses everybody")
+		e.Outcome = ratelimiter.Refused
+		r.Observe(e)
+		require.Equal(t, "0/minute", only(t, r).state(r.at, false).Limit)
+		e.Limit = 5
+		r.Observe(e)
+		require.True(t, only(t, r).state(r.at, false).Varies)
+		r.other.varies.Store(true)
+		require.False(t, r.other.state(r.at, false).Varies)
+	})
+}
+
 func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		for range 98 {
@@ -197,6 +214,25 @@ func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
 		require.InEpsilon(t, 1, float64(got.median)/10, 0.25, "microseconds")
 		require.InEpsilon(t, 1, float64(got.p99)/10, 0.25)
 		require.Equal(t, got, r.backend.quarters[r.at/quarter%quarterPlaces])
+	})
+}
+
+// A page that is opened moves the second that the timer is about to move.
+func TestASecondMayBeMovedInParts(t *testing.T) {
+	inSynctest(t, func(t *testing.T, r *record) {
+		fallback := event(ratelimiter.Allowed, "a")
+		fallback.Fallback = true
+		r.Observe(fallback)
+		next := time.Now().Add(time.Second)
+		for range 2 {
+			r.advance(next)
+			r.advance(next)
+			require.EqualValues(t, 1, only(t, r).seconds[r.at%minutesSeconds][ratelimiter.Allowed])
+			require.EqualValues(t, 1, r.backend.seconds[r.at%minutesSeconds].fallbacks)
+			require.NotZero(t, r.backend.seconds[r.at%minutesSeconds].p99)
+			next = next.Add(time.Second)
+			r.Observe(fallback)
+		}
 	})
 }
 

@@ -24,13 +24,23 @@ type seriesKey struct {
 	shadow      bool
 }
 
+// unknown is the limit of a series of which only skips were seen, whose events do not
+// always tell it.
+const unknown = -1
+
+func newSeries(key seriesKey, id int) *series {
+	s := &series{key: key, id: id}
+	s.limit.Store(unknown)
+	return s
+}
+
 // counts is how often each outcome has come, by its number.
 type counts [outcomes]uint32
 
 // series is what is remembered of a limit on a route.
 type series struct {
 	counts [outcomes]atomic.Uint64 // since the beginning
-	limit  atomic.Int64            // of the last decision
+	limit  atomic.Int64            // of the last decision; unknown before
 	varies atomic.Bool             // it was another one before, in this quarter of a minute
 	active atomic.Int64            // the last second that something was counted in
 

@@ -135,11 +135,11 @@ func (h *Handler) snapshot(whole bool) *snapshot {
 func (s *series) state(at int64, whole bool) limitState {
 	state := limitState{
 		ID: s.id, Route: s.key.route, Name: s.key.name, Shadow: s.key.shadow,
-		Varies: s.varied || s.varies.Load(),
 		Second: s.seconds[at%minutesSeconds], Quarter: s.quarters[lastQuarter(at)%quarterPlaces],
 	}
-	if s.key.per > 0 {
-		state.Limit = ratelimiter.Limit{Limit: s.limit.Load(), Per: s.key.per}.String()
+	if limit := s.limit.Load(); s.key.per > 0 && limit != unknown { // "other" is many limits
+		state.Limit = ratelimiter.Limit{Limit: limit, Per: s.key.per}.String()
+		state.Varies = s.varied || s.varies.Load()
 	}
 	if whole {
 		state.Seconds = unrolled(s.seconds[:], at)
@@ -190,10 +190,10 @@ func (h *Handler) idOf(scope *scopeText) string {
 	return h.mask.ID(scope.String())
 }
 
-// scopeOf is the scope that an id stands for, of those that a page may show.
-func (h *Handler) scopeOf(id string) (scope string, found bool) {
+// scopeOf is the scope that is meant, of those that a page may show.
+func (h *Handler) scopeOf(meant func(scope string) bool) (scope string, found bool) {
 	check := func(known *scopeText) {
-		if !found && !known.cut && h.mask.ID(known.String()) == id {
+		if !found && !known.cut && meant(known.String()) {
 			scope, found = known.String(), true
 		}
 	}

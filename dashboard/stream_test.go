@@ -217,3 +217,21 @@ func TestWhatIsSaidOfTheBackend(t *testing.T) {
 	require.NoError(t, limiter.InitApp(gin.New(), ratelimiter.Config{"RATELIMITER_ENABLED": false}))
 	require.Equal(t, "off", h.backendState(false).Word)
 }
+
+func TestAResetTakesAClientOffTheListOfTheClosest(t *testing.T) {
+	server, h, _ := application(t, AllowReset())
+	h.record.watch(true)
+	search(t, server, "ann")
+	search(t, server, "bob")
+	require.Len(t, h.snapshot(false).Closest, 4, "two limits each")
+	request := httptest.NewRequest(http.MethodPost, "/limits/reset", strings.NewReader(`{"scope":"ann"}`))
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(tokenHeader, h.token)
+	recorded := httptest.NewRecorder()
+	h.ServeHTTP(recorded, request)
+	require.Equal(t, http.StatusOK, recorded.Code, recorded.Body.String())
+	for _, one := range h.snapshot(false).Closest {
+		require.Equal(t, h.mask.Scope("bob"), one.Scope)
+	}
+	require.Len(t, h.snapshot(false).Closest, 2)
+}

@@ -203,6 +203,19 @@ func TestTheLatencyIsToldOnceForAQuestion(t *testing.T) {
 	}
 }
 
+func TestWhatAnOpenBreakerDoesNotLetThroughIsNoLatency(t *testing.T) {
+	for _, policy := range []string{"fallback", "allow", "deny"} {
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": policy})
+		var asked int
+		metrics.New(limiter, func(time.Duration, bool) { asked++ })
+		engine.GET("/", limiter.RateLimit(100, time.Minute), ok)
+		for range 20 {
+			get(engine, "/", "192.0.2.1:1")
+		}
+		require.EqualValues(t, limiter.Health().Failures, asked, policy)
+	}
+}
+
 func TestValuesTellOfTheBackendAndTheMemory(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	tally := metrics.New(&limiter, nil)

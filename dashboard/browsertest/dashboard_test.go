@@ -84,6 +84,28 @@ func TestAMaskedClientIsLookedUpFromItsRow(t *testing.T) {
 	p.until("all is left again", `document.querySelector("#found .left")?.textContent === "5 of 5"`)
 }
 
+func TestALoginInTheAddressIsNoHindrance(t *testing.T) {
+	a := start(t, nil)
+	a.send("POST", "/login", attacker, "")
+	p := open(t, strings.Replace(a.address, "//", "//admin:secret@", 1))
+	p.until("the key is known", `document.querySelector("#keys option")`)
+	p.do(chromedp.Focus("#scope"), chromedp.KeyEvent(attacker+kb.Enter))
+	p.until("the application has answered", `document.querySelector("#found").innerText`)
+	require.Contains(t, p.text("#found"), "4 of 5")
+}
+
+func TestAScopeWithSpacesIsLookedUpFromItsRow(t *testing.T) {
+	a := start(t, nil, dashboard.ShowScopes())
+	for range 40 {
+		a.send("GET", "/files/a", attacker, " customer ")
+	}
+	p := open(t, a.address)
+	p.until("the client is listed", `document.querySelector("#refused button")`)
+	p.do(chromedp.Focus("#refused button"), chromedp.KeyEvent(kb.Enter))
+	p.until("the application has answered", `document.querySelector("#found").innerText`)
+	require.NotContains(t, p.text("#found"), "1,000 of 1,000", "which is what another customer has")
+}
+
 func TestScopesAreShownOnDemandAndNeverRun(t *testing.T) {
 	const evil = `<img src=x onerror="document.title='owned'">`
 	a := start(t, nil, dashboard.ShowScopes())

@@ -83,7 +83,7 @@ export function connect(update, say) {
   };
   function open() {
     clearTimeout(again);
-    source = new EventSource("events");
+    source = new EventSource(here("events"));
     source.addEventListener("history", hear(true));
     source.addEventListener("second", hear(false));
     source.onerror = async () => {
@@ -102,10 +102,14 @@ export function connect(update, say) {
   open();
 }
 
+// here is an address beside the page. One that is relative would hold the name and
+// password of a page that was opened with them, which fetch refuses.
+export const here = name => new URL(name, location.origin + location.pathname).href;
+
 async function reason() {
   const stop = new AbortController();
   try {
-    const answer = await fetch("events", { signal: stop.signal });
+    const answer = await fetch(here("events"), { signal: stop.signal });
     if (answer.ok) return "The connection was lost.";
     const text = await answer.text();
     return answer.status === 503 ? text : "The application answers " + answer.status + ". The login may be over: load the page again.";

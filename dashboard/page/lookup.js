@@ -1,3 +1,4 @@
+import { here } from "./live.js";
 import { make, id, number, used } from "./tables.js";
 
 const token = document.querySelector("meta[name=dashboard-token]").content;
@@ -5,7 +6,7 @@ let chosen = null; // a client of a list, whose scope is shown under a mask
 
 async function post(to, question) {
   try {
-    const answer = await fetch(to, {
+    const answer = await fetch(here(to), {
       method: "POST", body: JSON.stringify(question),
       headers: { "Content-Type": "application/json", "X-Dashboard-Token": token },
     });
@@ -20,7 +21,7 @@ async function post(to, question) {
 
 function question() {
   const scope = id("scope").value.trim(), key = id("key").value.trim();
-  return chosen && chosen.scope === scope ? { id: chosen.id, key } : { scope, key };
+  return chosen && chosen.scope.trim() === scope ? { id: chosen.id, key } : { scope, key };
 }
 
 function until(milliseconds) {

@@ -75,7 +75,7 @@ func newApplication(config ratelimiter.Config, logger *slog.Logger) (*applicatio
 
 func (a *application) close() error {
 	a.page.Close()
-	return errors.Join(a.log.Close(), a.limiter.Close())
+	return errors.Join(a.limiter.Close(), a.log.Close())
 }
 
 // run serves until Ctrl-C.

@@ -62,7 +62,8 @@ func start(t *testing.T, instance string, export exporter, config ratelimiter.Co
 		func(c *gin.Context) { c.Status(http.StatusOK) })
 	engine.GET("/login", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key")),
 		ratelimiter.WithBan(1, time.Hour, time.Hour)), func(c *gin.Context) { c.Status(http.StatusUnauthorized) })
-	engine.GET("/report", limiter.RateLimit(1, time.Hour, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
+	// The turn is well within what a request waits, however slow the machine.
+	engine.GET("/report", limiter.RateLimit(1, 30*time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
 		ratelimiter.WithWait(time.Hour)), func(c *gin.Context) { c.Status(http.StatusOK) })
 	engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
 	server := httptest.NewServer(engine)
@@ -177,6 +178,7 @@ func history(t *testing.T, export exporter) (db *teststorage.TestStorage, end ti
 	processes := []*process{
 		start(t, "a", export, ratelimiter.Config{
 			"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": redis.Addr()},
+			"RATELIMITER_TIMEOUT": "10s", // a machine that is busy must not look like an outage
 		}),
 		start(t, "b", export, ratelimiter.Config{
 			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 1}, "RATELIMITER_OBSERVER": panicking{},
