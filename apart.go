@@ -11,11 +11,14 @@ import (
 // group and of a route, this file gives each its own.
 
 // keepApart gives a limit a counter of its own where one before, on the same
-// request, has one on the same key, scope, algorithm and period: a request would
-// be charged twice in one counter otherwise. Limits under a ban stay together, as it
-// counts what any of them refuses. A limit must find its counter where it is on other
-// requests. So those before have their place although they are unlimited for this
-// request, are skipped, or could not be decided.
+// request, has one on the same key, algorithm and period: a request would be charged
+// twice in one counter otherwise, if the scope is the same too. Limits under a ban
+// stay together, as it counts what any of them refuses.
+//
+// A limit must find its counter where it is on other requests. So those before have
+// their place although they are unlimited for this request, are skipped, or could not
+// be decided, and whoever they are about: the scope of a limit may be an account
+// today, and the address tomorrow.
 func (d *decision) keepApart(rule *rule) {
 	if d.earlier == nil && !rule.mixed {
 		return
@@ -55,7 +58,8 @@ func (d *decision) free(i int) (place int) {
 			}
 			share := o.Algorithm == q.Algorithm && o.Per == q.Per && o.Shadow == q.Shadow
 			share = share || ban != nil && other != nil && ban.per == other.per
-			if share && o.Scope == q.Scope {
+			share = share || e == d && other != nil && !q.Shadow // its refusals would count for the ban
+			if share {
 				place = max(place, placeOf(q.Key, o.Key))
 			}
 		}
@@ -63,8 +67,9 @@ func (d *decision) free(i int) (place int) {
 	return min(place+1, maxPlaces)
 }
 
-// maxPlaces is how many middlewares on one route keep their counters apart.
-const maxPlaces = 4
+// maxPlaces is how many limits on one request that would share a counter are kept
+// apart. Reset asks for each.
+const maxPlaces = 9
 
 // inPlace is the key of the first, second, ... middleware of a request that
 // limits the same.

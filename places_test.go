@@ -64,3 +64,24 @@ func TestALimitKeepsItsCounterWhereTheBackendOfTheOneBeforeFails(t *testing.T) {
 	backend.repaired.Store(false)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "two of three are used")
 }
+
+// Clients without an account are limited by their address, as by the limit behind.
+func TestALimitHasOneCounterWhateverTheScopeOfTheOneBeforeIs(t *testing.T) {
+	engine, limiter := application(t, nil)
+	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-Account"))))
+	group.GET("/login", limiter.RateLimit(3, time.Hour), ok)
+	require.Equal(t, []int{200, 200}, statuses(engine, "/login", 2, withHeader("X-Account", "7")))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/login", 2), "two of three are used")
+}
+
+func TestManyLimitsOfOnePeriodCountApart(t *testing.T) {
+	engine, limiter := application(t, nil)
+	limits := make([]gin.HandlerFunc, 9)
+	for i := range limits {
+		limits[i] = limiter.RateLimit(9-i, time.Hour)
+	}
+	engine.GET("/", append(limits, ok)...)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+	require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+}
