@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -98,12 +99,13 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 }
 
 // passOver lets limits that are skipped keep their places before those of another
-// middleware; see keepApart. Whose they are is only asked if there is another. What
-// panics then was not meant for such a request, and has no counter that is shared.
+// middleware; see keepApart. Their keys are only asked for if there is another, and
+// once. What panics then was not meant for such a request, and has no counter that is
+// shared.
 func (r *RateLimiter) passOver(c *gin.Context, s *settings, rule *rule) {
 	before := decided(c)
 	d := &decision{settings: s, earlier: before}
-	d.skipped = func() (would *decision) {
+	d.skipped = sync.OnceValue(func() (would *decision) {
 		would = &decision{settings: s, earlier: before}
 		defer func() {
 			if recover() != nil {
@@ -112,12 +114,13 @@ func (r *RateLimiter) passOver(c *gin.Context, s *settings, rule *rule) {
 		}()
 		for i := range rule.limits {
 			l := &rule.limits[i]
-			would.quotas = append(would.quotas, would.quota(l, r.keyOf(c, s, rule, l), r.scopeOf(c, s, l)))
-			would.about = append(would.about, about{limit: l, order: uint8(min(i, math.MaxUint8))})
+			key := r.keyOf(c, s, rule, l)
+			would.quotas = append(would.quotas, would.quota(l, key, ""))
+			would.about = append(would.about, about{limit: l, order: uint8(min(i, math.MaxUint8)), routed: key.route})
 		}
 		would.keepApart(rule)
 		return would
-	}
+	})
 	c.Set(contextKey{}, d)
 }
 
@@ -131,12 +134,15 @@ func (r *rule) skips(c *gin.Context) bool {
 }
 
 // key is what is limited: as people read it, and as backends see it.
-type key struct{ shown, stored string }
+type key struct {
+	shown, stored string
+	route         bool // it is that of the route
+}
 
 func (r *RateLimiter) keyOf(c *gin.Context, s *settings, rule *rule, l *ruleLimit) key {
 	if l.key != nil {
 		if shown := together(c, l.key, func() string { return "" }); shown != "" {
-			return key{shown, s.storedKey(shown)}
+			return key{shown: shown, stored: s.storedKey(shown)}
 		}
 	}
 	if last := rule.route.Load(); last != nil && last.is(c) {
