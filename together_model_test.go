@@ -13,7 +13,8 @@ import (
 // a model in which no two limits have anything in common. A limit is told from the
 // others by its number, which no two share.
 
-// aLimit is one limit: what it was drawn as, and what has happened to it.
+// aLimit is one limit: what it was drawn as, and what has happened to it. It is told
+// from the others by its number, which no two share.
 type aLimit struct {
 	number    int64
 	per       time.Duration
