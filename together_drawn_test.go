@@ -120,6 +120,18 @@ func (a *anApplication) rules(path string) []*aRule {
 	return slices.Concat([]*aRule{configured}, own)
 }
 
+// left is what a key and scope have left of a limit.
+func (a *anApplication) left(number int64, now time.Time, key, scope string) int64 {
+	for _, r := range slices.Concat(a.rules("/a"), a.rules("/plain")) {
+		for _, l := range r.limits {
+			if l.number == number && !(r.guards(l) && r.banned(now, key, scope)) {
+				return max(0, number-l.used(now, key, scope))
+			}
+		}
+	}
+	return 0
+}
+
 // options are what makes a limit what it is.
 func (l *aLimit) options(first bool) (limit any, options []ratelimiter.Option) {
 	scope := map[string]func(*gin.Context) string{

@@ -2,6 +2,7 @@ package ratelimiter_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http/httptest"
@@ -27,6 +28,7 @@ type answer struct {
 	at       time.Time
 	response *httptest.ResponseRecorder
 	left     []ratelimiter.Info // from Peek, when all is over
+	status   []ratelimiter.Info // of all keys that there may be
 }
 
 // receive lets the visitors in.
@@ -69,7 +71,16 @@ func (a *anApplication) receive(t *testing.T) (answers []answer) {
 			continue
 		}
 		left = nil
-		answers = append(answers, answer{now, get(engine, v.path, v.change), left})
+		got := answer{at: now, response: get(engine, v.path, v.change)}
+		got.left = left
+		for _, key := range v.keys() {
+			infos, err := limiter.Status(t.Context(), key, v.address)
+			if !errors.Is(err, ratelimiter.ErrUnknownKey) {
+				require.NoError(t, err)
+			}
+			got.status = append(got.status, infos...)
+		}
+		answers = append(answers, got)
 	}
 	return answers
 }
@@ -88,7 +99,11 @@ func TestLimitsTogetherAreWhatEachIsAlone(t *testing.T) {
 			}
 			rules := a.rules(v.path)
 			want := expect(rules, answers[i].at, v.aRequest)
-			want.check(rt, fmt.Sprintf("request %d: %+v at %v: %v", i, v, answers[i].at, a), v.aRequest, answers[i])
+			told := fmt.Sprintf("request %d: %+v at %v: %v", i, v, answers[i].at, a)
+			want.check(rt, told, v.aRequest, answers[i])
+			for _, info := range answers[i].status {
+				require.Equal(rt, a.left(info.Limit, answers[i].at, info.Key, info.Scope), info.Remaining, "%s%+v", told, info)
+			}
 		}
 	})
 }
