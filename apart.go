@@ -72,7 +72,7 @@ func (d *decision) free(i int, onRoute bool) (place int) {
 	q, ban := &d.quotas[i], d.about[i].limit.ban
 	for e := d; e != nil; e = e.earlier {
 		if e.skipped != nil {
-			e = e.skipped()
+			e = e.skipped.places()
 		}
 		for j := range e.quotas {
 			o, a := &e.quotas[j], &e.about[j]

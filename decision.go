@@ -22,9 +22,9 @@ type decision struct {
 	quotas   []backends.Quota
 	verdicts []backends.Verdict
 	about    []about
-	skipped  func() *decision // what it would have been, if WithSkip said so
-	closest  int              // to refusing, of the verdicts
-	at       time.Duration    // when it was decided, since 1970
+	skipped  *passed       // set if WithSkip said so
+	closest  int           // to refusing, of the verdicts
+	at       time.Duration // when it was decided, since 1970
 	// taken is what the request has been charged since, which does change.
 	taken atomic.Pointer[taken]
 }

@@ -98,30 +98,45 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	}
 }
 
+// passed is what a middleware leaves behind that WithSkip has passed over.
+type passed struct {
+	decision
+	limiter *RateLimiter
+	c       *gin.Context
+	rule    *rule
+	once    sync.Once
+	would   decision
+}
+
 // passOver lets limits that are skipped keep their places before those of another
-// middleware; see keepApart. Their keys are only asked for if there is another, and
-// once. What panics then was not meant for such a request, and has no counter that is
-// shared.
+// middleware; see keepApart.
 func (r *RateLimiter) passOver(c *gin.Context, s *settings, rule *rule) {
-	before := decided(c)
-	d := &decision{settings: s, earlier: before}
-	d.skipped = sync.OnceValue(func() (would *decision) {
-		would = &decision{settings: s, earlier: before}
+	p := &passed{limiter: r, c: c, rule: rule}
+	p.settings, p.earlier, p.skipped = s, decided(c), p
+	c.Set(contextKey{}, &p.decision)
+}
+
+// places are what the limits would have had. Their keys are only asked for if there is
+// another middleware, and once. What panics then was not meant for such a request, and
+// has no counter that is shared.
+func (p *passed) places() *decision {
+	p.once.Do(func() {
+		d := &p.would
+		d.settings, d.earlier = p.settings, p.earlier
 		defer func() {
 			if recover() != nil {
-				would.quotas, would.about = nil, nil
+				d.quotas, d.about = nil, nil
 			}
 		}()
-		for i := range rule.limits {
-			l := &rule.limits[i]
-			key := r.keyOf(c, s, rule, l)
-			would.quotas = append(would.quotas, would.quota(l, key, ""))
-			would.about = append(would.about, about{limit: l, order: uint8(min(i, math.MaxUint8)), routed: key.route})
+		for i := range p.rule.limits {
+			l := &p.rule.limits[i]
+			key := p.limiter.keyOf(p.c, p.settings, p.rule, l)
+			d.quotas = append(d.quotas, d.quota(l, key, ""))
+			d.about = append(d.about, about{limit: l, order: uint8(min(i, math.MaxUint8)), routed: key.route})
 		}
-		would.keepApart(rule)
-		return would
+		d.keepApart(p.rule)
 	})
-	c.Set(contextKey{}, d)
+	return &p.would
 }
 
 func (r *rule) skips(c *gin.Context) bool {
