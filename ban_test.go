@@ -338,3 +338,11 @@ func ExampleWithBan() {
 	// Ten a minute. Whoever is refused twenty times within an hour is out for a day.
 	engine.GET("/search", limiter.RateLimit(10, time.Minute, ratelimiter.WithBan(20, time.Hour, 24*time.Hour)), ok)
 }
+
+func TestALimitOfAnotherScopeBansNobodyWhereThatIsTheSame(t *testing.T) {
+	engine, limiter := application(t, nil)
+	account := ratelimiter.WithScope(ratelimiter.ByHeader("X-Account")) // the address of those who have none
+	engine.GET("/", limiter.RateLimit(100, time.Second, ratelimiter.WithBan(1, time.Hour, time.Hour), ratelimiter.WithLimit(1, time.Minute, account)), ok)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+	require.Equal(t, []int{200}, statuses(engine, "/", 1, withHeader("X-Account", "7")))
+}

@@ -51,7 +51,7 @@ func (limits *configured) any() bool { return len(limits.forMost.limits) > 0 }
 // InitApp puts before all routes of an engine. Both kinds are charged in one
 // question to the backend.
 func (r *RateLimiter) configuredLimits(s *settings) gin.HandlerFunc {
-	everyRoute := key{applicationKey, s.storedKey(applicationKey)}
+	everyRoute := key{shown: applicationKey, stored: s.storedKey(applicationKey)}
 	var routes routeCache // of this engine: another may have the same routes with other limits
 	return func(c *gin.Context) {
 		limits := s.limits.Load()

@@ -22,9 +22,9 @@ type decision struct {
 	quotas   []backends.Quota
 	verdicts []backends.Verdict
 	about    []about
-	skipped  func() *decision // what it would have been, if WithSkip said so
-	closest  int              // to refusing, of the verdicts
-	at       time.Duration    // when it was decided, since 1970
+	skipped  *passed       // set if WithSkip said so
+	closest  int           // to refusing, of the verdicts
+	at       time.Duration // when it was decided, since 1970
 	// taken is what the request has been charged since, which does change.
 	taken atomic.Pointer[taken]
 }
@@ -35,8 +35,12 @@ type about struct {
 	key    string
 	order  uint8 // of the limit, in its rule
 	number uint8 // of its name, among those that would be the same; 0 for the first
-	banned bool
-	inX    bool // in the X-RateLimit headers, or was until a stricter one was
+	// routed tells that the key is the route, onRoute which place there is kept for
+	// the limit, 0 for the first; see keepApart.
+	routed  bool
+	onRoute uint8
+	banned  bool
+	inX     bool // in the X-RateLimit headers, or was until a stricter one was
 }
 
 // name is what the limit is called on this request.
@@ -99,7 +103,7 @@ func (d *decision) add(c *gin.Context, rule *rule, i int, key key, scope string)
 		q.Cost = l.cost(c)
 	}
 	d.quotas = append(d.quotas, q)
-	d.about = append(d.about, about{limit: l, key: key.shown, order: uint8(min(i, math.MaxUint8))})
+	d.about = append(d.about, about{limit: l, key: key.shown, order: uint8(min(i, math.MaxUint8)), routed: key.route})
 	if limit < 0 {
 		return
 	}

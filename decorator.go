@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -97,28 +98,45 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	}
 }
 
+// passed is what a middleware leaves behind that WithSkip has passed over.
+type passed struct {
+	decision
+	limiter *RateLimiter
+	c       *gin.Context
+	rule    *rule
+	once    sync.Once
+	would   decision
+}
+
 // passOver lets limits that are skipped keep their places before those of another
-// middleware; see keepApart. Whose they are is only asked if there is another. What
-// panics then was not meant for such a request, and has no counter that is shared.
+// middleware; see keepApart.
 func (r *RateLimiter) passOver(c *gin.Context, s *settings, rule *rule) {
-	before := decided(c)
-	d := &decision{settings: s, earlier: before}
-	d.skipped = func() (would *decision) {
-		would = &decision{settings: s, earlier: before}
+	p := &passed{limiter: r, c: c, rule: rule}
+	p.settings, p.earlier, p.skipped = s, decided(c), p
+	c.Set(contextKey{}, &p.decision)
+}
+
+// places are what the limits would have had. Their keys are only asked for if there is
+// another middleware, and once. What panics then was not meant for such a request, and
+// has no counter that is shared.
+func (p *passed) places() *decision {
+	p.once.Do(func() {
+		d := &p.would
+		d.settings, d.earlier = p.settings, p.earlier
 		defer func() {
 			if recover() != nil {
-				would.quotas, would.about = nil, nil
+				d.quotas, d.about = nil, nil
 			}
 		}()
-		for i := range rule.limits {
-			l := &rule.limits[i]
-			would.quotas = append(would.quotas, would.quota(l, r.keyOf(c, s, rule, l), r.scopeOf(c, s, l)))
-			would.about = append(would.about, about{limit: l, order: uint8(min(i, math.MaxUint8))})
+		for i := range p.rule.limits {
+			l := &p.rule.limits[i]
+			key := p.limiter.keyOf(p.c, p.settings, p.rule, l)
+			d.quotas = append(d.quotas, d.quota(l, key, ""))
+			d.about = append(d.about, about{limit: l, order: uint8(min(i, math.MaxUint8)), routed: key.route})
 		}
-		would.keepApart(rule)
-		return would
-	}
-	c.Set(contextKey{}, d)
+		d.keepApart(p.rule)
+	})
+	return &p.would
 }
 
 func (r *rule) skips(c *gin.Context) bool {
@@ -131,12 +149,15 @@ func (r *rule) skips(c *gin.Context) bool {
 }
 
 // key is what is limited: as people read it, and as backends see it.
-type key struct{ shown, stored string }
+type key struct {
+	shown, stored string
+	route         bool // it is that of the route
+}
 
 func (r *RateLimiter) keyOf(c *gin.Context, s *settings, rule *rule, l *ruleLimit) key {
 	if l.key != nil {
 		if shown := together(c, l.key, func() string { return "" }); shown != "" {
-			return key{shown, s.storedKey(shown)}
+			return key{shown: shown, stored: s.storedKey(shown)}
 		}
 	}
 	if last := rule.route.Load(); last != nil && last.is(c) {

@@ -25,7 +25,8 @@ type Option func(*rule)
 // WithKey says what is limited, in place of the route: Shared, ByParam and the
 // like, or any function of the request. Of several, all together are the key.
 // Routes with the same key share their counters, if algorithm and period are the
-// same too. An empty result means the route.
+// same too: where several such limits stand on a route, the first of them with the
+// first on others, the second with the second. An empty result means the route.
 func WithKey(key ...func(*gin.Context) string) Option {
 	mustFuncs("WithKey", key)
 	return func(r *rule) { r.limits[0].key = key }

@@ -25,13 +25,13 @@ func TestALimitKeepsItsCounterWhereTheOneBeforeIsSkipped(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/more", 2), "nor has it two counters")
 }
 
-func TestASkippedLimitOnlyAsksWhoseItIsWhereAnotherFollows(t *testing.T) {
+func TestASkippedLimitOnlyAsksForItsKeyWhereAnotherFollows(t *testing.T) {
 	engine, limiter := application(t, nil)
 	asked := 0
 	user := func(c *gin.Context) string { asked++; return c.MustGet("user").(string) }
-	skipped := limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(user), ratelimiter.WithSkip(func(*gin.Context) bool { return true }))
+	skipped := limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(user), ratelimiter.WithSkip(func(*gin.Context) bool { return true }))
 	engine.GET("/alone", skipped, ok)
-	engine.GET("/two", skipped, limiter.RateLimit(1, time.Hour), ok)
+	engine.GET("/two", skipped, limiter.RateLimit(1, time.Hour), limiter.RateLimit(1, time.Minute), ok)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/alone", 2))
 	require.Zero(t, asked)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/two", 2), "a function that is not for such a request harms nobody")
@@ -63,4 +63,38 @@ func TestALimitKeepsItsCounterWhereTheBackendOfTheOneBeforeFails(t *testing.T) {
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 	backend.repaired.Store(false)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "two of three are used")
+}
+
+// Clients without an account are limited by their address, as by the limit behind.
+func TestALimitHasOneCounterWhateverTheScopeOfTheOneBeforeIs(t *testing.T) {
+	engine, limiter := application(t, nil)
+	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-Account"))))
+	group.GET("/login", limiter.RateLimit(3, time.Hour), ok)
+	require.Equal(t, []int{200, 200}, statuses(engine, "/login", 2, withHeader("X-Account", "7")))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/login", 2), "two of three are used")
+}
+
+func TestManyLimitsOfOnePeriodCountApart(t *testing.T) {
+	engine, limiter := application(t, nil)
+	group := engine.Group("/")
+	for limit := 9; limit > 0; limit-- {
+		group.Use(limiter.RateLimit(limit, time.Hour))
+	}
+	group.GET("/", ok)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+	require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+}
+
+// Requests without a customer are limited on the route, as by the limit behind.
+func TestALimitHasOneCounterWhateverTheKeyOfTheOneBeforeIs(t *testing.T) {
+	engine, limiter := application(t, nil)
+	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithKey(ratelimiter.ByHeader("X-Customer"))))
+	group.GET("/login", limiter.RateLimit(3, time.Hour), ok)
+	require.Equal(t, []int{200, 200}, statuses(engine, "/login", 2, withHeader("X-Customer", "7")))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/login", 2), "two of three are used")
+	group.GET("/other", limiter.RateLimit(2, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("both"))), ok)
+	engine.GET("/alone", limiter.RateLimit(2, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("both"))), ok)
+	require.Equal(t, []int{200}, statuses(engine, "/other", 1))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/alone", 2), "routes with one key share a counter")
 }

@@ -71,7 +71,7 @@ func (r *routeCache) learn(c *gin.Context, s *settings, id routeID) *route {
 		learnt = maps.Clone(*known)
 	}
 	shown := shownRoute(id)
-	found := &route{id: id, key: key{shown, s.storedKey(shown)}}
+	found := &route{id: id, key: key{shown, s.storedKey(shown), true}}
 	found.limited, found.exempt = ownMiddleware(c.HandlerNames())
 	learnt[id] = found
 	r.known.Store(&learnt)
