@@ -114,6 +114,8 @@ func (d *decision) correct(c *gin.Context, last bool, should func(i int) (units 
 		t.left[i] = verdicts[n]
 		if changes[n].Cost > 0 {
 			t.receipts[i] = verdicts[n].Receipt
+		} else {
+			d.settings.lines.freed(changes[n].Key, changes[n].Scope)
 		}
 	}
 	return nil

@@ -169,9 +169,9 @@ func (ls *lines) denied(w *waiter, told turn) {
 	}
 }
 
-// reset lets those who wait for a limit on a key and scope ask at once, as what was
-// used of it is forgotten.
-func (ls *lines) reset(key, scope string) {
+// freed lets those who wait for a limit on a key and scope ask at once, as what was
+// used of it is forgotten or was given back.
+func (ls *lines) freed(key, scope string) {
 	if ls.waiting.Load() == 0 {
 		return
 	}

@@ -157,23 +157,30 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	if s == nil {
 		return ErrNotInitialised
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	var failed error
 	keys := []string{key}
 	if short := printable(key); short != key { // a route is stored as it is, however long
 		keys = append(keys, short)
 	}
 	scope = printable(scope)
+	var failed error
 	for _, key := range keys {
-		for place := 1; place <= maxPlaces; place++ {
-			stored := inPlace(s.storedKey(key), place)
-			// What fails once fails for all places: it is one error.
-			if err := s.decider.Reset(ctx, stored, scope); failed == nil {
-				failed = err
-			}
-			s.lines.reset(stored, scope)
+		failed = errors.Join(failed, s.reset(ctx, s.storedKey(key), scope))
+	}
+	return failed
+}
+
+// reset resets all places of a key, each within the time of a decision. What fails
+// once fails for all of them: it is one error.
+func (s *settings) reset(ctx context.Context, key, scope string) (failed error) {
+	for place := 1; place <= maxPlaces; place++ {
+		stored := inPlace(key, place)
+		bounded, cancel := context.WithTimeout(ctx, s.timeout)
+		err := s.decider.Reset(bounded, stored, scope)
+		cancel()
+		if failed == nil {
+			failed = err
 		}
+		s.lines.freed(stored, scope)
 	}
 	return failed
 }
