@@ -25,11 +25,12 @@ type ban struct {
 // refused meanwhile does not make the ban longer. Reset lifts it. Info.Banned tells
 // of it, and Retry-After of its end.
 //
-// Refusals are counted by the backend, in the question that refuses. While the
-// backend is away and each process limits by itself, it also bans by itself. A
-// memory backend that is full forgets the refusals of those who have the fewest, to
-// count those of newcomers. It forgets no ban, and bans nobody for what another has
-// done. Where after is more than 128, a refusal counts up to 1/128 of per longer.
+// Refusals are counted by the backend, in the question that refuses; with WithWait in
+// one of their own. While the backend is away and each process limits by itself, it
+// also bans by itself. A memory backend that is full forgets the refusals of those who
+// have the fewest, to count those of newcomers. It forgets no ban, and bans nobody for
+// what another has done. Where after is more than 128, a refusal counts up to 1/128 of
+// per longer.
 //
 // It panics on limits that refuse nobody (WithShadow, WithOverLimit(nil)).
 func WithBan(after int, per, duration time.Duration) Option {

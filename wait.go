@@ -15,9 +15,10 @@ import (
 // handler keeps a request open for longer.
 const longestWait = time.Hour
 
-// WithWait holds a request that is over the limit until its turn, if that is at
-// most max away, and refuses it at once if not, or if the context of the request ends
-// before. max is a millisecond to an hour, and counts from the arrival of the request. So RateLimit(1, time.Second,
+// WithWait holds a request that is over the limit until its turn, if that is no
+// further away than longest, and refuses it at once if it is, or if the context of
+// the request ends before. The longest wait is a millisecond to an hour, and counts
+// from the arrival of the request. So RateLimit(1, time.Second,
 // WithAlgorithm(TokenBucket), WithWait(10*time.Second)) lets one request through
 // each second, ten may wait, and the next is refused. The token bucket keeps such a
 // pace best: a window lets many pass at once.
@@ -31,7 +32,7 @@ const longestWait = time.Hour
 //
 // The backend tells when the turn of the first is, and that of the others is reckoned
 // from it. What other processes take can make a request wait in vain, but not for
-// longer than max and, while others are being let through, one RATELIMITER_TIMEOUT.
+// longer than that and, while others are being let through, one RATELIMITER_TIMEOUT.
 // Retry-After of a refusal is when those who wait will have passed too, or later. A
 // request that asks for more than the limit is refused at once, and so is whoever is
 // banned (see WithBan).
@@ -44,19 +45,16 @@ const longestWait = time.Hour
 // A request that waits holds its goroutine and its connection. So at most a thousand
 // wait in a line, and ten thousand in a RateLimiter, so that one client cannot take
 // all places; more are refused at once. The WriteTimeout of the server and the
-// time-outs of proxies and clients must be longer than max, or they end the request
+// time-outs of proxies and clients must be longer than the longest wait, or they end the request
 // before its turn.
 //
 // Limits that refuse nobody make nobody wait: WithShadow for all limits and
 // WithOverLimit(nil) panic together with WithWait.
 func WithWait(longest time.Duration) Option {
-	switch {
-	case longest <= 0:
-		panic(fmt.Sprintf("ratelimiter: WithWait(%v) must be over zero; write for example 5*time.Second, or leave it out", longest))
-	case longest < time.Millisecond:
-		panic(fmt.Sprintf("ratelimiter: WithWait(%v) is shorter than 1ms; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", longest, int64(longest)))
-	case longest > longestWait:
-		panic(fmt.Sprintf("ratelimiter: WithWait(%v) is longer than %v, which no client waits", longest, longestWait))
+	call := fmt.Sprintf("ratelimiter: WithWait(%v)", longest)
+	mustPeriod(call, "wait", longest)
+	if longest > longestWait {
+		panic(fmt.Sprintf("%s: the wait is longer than %v, which no client waits", call, longestWait))
 	}
 	return whole("WithWait", func(r *rule) { r.wait = longest })
 }

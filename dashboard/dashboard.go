@@ -64,20 +64,20 @@ type Handler struct {
 // Option changes what a dashboard shows or allows.
 type Option func(*Handler)
 
-// AllowReset lets whoever can open the page forget what a client has used, which also
+// WithReset lets whoever can open the page forget what a client has used, which also
 // frees one that is banned. Without it the page only shows.
 //
 // Requests of other sites are refused: by the headers with which browsers tell where a
 // request comes from, and for want of a token that only the page itself can read. So a
 // proxy on the way must leave the header Host as it is.
-func AllowReset() Option { return func(h *Handler) { h.allowReset = true } }
+func WithReset() Option { return func(h *Handler) { h.allowReset = true } }
 
-// ShowScopes shows the scopes of clients, which may be addresses, users or API keys, as
+// WithFullScopes shows the scopes of clients, which may be addresses, users or API keys, as
 // they are. Without it an address shows its network, and any other scope its first
 // characters, each with a short mark that tells clients apart. The marks are made anew
 // with each process. Whoever knows a scope can look it up in either case, and by its
 // mask while it is in a list. Keys, as what WithKey makes of requests, are always shown.
-func ShowScopes() Option { return func(h *Handler) { h.showScopes = true } }
+func WithFullScopes() Option { return func(h *Handler) { h.showScopes = true } }
 
 // New makes the dashboard of a limiter, which need not be initialised yet. It counts
 // from now on, until Close. It panics without a limiter.

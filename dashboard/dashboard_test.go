@@ -125,7 +125,7 @@ func TestAssetsAreRevalidated(t *testing.T) {
 }
 
 func TestOtherMethodsAreRefused(t *testing.T) {
-	engine, _, _ := limited(t, dashboard.AllowReset())
+	engine, _, _ := limited(t, dashboard.WithReset())
 	for _, test := range []struct{ method, path, allow string }{
 		{http.MethodPost, "/limits/", "GET, HEAD"},
 		{http.MethodDelete, "/limits/page.js", "GET, HEAD"},

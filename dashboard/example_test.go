@@ -20,7 +20,7 @@ func Example() {
 	}
 	engine.GET("/search", limiter.RateLimit(10, time.Minute), func(c *gin.Context) { c.String(http.StatusOK, "found") })
 
-	page := dashboard.New(limiter, dashboard.AllowReset())
+	page := dashboard.New(limiter, dashboard.WithReset())
 	admin := engine.Group("/admin", gin.BasicAuth(gin.Accounts{"ann": "a secret"}))
 	admin.Any("/limits/*any", gin.WrapH(page))
 

@@ -175,7 +175,7 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 // reset forgets what a client has used.
 func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
 	if !h.allowReset {
-		reply(w, http.StatusForbidden, answer{Error: "This dashboard only shows. The application allows a reset with dashboard.AllowReset()."})
+		reply(w, http.StatusForbidden, answer{Error: "This dashboard only shows. The application allows a reset with dashboard.WithReset()."})
 		return
 	}
 	q, note, ok := h.ask(w, r)

@@ -80,7 +80,7 @@ func TestAnIPv6AddressIsLookedUpAsItsNetwork(t *testing.T) {
 }
 
 func TestAResetGivesTheLimitBack(t *testing.T) {
-	engine, _, _ := limited(t, dashboard.AllowReset())
+	engine, _, _ := limited(t, dashboard.WithReset())
 	for range 3 {
 		get(engine, "/search")
 	}
@@ -93,7 +93,7 @@ func TestAResetGivesTheLimitBack(t *testing.T) {
 
 // What functions decide is not known before, but must not be passed over in silence.
 func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
-	engine, limiter, _ := limited(t, dashboard.AllowReset())
+	engine, limiter, _ := limited(t, dashboard.WithReset())
 	byPlan := func(*gin.Context) int { return 1 }
 	engine.GET("/plan", limiter.RateLimit(byPlan, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour)), func(*gin.Context) {})
 	for range 3 {
@@ -111,7 +111,7 @@ func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
 }
 
 func TestAMaskIsLookedUpAsTheClientThatItStandsFor(t *testing.T) {
-	engine, _, _ := limited(t, dashboard.AllowReset())
+	engine, _, _ := limited(t, dashboard.WithReset())
 	mark := mask.New().Scope(client) // as the log shows it
 	found := read(t, post(t, engine, "lookup", `{"scope":"`+mark+`"}`))
 	require.Contains(t, found.Note, "looks like the mask of a client")
@@ -137,7 +137,7 @@ func TestABucketIsMeasuredByItsBurst(t *testing.T) {
 }
 
 func TestABanIsShownAndAResetLiftsIt(t *testing.T) {
-	engine, limiter, _ := limited(t, dashboard.AllowReset())
+	engine, limiter, _ := limited(t, dashboard.WithReset())
 	engine.GET("/login", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(1, time.Minute, time.Hour)), func(*gin.Context) {})
 	standing := func() (remaining int64, banned bool) {
 		found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77","key":"GET /login"}`))
@@ -164,13 +164,13 @@ func TestAResetIsOffUnlessAllowed(t *testing.T) {
 	}
 	recorded := post(t, engine, "reset", `{"scope":"192.0.2.77"}`)
 	require.Equal(t, http.StatusForbidden, recorded.Code)
-	require.Contains(t, read(t, recorded).Error, "dashboard.AllowReset()")
+	require.Contains(t, read(t, recorded).Error, "dashboard.WithReset()")
 	require.Equal(t, http.StatusTooManyRequests, get(engine, "/search").Code)
 	require.NotContains(t, get(engine, "/limits/").Body.String(), `id="reset"`)
 }
 
 func TestAForeignPageCannotReset(t *testing.T) {
-	engine, _, _ := limited(t, dashboard.AllowReset())
+	engine, _, _ := limited(t, dashboard.WithReset())
 	for range 3 {
 		get(engine, "/search")
 	}
@@ -205,7 +205,7 @@ func TestTokensAreOfOneDashboard(t *testing.T) {
 }
 
 func TestQuestionsThatMakeNoSense(t *testing.T) {
-	engine, _, _ := limited(t, dashboard.AllowReset())
+	engine, _, _ := limited(t, dashboard.WithReset())
 	long := make([]byte, 5000)
 	for i := range long {
 		long[i] = 'x'
@@ -228,7 +228,7 @@ func TestQuestionsThatMakeNoSense(t *testing.T) {
 
 func TestALimiterThatIsNotInitialisedYet(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
-	page := dashboard.New(&limiter, dashboard.AllowReset())
+	page := dashboard.New(&limiter, dashboard.WithReset())
 	t.Cleanup(page.Close)
 	found := read(t, post(t, page, "lookup", `{"scope":"2001:db8::7","key":"GET /"}`))
 	require.Contains(t, found.Error, "InitApp")

@@ -126,7 +126,7 @@ func TestAPageIsToldAllAndThenEachSecond(t *testing.T) {
 }
 
 func TestScopesAreToldOnDemand(t *testing.T) {
-	server, _, _ := application(t, ShowScopes())
+	server, _, _ := application(t, WithFullScopes())
 	for range 3 {
 		search(t, server, "ann")
 	}
@@ -219,7 +219,7 @@ func TestWhatIsSaidOfTheBackend(t *testing.T) {
 }
 
 func TestAResetTakesAClientOffTheListOfTheClosest(t *testing.T) {
-	server, h, _ := application(t, AllowReset())
+	server, h, _ := application(t, WithReset())
 	h.record.watch(true)
 	search(t, server, "ann")
 	search(t, server, "bob")

@@ -47,7 +47,7 @@ func TestAPageShowsTheLimitsWhileTheyWork(t *testing.T) {
 }
 
 func TestAResetByKeyboardGivesAllOfTheLimitBack(t *testing.T) {
-	a := start(t, nil, dashboard.AllowReset())
+	a := start(t, nil, dashboard.WithReset())
 	for range 5 {
 		require.Equal(t, http.StatusOK, a.send("POST", "/login", attacker, ""))
 	}
@@ -69,7 +69,7 @@ func TestAResetByKeyboardGivesAllOfTheLimitBack(t *testing.T) {
 }
 
 func TestAMaskedClientIsLookedUpFromItsRow(t *testing.T) {
-	a := start(t, nil, dashboard.AllowReset())
+	a := start(t, nil, dashboard.WithReset())
 	for range 7 {
 		a.send("POST", "/login", attacker, "")
 	}
@@ -95,7 +95,7 @@ func TestALoginInTheAddressIsNoHindrance(t *testing.T) {
 }
 
 func TestAScopeWithSpacesIsLookedUpFromItsRow(t *testing.T) {
-	a := start(t, nil, dashboard.ShowScopes())
+	a := start(t, nil, dashboard.WithFullScopes())
 	for range 40 {
 		a.send("GET", "/files/a", attacker, " customer ")
 	}
@@ -108,7 +108,7 @@ func TestAScopeWithSpacesIsLookedUpFromItsRow(t *testing.T) {
 
 func TestScopesAreShownOnDemandAndNeverRun(t *testing.T) {
 	const evil = `<img src=x onerror="document.title='owned'">`
-	a := start(t, nil, dashboard.ShowScopes())
+	a := start(t, nil, dashboard.WithFullScopes())
 	for range 1001 {
 		a.send("GET", "/files/a", attacker, evil)
 	}
@@ -119,7 +119,7 @@ func TestScopesAreShownOnDemandAndNeverRun(t *testing.T) {
 }
 
 func TestNarrowWindowsAndBothSchemes(t *testing.T) {
-	a := start(t, nil, dashboard.AllowReset())
+	a := start(t, nil, dashboard.WithReset())
 	a.load(t)
 	p := open(t, a.address)
 	p.scheme("light")

@@ -64,7 +64,7 @@ func newApplication(config ratelimiter.Config, logger *slog.Logger) (*applicatio
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(rlprometheus.New(limiter))
-	page := dashboard.New(limiter, dashboard.AllowReset())
+	page := dashboard.New(limiter, dashboard.WithReset())
 
 	admin := engine.Group("/admin", limiter.Exempt(), gin.BasicAuth(gin.Accounts{"admin": "secret"}))
 	admin.Any("/limits/*any", gin.WrapH(page))
