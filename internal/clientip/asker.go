@@ -1,0 +1,57 @@
+package clientip
+
+import (
+	"net/http"
+	"net/netip"
+
+	"github.com/gin-gonic/gin"
+)
+
+// asker asks an engine whom it trusts, which Gin does not tell: it makes up a request
+// from an address and sees whether the engine believes what the request forwards. It
+// is for one goroutine at a time.
+type asker struct {
+	context *gin.Context
+	request *http.Request
+}
+
+// nobody is what made-up requests forward: an address that no host has.
+const nobody = "::"
+
+// newAsker makes an asker that forwards by these headers.
+func newAsker(context *gin.Context, headers []string) *asker {
+	request := &http.Request{Header: http.Header{}}
+	for _, name := range headers {
+		request.Header.Set(name, nobody)
+	}
+	context.Request = request
+	return &asker{context, request}
+}
+
+// trusts tells whether the engine takes an address for one of its proxies.
+func (a *asker) trusts(address netip.Addr) bool {
+	if address.IsUnspecified() {
+		return false // or the answer would mean nothing
+	}
+	a.request.RemoteAddr = withPort(address)
+	return a.context.ClientIP() == nobody
+}
+
+// trustsSocket tells whether the engine believes a request on a Unix socket.
+func (a *asker) trustsSocket(request *http.Request) bool {
+	a.request.RemoteAddr = request.RemoteAddr
+	a.context.Request = a.request.WithContext(request.Context())
+	trusted := a.context.ClientIP() == nobody
+	a.context.Request = a.request
+	return trusted
+}
+
+// withPort is an address as a server writes it into a request. Gin wants a port.
+func withPort(address netip.Addr) string { return netip.AddrPortFrom(address, 1).String() }
+
+// nowhere is the response to a made-up request.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) WriteHeader(int)             {}

@@ -1,0 +1,21 @@
+package headers
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/period"
+)
+
+// PolicyName is the name of a limit that was given none: "per-minute", "per-5m",
+// "per-1h30m".
+func PolicyName(per time.Duration) string { return "per-" + period.Name(per) }
+
+// count writes a number of things: "1 request", "3 requests".
+func count(number int64, things string) string {
+	if number == 1 {
+		things = strings.TrimSuffix(things, "s")
+	}
+	return strconv.FormatInt(number, 10) + " " + things
+}

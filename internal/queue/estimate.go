@@ -1,0 +1,171 @@
+package queue
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// Estimate tells when a rejected request would have its turn behind those that wait,
+// so that Retry-After is that time or later, never earlier. The backend knows what is
+// used of the limits, the estimate what those ahead will use:
+//
+//	quotas := estimate.Quotas(0)
+//	verdicts := make([]backends.Verdict, len(quotas))
+//	err := backend.Take(ctx, quotas, verdicts)
+//	...
+//	estimate.Correct(verdicts, nil)
+//
+// It counts on those ahead to stay, on nobody else to come between, and on one limit
+// for all: one that has a lower limit may take longer.
+type Estimate struct {
+	quotas []backends.Quota
+	ahead  []load
+	later  []time.Duration // what to add to the verdicts; see Quotas
+}
+
+// estimate is that of a request at a place in a queue, behind a load.
+func (q *queue) estimate(w *waiter, place int, ahead []load) *Estimate {
+	e := &Estimate{quotas: w.quotas, ahead: slices.Clone(ahead)}
+	for i := range e.ahead {
+		for _, before := range q.waiters[:place] {
+			if e.ahead[i].first = before.quotas[i].Cost; e.ahead[i].first > 0 {
+				break
+			}
+		}
+	}
+	return e
+}
+
+// Quotas are what to ask the backend, in one question: the quotas of the request, at
+// the cost of all that wait as far as a limit allows that at once, and behind them one
+// that denies everything, so that nothing is charged. That one is on the key and scope
+// of the quota with index deny.
+func (e *Estimate) Quotas(deny int) []backends.Quota {
+	quotas := make([]backends.Quota, len(e.quotas), len(e.quotas)+1)
+	e.later = make([]time.Duration, len(e.quotas))
+	for i, q := range e.quotas {
+		q.Tentative = true // a denial of what is not a request must not be remembered
+		if !q.Shadow {
+			q.Cost, e.later[i] = e.ahead[i].then(&q)
+		}
+		quotas[i] = q
+	}
+	nothing := quotas[deny]
+	nothing.Limit, nothing.Burst, nothing.Cost, nothing.Shadow = 0, 0, 1, false
+	return append(quotas, nothing)
+}
+
+// Correct makes the verdicts on Quotas those on the request. One of them denies in the
+// end, even if there is room for all: they are on their way, and this request came too
+// late for it. Verdicts that final is true of stay as they are, such as those of a ban;
+// final may be nil.
+func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) {
+	var (
+		all       time.Duration // the waits for all limits
+		waits     int
+		strictest *backends.Verdict // with the longest wait
+		denied    bool
+	)
+	for i := range e.quotas {
+		q, v := &e.quotas[i], &verdicts[i]
+		switch {
+		case q.Shadow:
+			continue
+		case v.RetryAfter < 0 || final != nil && final(i):
+			denied = denied || !v.Allowed
+			continue
+		}
+		v.RetryAfter += e.later[i]
+		if several := len(e.quotas) > 1; e.later[i] > 0 && alignsWindows(q.Algorithm) && (several || v.Remaining >= e.ahead[i].first) {
+			// Another limit holds up the first, or it has not passed although there is
+			// room. So where in a window those ahead will pass is not known.
+			v.RetryAfter += q.Per
+		}
+		v.Allowed = v.RetryAfter == 0
+		if v.RetryAfter > 0 {
+			waits++
+			all = min(all+min(v.RetryAfter, farAway), farAway)
+		}
+		if strictest == nil || v.RetryAfter > strictest.RetryAfter ||
+			v.RetryAfter == strictest.RetryAfter && v.Remaining < strictest.Remaining {
+			strictest = v
+		}
+	}
+	// One limit may hold up those ahead while another has units that are not used, and
+	// then the other way round. So together they take up to the sum.
+	if strictest == nil || denied {
+		return
+	}
+	switch waits {
+	case 0:
+		all = soon
+	case 1:
+	default:
+		all += e.ahead[0].roundings()
+	}
+	strictest.Allowed, strictest.RetryAfter = false, all
+}
+
+func alignsWindows(a backends.Algorithm) bool {
+	return a == backends.FixedWindow || a == backends.SlidingWindow
+}
+
+// then is what to ask the backend for a request behind a load, and how long after that
+// is allowed the request will have its turn: all units together may be more than the
+// limit ever allows at once.
+//
+// Where the cost is all that they ask, each of them passes no later than all at once
+// would. Else they pass in pieces, and a piece may leave units unused as the next
+// request does not fit in. While one waits that asks h, more than limit-h units are
+// used. So at least pass units do in each period, either because none asks more than
+// the largest, or because what is used of a period and the one that did not fit in are
+// more than the limit together.
+func (l *load) then(q *backends.Quota) (cost int64, later time.Duration) {
+	most, units, per := mostAtOnce(q), l.units+q.Cost, roundUp(q.Per)
+	if most == 0 || q.Cost > most {
+		return q.Cost, 0
+	}
+	width := cellWidth(q)
+	if l.units == 0 {
+		width = 0
+	}
+	if units <= most {
+		return units, width
+	}
+	byLargest, byHalf := max(1, most-max(l.largest, q.Cost)+1), (most+1)/2
+	pass := max(byLargest, byHalf)
+	switch q.Algorithm {
+	case backends.TokenBucket:
+		n := (units - 1) / most
+		later = paceUp(n*most, q.Limit, per)
+		if l.largest >= most && int64(per/time.Microsecond)%q.Limit != 0 {
+			later += l.roundings() // a full bucket cannot make up for them
+		}
+		return units - n*most, later
+	case backends.SlidingWindow:
+		// After k units of the window before have left, k of this one have been used: a
+		// period passes byLargest units or more, one after the other. It passes byHalf
+		// by its end.
+		own := max(1, q.Cost)
+		return most, min(paceUp(units-own+1-byLargest, byLargest, per), periods(2+(units-1)/byHalf, per))
+	}
+	// The first does not fit in before its turn, however little is asked.
+	n := (units - 1) / pass
+	return min(max(units-n*pass, l.first), most), periods(n, per+width) + width
+}
+
+// roundings is how much later those ahead may pass than they could, as each of their
+// turns is rounded up to a microsecond.
+func (l *load) roundings() time.Duration { return time.Duration(l.requests) * time.Microsecond }
+
+// cellWidth is how long a sliding log may hold units after they are a period old.
+// See window.Log.
+func cellWidth(q *backends.Quota) time.Duration {
+	const cells = 128
+	if q.Algorithm != backends.SlidingLog || q.Limit <= cells {
+		return 0
+	}
+	return roundUp(q.Per/cells + 1)
+}

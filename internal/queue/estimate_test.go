@@ -1,0 +1,238 @@
+package queue
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+var algorithms = []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow, backends.SlidingLog, backends.TokenBucket}
+
+// limits are models that are asked together.
+type limits []*model
+
+// next is the first time from now at which all of them allow a cost.
+func (l limits) next(now, cost int64) int64 {
+	for at := now; ; at = now {
+		for _, m := range l {
+			now = max(now, m.next(now, cost))
+		}
+		if now == at {
+			return now
+		}
+	}
+}
+
+// pass lets requests through one after the other, each as soon as it may, and returns
+// when the last has passed.
+func (l limits) pass(now int64, costs []int64) int64 {
+	for _, cost := range costs {
+		now = l.next(now, cost)
+		for _, m := range l {
+			m.charge(now, cost)
+		}
+	}
+	return now
+}
+
+func (l limits) clone() (copies limits) {
+	for _, m := range l {
+		copies = append(copies, m.clone())
+	}
+	return copies
+}
+
+// estimateOf is what a request is told that asks the last of costs, behind those that
+// ask the others.
+func (l limits) estimateOf(now int64, costs []int64) (retryAfter time.Duration, verdicts []backends.Verdict) {
+	q := &queue{loads: make([]load, len(l))}
+	var w *waiter
+	for i, cost := range costs {
+		w = &waiter{}
+		for _, m := range l {
+			w.quotas = append(w.quotas, m.quota(cost))
+		}
+		if i < len(costs)-1 {
+			q.waiters = append(q.waiters, w)
+			add(q.loads, w)
+		}
+	}
+	e := q.estimate(w, len(costs)-1, q.loads)
+	asked := e.Quotas(0)
+	for i, m := range l {
+		verdicts = append(verdicts, m.verdict(now, asked[i].Cost))
+	}
+	verdicts = append(verdicts, backends.Verdict{RetryAfter: -1})
+	e.Correct(verdicts, nil)
+	for i := range l {
+		if !verdicts[i].Allowed {
+			retryAfter = max(retryAfter, verdicts[i].RetryAfter)
+		}
+	}
+	return retryAfter, verdicts
+}
+
+func drawModel(t *rapid.T) *model {
+	m := &model{
+		algorithm: rapid.SampledFrom(algorithms).Draw(t, "algorithm"),
+		limit:     rapid.Int64Range(1, 12).Draw(t, "limit"),
+		per:       rapid.SampledFrom([]int64{1000, 1024, 9999, 60_000_000}).Draw(t, "per"),
+	}
+	switch kind := rapid.SampledFrom([]string{"plain", "burst", "cells", "fast"}).Draw(t, "kind"); {
+	case kind == "cells" && m.algorithm == backends.SlidingLog:
+		m.limit = rapid.Int64Range(129, 400).Draw(t, "high limit")
+	case kind == "burst" && m.algorithm == backends.TokenBucket:
+		m.burst = rapid.Int64Range(1, 20).Draw(t, "burst")
+	case kind == "fast": // more than a unit a microsecond
+		m.limit, m.per = rapid.Int64Range(1000, 6000).Draw(t, "high limit"), 1000
+	}
+	return m
+}
+
+// drawHistory charges what was allowed up to now.
+func (l limits) drawHistory(t *rapid.T) (now int64) {
+	per, most := l[0].per, l[0].most()
+	for _, m := range l {
+		most = min(most, m.most())
+	}
+	now = 1_000_000 * per
+	for range rapid.IntRange(0, 30).Draw(t, "history") {
+		now += rapid.Int64Range(0, per/4).Draw(t, "gap")
+		if cost := rapid.Int64Range(1, most).Draw(t, "taken"); l.next(now, cost) == now {
+			for _, m := range l {
+				m.charge(now, cost)
+			}
+		}
+	}
+	return now + rapid.Int64Range(0, per/4).Draw(t, "last gap")
+}
+
+// drawCosts are those of the requests in a queue, the last one included.
+func (l limits) drawCosts(t *rapid.T) []int64 {
+	most := l[0].most()
+	for _, m := range l {
+		most = min(most, m.most())
+	}
+	dearest := rapid.Int64Range(1, most).Draw(t, "dearest")
+	return rapid.SliceOfN(rapid.Int64Range(0, dearest), 1, 40).Draw(t, "costs")
+}
+
+func TestAnEstimateIsNeverTooEarly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := limits{drawModel(t)}
+		now := l.drawHistory(t)
+		costs := l.drawCosts(t)
+		truth := time.Duration(l.clone().pass(now, costs)-now) * time.Microsecond
+		told, _ := l.estimateOf(now, costs)
+		require.GreaterOrEqual(t, told, truth)
+		require.Positive(t, told, "whoever is rejected must not come back at once")
+	})
+}
+
+func TestAnEstimateOfSeveralLimitsIsNeverTooEarly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var l limits
+		for range rapid.IntRange(2, 3).Draw(t, "limits") {
+			m := drawModel(t)
+			m.per *= rapid.SampledFrom([]int64{1, 2, 3, 10}).Draw(t, "times")
+			l = append(l, m)
+		}
+		now := l.drawHistory(t)
+		costs := l.drawCosts(t)
+		truth := time.Duration(l.clone().pass(now, costs)-now) * time.Microsecond
+		told, _ := l.estimateOf(now, costs)
+		require.GreaterOrEqual(t, told, truth)
+	})
+}
+
+// Where all requests cost 1 and the first is not allowed yet, a period passes exactly
+// the limit. A sliding window may still hold another number of units, and then the
+// estimate is up to a period too late.
+func TestAnEstimateForRequestsOfCostOneIsExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawModel(t)
+		l := limits{m}
+		now := l.drawHistory(t)
+		m.charge(now, m.remaining(now))
+		costs := slices.Repeat([]int64{1}, rapid.IntRange(1, 60).Draw(t, "requests"))
+		truth := time.Duration(l.clone().pass(now, costs)-now) * time.Microsecond
+		told, _ := l.estimateOf(now, costs)
+		per, requests := time.Duration(m.per)*time.Microsecond, time.Duration(len(costs))*time.Microsecond
+		switch {
+		case m.algorithm == backends.SlidingWindow:
+			require.Less(t, told-truth, per)
+		case m.algorithm == backends.SlidingLog && m.limit > 128:
+			require.LessOrEqual(t, told-truth, per/64+requests)
+		case m.burst > 0: // where turns are no whole microseconds
+			require.LessOrEqual(t, told-truth, requests)
+		default:
+			require.Equal(t, truth, told)
+		}
+	})
+}
+
+func TestAnEstimateLeavesAloneWhatItDoesNotKnow(t *testing.T) {
+	quota := func(cost int64, shadow bool) backends.Quota {
+		q := bucket(5, time.Second).quota(cost)
+		q.Shadow = shadow
+		return q
+	}
+	q := &queue{loads: make([]load, 4)}
+	add(q.loads, &waiter{quotas: []backends.Quota{quota(2, false), quota(2, true), quota(2, false), quota(2, false)}})
+	w := &waiter{quotas: []backends.Quota{quota(1, false), quota(1, true), quota(6, false), quota(1, false)}}
+	e := q.estimate(w, 0, q.loads)
+
+	asked := e.Quotas(3)
+	require.Len(t, asked, 5)
+	for i, cost := range []int64{3, 1, 6, 3, 1} {
+		require.Equal(t, cost, asked[i].Cost, i)
+		require.True(t, asked[i].Tentative)
+	}
+	require.True(t, asked[1].Shadow)
+	require.False(t, asked[4].Shadow)
+	require.Zero(t, asked[4].Limit)
+	require.EqualValues(t, 1, w.quotas[0].Cost, "the request itself is not changed")
+
+	verdicts := []backends.Verdict{
+		{RetryAfter: 3 * time.Second}, {Allowed: true, Remaining: 4}, {RetryAfter: -1}, {RetryAfter: time.Hour},
+	}
+	want := slices.Clone(verdicts)
+	e.Correct(verdicts, func(i int) bool { return i == 3 })
+	require.Equal(t, want, verdicts)
+}
+
+func TestALimitThatIsNotReachedTellsNothing(t *testing.T) {
+	l := limits{bucket(2, time.Second), bucket(100, time.Minute)}
+	now := int64(1_000_000_000)
+	for range 2 {
+		l.pass(now, []int64{1})
+	}
+	told, verdicts := l.estimateOf(now, []int64{1, 1, 1, 1})
+	require.Equal(t, 2*time.Second, told)
+	require.False(t, verdicts[0].Allowed)
+	require.True(t, verdicts[1].Allowed)
+	require.Zero(t, verdicts[1].RetryAfter)
+}
+
+func TestAnEstimateDoesNotOverflow(t *testing.T) {
+	for _, algorithm := range algorithms {
+		for _, limit := range []int64{0, 1, backends.MaxLimit} {
+			for _, burst := range []int64{0, 1, backends.MaxLimit} {
+				own := backends.Quota{Algorithm: algorithm, Limit: limit, Burst: burst, Per: backends.MaxPer, Cost: min(1, limit)}
+				q := &queue{}
+				ahead := []load{{requests: 1000, units: 1000 * backends.MaxLimit, first: 1, largest: backends.MaxLimit}}
+				e := q.estimate(&waiter{quotas: []backends.Quota{own}}, 0, ahead)
+				cost := e.Quotas(0)[0].Cost
+				require.GreaterOrEqual(t, cost, int64(0))
+				require.LessOrEqual(t, cost, max(limit, burst))
+				verdicts := []backends.Verdict{{RetryAfter: 150 * backends.MaxPer}} // a token bucket owes no more
+				e.Correct(verdicts, nil)
+				require.GreaterOrEqual(t, verdicts[0].RetryAfter, 100*backends.MaxPer)
+			}
+		}
+	}
+}

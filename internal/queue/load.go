@@ -1,0 +1,112 @@
+package queue
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// load is what several requests ask of one quota.
+type load struct {
+	requests int64
+	units    int64 // of all together
+	first    int64 // of the first that asks any; set in an Estimate alone
+	largest  int64 // the most that one of them asks, or one that has left
+	limit    int64 // the highest that a function has set for one of them
+}
+
+func add(loads []load, w *waiter) {
+	for i := range loads {
+		loads[i].requests++
+		loads[i].units += w.quotas[i].Cost
+		loads[i].largest = max(loads[i].largest, w.quotas[i].Cost)
+		loads[i].limit = max(loads[i].limit, w.quotas[i].Limit)
+	}
+}
+
+// ahead is the load of those before a place, by quota.
+func (q *queue) ahead(place int) []load {
+	if place == len(q.waiters) {
+		return q.loads
+	}
+	ahead := make([]load, len(q.loads))
+	for _, w := range q.waiters[:place] {
+		add(ahead, w)
+	}
+	return ahead
+}
+
+// isTooLate reports whether a request behind others is known not to have its turn in
+// time.
+func (q *queue) isTooLate(w *waiter, ahead []load) bool {
+	return q.turn.at.After(time.Now()) && q.earliest(w, ahead).After(w.deadline)
+}
+
+// earliest is a time before which a request behind others cannot have its turn: the
+// first has its turn then, and the limit that it waits for is used up by it. (After a
+// forced charge went past a limit, or a limit was lowered, a sliding window frees units
+// faster than that for a while.)
+func (q *queue) earliest(w *waiter, ahead []load) time.Time {
+	first, own, before := &q.waiters[0].quotas[q.turn.limit], &w.quotas[q.turn.limit], &ahead[q.turn.limit]
+	units := before.units + own.Cost
+	switch {
+	case first.Limit == 0, max(before.limit, own.Limit) > first.Limit: // a higher limit may let it pass together with the first
+		return q.turn.at
+	case first.Algorithm == backends.TokenBucket || first.Algorithm == backends.SlidingWindow: // one unit after the other
+		// The turn of the first was rounded up, so what is added is rounded down.
+		return q.turn.at.Add(pace(units-first.Cost, first.Limit, first.Per))
+	}
+	return q.turn.at.Add(periods(max(0, units-1)/first.Limit, first.Per)) // all units of a period may come at once
+}
+
+// mostAtOnce is the most that a quota ever allows at once.
+func mostAtOnce(q *backends.Quota) int64 {
+	if q.Algorithm == backends.TokenBucket && q.Burst > 0 && q.Limit > 0 {
+		return q.Burst
+	}
+	return q.Limit
+}
+
+// exceedsLimit reports whether a request is never allowed what it asks.
+func exceedsLimit(q backends.Quota) bool { return !q.Shadow && q.Cost > mostAtOnce(&q) }
+
+// farAway is the longest duration here. It can be added to any other.
+const farAway = 100 * backends.MaxPer
+
+// pace is how long units take one after the other, limit of them in per, rounded down
+// to a microsecond, which is what backends count in.
+func pace(units, limit int64, per time.Duration) time.Duration {
+	down, _ := mulDiv(max(0, units), int64(per), limit)
+	return time.Duration(down).Truncate(time.Microsecond)
+}
+
+// paceUp is the same, rounded up.
+func paceUp(units, limit int64, per time.Duration) time.Duration {
+	down, exact := mulDiv(max(0, units), int64(per), limit)
+	if !exact {
+		down++
+	}
+	return roundUp(time.Duration(down))
+}
+
+// periods is how long n periods are.
+func periods(n int64, per time.Duration) time.Duration {
+	nanoseconds, _ := mulDiv(n, int64(per), 1)
+	return time.Duration(nanoseconds)
+}
+
+// roundUp rounds up to a microsecond.
+func roundUp(d time.Duration) time.Duration {
+	return (d + time.Microsecond - 1).Truncate(time.Microsecond)
+}
+
+// mulDiv is a*b/c rounded down, at most farAway.
+func mulDiv(a, b, c int64) (quotient int64, exact bool) {
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	if hi >= uint64(c) { // more than 64 bits
+		return int64(farAway), true
+	}
+	q, r := bits.Div64(hi, lo, uint64(c))
+	return int64(min(q, uint64(farAway))), r == 0
+}
