@@ -12,8 +12,9 @@ type Algorithm uint8
 
 const (
 	// SlidingWindow counts in two windows, the older one weighted by how much
-	// of it is still inside the last period. A rolling window admits less than
-	// twice the limit, a single burst never more than the limit. The default.
+	// of it is still inside the last period, rounded down. A rolling window admits
+	// at most twice the limit, a single burst never more than the limit. A client
+	// that keeps to the limit is never denied. The default.
 	SlidingWindow Algorithm = iota
 
 	// FixedWindow counts in windows that begin at multiples of the period since

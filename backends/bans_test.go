@@ -89,7 +89,7 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 
 func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()
-	m := newMemory(64, func() int64 { return now })
+	m := newMemoryOn(64, func() int64 { return now })
 	_, ban := banning("login")
 	refuse := func(client string, times int) Verdict {
 		limit := Quota{Key: "login", Scope: client, Per: time.Hour, Cost: 1}
@@ -119,7 +119,7 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 		require.False(t, refuse(client, 1).Allowed, "and none of them makes room")
 	}
 	stats, _ := Stats(m)
-	require.Greater(t, stats.Displaced, uint64(500), "what was forgotten of others is told")
+	require.Greater(t, stats.Evictions, uint64(500), "what was forgotten of others is told")
 }
 
 func TestABanIsNotSharedAmongProcessesThatLimitAtAPart(t *testing.T) {

@@ -99,7 +99,8 @@ func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
 		q := &quotas[i]
 		l := b[subjectOf(q)]
 		clear(l.after)
-		verdicts[i].left(verdict(l.before[idOf(q)].verdict(now, idOf(q), q.peek())))
+		peek := q.peek()
+		verdicts[i].left(verdict(l.before[idOf(q)].verdict(now, idOf(q), &peek)))
 	}
 }
 
@@ -107,8 +108,8 @@ func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
 func (b ledgers) strike(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
 		if q := &quotas[i]; struck(quotas, verdicts, i) {
-			l, id := b[subjectOf(q)], idOf(q)
-			state, v := l.now(id).take(now, id, q.strike())
+			l, id, strike := b[subjectOf(q)], idOf(q), q.strike()
+			state, v := l.now(id).take(now, id, &strike)
 			l.after[id], verdicts[i] = state, verdict(v)
 		}
 	}
@@ -139,15 +140,15 @@ func (l *ledger) now(id counterID) numbers {
 func (l *ledger) charge(now int64, q *Quota) Verdict {
 	id := idOf(q)
 	charge := q.charge()
-	state, v := l.now(id).take(now, id, charge)
-	if v.Allowed && charge.Cost != 0 {
+	state, v := l.now(id).take(now, id, &charge)
+	if v.Allowed() && charge.Cost != 0 {
 		l.after[id] = state
 	}
 	return verdict(v)
 }
 
 // take lets the algorithm decide.
-func (n numbers) take(now int64, id counterID, c window.Charge) (numbers, window.Verdict) {
+func (n numbers) take(now int64, id counterID, c *window.Charge) (numbers, window.Verdict) {
 	switch id.algorithm {
 	case FixedWindow:
 		s, v := n.fixed().Take(now, c)
@@ -168,7 +169,7 @@ func (n numbers) take(now int64, id counterID, c window.Charge) (numbers, window
 }
 
 // verdict is what take would say. It makes no new state.
-func (n numbers) verdict(now int64, id counterID, c window.Charge) (v window.Verdict) {
+func (n numbers) verdict(now int64, id counterID, c *window.Charge) (v window.Verdict) {
 	switch id.algorithm {
 	case FixedWindow:
 		_, v = n.fixed().Take(now, c)

@@ -1,4 +1,11 @@
 package backends
 
 // NewMemoryOnClock is NewMemory on another clock, in microseconds.
-func NewMemoryOnClock(now func() int64) Backend { return newMemory(DefaultMaxKeys, now) }
+func NewMemoryOnClock(now func() int64) Backend { return newMemoryOn(DefaultMaxKeys, now) }
+
+func newMemoryOn(maxKeys int, now func() int64) *Memory {
+	m := newMemory(maxKeys)
+	m.clock.steady = now
+	m.clock.both = func() (steady, wall int64) { return now(), now() }
+	return m
+}

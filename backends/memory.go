@@ -2,12 +2,8 @@ package backends
 
 import (
 	"context"
-	"hash/maphash"
-	"math/bits"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
@@ -16,30 +12,31 @@ import (
 // option max_keys is not given: about 40 MB for each period, once all are in use.
 const DefaultMaxKeys = 1 << 20
 
-// memory keeps the counters in the process, in shards that are locked each by
-// itself. What is stored of a key and scope is their hash alone.
-type memory struct {
-	now    func() int64 // microseconds since the Unix epoch
-	seed   maphash.Seed
+// Memory is the backend of NewMemory, which keeps the counters in the process.
+type Memory struct {
+	clock  clock
 	closed atomic.Bool
 	shards []shard // a power of two
 }
 
-// shard is a part of the keys, with all their limits.
+// shard is a part of the keys, with all their limits and a lock of its own. It
+// fills a cache line, and the padding is at its end: wherever the array of shards
+// begins, what two locks guard is never in one line.
 type shard struct {
 	mu        sync.Mutex
-	budget    int // nodes that each table may make
+	latest    int64 // the time of the last decision
 	tables    []*table
-	displaced uint64
-	_         [64 - 8]byte // keeps the locks of two shards out of one cache line
+	budget    int // nodes that each table may make
+	evictions uint64
+	_         [8]byte
 }
 
 // maxShards is how many locks there are at most, one for each bit of a word.
 const maxShards = 64
 
 // NewMemory makes the backend that keeps its counters in the memory of this
-// process. It starts no goroutine, and a decision on one limit allocates nothing
-// but the entries of a sliding log.
+// process, a *Memory. It starts no goroutine, and a decision allocates nothing but
+// the entries of a sliding log.
 //
 // Options:
 //
@@ -48,236 +45,202 @@ const maxShards = 64
 //	           grows with those in use, to 39 bytes for each of max_keys at most (a
 //	           sliding log takes 16 bytes more for each unit of its limit, up to 2 kB).
 //
-// Clients are forgotten when their limit is whole again. While no more than four
+// Clients are forgotten when their limit is full again. While no more than four
 // fifths of max_keys have used something, nobody is forgotten before. Beyond, a
-// newcomer takes the place of the one who has used the least, out of a small
-// group that a secret hash chooses, and goes on from what that one had used,
+// newcomer takes the place of the client that has used the least, out of a small
+// group that a secret hash chooses, and continues from what that one had used,
 // though it always has one request left. Clients that are being limited keep
 // their places, so a flood of made-up keys frees none of them. The price is that
 // newcomers in such a flood get fewer requests than the limit, and that those
-// who come to a group where all are limited share one place. Stats counts how
-// often places changed.
+// in a group where all are limited share one place. Stats counts these evictions.
 func NewMemory(options map[string]any) (Backend, error) {
 	read := reader("memory", options)
 	maxKeys := read.Integer("max_keys", DefaultMaxKeys, 1, 1<<30)
 	if err := read.Finish(everyName); err != nil {
 		return nil, err
 	}
-	return newMemory(maxKeys, steadyClock()), nil
+	return newMemory(maxKeys), nil
 }
 
 // newMemory divides the nodes that max_keys needs among the shards. A group of
 // four keys on average fills 1.21 nodes on average.
-func newMemory(maxKeys int, now func() int64) *memory {
+func newMemory(maxKeys int) *Memory {
 	shards := 1
 	for shards < maxShards && shards*1024 < maxKeys {
 		shards *= 2
 	}
-	m := &memory{now: now, seed: maphash.MakeSeed(), shards: make([]shard, shards)}
+	m := &Memory{shards: make([]shard, shards)}
+	m.clock.steady, m.clock.both = systemClock()
 	for i := range m.shards {
 		m.shards[i].budget = max(2, (maxKeys*303/1000+shards-1)/shards)
 	}
 	return m
 }
 
-// steadyClock counts from the wall clock's time at the start with the monotonic
-// clock, so that a wall clock that is set never moves a window.
-func steadyClock() func() int64 {
-	start := time.Now()
-	base := start.UnixMicro()
-	return func() int64 { return base + time.Since(start).Microseconds() }
-}
-
-// hashPair mixes the hashes of key and scope. The seed is random, so nobody
-// outside can choose keys that meet. It is never 0.
-func hashPair(seed maphash.Seed, key, scope string) uint64 {
-	high, low := bits.Mul64(maphash.String(seed, key)^0x9e3779b97f4a7c15, maphash.String(seed, scope)^0xd1b54a32d192ed03)
-	return max(1, high^low)
-}
-
-func (m *memory) hash(key, scope string) uint64 { return hashPair(m.seed, key, scope) }
-
 // shard finds the shard of a hash by its upper bits; tables use the lower ones.
-func (m *memory) shard(hash uint64) int {
+func (m *Memory) shard(hash uint64) int {
 	return int(hash >> 58 & uint64(len(m.shards)-1))
 }
 
-func (m *memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+// Take is described at Backend.
+func (m *Memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := checkAll(quotas, verdicts); err != nil {
-		return err
+	var err error
+	if len(quotas) == 1 && len(verdicts) > 0 {
+		_, err = m.takeOne(&quotas[0], quotas[0].Scope, &verdicts[0])
+	} else {
+		_, err = m.takeAll(quotas, verdicts)
+	}
+	return err
+}
+
+// TakeOne is Take for one quota whose scope is given beside it, so that one quota
+// which was prepared serves all requests at once: q.Scope is not looked at, and q
+// not written. at is when the decision was made, in microseconds of the wall clock
+// since the Unix epoch.
+func (m *Memory) TakeOne(q *Quota, scope string, v *Verdict) (at int64, err error) {
+	now, err := m.takeOne(q, scope, v)
+	if err != nil {
+		return 0, err
+	}
+	return m.clock.wall(now), nil
+}
+
+// TakeAll is Take, and tells when the decision was made, as TakeOne does.
+func (m *Memory) TakeAll(quotas []Quota, verdicts []Verdict) (at int64, err error) {
+	now, err := m.takeAll(quotas, verdicts)
+	if err != nil {
+		return 0, err
+	}
+	return m.clock.wall(now), nil
+}
+
+func (m *Memory) takeOne(q *Quota, scope string, v *Verdict) (now int64, err error) {
+	if q.Ban != 0 {
+		return m.takeBan(q, scope, v)
+	}
+	key, per, err := q.resolve()
+	if err != nil {
+		return 0, err
 	}
 	if m.closed.Load() {
-		return ErrClosed
+		return 0, ErrClosed
 	}
-	if len(quotas) == 1 && quotas[0].Ban == 0 {
-		m.takeOne(&quotas[0], &verdicts[0])
-		return nil
-	}
-	m.takeAll(quotas, verdicts)
-	return nil
-}
-
-// takeOne is the way of almost all requests.
-func (m *memory) takeOne(q *Quota, v *Verdict) {
-	hash := m.hash(q.Key, q.Scope)
+	hash := mix(key, hashText(scope))
+	var charge window.Charge
+	q.fill(&charge, per)
+	// The clock is slow, so it is read before the lock is taken.
+	now = m.clock.steady()
 	s := &m.shards[m.shard(hash)]
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	// Read under the lock, time never runs back for a key: a request that was
-	// held up with an older time would be refused what is its due.
-	now := m.now()
-	t := s.table(now, q)
-	var one state
-	at := t.look(now, hash, q, &one)
-	answer := t.take(now, &one, q.charge())
-	*v = verdict(answer)
-	s.settle(now, t, at, hash, q, &one, answer)
-}
-
-// trial is a quota of a Take that is being decided.
-type trial struct {
-	hash  uint64
-	table *table
-	after state
-	// answer is the algorithm's.
-	answer window.Verdict
-}
-
-// takeAll decides one quota after the other, and charges them when none denied.
-func (m *memory) takeAll(quotas []Quota, verdicts []Verdict) {
-	var few [8]trial // so that usually nothing is allocated
-	trials := slices.Grow(few[:0], len(quotas))[:len(quotas)]
-	var shards uint64
-	for i := range quotas {
-		trials[i].hash = m.hash(quotas[i].Key, quotas[i].Scope)
-		shards |= 1 << m.shard(trials[i].hash)
-	}
-	m.lock(shards)
-	defer m.unlock(shards)
-	now := m.now()
-	granted := true
-	for i := range quotas {
-		v := m.try(now, quotas, trials, i)
-		verdicts[i] = verdict(v)
-		granted = granted && (v.Allowed || quotas[i].Shadow)
-	}
-	for i := range quotas {
-		q, t := &quotas[i], &trials[i]
-		if q.Ban != 0 {
-			if struck(quotas, verdicts, i) {
-				verdicts[i] = m.strike(now, q, t)
-			}
-			continue
+	now = s.notBefore(now, &m.clock)
+	t := s.table(counterID{q.Algorithm, q.Shadow, per}, now)
+	var answer window.Verdict
+	if n, i := t.find(hash); n != nil {
+		answer = t.charge(now, n, i, &charge)
+		if charge.Cost < 0 {
+			t.dropIfFull(now, n, i)
 		}
-		var before state
-		at := t.table.look(now, t.hash, q, &before)
-		if granted {
-			m.shards[m.shard(t.hash)].settle(now, t.table, at, t.hash, q, &t.after, t.answer)
-			continue
-		}
-		// Nothing is charged, so what remains is what there was.
-		verdicts[i].left(verdict(t.table.take(now, &before, q.peek())))
+	} else {
+		answer = s.admit(now, t, hash, &charge)
 	}
+	s.mu.Unlock()
+	v.set(answer)
+	return now, nil
 }
 
-// try decides one of several quotas, on what an earlier one of the same Take
-// leaves if the two share their counter.
-func (m *memory) try(now int64, quotas []Quota, trials []trial, i int) window.Verdict {
-	q, t := &quotas[i], &trials[i]
-	t.table = m.shards[m.shard(t.hash)].table(now, q)
-	t.table.look(now, t.hash, q, &t.after)
-	for j := i - 1; j >= 0; j-- {
-		if trials[j].table == t.table && trials[j].hash == t.hash {
-			t.after = trials[j].after
-			break
-		}
+// notBefore returns the time of a decision. Whoever was held up between reading the
+// clock and taking the lock reads it again: an older time than that of the last
+// decision would deny what is due, and order decisions otherwise than they are made.
+func (s *shard) notBefore(now int64, c *clock) int64 {
+	if now < s.latest {
+		now = c.steady()
 	}
-	t.after.log.Cells = slices.Clone(t.after.log.Cells) // a charge changes them in place
-	t.answer = t.table.take(now, &t.after, q.charge())
-	return t.answer
+	s.latest = now
+	return now
 }
 
-// strike counts a denial for a ban. A newcomer without room begins at none, in the place
-// of the one with the fewest: the count of a stranger must ban nobody. Where all are
-// banned it does not count, as none of them must make room.
-func (m *memory) strike(now int64, q *Quota, t *trial) Verdict {
-	var s state
-	at := t.table.look(now, t.hash, q, &s)
-	if at.kind == taken && at.limited() {
-		return verdict(t.answer)
-	}
-	if at.kind == taken {
-		m.shards[m.shard(t.hash)].displaced++
-	}
-	v := t.table.take(now, &s, q.strike())
-	t.table.put(now, at, t.hash, &s, !v.Allowed)
-	return verdict(v)
-}
-
-// lock takes the locks of several shards, always in the same order.
-func (m *memory) lock(shards uint64) {
-	for ; shards != 0; shards &= shards - 1 {
-		m.shards[bits.TrailingZeros64(shards)].mu.Lock()
-	}
-}
-
-func (m *memory) unlock(shards uint64) {
-	for ; shards != 0; shards &= shards - 1 {
-		m.shards[bits.TrailingZeros64(shards)].mu.Unlock()
-	}
-}
-
-// table finds the table of a quota's algorithm and period, or makes it.
-func (s *shard) table(now int64, q *Quota) *table {
-	per, kind := q.micros(), q.kind()
+// table finds the table of an algorithm and period, or makes it.
+func (s *shard) table(id counterID, now int64) *table {
 	for _, t := range s.tables {
-		if t.per == per && t.algorithm == kind && t.shadow == q.Shadow {
+		if t.id == id {
 			return t
 		}
 	}
-	t := &table{packing: newPacking(kind, per, now), shadow: q.Shadow, budget: s.budget}
+	return s.addTable(id, now)
+}
+
+// addTable is not inlined, because it is rare and would crowd the registers of
+// those who find their table.
+//
+//go:noinline
+func (s *shard) addTable(id counterID, now int64) *table {
+	t := newTable(id, now, s.budget)
 	s.tables = append(s.tables, t)
 	return t
 }
 
-// settle keeps the state that a charge has led to, unless it means nothing.
-func (s *shard) settle(now int64, t *table, at place, hash uint64, q *Quota, after *state, answer window.Verdict) {
-	limited := !answer.Allowed || answer.Remaining == 0
-	if !answer.Allowed || q.Cost == 0 {
-		if at.kind == found && limited && q.Cost > 0 {
-			at.mark(true)
-		}
-		return
+// charge decides on an entry of a table.
+func (t *table) charge(now int64, n *node, i int, c *window.Charge) window.Verdict {
+	w, v := t.decide(now, n.state[i], c)
+	switch {
+	case c.Cost == 0:
+	case !v.Allowed():
+		n.mark(i, true)
+	default:
+		n.state[i] = w
+		n.mark(i, v.Remaining == 0)
 	}
-	if q.Cost < 0 && t.idle(now, after) { // what was charged just now never is
-		if at.kind == found {
-			t.drop(at.n, at.i)
-		}
-		return
+	return v
+}
+
+// admit decides for a key that has no entry, and makes one unless it would mean
+// nothing.
+func (s *shard) admit(now int64, t *table, hash uint64, c *window.Charge) window.Verdict {
+	at := t.room(now, hash)
+	w, v := t.decide(now, t.begin(now, at, c), c)
+	if c.Cost <= 0 || !v.Allowed() {
+		t.release(w)
+		return v
 	}
+	s.put(now, t, at, hash, w, v.Remaining == 0)
+	return v
+}
+
+// put makes an entry for a newcomer.
+func (s *shard) put(now int64, t *table, at place, hash uint64, w words, limited bool) {
 	if at.kind == taken {
-		s.displaced++
+		s.evictions++
 	}
-	t.put(now, at, hash, after, limited)
+	t.put(now, at, hash, w, limited)
+}
+
+// set writes a verdict, translated from the microseconds of the algorithms.
+func (v *Verdict) set(w window.Verdict) {
+	v.Allowed = w.Allowed()
+	v.Fallback = false
+	v.Remaining = w.Remaining
+	v.ResetAfter = micros(w.ResetAfter)
+	v.RetryAfter = micros(w.RetryAfter)
+	v.Receipt = w.Receipt
 }
 
 // MemoryStats is what a memory backend has done.
 type MemoryStats struct {
-	// Keys is how many limits are remembered now. Some may be whole again and
+	// Keys is how many limits are remembered now. Some may be full again and
 	// not be noticed yet.
 	Keys int
-	// Displaced counts the newcomers that took the place of a limit that was
-	// not whole yet, or of refusals that still counted for a ban, because there was
+	// Evictions counts the newcomers that took the place of a limit that was
+	// not full yet, or of refusals that still counted for a ban, because there was
 	// no room for both.
-	Displaced uint64
+	Evictions uint64
 }
 
 // Stats tells what a backend of NewMemory has done. It is false for another.
 func Stats(backend Backend) (MemoryStats, bool) {
-	m, ok := backend.(*memory)
+	m, ok := backend.(*Memory)
 	if !ok {
 		return MemoryStats{}, false
 	}
@@ -288,32 +251,34 @@ func Stats(backend Backend) (MemoryStats, bool) {
 		for _, t := range s.tables {
 			sum.Keys += int(t.keys)
 		}
-		sum.Displaced += s.displaced
+		sum.Evictions += s.evictions
 		s.mu.Unlock()
 	}
 	return sum, true
 }
 
-func (m *memory) Reset(ctx context.Context, key, scope string) error {
+// Reset is described at Backend.
+func (m *Memory) Reset(ctx context.Context, key, scope string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if m.closed.Load() {
 		return ErrClosed
 	}
-	hash := m.hash(key, scope)
+	hash := mix(hashText(key), hashText(scope))
 	s := &m.shards[m.shard(hash)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tables {
-		if at, known := t.find(hash); known {
-			t.drop(at.n, at.i)
+		if n, i := t.find(hash); n != nil {
+			t.drop(n, i)
 		}
 	}
 	return nil
 }
 
-func (m *memory) Close() error {
+// Close forgets all counters. It is described at Backend.
+func (m *Memory) Close() error {
 	m.closed.Store(true)
 	for i := range m.shards {
 		s := &m.shards[i]
@@ -327,6 +292,6 @@ func (m *memory) Close() error {
 // InProcess tells whether a backend is one of NewMemory, which answers without
 // leaving the process: it needs no deadline and nothing to fall back on.
 func InProcess(backend Backend) bool {
-	_, ok := backend.(*memory)
+	_, ok := backend.(*Memory)
 	return ok
 }

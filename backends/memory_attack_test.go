@@ -12,14 +12,14 @@ import (
 // small enough to be flooded.
 type attack struct {
 	t       *testing.T
-	backend *memory
+	backend *Memory
 	quota   Quota
 	now     int64
 }
 
 func newAttack(t *testing.T, algorithm Algorithm, maxKeys int) *attack {
 	a := &attack{t: t, now: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()}
-	a.backend = newMemory(maxKeys, func() int64 { return a.now })
+	a.backend = newMemoryOn(maxKeys, func() int64 { return a.now })
 	a.quota = Quota{Key: "login", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 1}
 	return a
 }
@@ -65,7 +65,7 @@ func TestAFloodOfMadeUpKeysFreesNobodyWhoIsLimited(t *testing.T) {
 				}
 				stats, _ := Stats(a.backend)
 				t.Logf("%d newcomers, %d displaced somebody, %d victims regained %d requests; the least a newcomer got is %d",
-					newcomers, stats.Displaced, victims, regained, least)
+					newcomers, stats.Evictions, victims, regained, least)
 				require.Equal(t, 1, least, "a newcomer gets at least one request")
 				require.Zero(t, regained)
 			})
@@ -120,7 +120,7 @@ func TestWrongDecisionsAtEachLoad(t *testing.T) {
 		}
 		stats, _ := Stats(tight.backend)
 		t.Logf("load %3d %%: %.3f %% of requests refused wrongly, %.3f %% admitted wrongly, %d places changed",
-			percent, 100*float64(refused)/float64(all), 100*float64(admitted)/float64(all), stats.Displaced)
+			percent, 100*float64(refused)/float64(all), 100*float64(admitted)/float64(all), stats.Evictions)
 		if percent <= 80 {
 			require.Zero(t, refused+admitted, "at %d %%", percent)
 		} else if percent <= 100 { // some shards are fuller than others

@@ -65,9 +65,9 @@ func BenchmarkMemoryTake(b *testing.B) {
 func BenchmarkMemoryParts(b *testing.B) {
 	quotas := []Quota{{Key: "GET /", Scope: "client-with-a-rather-long-name-0", Limit: MaxLimit, Per: time.Minute, Cost: 1}}
 	verdicts := make([]Verdict, 1)
-	clock := steadyClock()
+	clock, _ := systemClock()
 	decide := func(now func() int64) func() {
-		backend := newMemory(DefaultMaxKeys, now)
+		backend := newMemoryOn(DefaultMaxKeys, now)
 		return func() { _ = backend.Take(b.Context(), quotas, verdicts) }
 	}
 	still := clock()
@@ -115,6 +115,6 @@ func BenchmarkMemorySize(b *testing.B) {
 		stats, _ := Stats(backend)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/size, "B/key")
 		b.ReportMetric(float64(stats.Keys), "keys")
-		b.ReportMetric(float64(stats.Displaced), "displaced")
+		b.ReportMetric(float64(stats.Evictions), "displaced")
 	}
 }

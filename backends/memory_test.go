@@ -59,7 +59,7 @@ func TestADecisionInMemoryAllocatesNothing(t *testing.T) {
 func TestATableIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := int64(1 << 50)
-		m := newMemory(rapid.SampledFrom([]int{100, 1000, 100_000}).Draw(t, "max keys"), func() int64 { return now })
+		m := newMemoryOn(rapid.SampledFrom([]int{100, 1000, 100_000}).Draw(t, "max keys"), func() int64 { return now })
 		used := map[string]int64{}
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
 			name := fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "client"))
@@ -80,7 +80,7 @@ func TestATableIsAMap(t *testing.T) {
 
 func TestIdleKeysLeave(t *testing.T) {
 	now := int64(1 << 50)
-	m := newMemory(1<<20, func() int64 { return now })
+	m := newMemoryOn(1<<20, func() int64 { return now })
 	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Second, Cost: 1}}, make([]Verdict, 1)
 	for i := range 200_000 { // a hundred new clients a second
 		quotas[0].Scope = fmt.Sprint(i)
@@ -90,12 +90,12 @@ func TestIdleKeysLeave(t *testing.T) {
 	stats, ok := Stats(m)
 	require.True(t, ok)
 	require.Less(t, stats.Keys, 10_000, "of 200,000, where two hundred are not whole again")
-	require.Zero(t, stats.Displaced)
+	require.Zero(t, stats.Evictions)
 }
 
 func TestMemoryStaysWithinItsBound(t *testing.T) {
 	const maxKeys = 100_000
-	m := newMemory(maxKeys, steadyClock())
+	m := newMemory(maxKeys)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -112,14 +112,14 @@ func TestMemoryStaysWithinItsBound(t *testing.T) {
 
 func TestAFloodOnOnePeriodLeavesTheOthersAlone(t *testing.T) {
 	const maxKeys = 10_000
-	m := newMemory(maxKeys, steadyClock())
+	m := newMemory(maxKeys)
 	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
 	for i := range 5 * maxKeys {
 		quotas[0].Scope = fmt.Sprint(i)
 		require.NoError(t, m.Take(t.Context(), quotas, verdicts))
 	}
 	flooded, _ := Stats(m)
-	require.Positive(t, flooded.Displaced)
+	require.Positive(t, flooded.Evictions)
 	quotas[0].Per = time.Minute
 	for i := range maxKeys / 2 {
 		quotas[0].Scope = fmt.Sprint(i)
@@ -127,5 +127,5 @@ func TestAFloodOnOnePeriodLeavesTheOthersAlone(t *testing.T) {
 		require.EqualValues(t, 4, verdicts[0].Remaining)
 	}
 	after, _ := Stats(m)
-	require.Equal(t, flooded.Displaced, after.Displaced)
+	require.Equal(t, flooded.Evictions, after.Evictions)
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -17,7 +16,7 @@ import (
 type redisBackend struct {
 	client redis.UniversalClient
 	owned  bool // opened here, so closed here
-	// patient is set where the client does not give up when a context does.
+	// patient is set if the client does not give up when a context does.
 	patient bool
 	// cluster is the client of a Cluster, of which each node has a queue.
 	cluster *redis.ClusterClient
@@ -31,22 +30,29 @@ type redisBackend struct {
 }
 
 // NewRedis makes the backend that keeps its counters in Redis (one server,
-// Sentinel or Cluster), so that any number of processes share a limit. It uses
-// nothing newer than Redis 5; its tests run on Redis 7.
-// A decision is one script call on the server's clock. A Redis that cannot be
-// reached is no error here, one that refuses the credentials is.
+// Sentinel or Cluster), so that any number of processes share a limit. A decision
+// is one script call, on the clock of the server. It uses nothing newer than
+// Redis 5, and is tested on Redis 7.
+//
+// NewRedis connects, and waits a second at most. A Redis that cannot be reached is
+// no error; one that refuses the credentials or the database is. See CheckAccess
+// for what can only be found out with a key.
 //
 // Options, all of them optional:
 //
 //	host, port          the server (string, default "127.0.0.1"; int, default 6379)
-//	addr                the same as one text, "host:port"
+//	addr                the same as one text, "host:port", or the path of a socket
 //	addrs               several: the nodes of a Cluster, or the Sentinels (list of texts, or one with commas)
-//	url                 redis://, rediss:// or unix:// with user, password and database
+//	url                 redis://user:password@host:port/database of one server; rediss:// for
+//	                    TLS, unix:// for a socket. Options given beside it come first. Its
+//	                    parameters, such as ?client_name=shop&conn_max_lifetime=1h, are those of
+//	                    redis.ParseURL, without those for retries
 //	master_name         the master that Sentinel watches; addrs are then the Sentinels
 //	cluster             true for a Cluster of which only one address is given
 //	db                  number of the database (int, default 0; a Cluster has only 0)
-//	username, password  credentials (string)
+//	username, password  credentials (string); a line break at the end, as of a file, is removed
 //	sentinel_username, sentinel_password
+//	                    those for the Sentinels (string)
 //	tls                 true, or a *tls.Config
 //	pool_size           most connections to a node (int, default ten for each CPU)
 //	min_idle_conns      connections kept ready (int, default 0)
@@ -90,24 +96,6 @@ func NewRedis(options map[string]any) (Backend, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-// startTimeout bounds how long a start waits for a Redis that does not answer.
-const startTimeout = time.Second
-
-// greet runs the script on nothing. Only an answer that refuses us is an error:
-// a server that is down, or still loading, may be there when it is needed.
-func (r *redisBackend) greet() error {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	nothing := scriptCommand(ctx, "evalsha", takeScript.Hash(), nil, nil)
-	err := r.process(ctx, nothing)
-	for _, refusal := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "AUTH", "invalid password", "DB index"} {
-		if redis.HasErrorPrefix(err, refusal) {
-			return fmt.Errorf("redis refuses to serve the rate limiter, check its credentials, permissions and database number: %w", err)
-		}
-	}
-	return nil
 }
 
 func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {

@@ -110,17 +110,19 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 		if !ok {
 			return false
 		}
-		v := known.state.verdict(known.at.latest(clock), known.id, q.charge())
-		denied = denied || !v.Allowed && !q.Shadow
-		if v.Allowed && (len(quotas) == 1 || q.Ban != 0 && q.Cost != 0) {
+		charge := q.charge()
+		v := known.state.verdict(known.at.latest(clock), known.id, &charge)
+		denied = denied || !v.Allowed() && !q.Shadow
+		if v.Allowed() && (len(quotas) == 1 || q.Ban != 0 && q.Cost != 0) {
 			return false // a denial counts for a ban in Redis
 		}
 		// Whoever comes back by our clock must not come too early by the server's.
 		now := known.at.earliest(clock)
-		v = known.state.verdict(now, known.id, q.charge())
+		v = known.state.verdict(now, known.id, &charge)
 		verdicts[i] = verdict(v)
-		if v.Allowed {
-			verdicts[i].left(verdict(known.state.verdict(now, known.id, q.peek())))
+		if v.Allowed() {
+			peek := q.peek()
+			verdicts[i].left(verdict(known.state.verdict(now, known.id, &peek)))
 		}
 	}
 	if denied {
@@ -137,7 +139,8 @@ func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 			return false
 		}
 		known, ok := d.find(&q, clock)
-		return ok && !known.state.verdict(known.at.latest(clock), known.id, q.charge()).Allowed
+		charge := q.charge()
+		return ok && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed()
 	})
 }
 

@@ -10,13 +10,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// behaviour are the options of NewRedis that are not about the connection.
+// behaviour holds the options of NewRedis that are not about the connection.
 type behaviour struct {
 	localDenials bool
 	lease        int
@@ -32,8 +33,8 @@ func readBehaviour(read *options.Reader) behaviour {
 	}
 }
 
-// redisClient makes a client from the options of NewRedis, or takes the one
-// that was handed in. owned tells which.
+// redisClient makes a client from the options of NewRedis, or takes the one that
+// was handed in; owned reports which. It connects to nothing.
 func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, chosen behaviour, err error) {
 	if _, has := given["client"]; has {
 		client, err = handedIn(given)
@@ -52,8 +53,19 @@ func redisClient(given map[string]any) (client redis.UniversalClient, owned bool
 	return openClient(settings), true, chosen, nil
 }
 
-// openClient is redis.NewUniversalClient, but that a Cluster's client asks no node
-// which commands it has: it would wait for one that hangs, whatever the deadline.
+// CheckRedisOptions returns the error that NewRedis would return because of its
+// options, and connects to nothing.
+func CheckRedisOptions(given map[string]any) error {
+	if _, has := given["client"]; has {
+		_, _, _, err := redisClient(given)
+		return err
+	}
+	_, _, err := redisSettings(given)
+	return err
+}
+
+// openClient is redis.NewUniversalClient, except that the client of a Cluster asks
+// no node for its commands: it would wait for one that hangs, whatever the deadline.
 func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
 	if settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
 		cluster := settings.Cluster()
@@ -63,7 +75,7 @@ func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
 	return redis.NewUniversalClient(settings)
 }
 
-// besideClient counts the options that make no sense beside a client.
+// besideClient counts the options that have no effect beside a client.
 func besideClient(given map[string]any) (others int) {
 	for name := range given {
 		if name != "client" && !slices.Contains(behaviours, name) {
@@ -73,8 +85,8 @@ func besideClient(given map[string]any) (others int) {
 	return others
 }
 
-// handedIn is the application's own client. Options of a connection beside it
-// would be ignored, so they are faults.
+// handedIn returns the application's own client. Options of a connection would
+// have no effect beside it, so they are faults.
 func handedIn(given map[string]any) (redis.UniversalClient, error) {
 	if others := besideClient(given); others > 0 {
 		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options of a connection`, others)
@@ -103,10 +115,10 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, er
 	readURL(read, settings)
 	readAddresses(read, settings)
 	settings.DB = read.Integer("db", settings.DB, 0, math.MaxInt32)
-	settings.Username = read.Text("username", settings.Username)
-	settings.Password = read.Text("password", settings.Password)
-	settings.SentinelUsername = read.Text("sentinel_username", "")
-	settings.SentinelPassword = read.Text("sentinel_password", "")
+	settings.Username = readCredential(read, "username", settings.Username)
+	settings.Password = readCredential(read, "password", settings.Password)
+	settings.SentinelUsername = readCredential(read, "sentinel_username", "")
+	settings.SentinelPassword = readCredential(read, "sentinel_password", "")
 	refuseWithoutEffect(read, settings)
 	readTLS(read, settings)
 	settings.PoolSize = read.Integer("pool_size", settings.PoolSize, 1, 1<<20)
@@ -118,28 +130,9 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, er
 	return settings, chosen, read.Finish(everyName)
 }
 
-// readURL takes what a URL says, which single options beside it may refine. Its
-// text is never repeated in an error: it may hold a password.
-func readURL(read *options.Reader, settings *redis.UniversalOptions) {
-	url := read.Text("url", "")
-	if !read.Given("url") {
-		return
-	}
-	parsed, err := redis.ParseURL(url)
-	if err != nil {
-		read.Fault("url", url, "a URL such as redis://user:password@host:6379/0 (rediss:// for TLS, unix:// for a socket)")
-		return
-	}
-	settings.Addrs = []string{parsed.Addr}
-	settings.DB, settings.Username, settings.Password = parsed.DB, parsed.Username, parsed.Password
-	settings.TLSConfig = parsed.TLSConfig
-	settings.PoolSize, settings.MinIdleConns, settings.PoolTimeout = parsed.PoolSize, parsed.MinIdleConns, parsed.PoolTimeout
-	settings.DialTimeout, settings.ReadTimeout, settings.WriteTimeout = parsed.DialTimeout, parsed.ReadTimeout, parsed.WriteTimeout
-}
-
-// readAddresses takes one of the ways to say where Redis is.
+// readAddresses reads where Redis is, which must be said in one way only.
 func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
-	settings.MasterName = read.Text("master_name", "")
+	settings.MasterName = read.Word("master_name", "")
 	settings.IsClusterMode = read.Flag("cluster", false)
 	if settings.MasterName != "" && settings.IsClusterMode {
 		read.Reject(errors.New(`options "master_name" and "cluster" of backend "redis" exclude each other: Sentinel watches single masters`))
@@ -148,15 +141,18 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.MasterName != "" {
 		usual = 26379
 	}
-	host := read.Text("host", "127.0.0.1")
-	if strings.Contains(host, "/") || host == "" && read.Given("host") {
+	host := read.Word("host", "127.0.0.1")
+	if strings.Contains(host, "/") {
 		read.Fault("host", host, `the name or address of a server; a URL belongs into "url"`)
 	}
 	port := read.Integer("port", usual, 1, 65535)
-	addr := readAddress(read, "addr", read.Text("addr", ""))
+	addr := read.Word("addr", "")
+	if addr != "" {
+		checkAddress(read, "addr", addr)
+	}
 	addrs := read.Texts("addrs")
 	for _, each := range addrs {
-		readAddress(read, "addrs", each)
+		checkAddress(read, "addrs", each)
 	}
 	ways := 0
 	for _, given := range []bool{read.Given("url"), addr != "", len(addrs) > 0, read.Given("host") || read.Given("port")} {
@@ -177,8 +173,8 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 }
 
-// refuseWithoutEffect refuses what the client would ignore: somebody meant
-// something by it.
+// refuseWithoutEffect rejects options that the client would ignore: whoever wrote
+// them expects an effect.
 func refuseWithoutEffect(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.DB != 0 && settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
 		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect beside "cluster" or several "addrs": a Cluster has only database 0; leave it out`))
@@ -190,11 +186,21 @@ func refuseWithoutEffect(read *options.Reader, settings *redis.UniversalOptions)
 	}
 }
 
-func readAddress(read *options.Reader, option, addr string) string {
-	if _, _, err := net.SplitHostPort(addr); err != nil && addr != "" && !strings.HasPrefix(addr, "/") {
-		read.Fault(option, addr, `an address with a port, as "redis.example:6379", or the path of a socket`)
+func checkAddress(read *options.Reader, option, addr string) {
+	if strings.HasPrefix(addr, "/") {
+		return // of a socket
 	}
-	return addr
+	host, port, err := net.SplitHostPort(addr)
+	number, notNumber := strconv.Atoi(port)
+	if err != nil || notNumber != nil || number < 1 || number > 65535 || strings.ContainsFunc(host, unicode.IsSpace) {
+		read.Fault(option, addr, `an address with a port from 1 to 65535, as "redis.example:6379", or the path of a socket`)
+	}
+}
+
+// readCredential reads a text and removes the line break that the last line of a
+// file ends with.
+func readCredential(read *options.Reader, name, absent string) string {
+	return strings.TrimRight(read.Text(name, absent), "\r\n")
 }
 
 func readTLS(read *options.Reader, settings *redis.UniversalOptions) {

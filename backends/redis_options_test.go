@@ -1,7 +1,9 @@
 package backends
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"testing"
 	"time"
 
@@ -28,6 +30,8 @@ func TestOptionsOfRedisReachTheClient(t *testing.T) {
 			require.Equal(t, 3, o.DB)
 		}},
 		"addr":              {map[string]any{"addr": "h:1"}, addrs("h:1")},
+		"addr from a file":  {map[string]any{"addr": "h:1\n"}, addrs("h:1")},
+		"host from a file":  {map[string]any{"host": "h\n"}, addrs("h:6379")},
 		"a socket":          {map[string]any{"addr": "/run/redis.sock"}, addrs("/run/redis.sock")},
 		"addrs":             {map[string]any{"addrs": []string{"h:1", "i:2"}}, addrs("h:1", "i:2")},
 		"addrs from JSON":   {map[string]any{"addrs": []any{"h:1", "i:2"}}, addrs("h:1", "i:2")},
@@ -39,6 +43,9 @@ func TestOptionsOfRedisReachTheClient(t *testing.T) {
 		"cluster": {map[string]any{"cluster": true}, func(t *testing.T, o *redis.UniversalOptions) { require.True(t, o.IsClusterMode) }},
 		"credentials": {map[string]any{"username": "u", "password": "p"}, func(t *testing.T, o *redis.UniversalOptions) {
 			require.Equal(t, []string{"u", "p"}, []string{o.Username, o.Password})
+		}},
+		"credentials from files": {map[string]any{"username": "u\n", "password": " p \r\n"}, func(t *testing.T, o *redis.UniversalOptions) {
+			require.Equal(t, []string{"u", " p "}, []string{o.Username, o.Password})
 		}},
 		"url": {map[string]any{"url": "rediss://u:p@h:1/2?pool_size=7", "db": 4}, func(t *testing.T, o *redis.UniversalOptions) {
 			addrs("h:1")(t, o)
@@ -84,6 +91,14 @@ func TestWrongOptionsOfRedisAreRefused(t *testing.T) {
 		"port of a half":       {map[string]any{"port": 1.5}, []string{`"port"`, "1.5"}},
 		"host as number":       {map[string]any{"host": 1}, []string{`"host"`, "a text"}},
 		"addr without port":    {map[string]any{"addr": "redis"}, []string{`"addr"`, `"redis"`, "redis.example:6379"}},
+		"addr of an odd port":  {map[string]any{"addr": "h:redis"}, []string{`"addr"`, `"h:redis"`, "1 to 65535"}},
+		"addr of port 0":       {map[string]any{"addr": "h:0"}, []string{`"addr"`, `"h:0"`, "1 to 65535"}},
+		"two in one addr":      {map[string]any{"addr": "h:1 i:2"}, []string{`"addr"`, `"h:1 i:2"`, "white space"}},
+		"an empty addr":        {map[string]any{"addr": ""}, []string{`"addr"`, "not empty"}},
+		"an empty host":        {map[string]any{"host": ""}, []string{`"host"`, "not empty"}},
+		"an empty url":         {map[string]any{"url": ""}, []string{`"url"`, "empty"}},
+		"an empty master":      {map[string]any{"master_name": "", "addrs": "h:1"}, []string{`"master_name"`, "not empty"}},
+		"addrs of odd ports":   {map[string]any{"addrs": []string{"h:1", "i:x"}}, []string{`"addrs"`, `"i:x"`, "1 to 65535"}},
 		"addrs without port":   {map[string]any{"addrs": []string{"h:1", "i"}}, []string{`"addrs"`, `"i"`}},
 		"addrs with a gap":     {map[string]any{"addrs": "h:1,,i:2"}, []string{`"addrs"`, "none of them empty"}},
 		"addrs of numbers":     {map[string]any{"addrs": []any{1}}, []string{`"addrs"`}},
@@ -107,6 +122,7 @@ func TestWrongOptionsOfRedisAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewRedis(test.options)
 			require.Error(t, err)
+			require.Equal(t, err, CheckRedisOptions(test.options))
 			for _, part := range test.says {
 				require.ErrorContains(t, err, part)
 			}
@@ -114,4 +130,17 @@ func TestWrongOptionsOfRedisAreRefused(t *testing.T) {
 			require.NotContains(t, err.Error(), "271828")
 		})
 	}
+}
+
+func TestACheckOfOptionsConnectsToNothing(t *testing.T) {
+	dialled := func(context.Context, string, string) (net.Conn, error) {
+		t.Error("it has dialled")
+		return nil, net.ErrClosed
+	}
+	client := redis.NewClient(&redis.Options{Dialer: dialled})
+	defer client.Close()
+	require.NoError(t, CheckRedisOptions(map[string]any{"client": client, "lease": 5}))
+	require.ErrorContains(t, CheckRedisOptions(map[string]any{"client": client, "lease": -5}), `"lease"`)
+	require.NoError(t, CheckRedisOptions(map[string]any{"addr": "redis.invalid:6379", "min_idle_conns": 5}))
+	require.NoError(t, CheckRedisOptions(nil))
 }

@@ -162,15 +162,16 @@ func (g *group) answerOne(now, granted int64, text string) error {
 	if err != nil {
 		return err
 	}
+	charge, peek := q.charge(), q.peek()
 	var allowed int64
 	for _, c := range g.calls {
-		next, v := state.take(now, id, q.charge())
+		next, v := state.take(now, id, &charge)
 		c.verdicts[0] = verdict(v)
 		switch {
 		case c.trial:
 			c.states = []numbers{state}
-			c.verdicts[0].left(verdict(state.verdict(now, id, q.peek())))
-		case v.Allowed:
+			c.verdicts[0].left(verdict(state.verdict(now, id, &peek)))
+		case v.Allowed():
 			state = next
 			allowed++
 		default:
@@ -179,9 +180,8 @@ func (g *group) answerOne(now, granted int64, text string) error {
 	}
 	first := g.calls[0]
 	if leased := granted - allowed; first.more > 0 && leased > 0 {
-		charge := q.charge()
 		charge.Cost *= leased
-		first.leased, first.lastLeased = leased, verdict(state.verdict(now, id, charge))
+		first.leased, first.lastLeased = leased, verdict(state.verdict(now, id, &charge))
 		allowed += leased
 	}
 	if allowed != granted && !q.Shadow && !first.trial {

@@ -28,11 +28,11 @@ func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) er
 		return err
 	}
 	parts := make([]Quota, len(quotas))
-	for i, q := range quotas {
-		if q.Ban == 0 { // refusals are counted whole
+	copy(parts, quotas)
+	for i := range parts {
+		if q := &parts[i]; q.Ban == 0 { // refusals are counted whole
 			q.Limit, q.Burst = s.of(q.Limit), s.of(q.Burst)
 		}
-		parts[i] = q
 	}
 	if err := s.backend.Take(ctx, parts, verdicts); err != nil {
 		return err

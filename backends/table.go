@@ -2,7 +2,8 @@ package backends
 
 import (
 	"math/bits"
-	"slices"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
 // ways is how many entries a node holds, so that it fills two cache lines.
@@ -16,37 +17,36 @@ const load = 4
 type node struct {
 	hash  [ways]uint64 // 0 for a free entry
 	state [ways]words
-	next  uint32 // the overflow node that goes on with the group, 0 for none
+	next  uint32 // the overflow node that continues the group, 0 for none
 	// limited has a bit for each entry that had nothing left when it was last
 	// asked.
 	limited uint32
 }
 
-// place is an entry of a table, there or to be made.
+// isLimited tells whether an entry is being limited.
+func (n *node) isLimited(i int) bool { return n.limited>>i&1 == 1 }
+
+// mark notes whether an entry is being limited. It writes only what changes, which
+// mostly leaves the second cache line of the node as it is.
+func (n *node) mark(i int, limited bool) {
+	if n.isLimited(i) != limited {
+		n.limited ^= 1 << i
+	}
+}
+
+// place is where the entry of a key goes that has none.
 type place struct {
 	n    *node
 	i    int
 	kind placeKind
 }
 
-// mark notes whether the entry is being limited.
-func (p place) mark(limited bool) {
-	if limited {
-		p.n.limited |= 1 << p.i
-	} else {
-		p.n.limited &^= 1 << p.i
-	}
-}
-
-func (p place) limited() bool { return p.n.limited>>p.i&1 == 1 }
-
 type placeKind uint8
 
 const (
-	found    placeKind = iota // the key is here
-	free                      // the key is not here, but has room here
-	overflow                  // the key goes into a new node behind n
-	taken                     // there is no room: the key takes the place of this one
+	free     placeKind = iota // there is room here
+	overflow                  // in a new node behind n
+	taken                     // there is no room: in the place of this entry
 )
 
 // table holds the states of one algorithm and period within a shard: a hash
@@ -56,27 +56,31 @@ const (
 //
 // The budget of nodes bounds it. When that is used up and a group is full, a
 // newcomer takes the place of the entry that has used the least, of those in its
-// group that are not limited, and goes on from what that one had used. So the
+// group that are not limited, and continues from what that one had used. So the
 // least that anybody in the group has used never falls, however many newcomers
 // are made up. Where all are limited, newcomers share the last place of the
 // group, with one request each, and the others stay.
 type table struct {
-	packing
-	shadow bool
+	codec
 	groups uint32 // how many there are
 	keys   uint32 // entries in use
-	hand   uint32 // the group that is swept next
 	heads  arena
 	extra  arena
+	hand   uint32 // the group that is swept next
 	made   uint32 // overflow nodes, with the one numbered 0 that stands for none
 	unused uint32 // the first of those that are free, 0 for none
 	budget int    // nodes that may still be made
 }
 
+func newTable(id counterID, now int64, budget int) *table {
+	return &table{codec: newCodec(id, now), budget: budget}
+}
+
 // arena is a list of nodes that grows without moving them.
 type arena struct{ chunks []*[chunk]node }
 
-const chunk = 8
+// chunk is how many nodes are allocated at once: 8 kB.
+const chunk = 64
 
 func (a *arena) at(i uint32) *node { return &a.chunks[i/chunk][i%chunk] }
 
@@ -98,20 +102,20 @@ func (t *table) group(hash uint64) uint32 {
 	return g
 }
 
-// find looks for a hash. It changes nothing.
-func (t *table) find(hash uint64) (place, bool) {
+// find finds the entry of a hash; the node is nil if there is none.
+func (t *table) find(hash uint64) (*node, int) {
 	if t.groups == 0 {
-		return place{}, false
+		return nil, 0
 	}
 	n := t.heads.at(t.group(hash))
 	for {
 		for i := range n.hash {
 			if n.hash[i] == hash {
-				return place{n, i, found}, true
+				return n, i
 			}
 		}
 		if n.next == 0 {
-			return place{}, false
+			return nil, 0
 		}
 		n = t.extra.at(n.next)
 	}
@@ -134,7 +138,7 @@ func (t *table) room(now int64, hash uint64) place {
 				return place{n, i, free}
 			}
 			last = place{n, i, taken}
-			if last.limited() {
+			if n.isLimited(i) {
 				continue
 			}
 			if used := t.used(now, n.state[i]); used < leastUsed {
@@ -155,60 +159,37 @@ func (t *table) room(now int64, hash uint64) place {
 	return least
 }
 
-// look finds the state of a quota, leaves it in s, and tells where the next
-// state is to be put. A newcomer without room goes on from what another has
-// used, but has room for this one charge.
-func (t *table) look(now int64, hash uint64, q *Quota, s *state) place {
-	at, known := t.find(hash)
-	if !known {
-		at = t.room(now, hash)
+// begin is the state in which a newcomer begins at a place: that of nobody, or, if
+// it takes the place of another, what that one has used, or just enough less that
+// there is room for this one charge. Refusals that count for a ban are never
+// inherited, and a refund finds nothing. The words are released by the caller.
+func (t *table) begin(now int64, at place, c *window.Charge) words {
+	if at.kind != taken || c.Cost < 0 || t.id.algorithm == strikes {
+		return words{}
 	}
-	switch {
-	case at.kind == found:
-		t.load(at.n.state[at.i], s)
-	case at.kind == taken && q.Cost >= 0 && q.Ban == 0: // refusals are nobody's but one's own
-		t.inherit(now, at, q, s)
+	inherited := t.clone(at.n.state[at.i])
+	charge := *c
+	charge.Cost, charge.Forced = 0, false
+	_, v := t.decide(now, inherited, &charge)
+	full := t.most(c)
+	if v.Remaining >= c.Cost || c.Cost > full {
+		return inherited
 	}
-	return at
+	t.release(inherited)
+	charge.Cost, charge.Forced = full-c.Cost, true
+	w, _ := t.decide(now, words{}, &charge)
+	return w
 }
 
-// inherit is where a newcomer to a full group begins: with what the one whose
-// place it takes has used, or with just enough left for this charge.
-func (t *table) inherit(now int64, at place, q *Quota, s *state) {
-	t.load(at.n.state[at.i], s)
-	s.log.Cells = slices.Clone(s.log.Cells)
-	charge := q.peek()
-	full := q.most()
-	if t.take(now, s, charge).Remaining >= q.Cost || q.Cost > full {
-		return
-	}
-	*s = state{}
-	charge.Cost, charge.Forced = full-q.Cost, true
-	t.take(now, s, charge)
-}
-
-// idle tells whether a state means nothing any more.
-func (t *table) idle(now int64, s *state) bool {
-	if t.algorithm == SlidingLog {
-		return s.log.Expires(t.per) <= now
-	}
-	return t.expires(s.words) <= now
-}
-
-// put stores a state at a place that find or room has just given.
-func (t *table) put(now int64, at place, hash uint64, s *state, limited bool) {
-	switch at.kind {
-	case found:
-		at.n.state[at.i] = t.keep(at.n.state[at.i], s)
-		at.mark(limited)
-		return
-	case overflow:
+// put stores the state of a newcomer at a place that room has just found.
+func (t *table) put(now int64, at place, hash uint64, w words, limited bool) {
+	if at.kind == overflow {
 		at.n, at.i = t.extend(at.n), 0
-	default:
+	} else {
 		t.drop(at.n, at.i)
 	}
-	at.n.hash[at.i], at.n.state[at.i] = hash, t.keep(words{}, s)
-	at.mark(limited)
+	at.n.hash[at.i], at.n.state[at.i] = hash, w
+	at.n.mark(at.i, limited)
 	t.keys++
 	t.sweep(now)
 	if t.keys > load*t.groups && t.budget > 0 {
@@ -222,6 +203,13 @@ func (t *table) drop(n *node, i int) {
 		t.release(n.state[i])
 		n.hash[i] = 0
 		t.keys--
+	}
+}
+
+// dropIfFull frees an entry whose limit is full again.
+func (t *table) dropIfFull(now int64, n *node, i int) {
+	if t.expires(n.state[i]) <= now {
+		t.drop(n, i)
 	}
 }
 
@@ -261,7 +249,7 @@ func (t *table) split(now int64) {
 			case t.expires(n.state[i]) <= now:
 				t.drop(n, i)
 			default:
-				moved = append(moved, entry{hash, n.state[i], n.limited>>i&1 == 1})
+				moved = append(moved, entry{hash, n.state[i], n.isLimited(i)})
 				n.hash[i] = 0
 			}
 		}
@@ -279,7 +267,7 @@ func (t *table) split(now int64) {
 			at.n, at.i = t.extend(at.n), 0
 		}
 		at.n.hash[at.i], at.n.state[at.i] = e.hash, e.state
-		at.mark(e.limited)
+		at.n.mark(at.i, e.limited)
 	}
 }
 

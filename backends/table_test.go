@@ -32,7 +32,7 @@ func (t *table) inUse() (entries, nodes int) {
 func TestATableThatIsFullKeepsItsBooks(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC).UnixMicro()
-		m := newMemory(rapid.IntRange(1, 40).Draw(rt, "max_keys"), func() int64 { return now })
+		m := newMemoryOn(rapid.IntRange(1, 40).Draw(rt, "max_keys"), func() int64 { return now })
 		budget := m.shards[0].budget
 		for range rapid.IntRange(1, 60).Draw(rt, "takes") {
 			now += rapid.Int64Range(0, 30_000_000).Draw(rt, "step")
@@ -58,7 +58,7 @@ func TestATableThatIsFullKeepsItsBooks(t *testing.T) {
 					require.Equal(rt, int(table.keys), entries, "entries in use")
 					require.LessOrEqual(rt, nodes, budget)
 					require.GreaterOrEqual(rt, table.budget, 0)
-					require.LessOrEqual(rt, len(table.logs)-1-len(table.unusedLog), entries, "no log without an entry")
+					require.LessOrEqual(rt, len(table.logs)-1-len(table.unusedLogs), entries, "no log without an entry")
 				}
 			}
 		}

@@ -36,6 +36,9 @@ func TestSentinelLeadsToTheMasterAndToTheReplicaThatTakesOver(t *testing.T) {
 	t.Cleanup(func() { _ = client.Close() })
 	notMadeTwice(t, scissors, open(t, map[string]any{"client": client}))
 
+	_, err := backends.NewRedis(map[string]any{"addrs": addrs, "master_name": "another"})
+	require.ErrorContains(t, err, `"master_name"`)
+
 	master.Kill()
 	redistest.Eventually(t, "the replica decides, with a script it has never seen", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)

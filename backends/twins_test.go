@@ -24,7 +24,7 @@ func newTwins(t require.TestingT, server *miniredis.Miniredis) *twins {
 	server.FlushAll()
 	w := &twins{server: server, texts: map[[2]string]string{}, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
 	server.SetTime(w.now)
-	w.memory = newMemory(1<<16, func() int64 { return w.now.UnixMicro() })
+	w.memory = newMemoryOn(1<<16, func() int64 { return w.now.UnixMicro() })
 	var err error
 	w.redis, err = NewRedis(map[string]any{"addr": server.Addr(), "pool_size": 1, "local_denials": false}) // whose clock is ours
 	require.NoError(t, err)

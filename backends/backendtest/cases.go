@@ -35,6 +35,8 @@ var cases = slices.Concat(
 	each("many goroutines are banned after as many refusals", banUnderConcurrency),
 	law("retry after and reset after are exact", exactWaits),
 	law("never admits more than its bound in any window", boundHolds),
+	law("a client that keeps to the limit is never denied", steadyPace),
+	law("a client that asks at each RetryAfter gets the whole limit", wholeLimit),
 	backward(law("a clock that runs back admits no more", clockRunsBack)),
 	timed(each("what was forced is paid back by time", timePaysBack)),
 	[]testCase{

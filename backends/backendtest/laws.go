@@ -95,8 +95,6 @@ func bound(q backends.Quota) int64 {
 		return q.Limit
 	case backends.TokenBucket:
 		return capacity(q) + q.Limit
-	case backends.SlidingWindow:
-		return max(q.Limit, 2*q.Limit-1)
 	default:
 		return 2 * q.Limit
 	}
@@ -139,6 +137,56 @@ func boundHolds(s *subject, t *rapid.T, algorithm backends.Algorithm, scope stri
 		require.LessOrEqual(t, burst, capacity(q), "a burst of %+v", q)
 		*s.worst = max(*s.worst, float64(admitted)/float64(bound(q)))
 	}
+}
+
+// drawPace draws a quota for one unit a request and goes to some moment of its
+// period.
+func drawPace(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) backends.Quota {
+	q := drawQuota(t, algorithm, scope)
+	q.Limit, q.Burst = rapid.Int64Range(1, 12).Draw(t, "limit"), 0
+	if rapid.IntRange(0, 19).Draw(t, "higher") == 13 {
+		q.Limit = rapid.SampledFrom([]int64{128, 129}).Draw(t, "higher limit")
+	}
+	s.clock.Advance(time.Duration(rapid.Int64Range(0, q.Per.Microseconds()).Draw(t, "phase")) * time.Microsecond)
+	return q
+}
+
+// grain is how much longer than Per a unit may count: a sliding log with a limit
+// over 128 has cells of 1/128 of the period.
+func grain(q backends.Quota) time.Duration {
+	if q.Algorithm == backends.SlidingLog && q.Limit > 128 {
+		return (q.Per/128 + time.Microsecond).Truncate(time.Microsecond)
+	}
+	return 0
+}
+
+// steadyPace: a client whose requests are per/limit apart or more is never denied.
+func steadyPace(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
+	q := drawPace(s, t, algorithm, scope)
+	spacing := (q.Per + grain(q)) / time.Duration(q.Limit)
+	spacing = (spacing + time.Microsecond - time.Nanosecond).Truncate(time.Microsecond)
+	for i := range 2*q.Limit + 10 {
+		require.True(t, s.takeOne(q).Allowed, "request %d of %+v, %v apart", i, q, spacing)
+		s.clock.Advance(spacing)
+	}
+}
+
+// wholeLimit: a client that asks whenever it may gets limit units a period.
+func wholeLimit(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
+	const periods = 2
+	q := drawPace(s, t, algorithm, scope)
+	end := periods * (q.Per + grain(q))
+	granted := int64(0)
+	for now := time.Duration(0); now < end; {
+		v := s.takeOne(q)
+		if v.Allowed {
+			granted++
+			continue
+		}
+		s.clock.Advance(v.RetryAfter)
+		now += v.RetryAfter
+	}
+	require.GreaterOrEqual(t, granted, periods*q.Limit, "%+v", q)
 }
 
 // clockRunsBack: at a time that has been before nothing more is admitted than if

@@ -79,6 +79,12 @@ local function fixed(now, limit, per, cost, times, forced, receipt, a, b)
   return times, format('%.0f,', start) .. count .. ',', count > 0 and start + per or 0
 end
 
+-- When a sliding window means nothing any more: one unit alone counts for nothing
+-- in the next window.
+local function sliding_ends(start, per, previous, current)
+  return current > 1 and start + 2 * per or (current > 0 or previous > 1) and start + per or 0
+end
+
 local function sliding(now, limit, per, cost, times, forced, receipt, a, b, c)
   local start, previous, current = now - now % per, 0, 0
   local written = a .. ',' .. b .. ',' -- start and previous, while they stay
@@ -91,8 +97,7 @@ local function sliding(now, limit, per, cost, times, forced, receipt, a, b, c)
   end
   local used = current
   if previous > 0 then
-    local whole, rest = mul_div(previous, per - (max(now, start) - start), per)
-    used = used + whole + (rest > 0 and 1 or 0)
+    used = used + (mul_div(previous, per - 1 - (max(now, start) - start), per))
   end
   times = fitting(times, limit - used, cost, forced)
   if times <= 0 or cost == 0 then return times end
@@ -107,8 +112,7 @@ local function sliding(now, limit, per, cost, times, forced, receipt, a, b, c)
     previous = max(0, previous + older)
     written = format('%.0f,%.0f,', start, previous)
   end
-  return times, written .. current .. ',',
-    current > 0 and start + 2 * per or previous > 0 and start + per or 0
+  return times, written .. current .. ',', sliding_ends(start, per, previous, current)
 end
 
 local function bucket(now, limit, per, cost, times, forced, receipt, tat, fraction, burst)
@@ -237,7 +241,7 @@ local function tidy(text, now)
       until_ = (match(state, '(%d+),%d+,$') or -per) + per
     elseif not a then -- no state at all
     elseif letter == 's' then
-      until_ = a + ((tonumber(c) or 0) > 0 and 2 * per or b + 0 > 0 and per or 0)
+      until_ = sliding_ends(a + 0, per, b + 0, tonumber(c) or 0)
     elseif letter == 't' then
       until_ = a + (b + 0 > 0 and 1 or 0)
     else

@@ -1,6 +1,6 @@
-// Package options reads typed values out of a map that may have been written in
-// Go or decoded from JSON, strictly: a wrong type, a bad value and a name that
-// nobody asked for are faults, and all faults are reported at once.
+// Package options reads typed values strictly from a map that was written in Go
+// or decoded from JSON. A wrong type, a bad value and an unknown name are faults,
+// and all faults are reported at once.
 package options
 
 import (
@@ -11,45 +11,68 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/agnivade/levenshtein"
 )
 
-// Reader takes values out of Values one by one. A nil value counts as absent.
+// Reader reads the values of a map one by one. A nil value counts as absent.
 type Reader struct {
 	Values map[string]any
-	// Describe names an option in a message, as `option "port" of backend "redis"`.
+	// Describe names a value in a message, as in `option "port" of backend "redis"`.
 	Describe func(name string) string
 
 	known  []string
 	faults []error
 }
 
-// Value returns a value as it is. ok is false when it is absent.
+// Value returns a value unchecked. ok is false if it is absent.
 func (r *Reader) Value(name string) (value any, ok bool) {
 	r.known = append(r.known, name)
 	value = r.Values[name]
 	return value, value != nil
 }
 
-// Given tells whether a value is there.
+// Given reports whether a value is present.
 func (r *Reader) Given(name string) bool { return r.Values[name] != nil }
 
-// Fault notes that a value is not what it must be.
+// Fault records that a value is not what it must be.
 func (r *Reader) Fault(name string, value any, want string) {
-	shown := fmt.Sprintf("%#v (%T)", value, value)
-	if secret(name) || strings.Contains(shown, "://") {
-		shown = "wrong (its value is not shown here)"
-	}
-	r.Reject(fmt.Errorf("%s is %s; it must be %s", r.Describe(name), shown, want))
+	r.Reject(fmt.Errorf("%s is %s; it must be %s", r.Describe(name), show(name, value), want))
 }
 
-// Reject notes a fault in a sentence of the caller's.
+// Reject records a fault in the caller's own words.
 func (r *Reader) Reject(err error) { r.faults = append(r.faults, err) }
 
-// secret values are never repeated in a message. Nor is a URL, wherever it is
-// given: it may hold a password.
-func secret(name string) bool { return strings.Contains(name, "password") || name == "url" }
+// show writes a value for a message. Secrets are left out: values whose names say
+// that they are secret, URLs wherever they stand, as they may hold a password, and
+// whatever is inside a list, a map or a struct.
+func show(name string, value any) string {
+	switch reflected := reflect.ValueOf(value); {
+	case secret(name), reflected.Kind() == reflect.String && strings.Contains(reflected.String(), "://"):
+		return "wrong (its value is not shown here)"
+	case reflected.Kind() == reflect.String:
+		return fmt.Sprintf("%q (%T)", value, value)
+	case reflected.Kind() == reflect.Bool, reflected.CanInt(), reflected.CanUint(), reflected.CanFloat():
+		return fmt.Sprintf("%v (%T)", value, value)
+	case nilable(reflected) && reflected.IsNil():
+		return fmt.Sprintf("a nil %T", value)
+	}
+	return fmt.Sprintf("a %T", value)
+}
+
+func secret(name string) bool {
+	name = strings.ToLower(name)
+	return strings.Contains(name, "password") || strings.Contains(name, "secret") || name == "url"
+}
+
+func nilable(value reflect.Value) bool {
+	switch value.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return true
+	}
+	return false
+}
 
 // Text reads a string.
 func (r *Reader) Text(name, absent string) string {
@@ -62,6 +85,22 @@ func (r *Reader) Text(name, absent string) string {
 		r.Fault(name, value, "a text")
 	}
 	return text
+}
+
+// Word reads a text that is not empty and has no white space in it, such as an
+// address. White space around it is removed: the last line of a file ends with it.
+func (r *Reader) Word(name, absent string) string {
+	value, ok := r.Value(name)
+	if !ok {
+		return absent
+	}
+	text, _ := value.(string) // anything else is refused as empty
+	word := strings.TrimSpace(text)
+	if word == "" || strings.ContainsFunc(word, unicode.IsSpace) {
+		r.Fault(name, value, "a text that is not empty and has no white space in it")
+		return absent
+	}
+	return word
 }
 
 // Flag reads a bool.
@@ -77,7 +116,7 @@ func (r *Reader) Flag(name string, absent bool) bool {
 	return flag
 }
 
-// Integer reads a whole number, which JSON brings as a float64.
+// Integer reads a whole number of any numeric type: JSON decodes them as float64.
 func (r *Reader) Integer(name string, absent, least, most int) int {
 	value, ok := r.Value(name)
 	if !ok {
@@ -105,8 +144,8 @@ func (r *Reader) Fraction(name string, absent float64) float64 {
 	return number
 }
 
-// plainNumber is not a number for anything else. A duration is no plain number,
-// though Go stores it as one.
+// plainNumber is NaN for whatever is no number. Nor is a duration, which Go
+// stores as one.
 func plainNumber(value any) float64 {
 	if _, isDuration := value.(time.Duration); isDuration {
 		return math.NaN()
@@ -140,7 +179,7 @@ func (r *Reader) Duration(name string, absent time.Duration) time.Duration {
 	return duration
 }
 
-// Texts reads a list of texts, or one text with commas.
+// Texts reads a list of texts, or one text with commas between its parts.
 func (r *Reader) Texts(name string) []string {
 	value, ok := r.Value(name)
 	if !ok {
@@ -181,8 +220,8 @@ func (r *Reader) Map(name string) map[string]any {
 	return m
 }
 
-// Finish returns all faults. Values that nobody asked for are among them when
-// ours says that their name is meant for this reader.
+// Finish returns all faults. A value that was never read is one of them if ours
+// says that its name is meant for this reader.
 func (r *Reader) Finish(ours func(name string) bool) error {
 	var unknown []string
 	for name := range r.Values {
@@ -197,7 +236,7 @@ func (r *Reader) Finish(ours func(name string) bool) error {
 	return errors.Join(r.faults...)
 }
 
-// Suggest tells what a name that is not known may have been meant to be.
+// Suggest says what an unknown name was probably meant to be.
 func Suggest(name string, known []string) string {
 	if nearest, ok := Nearest(name, known); ok {
 		return fmt.Sprintf("did you mean %q?", nearest)
@@ -207,10 +246,14 @@ func Suggest(name string, known []string) string {
 	return "known are " + strings.Join(slices.Compact(known), ", ")
 }
 
-// Nearest finds the known name that differs from a name by the fewest letters,
-// if those are few enough for a slip of the finger.
-func Nearest(name string, known []string) (string, bool) {
-	const slips = 3
+// Nearest finds the known name that an unknown one was probably meant to be: the
+// one that differs in the fewest characters, if these are three at most.
+func Nearest(name string, known []string) (string, bool) { return Within(3, name, known) }
+
+// Within finds the known name that differs from a name in the fewest characters,
+// if these are no more than slips, nor than half of the known name. Case does not
+// matter.
+func Within(slips int, name string, known []string) (string, bool) {
 	nearest, fewest := "", slips+1
 	for _, candidate := range known {
 		distance := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(candidate))

@@ -60,13 +60,56 @@ func TestAFractionIsOverZeroAndUpToOne(t *testing.T) {
 }
 
 func TestSecretsAreNotRepeated(t *testing.T) {
-	for _, name := range []string{"password", "sentinel_password", "url"} {
-		r := reader(map[string]any{name: []string{"s3cret"}})
-		r.Text(name, "")
-		err := r.Finish(all)
-		require.ErrorContains(t, err, name)
-		require.NotContains(t, err.Error(), "s3cret")
+	for _, name := range []string{"password", "sentinel_password", "url", "RATELIMITER_PARTITION_SECRET"} {
+		for _, value := range []any{[]string{"s3cret"}, []byte("s3cret"), map[string]any{"s3cret": 1}} {
+			r := reader(map[string]any{name: value})
+			r.Text(name, "")
+			err := r.Finish(all)
+			require.ErrorContains(t, err, name)
+			require.NotContains(t, err.Error(), "s3cret")
+			require.NotContains(t, err.Error(), "115", "the bytes of a secret are the secret")
+		}
 	}
+}
+
+// Nobody knows what is inside a value of a type that was never expected.
+func TestOnlyPlainValuesAreRepeated(t *testing.T) {
+	var none *time.Location
+	for _, test := range []struct {
+		value any
+		shown string
+	}{
+		{"soon", `"soon" (string)`},
+		{7, "7 (int)"},
+		{uint8(7), "7 (uint8)"},
+		{true, "true (bool)"},
+		{-time.Second, "-1s (time.Duration)"},
+		{[]string{"s3cret"}, "a []string"},
+		{map[string]any{"password": "s3cret"}, "a map[string]interface {}"},
+		{struct{ Password string }{"s3cret"}, "a struct { Password string }"},
+		{none, "a nil *time.Location"},
+	} {
+		r := reader(map[string]any{"x": test.value})
+		r.Fault("x", test.value, "something else")
+		r.Value("x")
+		require.EqualError(t, r.Finish(all), "option x is "+test.shown+"; it must be something else")
+	}
+}
+
+func TestAWordHasNoWhiteSpace(t *testing.T) {
+	for value, want := range map[any]string{
+		"h:1": "h:1", "h:1\n": "h:1", " h:1\r\n": "h:1", // right
+		"": "absent", " \n": "absent", "h :1": "absent", "h\n:1": "absent", 7: "absent", // wrong
+	} {
+		r := reader(map[string]any{"x": value})
+		require.Equal(t, want, r.Word("x", "absent"), "%q", value)
+		err := r.Finish(all)
+		require.Equal(t, want == "absent", err != nil, "%q", value)
+		if err != nil {
+			require.ErrorContains(t, err, "no white space in it")
+		}
+	}
+	require.Equal(t, "absent", reader(nil).Word("x", "absent"))
 }
 
 func TestASlipOfTheFingerIsRecognised(t *testing.T) {

@@ -33,7 +33,7 @@ type Bucket struct {
 }
 
 // Take charges c at time now.
-func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
+func (s Bucket) Take(now int64, c *Charge) (next Bucket, v Verdict) {
 	owed := s.debt(now, c.Limit)
 	if c.Limit == 0 {
 		return s.takeNothing(c, owed)
@@ -55,7 +55,6 @@ func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 		after = owed.minus(asked, c.Limit).positive()
 	}
 	excess := after.minus(capacity, c.Limit).ceil()
-	v := Verdict{Allowed: true}
 	switch {
 	case c.Cost < 0 || excess <= 0:
 	case c.Forced && c.Cost > 0:
@@ -63,7 +62,6 @@ func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 			after = span{max(owed.micros, MaxDebt), 0}
 		}
 	default:
-		v.Allowed = false
 		v.RetryAfter = excess
 		if asked.minus(capacity, c.Limit).ceil() > 0 {
 			v.RetryAfter = never
@@ -73,7 +71,7 @@ func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 	v.Remaining = units(capacity.minus(after, c.Limit), c)
 	v.ResetAfter = after.ceil()
 	v.Receipt = c.receipt(now + v.ResetAfter)
-	if c.Cost == 0 || !v.Allowed {
+	if c.Cost == 0 || !v.Allowed() {
 		return s, v
 	}
 	return Bucket{TAT: now + after.micros, Frac: after.frac}, v
@@ -81,13 +79,13 @@ func (s Bucket) Take(now int64, c Charge) (Bucket, Verdict) {
 
 // takeNothing is for a limit of 0, which has no rate to price units at: nothing
 // is charged and nothing given back, but time still pays what is owed.
-func (s Bucket) takeNothing(c Charge, owed span) (Bucket, Verdict) {
-	v := Verdict{Allowed: true, ResetAfter: owed.ceil()}
+func (s Bucket) takeNothing(c *Charge, owed span) (next Bucket, v Verdict) {
+	v.ResetAfter = owed.ceil()
 	switch {
 	case c.Cost == 0:
-		v.Allowed, v.RetryAfter = v.ResetAfter == 0, v.ResetAfter
+		v.RetryAfter = v.ResetAfter
 	case c.Cost > 0 && !c.Forced:
-		v.Allowed, v.RetryAfter = false, never
+		v.RetryAfter = never
 	}
 	return s, v
 }
@@ -108,7 +106,7 @@ func (s Bucket) debt(now, limit int64) span {
 }
 
 // price is what units cost in time.
-func price(cost int64, c Charge) span {
+func price(cost int64, c *Charge) span {
 	if cost == c.Limit {
 		return span{c.Per, 0}
 	}
@@ -117,7 +115,7 @@ func price(cost int64, c Charge) span {
 }
 
 // units is how many units a span of time pays for, rounded down.
-func units(room span, c Charge) int64 {
+func units(room span, c *Charge) int64 {
 	if room.micros < 0 {
 		return 0
 	}

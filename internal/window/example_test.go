@@ -6,11 +6,11 @@ import "fmt"
 func ExampleFixed_Take() {
 	var s Fixed
 	c := Charge{Limit: 100, Per: 60 * second, Cost: 100}
-	s, _ = s.Take(620*second, c)
+	s, _ = s.Take(620*second, &c)
 	c.Cost = 1
-	_, v := s.Take(620*second, c)
+	_, v := s.Take(620*second, &c)
 	fmt.Printf("%+v\n", v)
-	// Output: {Allowed:false Remaining:0 ResetAfter:40000000 RetryAfter:40000000 Receipt:0}
+	// Output: {Remaining:0 ResetAfter:40000000 RetryAfter:40000000 Receipt:0}
 }
 
 // The first unit is free when it is exactly one period old.
@@ -19,8 +19,8 @@ func ExampleLog_Take() {
 	c := Charge{Limit: 2, Per: 10 * second, Cost: 1}
 	for _, now := range []int64{100 * second, 103 * second, 105 * second, 110 * second} {
 		var v Verdict
-		l, v = l.Take(now, c)
-		fmt.Println(v.Allowed, v.RetryAfter)
+		l, v = l.Take(now, &c)
+		fmt.Println(v.Allowed(), v.RetryAfter)
 	}
 	// Output:
 	// true 0
@@ -35,8 +35,8 @@ func ExampleBucket_Take() {
 	c := Charge{Limit: 3, Per: second, Cost: 1}
 	for range 4 {
 		var v Verdict
-		s, v = s.Take(0, c)
-		fmt.Println(v.Allowed, v.Remaining, v.RetryAfter)
+		s, v = s.Take(0, &c)
+		fmt.Println(v.Allowed(), v.Remaining, v.RetryAfter)
 	}
 	// Output:
 	// true 2 0

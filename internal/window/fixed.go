@@ -14,9 +14,8 @@ type Fixed struct {
 }
 
 // Take charges c at time now.
-func (s Fixed) Take(now int64, c Charge) (Fixed, Verdict) {
-	next := s.at(now, c.Per)
-	v := Verdict{Allowed: true, Receipt: c.receipt(next.Start)}
+func (s Fixed) Take(now int64, c *Charge) (next Fixed, v Verdict) {
+	next = s.at(now, c.Per)
 	switch {
 	case c.Cost < 0:
 		if c.Receipt == 0 || c.Receipt == next.Start { // units of a past window are back already
@@ -27,7 +26,6 @@ func (s Fixed) Take(now int64, c Charge) (Fixed, Verdict) {
 	case c.Forced && c.Cost > 0:
 		next.Count = min(next.Count+c.Cost, MaxUnits)
 	default:
-		v.Allowed = false
 		v.RetryAfter = never
 		if c.Cost <= c.Limit {
 			v.RetryAfter = next.Start + c.Per - now
@@ -37,7 +35,8 @@ func (s Fixed) Take(now int64, c Charge) (Fixed, Verdict) {
 	if next.Count > 0 {
 		v.ResetAfter = next.Start + c.Per - now
 	}
-	if c.Cost == 0 || !v.Allowed {
+	v.Receipt = c.receipt(next.Start)
+	if c.Cost == 0 || !v.Allowed() {
 		return s, v
 	}
 	return next, v

@@ -40,11 +40,10 @@ type Cell struct {
 // Take charges c at time now. When it charges, the cells of the result may use
 // the memory of l's, which must not be used any more; a charge that is denied
 // and a peek leave them as they are.
-func (l Log) Take(now int64, c Charge) (Log, Verdict) {
+func (l Log) Take(now int64, c *Charge) (next Log, v Verdict) {
 	at := l.reached(now)
 	alive := l.Cells[l.expired(at, c.Per):]
 	used := total(alive)
-	v := Verdict{Allowed: true, Receipt: c.receipt(at)}
 	switch {
 	case c.Cost < 0:
 		alive = refund(compact(l.Cells, alive), at, c)
@@ -52,14 +51,14 @@ func (l Log) Take(now int64, c Charge) (Log, Verdict) {
 	case used+c.Cost <= c.Limit || c.Forced && c.Cost > 0:
 		alive = charge(compact(l.Cells, alive), at, min(c.Cost, MaxUnits-used), c)
 	default:
-		v.Allowed = false
 		v.RetryAfter = retryAfter(alive, used, now, c)
 	}
 	v.Remaining = max(0, c.Limit-total(alive))
 	if len(alive) > 0 {
 		v.ResetAfter = alive[len(alive)-1].Time + c.Per - now
 	}
-	if c.Cost == 0 || !v.Allowed {
+	v.Receipt = c.receipt(at)
+	if c.Cost == 0 || !v.Allowed() {
 		return l, v
 	}
 	return Log{alive}, v
@@ -106,7 +105,7 @@ func compact(cells, alive []Cell) []Cell {
 }
 
 // charge adds units at a time that is not before the newest cell's.
-func charge(cells []Cell, now, units int64, c Charge) []Cell {
+func charge(cells []Cell, now, units int64, c *Charge) []Cell {
 	if units == 0 {
 		return cells
 	}
@@ -119,7 +118,7 @@ func charge(cells []Cell, now, units int64, c Charge) []Cell {
 }
 
 // shareCell tells whether charges at two times go into one cell.
-func shareCell(a, b int64, c Charge) bool {
+func shareCell(a, b int64, c *Charge) bool {
 	if c.Limit <= finest {
 		return a == b
 	}
@@ -129,7 +128,7 @@ func shareCell(a, b int64, c Charge) bool {
 
 // refund gives units back: of the cell that a receipt is for, which is the first
 // that is not older. Without a receipt it is those of the newest cells first.
-func refund(cells []Cell, now int64, c Charge) []Cell {
+func refund(cells []Cell, now int64, c *Charge) []Cell {
 	units := -c.Cost
 	if c.Receipt != 0 {
 		i := slices.IndexFunc(cells, func(cell Cell) bool { return cell.Time >= c.Receipt })
@@ -154,15 +153,14 @@ func refund(cells []Cell, now int64, c Charge) []Cell {
 }
 
 // retryAfter is when enough of the oldest cells will have left.
-func retryAfter(alive []Cell, used, now int64, c Charge) int64 {
+func retryAfter(alive []Cell, used, now int64, c *Charge) int64 {
 	if c.Cost > c.Limit {
 		return never
 	}
-	for _, cell := range alive {
-		used -= cell.Units
+	for i := 0; ; i++ { // ends: an empty log has room
+		used -= alive[i].Units
 		if used+c.Cost <= c.Limit {
-			return cell.Time + c.Per - now
+			return alive[i].Time + c.Per - now
 		}
 	}
-	return 0 // cannot be: an empty log has room
 }

@@ -18,9 +18,9 @@ func TestABurstThatTakesCenturiesToEarnIsStillABurst(t *testing.T) {
 	require.Equal(t, int64(0), b.take(1<<50, c).Remaining)
 	c.Cost = 1
 	v = b.take(1<<50, c)
-	require.False(t, v.Allowed, "more than the burst was allowed")
-	require.True(t, (&bucket{b.Bucket}).take(1<<50+v.RetryAfter, c).Allowed)
-	require.False(t, (&bucket{b.Bucket}).take(1<<50+v.RetryAfter-1, c).Allowed)
+	require.False(t, v.Allowed(), "more than the burst was allowed")
+	require.True(t, (&bucket{b.Bucket}).take(1<<50+v.RetryAfter, c).Allowed())
+	require.False(t, (&bucket{b.Bucket}).take(1<<50+v.RetryAfter-1, c).Allowed())
 
 	for _, c.Cost = range []int64{1738, 2000, 2001, MaxLimit} {
 		require.Equal(t, never, b.take(1<<50, c).RetryAfter, "a cost of %d", c.Cost)
@@ -35,15 +35,15 @@ func TestRetryAfterIsExactWhenAStateIsSaturated(t *testing.T) {
 			c := Charge{Limit: limit, Per: 30 * day, Cost: MaxLimit, Forced: true}
 			now := int64(1 << 50)
 			for range 4 {
-				require.True(t, a.take(now, c).Allowed)
+				require.True(t, a.take(now, c).Allowed())
 				now += c.Per / 8
 			}
 			c.Forced = false
 			for _, c.Cost = range []int64{0, 1, limit} {
 				v := a.copy().take(now, c)
-				require.False(t, v.Allowed)
-				require.True(t, a.copy().take(now+v.RetryAfter, c).Allowed, "%s: denied at its RetryAfter", a.name)
-				require.False(t, a.copy().take(now+v.RetryAfter-1, c).Allowed, "%s: allowed before its RetryAfter", a.name)
+				require.False(t, v.Allowed())
+				require.True(t, a.copy().take(now+v.RetryAfter, c).Allowed(), "%s: denied at its RetryAfter", a.name)
+				require.False(t, a.copy().take(now+v.RetryAfter-1, c).Allowed(), "%s: allowed before its RetryAfter", a.name)
 			}
 		}
 	}

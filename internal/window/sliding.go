@@ -1,19 +1,21 @@
 package window
 
 // Sliding is the sliding window counter: two aligned windows, the older one
-// weighted by how much of it a window ending now would still cover. See "How we
+// weighted by how much of it a window that ends now still covers. See "How we
 // built rate limiting capable of scaling to millions of domains",
 // https://blog.cloudflare.com/counting-things-a-lot-of-different-things/.
-// With e the time elapsed in the current window:
+// With e the microseconds elapsed in the current window, from 0 to per-1:
 //
-//	used     =   ceil(Previous × (per-e) / per) + Current
+//	used     =   floor(Previous × (per-1-e) / per) + Current
 //	allowed  if  used + cost <= limit
 //
-// A rolling window of per meets the end of one aligned window and the beginning
-// of the next, up to some e < per. The first holds P <= limit units. The last
-// charge in the second was made while at least ceil(P/per) >= 1 of them still
-// weighed (if P > 0), so the second holds at most limit-1: together no more
-// than 2 × limit - 1, and never more than limit in one burst.
+// The weight is rounded down and leaves out the instant that is exactly one
+// period old. So a client that spaces its units per/limit apart is never denied,
+// and one that waits for RetryAfter gets limit units in every aligned window.
+//
+// A rolling window meets at most two aligned ones, each of which holds at most
+// limit units: together no more than 2 × limit, and never more than limit in one
+// burst.
 type Sliding struct {
 	Start    int64 // of the current window
 	Previous int64 // units charged in the window before
@@ -21,10 +23,9 @@ type Sliding struct {
 }
 
 // Take charges c at time now.
-func (s Sliding) Take(now int64, c Charge) (Sliding, Verdict) {
+func (s Sliding) Take(now int64, c *Charge) (next Sliding, v Verdict) {
 	next, elapsed := s.at(now, c.Per)
 	used := next.used(elapsed, c.Per)
-	v := Verdict{Allowed: true, Receipt: c.receipt(next.Start)}
 	switch {
 	case c.Cost < 0:
 		next = next.refund(c)
@@ -37,25 +38,26 @@ func (s Sliding) Take(now int64, c Charge) (Sliding, Verdict) {
 		next.Current += charged
 		used += charged
 	default:
-		v.Allowed = false
 		v.RetryAfter = next.retryAfter(now, c)
 	}
 	v.Remaining = max(0, c.Limit-used)
 	if used > 0 {
-		v.ResetAfter = next.Expires(c.Per) - now
+		v.ResetAfter = next.reset(c.Per) - now
 	}
-	if c.Cost == 0 || !v.Allowed {
+	v.Receipt = c.receipt(next.Start)
+	if c.Cost == 0 || !v.Allowed() {
 		return s, v
 	}
 	return next, v
 }
 
-// Expires is the time from which s is like the zero value.
+// Expires is a time from which s is like the zero value: the end of the last
+// window in which it counts. One unit alone counts for nothing in the next.
 func (s Sliding) Expires(per int64) int64 {
 	switch {
-	case s.Current > 0:
+	case s.Current > 1:
 		return s.Start + 2*per
-	case s.Previous > 0:
+	case s.Current == 1 || s.Previous > 1:
 		return s.Start + per
 	}
 	return s.Start
@@ -76,17 +78,16 @@ func (s Sliding) at(now, per int64) (Sliding, int64) {
 	return Sliding{Start: now - elapsed}, elapsed
 }
 
-// used rounds up, so that what is left of an old unit is a whole unit.
 func (s Sliding) used(elapsed, per int64) int64 {
 	if s.Previous == 0 {
 		return s.Current
 	}
-	return mulDivCeil(s.Previous, per-elapsed, per) + s.Current
+	return mulDivFloor(s.Previous, per-1-elapsed, per) + s.Current
 }
 
 // refund takes from the window that the receipt names, and without one from
 // Current first: those units are the newest.
-func (s Sliding) refund(c Charge) Sliding {
+func (s Sliding) refund(c *Charge) Sliding {
 	units := -c.Cost
 	if c.Receipt == 0 || c.Receipt == s.Start {
 		current := min(units, s.Current)
@@ -99,23 +100,32 @@ func (s Sliding) refund(c Charge) Sliding {
 	return s
 }
 
-// retryAfter is for a charge that was denied. Only Previous fades within the
-// window, so with room = limit-Current-cost it is a matter of the smallest e with
-//
-//	Previous × (per-e) / per <= room, that is e = per - floor(room × per / Previous).
-//
-// If room is negative nothing helps before the next window, where Current has
-// become Previous and the same formula applies. Both divisors are more than
-// room, or it would not have been denied, so e is at least 1.
-func (s Sliding) retryAfter(now int64, c Charge) int64 {
-	if c.Cost > c.Limit {
+// retryAfter is for a charge that was denied. Within a window only Previous
+// fades. If room = limit-Current-cost is negative, nothing helps before the next
+// window, where Current has become Previous.
+func (s Sliding) retryAfter(now int64, c *Charge) int64 {
+	switch room := c.Limit - s.Current - c.Cost; {
+	case c.Cost > c.Limit:
 		return never
+	case room < 0:
+		return s.Start + c.Per + fadedTo(c.Limit-c.Cost, s.Current, c.Per) - now
+	default:
+		return s.Start + fadedTo(room, s.Previous, c.Per) - now
 	}
-	start, fading := s.Start, s.Previous
-	room := c.Limit - s.Current - c.Cost
-	if room < 0 {
-		start, fading = s.Start+c.Per, s.Current
-		room = c.Limit - c.Cost
+}
+
+// reset is when nothing is used any more, for a state of which something is.
+func (s Sliding) reset(per int64) int64 {
+	if s.Current > 0 {
+		return s.Start + per + fadedTo(0, s.Current, per)
 	}
-	return start + c.Per - mulDivFloor(room, c.Per, fading) - now
+	return s.Start + fadedTo(0, s.Previous, per)
+}
+
+// fadedTo is the smallest e at which units of the window before, more than room,
+// weigh no more than room:
+//
+//	floor(units × (per-1-e) / per) <= room, that is e = per - ceil((room+1) × per / units)
+func fadedTo(room, units, per int64) int64 {
+	return per - mulDivCeil(room+1, per, units)
 }

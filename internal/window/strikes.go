@@ -13,7 +13,7 @@ type Strikes struct{ Log }
 // how many refusals are left until a ban, RetryAfter and, with a ban, ResetAfter
 // the time until its end. A ban stays what it is when Limit or Ban change. As with
 // a Log, the cells of the result may use the memory of s's.
-func (s Strikes) Take(now int64, c Charge) (Strikes, Verdict) {
+func (s Strikes) Take(now int64, c *Charge) (_ Strikes, v Verdict) {
 	at := s.reached(now)
 	alive := s.Cells[s.expired(at, c.Per):]
 	if c.Cost > 0 && !banned(alive) {
@@ -24,11 +24,11 @@ func (s Strikes) Take(now int64, c Charge) (Strikes, Verdict) {
 		}
 		alive = s.Cells
 	}
-	v := Verdict{Allowed: !banned(alive), Remaining: max(0, c.Limit-total(alive))}
+	v.Remaining = max(0, c.Limit-total(alive))
 	if len(alive) > 0 {
 		v.ResetAfter = alive[len(alive)-1].Time + c.Per - now
 	}
-	if !v.Allowed {
+	if banned(alive) {
 		v.RetryAfter = v.ResetAfter
 	}
 	return s, v

@@ -26,32 +26,32 @@ func TestStrikesWorkedByHand(t *testing.T) {
 	} {
 		c.Cost = step.cost
 		var v Verdict
-		s, v = s.Take(step.now, c)
+		s, v = s.Take(step.now, &c)
 		require.Equal(t, step.want, v, "at %d", step.now/second)
 	}
 }
 
 func TestABanMayBeShorterThanThePeriodOfRefusals(t *testing.T) {
 	c := Charge{Limit: 1, Per: 3600 * second, Ban: 5 * second, Cost: 1}
-	s, v := Strikes{}.Take(7200*second, c)
+	s, v := Strikes{}.Take(7200*second, &c)
 	require.Equal(t, denied(0, 5*second, 5*second), v)
 	c.Cost = 0
-	_, v = s.Take(7205*second-1, c)
+	_, v = s.Take(7205*second-1, &c)
 	require.Equal(t, denied(0, 1, 1), v)
-	_, v = s.Take(7205*second, c)
+	_, v = s.Take(7205*second, &c)
 	require.Equal(t, allowed(1, 0), v, "the refusals that led to it are forgotten")
 }
 
 func TestABanStaysWhatItIsWhenItsTermsChange(t *testing.T) {
 	c := Charge{Limit: 2, Per: 10 * second, Ban: 60 * second, Cost: 1}
-	s, _ := Strikes{}.Take(100*second, c)
+	s, _ := Strikes{}.Take(100*second, &c)
 	lower, higher := c, c
 	lower.Limit, lower.Cost = 1, 0
-	_, v := s.Take(100*second, lower)
-	require.True(t, v.Allowed, "nobody is banned but for a new refusal")
-	s, _ = s.Take(100*second, c)
+	_, v := s.Take(100*second, &lower)
+	require.True(t, v.Allowed(), "nobody is banned but for a new refusal")
+	s, _ = s.Take(100*second, &c)
 	higher.Limit, higher.Cost = 100, 0
-	_, v = s.Take(100*second, higher)
+	_, v = s.Take(100*second, &higher)
 	require.Equal(t, denied(0, 60*second, 60*second), v)
 }
 
@@ -78,14 +78,14 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRefusal(t *testing.T) {
 					refusals, end = nil, now+c.Ban
 				}
 			}
-			want := Verdict{Allowed: end <= now, Remaining: c.Limit - int64(len(refusals))}
+			want := Verdict{Remaining: c.Limit - int64(len(refusals))}
 			if end > now {
 				want = denied(0, end-now, end-now)
 			} else if len(refusals) > 0 {
 				want.ResetAfter = refusals[len(refusals)-1] + c.Per - now
 			}
 			var v Verdict
-			s, v = s.Take(now, c)
+			s, v = s.Take(now, &c)
 			require.Equal(t, want, v)
 			require.LessOrEqual(t, len(s.Cells), MaxCells)
 			if len(refusals) > 0 || end > now {
@@ -108,11 +108,11 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 			now += rapid.Int64Range(-2*second, 2*second).Draw(t, "step")
 			c.Cost = rapid.SampledFrom([]int64{0, 1}).Draw(t, "cost")
 			var v Verdict
-			s, v = s.Take(now, c)
+			s, v = s.Take(now, &c)
 			if now < end {
-				require.False(t, v.Allowed)
+				require.False(t, v.Allowed())
 			}
-			if !v.Allowed {
+			if !v.Allowed() {
 				require.Positive(t, v.RetryAfter)
 				end = max(end, now+v.RetryAfter)
 			} else if c.Cost > 0 {
@@ -124,17 +124,17 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 
 func TestARefusalOnAClockThatRanBackIsThoughtToBeAtTheTimeOfTheLast(t *testing.T) {
 	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second, Cost: 1}
-	s, _ := Strikes{}.Take(100*second, c)
-	s, v := s.Take(90*second, c)
+	s, _ := Strikes{}.Take(100*second, &c)
+	s, v := s.Take(90*second, &c)
 	require.Equal(t, allowed(1, 20*second), v)
-	_, v = s.Take(95*second, c)
+	_, v = s.Take(95*second, &c)
 	require.Equal(t, denied(0, 65*second, 65*second), v)
 }
 
 // Redis and texts have no numbers below 0.
 func TestABanInTheFirstPeriodOfTheEpochCanBeWritten(t *testing.T) {
-	s, v := Strikes{}.Take(second, Charge{Limit: 1, Per: 10 * second, Ban: 5 * second, Cost: 1})
-	require.False(t, v.Allowed)
+	s, v := Strikes{}.Take(second, &Charge{Limit: 1, Per: 10 * second, Ban: 5 * second, Cost: 1})
+	require.False(t, v.Allowed())
 	require.Zero(t, s.Cells[0].Time)
 }
 
@@ -144,8 +144,8 @@ func TestManyRefusalsTakeBoundedRoom(t *testing.T) {
 	now := MaxPeriod
 	for i := range c.Limit {
 		var v Verdict
-		s, v = s.Take(now, c)
-		require.Equal(t, i+1 < c.Limit, v.Allowed, i)
+		s, v = s.Take(now, &c)
+		require.Equal(t, i+1 < c.Limit, v.Allowed(), i)
 		require.LessOrEqual(t, len(s.Cells), MaxCells)
 		now += 3599 * second / c.Limit
 	}

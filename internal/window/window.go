@@ -40,14 +40,19 @@ type Charge struct {
 }
 
 // Verdict is the answer. With 100 a minute in a Fixed window, the 101st charge
-// 20 seconds into the minute is answered {false, 0, 40_000_000, 40_000_000}.
+// 20 seconds into the minute is answered {0, 40_000_000, 40_000_000, 0}.
+//
+// Four fields are the most that Go keeps in registers, which is why there is no
+// fifth for what Allowed tells.
 type Verdict struct {
-	Allowed    bool
 	Remaining  int64 // units that could be charged right after this Take
 	ResetAfter int64 // microseconds until nothing is used any more; 0 when nothing is
 	RetryAfter int64 // microseconds until it is allowed; 0 when it is, -1 when it never will be
 	Receipt    int64 // of a tentative charge, for giving its units back
 }
+
+// Allowed tells whether the charge was made, or could have been.
+func (v Verdict) Allowed() bool { return v.RetryAfter == 0 }
 
 // receipt is what a tentative charge is given.
 func (c *Charge) receipt(time int64) int64 {
@@ -82,8 +87,7 @@ func mulDivFloor(a, b, c int64) int64 {
 	return q
 }
 
-// mulDivCeil is a*b/c rounded up. At most MaxDebt+1, the product being far from
-// it wherever this is used.
+// mulDivCeil is a*b/c rounded up, for quotients below MaxDebt.
 func mulDivCeil(a, b, c int64) int64 {
 	q, r := mulDiv(a, b, c)
 	if r > 0 {

@@ -24,10 +24,10 @@ type (
 	log     struct{ Log }
 )
 
-func (s *fixed) take(now int64, c Charge) (v Verdict)   { s.Fixed, v = s.Take(now, c); return v }
-func (s *sliding) take(now int64, c Charge) (v Verdict) { s.Sliding, v = s.Take(now, c); return v }
-func (s *bucket) take(now int64, c Charge) (v Verdict)  { s.Bucket, v = s.Take(now, c); return v }
-func (s *log) take(now int64, c Charge) (v Verdict)     { s.Log, v = s.Take(now, c); return v }
+func (s *fixed) take(now int64, c Charge) (v Verdict)   { s.Fixed, v = s.Take(now, &c); return v }
+func (s *sliding) take(now int64, c Charge) (v Verdict) { s.Sliding, v = s.Take(now, &c); return v }
+func (s *bucket) take(now int64, c Charge) (v Verdict)  { s.Bucket, v = s.Take(now, &c); return v }
+func (s *log) take(now int64, c Charge) (v Verdict)     { s.Log, v = s.Take(now, &c); return v }
 
 func (s *fixed) expires(per int64) int64   { return s.Expires(per) }
 func (s *sliding) expires(per int64) int64 { return s.Expires(per) }
@@ -49,7 +49,7 @@ type step struct {
 }
 
 func allowed(remaining, reset int64) Verdict {
-	return Verdict{Allowed: true, Remaining: remaining, ResetAfter: reset}
+	return Verdict{Remaining: remaining, ResetAfter: reset}
 }
 func denied(remaining, reset, retry int64) Verdict {
 	return Verdict{Remaining: remaining, ResetAfter: reset, RetryAfter: retry}
@@ -70,15 +70,19 @@ func TestHistoriesWorkedByHand(t *testing.T) {
 			{120 * second, 1, allowed(3, 10*second)},
 		},
 		"sliding": {
-			{103 * second, 4, allowed(0, 17*second)},
-			{109 * second, 1, denied(0, 11*second, 3500000)},   // at 112.5 s a quarter of 4 has left
-			{112500000 - 1, 1, denied(0, 7500001, 1)},          // 7500001 of 10000000 of 4 are over 3
-			{112500000, 1, allowed(0, 17500000)},               // 3 of the old, 1 new
-			{115 * second, 1, allowed(0, 15*second)},           // 2 of the old, 2 new
-			{118 * second, 2, denied(1, 12*second, 2*second)},  // 1 of the old (0.8 rounded up)
-			{120 * second, 2, allowed(0, 20*second)},           // 2 of the old
-			{108 * second, 1, denied(0, 32*second, 17*second)}, // the clock ran back
-			{139 * second, 2, allowed(1, 11*second)},           // 0.2 of the old rounded up, that is 1
+			{103 * second, 4, allowed(0, 14500000)},            // at 117.5 s less than one of the 4 is left
+			{109 * second, 1, denied(0, 8500000, second)},      // at 110 s less than 4 are left
+			{110*second - 1, 1, denied(0, 7500001, 1)},         // all 4 of them
+			{110 * second, 1, allowed(0, 10*second)},           // 3 of the old, 1 new
+			{115 * second, 1, allowed(1, 10*second)},           // 1 of the old (1.9999996 rounded down), 2 new
+			{115 * second, 2, denied(1, 10*second, 2500000)},   // at 117.5 s no old one is left
+			{117500000 - 1, 2, denied(1, 7500001, 1)},          //
+			{117500000, 2, allowed(0, 10*second)},              // 4 new
+			{118 * second, 5, denied(0, 9500000, -1)},          //
+			{120 * second, 2, denied(1, 7500000, 2500000)},     // 3 of the old, 2 at 122.5 s
+			{122500000, 2, allowed(0, 12500000)},               // 2 of the old, 2 new
+			{108 * second, 1, denied(0, 27*second, 17*second)}, // the clock ran back
+			{139 * second, 2, allowed(2, 6*second)},            // 0.2 of the old rounded down, 2 new
 		},
 		"bucket": { // a unit comes back every 2.5 s
 			{100 * second, 4, allowed(0, 10*second)},
@@ -129,7 +133,7 @@ func TestABucketDoesNotDrift(t *testing.T) {
 		now, granted := int64(1<<50), int64(0)
 		for granted < 1_000_000 {
 			v := b.take(now, c)
-			if v.Allowed {
+			if v.Allowed() {
 				granted++
 			} else {
 				now += v.RetryAfter
@@ -175,7 +179,7 @@ func TestACoarseLogDeniesLittleLonger(t *testing.T) {
 					alive += cell.Units
 				}
 			}
-			if v.Allowed {
+			if v.Allowed() {
 				charges = append(charges, Cell{now, 1})
 			} else {
 				require.GreaterOrEqual(t, alive, int64(200), "denied though nothing of the last 129/128 periods forbids it")
@@ -266,9 +270,9 @@ func FuzzMulDiv(f *testing.F) {
 func ExampleSliding_Take() {
 	var s Sliding
 	c := Charge{Limit: 4, Per: 10 * second, Cost: 4}
-	s, _ = s.Take(103*second, c)
+	s, _ = s.Take(103*second, &c)
 	c.Cost = 1
-	_, v := s.Take(109*second, c)
+	_, v := s.Take(109*second, &c)
 	fmt.Printf("%+v\n", v)
-	// Output: {Allowed:false Remaining:0 ResetAfter:11000000 RetryAfter:3500000 Receipt:0}
+	// Output: {Remaining:0 ResetAfter:8500000 RetryAfter:1000000 Receipt:0}
 }

@@ -1,0 +1,149 @@
+package backends
+
+import (
+	"slices"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/window"
+)
+
+// words are the state of one limit as a table keeps it: two numbers, which Go
+// keeps in registers. Zero words are a state that was never charged.
+type words struct{ a, b uint64 }
+
+// codec puts the states of one algorithm and period into words and lets the
+// algorithm decide on them. Only the cells of a sliding log live elsewhere, and the
+// first word is their number.
+type codec struct {
+	id   counterID
+	base int64 // of sliding windows: their numbers are counted from here
+	logs []window.Log
+	// unusedLogs are the numbers of logs that nobody has.
+	unusedLogs []uint64
+}
+
+// A sliding window is encoded as the number of its period in 40 bits and two
+// counters of 44 bits: 17 years to either side of base, at the shortest period.
+const (
+	counterBits = 44
+	indexBits   = 2*64 - 2*counterBits
+)
+
+func newCodec(id counterID, now int64) codec {
+	return codec{
+		id:   id,
+		base: max(0, now/id.per-1<<(indexBits-1)),
+		logs: make([]window.Log, 1), // number 0 is an empty log, for zero words
+	}
+}
+
+// logged tells whether the states are logs, which do not fit into words.
+func (c *codec) logged() bool { return c.id.algorithm == SlidingLog || c.id.algorithm == strikes }
+
+func encodeSliding(index uint64, s window.Sliding) words {
+	previous, current := uint64(s.Previous), uint64(s.Current)
+	return words{index<<(64-indexBits) | previous>>(counterBits-(64-indexBits)), previous<<counterBits | current}
+}
+
+func (c *codec) decodeSliding(w words) window.Sliding {
+	const mask = 1<<counterBits - 1
+	previous := (w.a<<(counterBits-(64-indexBits)) | w.b>>counterBits) & mask
+	return window.Sliding{
+		Start:    (int64(w.a>>(64-indexBits)) + c.base) * c.id.per,
+		Previous: int64(previous),
+		Current:  int64(w.b & mask),
+	}
+}
+
+// decide lets the algorithm decide, and returns the words of the next state. Logs
+// are charged in place: clone them before, to keep them as they are.
+func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window.Verdict) {
+	switch c.id.algorithm {
+	case FixedWindow:
+		next, v := window.Fixed{Start: int64(w.a), Count: int64(w.b)}.Take(now, charge)
+		return words{uint64(next.Start), uint64(next.Count)}, v
+	case TokenBucket:
+		next, v := window.Bucket{TAT: int64(w.a), Frac: int64(w.b)}.Take(now, charge)
+		return words{uint64(next.TAT), uint64(next.Frac)}, v
+	case SlidingLog:
+		next, v := c.logs[w.a].Take(now, charge)
+		return c.keepLog(w, next), v
+	case strikes:
+		next, v := window.Strikes{Log: c.logs[w.a]}.Take(now, charge)
+		return c.keepLog(w, next.Log), v
+	default:
+		old := c.decodeSliding(w)
+		next, v := old.Take(now, charge)
+		index := w.a >> (64 - indexBits)
+		if next.Start != old.Start { // a division, which is slow, and rare
+			index = uint64(next.Start/c.id.per - c.base)
+		}
+		return encodeSliding(index, next), v
+	}
+}
+
+// keepLog keeps what a log has become, under a number of its own.
+func (c *codec) keepLog(w words, log window.Log) words {
+	switch {
+	case w.a != 0:
+	case len(log.Cells) == 0:
+		return words{}
+	case len(c.unusedLogs) > 0:
+		last := len(c.unusedLogs) - 1
+		w.a, c.unusedLogs = c.unusedLogs[last], c.unusedLogs[:last]
+	default:
+		w.a = uint64(len(c.logs))
+		c.logs = append(c.logs, window.Log{})
+	}
+	c.logs[w.a] = log
+	return w
+}
+
+// clone returns words of the same state that may be charged by themselves.
+func (c *codec) clone(w words) words {
+	if !c.logged() {
+		return w
+	}
+	return c.keepLog(words{}, window.Log{Cells: slices.Clone(c.logs[w.a].Cells)})
+}
+
+// release gives up words that nobody needs any more.
+func (c *codec) release(w words) {
+	if c.logged() && w.a != 0 {
+		c.logs[w.a] = window.Log{}
+		c.unusedLogs = append(c.unusedLogs, w.a)
+	}
+}
+
+// most is what a charge's limit allows at once.
+func (c *codec) most(charge *window.Charge) int64 {
+	if c.id.algorithm == TokenBucket && charge.Burst > 0 {
+		return charge.Burst
+	}
+	return charge.Limit
+}
+
+// expires is when a state means nothing any more.
+func (c *codec) expires(w words) int64 {
+	switch c.id.algorithm {
+	case FixedWindow:
+		return window.Fixed{Start: int64(w.a), Count: int64(w.b)}.Expires(c.id.per)
+	case SlidingLog, strikes:
+		return c.logs[w.a].Expires(c.id.per)
+	case TokenBucket:
+		return window.Bucket{TAT: int64(w.a), Frac: int64(w.b)}.Expires()
+	default:
+		return c.decodeSliding(w).Expires(c.id.per)
+	}
+}
+
+// used measures how much of its limit a state has used, to compare it with
+// others of the same table. The token bucket measures in time, the others in
+// units.
+func (c *codec) used(now int64, w words) uint64 {
+	if c.id.algorithm == TokenBucket {
+		return w.a
+	}
+	peek := window.Charge{Limit: window.MaxLimit, Per: c.id.per}
+	_, v := c.decide(now, w, &peek)
+	return uint64(window.MaxLimit - v.Remaining)
+}
