@@ -43,73 +43,73 @@ func WithBan(after int, per, duration time.Duration) Option {
 	return whole("WithBan", func(r *rule) { r.ban = &ban{int64(after), per, duration} })
 }
 
-// guard marks the limits whose refusals lead to the ban.
-func (r *rule) guard() {
+// checkBan marks the limits whose rejections lead to the ban.
+func (r *rule) checkBan() {
 	if r.ban == nil {
 		return
 	}
-	if r.never || r.limits[0].shadow {
-		panic("ratelimiter: WithBan needs limits that refuse; leave out WithShadow and WithOverLimit(nil), or WithBan")
+	if r.neverRefuse || r.limits[0].shadow {
+		panic("ratelimiter: WithBan needs limits that refuse; leave out WithShadow and WithObserveOnly, or WithBan")
 	}
 	for i := range r.limits {
-		if l := &r.limits[i]; !l.elsewhere && !l.shadow {
+		if l := &r.limits[i]; !l.ownKey && !l.shadow {
 			l.ban = r.ban
 		}
 	}
 }
 
-// quota asks for the ban on the key and scope of a limit. A cost of 0 looks at it,
-// of 1 counts a refusal.
+// quota asks about the ban on the key and scope of a limit. A cost of 0 looks at it,
+// of 1 counts a rejection.
 func (b *ban) quota(of *backends.Quota, cost int64) backends.Quota {
 	return backends.Quota{Key: of.Key, Scope: of.Scope, Limit: b.after, Per: b.per, Ban: b.duration, Cost: cost}
 }
 
-// take puts a question about the quotas of a decision to the backend, with those of
-// the bans that guard them behind, and lets the verdicts be those of banned clients.
-// A refusal counts for the bans as often as strike says. What quotas hold beyond those
-// of the decision is under no ban.
-func (d *decision) take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict, strike int64) error {
+// takeWithBans asks the backend about quotas, together with the bans that guard them,
+// and makes the verdicts those of a banned client where there is a ban. A rejection counts
+// for the bans as often as cost says. Quotas beyond those that about describes are
+// under no ban.
+func (s *settings) takeWithBans(ctx context.Context, quotas []backends.Quota, about []asked, verdicts []backends.Verdict, cost int64) error {
 	var guarded []int // the first quota of each ban
-	asked := quotas
-	for i := range d.verdicts {
-		d.about[i].banned = false // that may be over
-		b := d.about[i].limit.ban
-		if b == nil || slices.ContainsFunc(guarded, func(first int) bool { return d.sameBan(quotas, first, i) }) {
+	all := quotas
+	for i := range about {
+		about[i].banned = false // an earlier ban may be over
+		b := about[i].limitRule.ban
+		if b == nil || slices.ContainsFunc(guarded, func(first int) bool { return sameBan(quotas, about, first, i) }) {
 			continue
 		}
 		guarded = append(guarded, i)
-		asked = append(slices.Clip(asked), b.quota(&quotas[i], strike))
+		all = append(slices.Clip(all), b.quota(&quotas[i], cost))
 	}
 	if guarded == nil {
-		return d.settings.decider.Take(ctx, quotas, verdicts)
+		return s.decider.Take(ctx, quotas, verdicts)
 	}
-	answers := make([]backends.Verdict, len(asked))
-	if err := d.settings.decider.Take(ctx, asked, answers); err != nil {
+	answers := make([]backends.Verdict, len(all))
+	if err := s.decider.Take(ctx, all, answers); err != nil {
 		return err
 	}
 	copy(verdicts, answers[:len(quotas)])
 	for n, first := range guarded {
-		d.heed(&answers[len(quotas)+n], quotas, verdicts, first)
+		applyBan(&answers[len(quotas)+n], quotas, about, verdicts, first)
 	}
 	return nil
 }
 
-// sameBan tells whether two quotas are under one ban, of one key and scope.
-func (d *decision) sameBan(quotas []backends.Quota, i, j int) bool {
-	return d.about[i].limit.ban == d.about[j].limit.ban && quotas[i].Key == quotas[j].Key && quotas[i].Scope == quotas[j].Scope
+// sameBan reports whether two quotas are under one ban, on one key and scope.
+func sameBan(quotas []backends.Quota, about []asked, i, j int) bool {
+	return about[i].limitRule.ban == about[j].limitRule.ban && quotas[i].Key == quotas[j].Key && quotas[i].Scope == quotas[j].Scope
 }
 
-// heed lets the verdicts on all quotas under a ban be what they are to a client
-// that is banned, if it is.
-func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdicts []backends.Verdict, first int) {
+// applyBan makes the verdicts on all quotas under a ban what they are to a banned
+// client, if the client is banned.
+func applyBan(answer *backends.Verdict, quotas []backends.Quota, about []asked, verdicts []backends.Verdict, first int) {
 	if answer.Allowed {
 		return
 	}
-	for i := range d.verdicts {
-		if !d.sameBan(quotas, first, i) {
+	for i := range about {
+		if !sameBan(quotas, about, first, i) {
 			continue
 		}
-		d.about[i].banned = true
+		about[i].banned = true
 		v := &verdicts[i]
 		if v.RetryAfter >= 0 {
 			v.RetryAfter = max(v.RetryAfter, answer.RetryAfter)
@@ -118,20 +118,25 @@ func (d *decision) heed(answer *backends.Verdict, quotas []backends.Quota, verdi
 	}
 }
 
-// strike counts a refusal that was not to count before it was known whether the
-// request would wait. It asks for nothing else, and where that fails the request is
-// refused all the same.
-func (d *decision) strike(ctx context.Context) {
-	for i := range d.verdicts {
-		a, q := &d.about[i], d.quotas[i]
-		if a.limit.ban == nil || a.banned || d.verdicts[i].Allowed {
+// isBanned reports whether the client was found to be banned.
+func (s *several) isBanned() bool {
+	return slices.ContainsFunc(s.asked, func(a asked) bool { return a.banned })
+}
+
+// recordRejection counts a rejection that was not to count before it was known
+// whether the request would wait. It asks for nothing else, and where that fails the
+// request is rejected all the same.
+func (q *request) recordRejection(ctx context.Context) {
+	for i := range q.several.verdicts {
+		a, quota := &q.several.asked[i], q.several.quotas[i]
+		if a.limitRule.ban == nil || a.banned || q.several.verdicts[i].Allowed {
 			continue
 		}
-		q.Limit, q.Burst, q.Cost, q.Tentative = 0, 0, 1, true
+		quota.Limit, quota.Burst, quota.Cost, quota.Tentative = 0, 0, 1, true
 		answers := make([]backends.Verdict, 2)
-		if err := d.settings.decider.Take(ctx, []backends.Quota{q, a.limit.ban.quota(&q, 1)}, answers); err == nil {
-			d.heed(&answers[1], d.quotas, d.verdicts, i)
+		if err := q.settings.decider.Take(ctx, []backends.Quota{quota, q.ban.quota(&quota, 1)}, answers); err == nil {
+			applyBan(&answers[1], q.several.quotas, q.several.asked, q.several.verdicts, i)
 		}
-		return // one ban is all that a rule has
+		return // a rule has one ban
 	}
 }

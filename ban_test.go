@@ -71,7 +71,7 @@ func TestABanIsToldWhereverALimitIs(t *testing.T) {
 		var problem map[string]any
 		require.NoError(t, json.Unmarshal(banned.Body.Bytes(), &problem))
 		require.Equal(t, "Rate limit was exceeded", problem["title"])
-		require.Contains(t, problem["detail"], "Too many requests were refused")
+		require.Contains(t, problem["detail"], "This client is banned")
 		require.Equal(t, []any{"per-minute", "per-second"}, problem["violated-policies"])
 		require.Equal(t, []string{"per-minute banned", "per-second banned"}, observer.read())
 
@@ -140,11 +140,11 @@ func TestStatusTellsOfEachBanByItself(t *testing.T) {
 	engine.GET("/other", limiter.RateLimit(9, time.Minute, shared, ratelimiter.WithBan(1, time.Minute, time.Hour)), ok)
 	require.Equal(t, 200, get(engine, "/other").Code)
 	require.Equal(t, 200, get(engine, "/hourly").Code)
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/second", 3))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/second", 2))
 	bans := func() (names []string) {
 		infos, err := limiter.Status(t.Context(), "k", "192.0.2.1")
 		require.NoError(t, err)
-		require.Len(t, infos, 4)
+		require.Len(t, infos, 3)
 		for _, info := range infos {
 			if info.Banned {
 				names = append(names, info.Name)
@@ -152,9 +152,9 @@ func TestStatusTellsOfEachBanByItself(t *testing.T) {
 		}
 		return names
 	}
-	require.Equal(t, []string{"per-hour-2"}, bans(), "where it is the second middleware")
+	require.Equal(t, []string{"per-hour-2"}, bans(), "by the name that it was last bound with")
 	require.Equal(t, 429, get(engine, "/hourly").Code)
-	require.ElementsMatch(t, []string{"per-hour-2", "per-hour"}, bans(), "where it is the first, too")
+	require.Equal(t, 200, get(engine, "/other").Code)
 }
 
 func TestABanThatIsShorterThanTheWaitForTheLimitHidesNoneOfIt(t *testing.T) {

@@ -45,10 +45,10 @@ func TestChargeCorrectsWhatARequestHasCost(t *testing.T) {
 			engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(10), ratelimiter.WithAlgorithm(algorithm)), func(c *gin.Context) {
 				require.EqualValues(t, 90, left(t, limiter, c))
 				for _, step := range []struct{ n, left int }{{30, 70}, {30, 70}, {5, 95}, {0, 100}, {250, 0}, {60, 40}} {
-					require.NoError(t, ratelimiter.Charge(c, step.n))
+					require.NoError(t, ratelimiter.SetCost(c, step.n))
 					require.EqualValues(t, step.left, left(t, limiter, c), "%s after %d", algorithm, step.n)
 				}
-				require.ErrorContains(t, ratelimiter.Charge(c, -1), "cannot cost -1 units")
+				require.ErrorContains(t, ratelimiter.SetCost(c, -1), "cannot cost -1 units")
 			})
 			require.Equal(t, 200, get(engine, "/").Code)
 		})
@@ -59,7 +59,7 @@ func TestChargeIsForTheLimitsThatHaveACost(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "5/hour"})
 	group := engine.Group("/", limiter.RateLimit(1000, 24*time.Hour, ratelimiter.WithName("tokens"), ratelimiter.WithCost(0)))
 	group.GET("/", limiter.RateLimit(5, time.Hour), func(c *gin.Context) {
-		require.NoError(t, ratelimiter.Charge(c, 700))
+		require.NoError(t, ratelimiter.SetCost(c, 700))
 		infos, err := limiter.Peek(c)
 		require.NoError(t, err)
 		remaining := map[string]int64{}
@@ -70,12 +70,12 @@ func TestChargeIsForTheLimitsThatHaveACost(t *testing.T) {
 	})
 	require.Equal(t, 200, get(engine, "/").Code)
 	engine.GET("/plain", limiter.RateLimit(100, time.Hour), func(c *gin.Context) {
-		require.NoError(t, ratelimiter.Charge(c, 30))
+		require.NoError(t, ratelimiter.SetCost(c, 30))
 		infos, _ := limiter.Peek(c)
 		require.EqualValues(t, 70, infos[1].Remaining)
 	})
 	require.Equal(t, 200, get(engine, "/plain").Code, "without any cost, those of the route")
-	engine.GET("/free", limiter.Exempt(), func(c *gin.Context) { require.NoError(t, ratelimiter.Charge(c, 5)) })
+	engine.GET("/free", limiter.Exempt(), func(c *gin.Context) { require.NoError(t, ratelimiter.SetCost(c, 5)) })
 	require.Equal(t, 200, get(engine, "/free").Code)
 }
 
@@ -85,10 +85,10 @@ func TestChargesAtTheSameTimeAreExact(t *testing.T) {
 		var all sync.WaitGroup
 		for n := range 50 {
 			copied := c.Copy()
-			all.Go(func() { _ = ratelimiter.Charge(copied, n) })
+			all.Go(func() { _ = ratelimiter.SetCost(copied, n) })
 		}
 		all.Wait()
-		require.NoError(t, ratelimiter.Charge(c, 10))
+		require.NoError(t, ratelimiter.SetCost(c, 10))
 		require.EqualValues(t, 990, left(t, limiter, c))
 	})
 	require.Equal(t, 200, get(engine, "/").Code)

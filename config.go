@@ -1,368 +1,242 @@
 package ratelimiter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"reflect"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
+	"unicode"
 
-	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
-// Config is the configuration: a map, so that it can come from anywhere. It may
-// be the application's own map: keys that do not begin with RATELIMITER_ are
-// left alone. These are known, with their types and defaults:
+// Config is the configuration of a RateLimiter: a map, so that it can come from
+// anywhere. Its keys are the constants that begin with Config, such as
+// ConfigBackend for RATELIMITER_BACKEND. Each of them says which values it takes
+// and what its default is. A nil value counts as absent. InitApp checks all of it
+// and reports all faults at once.
 //
-//	RATELIMITER_ENABLED                   bool; true. false lets every request through
-//	RATELIMITER_BACKEND                   string, "memory"; the name of a backend, or a backends.Backend
-//	RATELIMITER_BACKEND_OPTIONS           map[string]any, none; see backends.NewMemory and backends.NewRedis.
-//	                                      For any other than memory it may also hold fallback_share, a number over
-//	                                      0 and up to 1, default 1: the part of each limit that this process
-//	                                      limits at while it falls back on its memory, as 0.025 for 40 processes
-//	RATELIMITER_KEY_PREFIX                string, "rate_limit"; begins every key. When it is absent and the
-//	                                      backend was given the application's own client, CACHE_KEY_PREFIX does
-//	RATELIMITER_ALGORITHM                 string, "sliding-window", or an Algorithm
-//	RATELIMITER_DEFAULT_LIMITS            string, none; limits of each route that has no RateLimit, as
-//	                                      "100/minute; 5/second"
-//	RATELIMITER_APPLICATION_LIMITS        string, none; limits of all routes together
-//	RATELIMITER_INJECT_X_HEADERS          bool, true; X-RateLimit-Limit, -Remaining and -Reset
-//	RATELIMITER_INJECT_RATELIMIT_HEADERS  bool, true; RateLimit-Policy and RateLimit
-//	RATELIMITER_PARTITION_SECRET          string, none; 16 bytes or more. With it the RateLimit headers have the
-//	                                      parameter pk: an HMAC of key and scope, which tells quotas apart
-//	                                      without telling whose they are
-//	RATELIMITER_ON_ERROR                  string, "fallback"; what happens when the backend fails: "fallback"
-//	                                      limits in the memory of each process, "allow" lets requests through,
-//	                                      "deny" answers 503. After five failures in a row that happens at
-//	                                      once, until the backend answers a probe; see backends.Breaker
-//	RATELIMITER_TIMEOUT                   time.Duration or text, 100ms; the longest wait for a decision
-//	RATELIMITER_IPV6_PREFIX               int, 64; how many bits of an IPv6 address make a client, 1 to 128
-//	RATELIMITER_OBSERVER                  an Observer or a []Observer, none; told of every decision
+//	config := ratelimiter.Config{
+//		"RATELIMITER_BACKEND":         "redis",
+//		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": "redis.example:6379"},
+//		"RATELIMITER_DEFAULT_LIMITS":  "100/minute; 5/second",
+//	}
+//
+// Keys are matched without regard to case, because many configuration libraries
+// turn them to lower case. The same key in two spellings is an error.
+//
+// The map may be the application's own. Keys that do not begin with RATELIMITER_
+// belong to others and are ignored. Two kinds of them are an error nevertheless,
+// because they were probably meant for the rate limiter:
+//
+//   - a slip: a key that differs from one of these in no more than two characters,
+//     such as RATELIMTER_BACKEND or ratelimiter.backend. RATELIMIT_ and
+//     RATE_LIMITER_ at its beginning count as RATELIMITER_; RATE_LIMIT_ does not.
+//   - a nested map, such as "ratelimiter" with the key "backend".
+//
+// Of the keys that begin with RATELIMITER_, two kinds are ignored: the variables
+// that Kubernetes sets in each container for a service whose name begins with
+// "ratelimiter" (RATELIMITER_REDIS_SERVICE_HOST, RATELIMITER_REDIS_PORT_6379_TCP
+// and the like, and RATELIMITER_REDIS_PORT with a value such as
+// tcp://10.0.0.11:6379), and RATELIMITER_TEST_..., which this project's tests use.
 type Config map[string]any
 
-const defaultTimeout = 100 * time.Millisecond
-
-// shortestSecret is how many bytes a secret has at least.
-const shortestSecret = 16
-
-// probeKey is the key that a breaker charges, as people would write it.
-const probeKey = "breaker"
-
-// shareOption stands among the options of a backend, but is for the memory that
-// is fallen back on.
-const shareOption = "fallback_share"
-
-// errorPolicy is what happens to a request that the backend cannot decide.
-type errorPolicy string
-
+// The keys of a Config.
 const (
-	onErrorFallback errorPolicy = "fallback"
-	onErrorAllow    errorPolicy = "allow"
-	onErrorDeny     errorPolicy = "deny"
+	// ConfigEnabled is a bool, true by default. If it is false, every request is
+	// allowed. The configuration is still checked, but nothing is connected to: no
+	// backend is made and none that was handed in is used, and RateLimiter.Backend
+	// returns an empty one in memory. Options of a backend that was registered with
+	// RegisterBackend are not checked then.
+	ConfigEnabled = "RATELIMITER_ENABLED"
+
+	// ConfigBackend says where the counters are kept. It is the name of a backend
+	// ("memory", "redis", or one given to RegisterBackend), or a backends.Backend,
+	// which Close leaves open. The default is "memory"; nil is an error here, as it
+	// is what a backend is that could not be made.
+	ConfigBackend = "RATELIMITER_BACKEND"
+
+	// ConfigBackendOptions is a map[string]any with the options of the named
+	// backend; none by default. See backends.NewMemory and backends.NewRedis.
+	//
+	// One option belongs to the limiter and exists for all backends but memory:
+	// fallback_share, a number over 0 and up to 1, by default 1. It is the part of
+	// each limit that this process enforces while it falls back on its own memory,
+	// such as 0.025 for one of forty processes.
+	ConfigBackendOptions = "RATELIMITER_BACKEND_OPTIONS"
+
+	// ConfigKeyPrefix is a string, "rate_limit" by default, with which every key in
+	// the backend begins. It may be empty. All applications that use one Redis with
+	// the same prefix share the counters of equal keys, so each needs a prefix of
+	// its own. If it is absent and the option client of backend redis is given, the
+	// key CACHE_KEY_PREFIX of the same map takes its place.
+	ConfigKeyPrefix = "RATELIMITER_KEY_PREFIX"
+
+	// ConfigAlgorithm is how limits are counted unless WithAlgorithm says
+	// otherwise: an Algorithm or its name ("sliding-window", "fixed-window",
+	// "sliding-log" or "token-bucket"). The default is SlidingWindow.
+	ConfigAlgorithm = "RATELIMITER_ALGORITHM"
+
+	// ConfigDefaultLimits is a string such as "100/minute; 5/second", see
+	// ParseLimits: the limits of every route that has no RateLimit of its own. The
+	// default is "", none. Update changes it while the application runs.
+	ConfigDefaultLimits = "RATELIMITER_DEFAULT_LIMITS"
+
+	// ConfigApplicationLimits is a string of the same form: the limits of all
+	// routes together. The default is "", none. Update changes it while the
+	// application runs.
+	ConfigApplicationLimits = "RATELIMITER_APPLICATION_LIMITS"
+
+	// ConfigDefaultOptions is a []Option that applies to the default limits; none
+	// by default.
+	ConfigDefaultOptions = "RATELIMITER_DEFAULT_OPTIONS"
+
+	// ConfigApplicationOptions is a []Option that applies to the application
+	// limits; none by default.
+	ConfigApplicationOptions = "RATELIMITER_APPLICATION_OPTIONS"
+
+	// ConfigInjectXHeaders is a bool, true by default: whether responses have the
+	// headers X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset.
+	// WithHeaders overrides it.
+	ConfigInjectXHeaders = "RATELIMITER_INJECT_X_HEADERS"
+
+	// ConfigInjectRateLimitHeaders is a bool, true by default: whether responses
+	// have the headers RateLimit-Policy and RateLimit. WithHeaders overrides it.
+	ConfigInjectRateLimitHeaders = "RATELIMITER_INJECT_RATELIMIT_HEADERS"
+
+	// ConfigPartitionSecret is a string of 16 bytes or more; none by default. With
+	// it the RateLimit headers have the parameter pk, an HMAC of key and scope: it
+	// tells quotas apart without telling whose they are.
+	ConfigPartitionSecret = "RATELIMITER_PARTITION_SECRET"
+
+	// ConfigOverLimit is a gin.HandlerFunc or a func(*gin.Context) that answers
+	// requests over a limit, unless WithOverLimit says otherwise. The default is a
+	// problem document with status 429.
+	ConfigOverLimit = "RATELIMITER_OVER_LIMIT"
+
+	// ConfigOnError says what happens to a request that the backend does not
+	// decide: "fallback" (the default) limits it in the memory of this process,
+	// "allow" allows it, and "deny" answers 503. After five failures in a row the
+	// backend is no longer asked, until it answers a probe; see backends.Breaker.
+	ConfigOnError = "RATELIMITER_ON_ERROR"
+
+	// ConfigOnUnavailable is a gin.HandlerFunc or a func(*gin.Context) that answers
+	// requests which "deny" rejects. The default is a problem document with
+	// status 503.
+	ConfigOnUnavailable = "RATELIMITER_ON_UNAVAILABLE"
+
+	// ConfigTimeout is the longest wait for a decision: a time.Duration or a string
+	// such as "250ms", 1ms or more. The default is 100ms.
+	ConfigTimeout = "RATELIMITER_TIMEOUT"
+
+	// ConfigIPv6Prefix is an int from 1 to 128, by default 64: how many bits of an
+	// IPv6 address identify a client.
+	ConfigIPv6Prefix = "RATELIMITER_IPV6_PREFIX"
+
+	// ConfigTimeZone is the time zone of limits by the calendar: a *time.Location,
+	// or a name such as "Europe/Zurich", "UTC" (the default) or "Local".
+	ConfigTimeZone = "RATELIMITER_TIME_ZONE"
+
+	// ConfigObserver is an Observer or a []Observer, none by default, which are told
+	// of every decision.
+	ConfigObserver = "RATELIMITER_OBSERVER"
 )
 
-// settings are a configuration that was checked.
-type settings struct {
-	enabled          bool
-	backend          backends.Backend   // as configured
-	breaker          *backends.Breaker  // before it; nil for one in the process, which cannot fail
-	decider          backends.Backend   // the same, with what it falls back on
-	closers          []backends.Backend // those that were made here
-	prefix           string
-	algorithm        Algorithm
-	given            Config // what all this was read from
-	limits           atomic.Pointer[configured]
-	xHeaders         bool
-	rateLimitHeaders bool
-	secret           string // of partition keys; empty for none
-	onError          errorPolicy
-	timeout          time.Duration
-	ipv6Prefix       int
-	seen             seen             // for Status
-	observers        []Observer       // those of the configuration
-	observing        *observing       // all of them; of the RateLimiter
-	local            backends.Backend // the memory that is fallen back on, nil for none
-	lines            lines            // of those who wait for their turn
-	closed           atomic.Bool
-}
+const (
+	// keyPrefix is how all keys of a Config begin.
+	keyPrefix = "RATELIMITER_"
+	// cacheKeyPrefix is the key of another extension's prefix.
+	cacheKeyPrefix = "CACHE_KEY_PREFIX"
+)
 
-// check reads the whole configuration and makes the backend. All faults are
-// reported at once.
-func (config Config) check() (*settings, error) {
-	read := &options.Reader{Values: config, Describe: func(name string) string { return name }}
-	s := &settings{
-		enabled:          read.Flag("RATELIMITER_ENABLED", true),
-		algorithm:        readAlgorithm(read, "RATELIMITER_ALGORITHM"),
-		xHeaders:         read.Flag("RATELIMITER_INJECT_X_HEADERS", true),
-		rateLimitHeaders: read.Flag("RATELIMITER_INJECT_RATELIMIT_HEADERS", true),
-		secret:           read.Text("RATELIMITER_PARTITION_SECRET", ""),
-		onError:          errorPolicy(read.Text("RATELIMITER_ON_ERROR", string(onErrorFallback))),
-		timeout:          read.Duration("RATELIMITER_TIMEOUT", defaultTimeout),
-		ipv6Prefix:       read.Integer("RATELIMITER_IPV6_PREFIX", 64, 1, 128),
-	}
-	if s.secret != "" && len(s.secret) < shortestSecret {
-		read.Reject(fmt.Errorf("RATELIMITER_PARTITION_SECRET has %d bytes (not shown here); it must have %d or more", len(s.secret), shortestSecret))
-	}
-	if s.timeout < time.Millisecond {
-		read.Fault("RATELIMITER_TIMEOUT", s.timeout.String(), "1ms or more; a bare number counts nanoseconds")
-	}
-	if !slices.Contains([]errorPolicy{onErrorFallback, onErrorAllow, onErrorDeny}, s.onError) {
-		read.Fault("RATELIMITER_ON_ERROR", string(s.onError), `"fallback", "allow" or "deny"`)
-	}
-	s.observers = readObservers(read)
-	s.given = maps.Clone(config)
-	s.limits.Store(newConfigured(readLimits(read, defaultLimitsKey), readLimits(read, applicationLimitsKey)))
-	s.prefix = readPrefix(read)
-	backend, given := read.Value("RATELIMITER_BACKEND")
-	backendOptions := read.Map("RATELIMITER_BACKEND_OPTIONS")
-	if _, isNil := config["RATELIMITER_BACKEND"]; !given && isNil {
-		read.Reject(fmt.Errorf("RATELIMITER_BACKEND is nil; it must be the name of a backend (%s) or a backends.Backend, or be left out", backendNames()))
-	}
-	if !given {
-		backend = defaultBackend
-	}
-	if _, ok := backend.(string); !ok && len(backendOptions) > 0 {
-		read.Reject(errors.New("RATELIMITER_BACKEND_OPTIONS cannot change a backend that is made already; leave them out, or give RATELIMITER_BACKEND a name"))
-	}
-	if err := read.Finish(func(name string) bool { return strings.HasPrefix(name, "RATELIMITER_") }); err != nil {
-		return nil, fmt.Errorf("the rate limiter's configuration is wrong: %w", err)
-	}
-	if err := s.open(backend, backendOptions); err != nil {
-		return nil, fmt.Errorf("the rate limiter's configuration is wrong: %w", errors.Join(err, s.close()))
-	}
-	return s, nil
-}
+// configKeys are all keys.
+func configKeys() []string { return slices.Sorted(maps.Keys(environment)) }
 
-// open makes the backend, and what stands before it.
-func (s *settings) open(backend any, backendOptions map[string]any) error {
-	share := 0.0
-	switch backend := backend.(type) {
-	case backends.Backend:
-		if value := reflect.ValueOf(backend); value.Kind() == reflect.Pointer && value.IsNil() {
-			return fmt.Errorf("RATELIMITER_BACKEND is a nil %T; make it first", backend)
-		}
-		s.backend = backend
-	case string:
-		factory, err := findBackend(backend)
-		if err != nil {
-			return err
-		}
-		if share, backendOptions, err = takeShare(backend, backendOptions); err != nil {
-			return fmt.Errorf("RATELIMITER_BACKEND_OPTIONS: %w", err)
-		}
-		if s.backend, err = factory(backendOptions); err != nil {
-			return fmt.Errorf("RATELIMITER_BACKEND_OPTIONS: %w", err)
-		}
-		if s.backend == nil {
-			return fmt.Errorf("the factory of backend %q returned neither a backend nor an error", backend)
-		}
-		s.closers = append(s.closers, s.backend)
-	default:
-		return fmt.Errorf("RATELIMITER_BACKEND is a %T; it must be the name of a backend (%s) or a backends.Backend", backend, backendNames())
+// own returns what is meant for the rate limiter, by the constants above, and an
+// error for every key that is misspelled or given twice.
+func (config Config) own() (Config, error) {
+	if config == nil {
+		return nil, nil
 	}
-	return s.guard(share)
-}
-
-// guard puts a breaker before a backend that may fail, and memory to fall back
-// on behind it. A share of 0 was not given.
-func (s *settings) guard(share float64) error {
-	s.decider = s.backend
-	inProcess := backends.InProcess(s.backend)
-	if share > 0 && (inProcess || s.onError != onErrorFallback) {
-		return fmt.Errorf(`RATELIMITER_BACKEND_OPTIONS: option %q has no effect where nothing is fallen back on; leave it out, or use a backend such as "redis" and RATELIMITER_ON_ERROR "fallback"`, shareOption)
-	}
-	if inProcess {
-		return nil
-	}
-	s.breaker = backends.NewBreaker(s.backend, s.timeout, s.storedKey(probeKey))
-	s.decider = s.breaker
-	if s.onError != onErrorFallback {
-		return nil
-	}
-	local, err := backends.NewMemory(nil)
-	if err != nil {
-		return err
-	}
-	s.closers, s.local = append(s.closers, local), local
-	if share > 0 {
-		local = backends.NewShare(local, share)
-	}
-	s.decider = backends.NewFallback(s.breaker, local)
-	return nil
-}
-
-// close closes what open has made, and no backend that was handed in.
-func (s *settings) close() error {
-	s.closed.Store(true)
-	s.lines.close()
-	if s.breaker != nil {
-		s.breaker.Stop()
-	}
-	var failed error
-	for _, backend := range s.closers {
-		failed = errors.Join(failed, backend.Close())
-	}
-	return failed
-}
-
-func readAlgorithm(read *options.Reader, name string) Algorithm {
-	value, ok := read.Value(name)
-	if !ok {
-		return SlidingWindow
-	}
-	switch value := value.(type) {
-	case Algorithm:
-		if value.Valid() {
-			return value
-		}
-	case string:
-		if algorithm, err := backends.ParseAlgorithm(value); err == nil {
-			return algorithm
-		}
-	}
-	read.Fault(name, value, "one of "+backends.AlgorithmNames())
-	return SlidingWindow
-}
-
-func readLimits(read *options.Reader, name string) []Limit {
-	text := read.Text(name, "")
-	if text == "" {
-		return nil
-	}
-	limits, err := ParseLimits(text)
-	if err != nil {
-		read.Reject(fmt.Errorf("%s: %w", name, err))
-	}
-	return limits
-}
-
-// takeShare takes fallback_share, 0 if it is absent, out of a backend's options.
-func takeShare(backend string, given map[string]any) (share float64, rest map[string]any, err error) {
-	if _, has := given[shareOption]; !has {
-		return 0, given, nil
-	}
-	read := &options.Reader{
-		Values:   given,
-		Describe: func(name string) string { return fmt.Sprintf("option %q of backend %q", name, backend) },
-	}
-	share = read.Fraction(shareOption, 0)
-	rest = maps.Clone(given)
-	delete(rest, shareOption)
-	return share, rest, read.Finish(func(string) bool { return false })
-}
-
-func readPrefix(read *options.Reader) string {
-	const usual = "rate_limit"
-	given, _ := read.Values["RATELIMITER_BACKEND_OPTIONS"].(map[string]any)
-	if given["client"] != nil && !read.Given("RATELIMITER_KEY_PREFIX") {
-		return read.Text("CACHE_KEY_PREFIX", usual)
-	}
-	return read.Text("RATELIMITER_KEY_PREFIX", usual)
-}
-
-// environment tells how each key is written in an environment variable.
-var environment = map[string]func(string) (any, error){
-	"RATELIMITER_ENABLED":                  parseFlag,
-	"RATELIMITER_BACKEND":                  parseText,
-	"RATELIMITER_BACKEND_OPTIONS":          parseBackendOptions,
-	"RATELIMITER_KEY_PREFIX":               parseText,
-	"RATELIMITER_ALGORITHM":                parseText,
-	"RATELIMITER_DEFAULT_LIMITS":           parseText,
-	"RATELIMITER_APPLICATION_LIMITS":       parseText,
-	"RATELIMITER_INJECT_X_HEADERS":         parseFlag,
-	"RATELIMITER_INJECT_RATELIMIT_HEADERS": parseFlag,
-	"RATELIMITER_PARTITION_SECRET":         parseText,
-	"RATELIMITER_ON_ERROR":                 parseText,
-	"RATELIMITER_TIMEOUT":                  parseText,
-	"RATELIMITER_IPV6_PREFIX":              parseWhole,
-}
-
-// ConfigFromEnv reads the configuration from the environment variables of the
-// same names. An empty variable counts as absent. RATELIMITER_BACKEND_OPTIONS
-// is a JSON object or a redis:// URL.
-//
-// An unknown RATELIMITER_ variable is an error, but for those that Kubernetes
-// makes for a service named ratelimiter (RATELIMITER_PORT..., and
-// RATELIMITER_SERVICE_...) and those of tests (RATELIMITER_TEST_...). What the
-// values mean is checked by InitApp.
-func ConfigFromEnv() (Config, error) {
-	config := Config{}
+	own, spelled := Config{}, map[string]string{}
 	var faults []error
-	for _, variable := range os.Environ() {
-		name, text, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "RATELIMITER_") || foreignVariable(name) || text == "" {
+	for _, name := range slices.Sorted(maps.Keys(config)) {
+		key, value := strings.ToUpper(name), config[name]
+		if !strings.HasPrefix(key, keyPrefix) {
+			faults = append(faults, slips(name, value)...)
 			continue
 		}
-		parse, known := environment[name]
-		if !known {
-			faults = append(faults, fmt.Errorf("%s is not known; %s", name, options.Suggest(name, environmentNames())))
+		if foreign(key, value) {
 			continue
 		}
-		value, err := parse(text)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s %w", name, err))
-			continue
+		if other, twice := spelled[key]; twice {
+			faults = append(faults, fmt.Errorf("%s is given twice, as %q and as %q; keep one of them", key, other, name))
 		}
-		config[name] = value
+		own[key], spelled[key] = value, name
 	}
-	if len(faults) > 0 {
-		return nil, fmt.Errorf("the rate limiter's environment is wrong: %w", errors.Join(faults...))
-	}
-	return config, nil
+	return own, errors.Join(faults...)
 }
 
-func foreignVariable(name string) bool {
-	for _, prefix := range []string{"RATELIMITER_TEST_", "RATELIMITER_PORT", "RATELIMITER_SERVICE_"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
+// slips returns an error if a key without our prefix was probably meant to have it,
+// and one for each such key of a nested map.
+func slips(name string, value any) (faults []error) {
+	if key, found := nearlyKey(name); found {
+		return []error{fmt.Errorf("%s is not known; did you mean %q?", name, key)}
 	}
-	return false
-}
-
-func environmentNames() []string {
-	names := make([]string, 0, len(environment))
-	for name := range environment {
-		names = append(names, name)
+	nested := reflect.ValueOf(value)
+	if nested.Kind() != reflect.Map {
+		return nil
 	}
-	return names
-}
-
-func parseText(text string) (any, error) { return text, nil }
-
-func parseFlag(text string) (any, error) {
-	flag, err := strconv.ParseBool(text)
-	if err != nil {
-		return nil, fmt.Errorf("is %q; it must be true or false", text)
-	}
-	return flag, nil
-}
-
-func parseWhole(text string) (any, error) {
-	number, err := strconv.Atoi(text)
-	if err != nil {
-		return nil, fmt.Errorf("is %q; it must be a whole number", text)
-	}
-	return number, nil
-}
-
-// parseBackendOptions does not repeat the text in an error: it may hold a password.
-func parseBackendOptions(text string) (any, error) {
-	for _, scheme := range []string{"redis://", "rediss://", "unix://"} {
-		if strings.HasPrefix(text, scheme) {
-			return map[string]any{"url": text}, nil
+	for _, inner := range nested.MapKeys() {
+		if key, found := nearlyKey(fmt.Sprintf("%s.%v", name, inner)); found {
+			faults = append(faults, fmt.Errorf("%s has the key %q, but nested maps are not read; write the key as %s in the map itself", name, fmt.Sprint(inner), key))
 		}
 	}
-	var given map[string]any
-	if err := json.Unmarshal([]byte(text), &given); err != nil || given == nil {
-		return nil, errors.New(`must be a JSON object, as {"host": "redis.example", "port": 6379}, or a URL, as redis://redis.example:6379/0 (its value is not shown here)`)
+	return faults
+}
+
+// nearlyKey finds the key that differs from a name in two characters at most.
+func nearlyKey(name string) (key string, found bool) {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToUpper(r)
+		}
+		return '_'
+	}, name)
+	for _, slip := range []string{"RATELIMIT_", "RATE_LIMITER_"} {
+		if rest, has := strings.CutPrefix(name, slip); has {
+			name = keyPrefix + rest
+		}
 	}
-	return given, nil
+	return options.Within(2, name, configKeys())
+}
+
+// kubernetesVariable matches the names of the variables that Kubernetes sets for a
+// service, except NAME_PORT, which only its value tells from a slip.
+var kubernetesVariable = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
+
+// foreign reports whether a key with our prefix is not meant for us.
+func foreign(key string, value any) bool {
+	text, isText := value.(string)
+	return isText && (strings.HasPrefix(key, "RATELIMITER_TEST_") || kubernetesVariable.MatchString(key) ||
+		strings.HasSuffix(key, "_PORT") && strings.Contains(text, "://"))
+}
+
+// cachePrefix returns the value of CACHE_KEY_PREFIX, in whatever case, or nil.
+func (config Config) cachePrefix() (any, error) {
+	var found any
+	var spelled []string
+	for name, value := range config {
+		if strings.ToUpper(name) == cacheKeyPrefix {
+			found, spelled = value, append(spelled, name)
+		}
+	}
+	if len(spelled) > 1 {
+		slices.Sort(spelled)
+		return nil, fmt.Errorf("%s is given more than once, as %s; keep one of them, or give %s", cacheKeyPrefix, strings.Join(spelled, ", "), ConfigKeyPrefix)
+	}
+	return found, nil
 }

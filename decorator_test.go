@@ -47,7 +47,8 @@ func TestZeroRefusesEverybodyAndANegativeLimitNobody(t *testing.T) {
 	})
 	response := get(engine, "/none")
 	require.Equal(t, 429, response.Code)
-	require.Equal(t, "60", header(response, "Retry-After"))
+	require.Empty(t, response.Header().Values("Retry-After"), "waiting does not help")
+	require.Contains(t, response.Body.String(), "No requests are allowed here at present.")
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/all", 3))
 	require.Empty(t, header(get(engine, "/all"), "X-RateLimit-Limit"))
 }
@@ -177,7 +178,7 @@ func TestSeveralLimitsOnARouteAreTakenTogether(t *testing.T) {
 		require.Equal(t, 200, response.Code, "what one limit refused, the other has not counted")
 		require.Equal(t, "3", header(response, "X-RateLimit-Limit"))
 		require.Equal(t, "0", header(response, "X-RateLimit-Remaining"))
-		require.Equal(t, `"per-second";r=1;t=2, "per-hour";r=0;t=7188`, header(response, "RateLimit"))
+		require.Equal(t, `"per-second";r=1;t=1, "per-hour";r=0;t=5988`, header(response, "RateLimit"))
 		require.Equal(t, 429, get(engine, "/").Code)
 	})
 }
@@ -295,7 +296,7 @@ func TestARequestThatWasCancelledIsNotLetThrough(t *testing.T) {
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.Equal(t, 503, get(engine, "/", func(r *http.Request) { *r = *r.WithContext(cancelled) }).Code)
+	require.Equal(t, 499, get(engine, "/", func(r *http.Request) { *r = *r.WithContext(cancelled) }).Code)
 }
 
 // pass lets time pass on the virtual clock of synctest.

@@ -1,9 +1,4 @@
 package ratelimiter
 
-// Lines is how many lines there are of requests that wait for their turn.
-func (r *RateLimiter) Lines() int {
-	lines := &r.settings.Load().lines
-	lines.mu.Lock()
-	defer lines.mu.Unlock()
-	return len(lines.known)
-}
+// Queues is how many queues of requests there are that wait for their turn.
+func (r *RateLimiter) Queues() int { return r.settings.Load().queues.Len() }

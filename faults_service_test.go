@@ -152,7 +152,7 @@ func (s *service) check(t *testing.T, f fault) {
 // charged asks Redis what was taken of what is plenty: again if it has to be, as
 // a connection that a network has lost may be among those that are kept.
 func (s *service) charged(t *testing.T) int64 {
-	peek := backends.Quota{Key: s.policy + "/plenty", Scope: "192.0.2.1", Limit: plenty, Per: month}
+	peek := backends.Quota{Key: s.policy + "/key/plenty", Scope: "192.0.2.1", Limit: plenty, Per: month}
 	verdicts := make([]backends.Verdict, 1)
 	redistest.Eventually(t, "Redis tells what was charged", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, serviceTimeout)

@@ -1,6 +1,10 @@
 package ratelimiter
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -13,8 +17,8 @@ const Unlimited = -1
 // Info is what a handler can read about the decision on its request: of all
 // limits on the route, the one that is closest to refusing, or has refused.
 type Info struct {
-	// Name is the limit's name in the RateLimit headers, such as "per-minute". Where
-	// a limit of a middleware before is called so, it has a number: "per-minute-2".
+	// Name is the limit's name in the RateLimit headers, such as "per-minute". A
+	// second limit of that name on the route has a number: "per-minute-2".
 	// Key is what is limited, Scope who.
 	Name, Key, Scope string
 
@@ -32,75 +36,132 @@ type Info struct {
 	// Reset is when the full limit is available again.
 	Reset time.Time
 
-	// Exceeded tells that the request was over the limit, refused or not.
+	// Exceeded reports that the request was over the limit, refused or not.
 	Exceeded bool
 
-	// Banned tells that the client is banned (see WithBan): nothing remains, and
+	// Banned reports that the client is banned (see WithBan): nothing remains, and
 	// RetryAfter and Reset are no earlier than the end of the ban.
 	Banned bool
 
-	// Shadow tells that the limit is only being tried and refuses nobody.
+	// Shadow reports that the limit is only being tried and refuses nobody.
 	Shadow bool
 }
-
-// contextKey is where a gin.Context keeps what was decided.
-type contextKey struct{}
 
 // FromContext returns the decision on a request. It is false when no limit was
 // asked: the route has none, or it is unlimited for this request, or limiting
 // is switched off, or the backend failed and the request was let through.
 func FromContext(c *gin.Context) (Info, bool) {
-	d := decided(c).strictest()
-	if d == nil {
+	q := lastRequest(c).strictest()
+	if q == nil {
 		return Info{}, false
 	}
-	return d.about[d.closest].info(&d.quotas[d.closest], &d.verdicts[d.closest], d.at), true
+	d := q.details()
+	return d.asked[q.closest].info(&d.quotas[q.closest], &q.verdict, q.at), true
 }
 
-// decided is what the last middleware has decided on a request, if any.
-func decided(c *gin.Context) *decision {
-	value, _ := c.Get(contextKey{})
-	d, _ := value.(*decision)
-	return d
-}
-
-// strictest is the decision that is closest to refusing, of this one and those
+// strictest is the request that is closest to refusing, of this one and those
 // before: nil if no limit was asked.
-func (d *decision) strictest() (strictest *decision) {
-	for ; d != nil; d = d.earlier {
-		if len(d.verdicts) > 0 && (strictest == nil || !strictest.standing(strictest.closest).closer(d.standing(d.closest))) {
-			strictest = d
+func (q *request) strictest() (strictest *request) {
+	for ; q != nil; q = q.earlier {
+		if q.at != 0 && (strictest == nil || !strictest.standing(strictest.closest).stricter(q.standing(q.closest))) {
+			strictest = q
 		}
 	}
 	return strictest
 }
 
-// standing is how one limit stands after a decision.
-type standing struct {
-	*backends.Verdict
-	shadow bool
-	whole  time.Duration // when the full limit is available again, since 1970
-}
-
-func (d *decision) standing(i int) standing {
-	v := &d.verdicts[i]
-	return standing{v, d.quotas[i].Shadow, d.at + v.ResetAfter}
-}
-
-// closer tells whether a is closer to refusing than b, or has refused and b has
-// not. Shadow limits, which refuse nobody, come last.
-func (a standing) closer(b standing) bool {
-	switch {
-	case a.shadow != b.shadow:
-		return b.shadow
-	case a.Allowed != b.Allowed:
-		return b.Allowed
-	case !a.Allowed && (a.RetryAfter < 0) != (b.RetryAfter < 0):
-		return a.RetryAfter < 0
-	case !a.Allowed:
-		return a.RetryAfter > b.RetryAfter
-	case a.Remaining != b.Remaining:
-		return a.Remaining < b.Remaining
+// info is what people read about a limit, decided at a time in Unix microseconds.
+func (a *asked) info(quota *backends.Quota, v *backends.Verdict, at int64) Info {
+	return Info{
+		Name: a.name, Key: a.key, Scope: quota.Scope,
+		Limit: quota.Limit, Remaining: v.Remaining, Burst: quota.Burst,
+		Per: quota.Per, RetryAfter: v.RetryAfter,
+		Reset:    time.UnixMicro(at).Add(v.ResetAfter),
+		Exceeded: !v.Allowed,
+		Banned:   a.banned,
+		Shadow:   quota.Shadow,
 	}
-	return a.whole > b.whole
+}
+
+// Peek tells what is left now of every limit of this RateLimiter that was asked for
+// the request, shadows too, in the order of the middlewares. It takes nothing. In its
+// Infos Exceeded says that nothing is left, and RetryAfter is 0, or how long a ban lasts.
+//
+// It is empty where no limit was asked, as FromContext is false then, and fails
+// with the error of the backend.
+func (r *RateLimiter) Peek(c *gin.Context) ([]Info, error) {
+	s := r.settings.Load()
+	if s == nil {
+		return nil, ErrNotInitialised
+	}
+	var list []Info
+	for q := lastRequest(c); q != nil; q = q.earlier {
+		if q.settings != s || q.at == 0 {
+			continue
+		}
+		d := q.details()
+		infos, err := s.peek(c.Request.Context(), d.quotas, d.asked)
+		if err != nil {
+			return nil, err
+		}
+		list = append(infos, list...)
+	}
+	return list, nil
+}
+
+// ErrUnknownKey is wrapped by the error of Status for a key that no limit is known on.
+var ErrUnknownKey = errors.New("unknown key")
+
+// Status tells what a scope has left of every limit on a key, as for a page that
+// shows it to users, the shortest period first. Key and scope are as for Reset; the
+// Infos are as those of Peek. It takes nothing.
+//
+// Limits on a key of Shared and application limits are known from the start. Limits on
+// a route are known once a request of the route has met them in this process, those on
+// keys of functions once a request has had that key. It fails with ErrUnknownKey before.
+// Limits that a function decides request by request are left out; Peek has them. Of each
+// limit a thousand keys of functions are known.
+func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, error) {
+	s := r.settings.Load()
+	if s == nil {
+		return nil, ErrNotInitialised
+	}
+	limits := r.known.of(key)
+	if limits == nil {
+		limits = r.known.of(printable(key))
+	}
+	if len(limits) == 0 {
+		return nil, fmt.Errorf("%w %q: no limit on it is known in this process, or a function decides it", ErrUnknownKey, key)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	quotas, about := make([]backends.Quota, len(limits)), make([]asked, len(limits))
+	for i, known := range limits {
+		quotas[i], about[i] = known.quota, known.asked
+		quotas[i].Scope = printable(scope)
+	}
+	return s.peek(ctx, quotas, about)
+}
+
+// peek asks about quotas again, without charging them. Tentative, the question is not
+// answered from what this process remembers.
+func (s *settings) peek(ctx context.Context, quotas []backends.Quota, about []asked) ([]Info, error) {
+	quotas, about = slices.Clone(quotas), slices.Clone(about)
+	for i := range quotas {
+		quotas[i].Cost, quotas[i].Tentative = 0, true
+	}
+	verdicts := make([]backends.Verdict, len(quotas))
+	if err := s.takeWithBans(ctx, quotas, about, verdicts, 0); err != nil {
+		return nil, fmt.Errorf("the rate limiter could not tell what is left of %s: %w", about[0].key, err)
+	}
+	now := time.Now().UnixMicro()
+	list := make([]Info, len(quotas))
+	for i := range list {
+		list[i] = about[i].info(&quotas[i], &verdicts[i], now)
+		if !list[i].Banned {
+			list[i].RetryAfter = 0
+		}
+		list[i].Exceeded = verdicts[i].Remaining == 0
+	}
+	return list, nil
 }

@@ -4,22 +4,40 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/internal/clientip"
 )
 
-// The functions in this file are for WithKey and WithScope, alone or several
-// together.
+// This file holds the functions for WithKey and WithScope, and how what they
+// return becomes the key and the scope that a backend stores.
 
 // Shared is a key that routes share, by its name: Shared("uploads").
+//
+//go:noinline
 func Shared(name string) func(*gin.Context) string {
 	mustName("Shared", name, "uploads")
 	return func(*gin.Context) string { return name }
+}
+
+// sharedPointer identifies the functions that Shared returns, whose key is known
+// without a request. Shared is not inlined, which would give each caller a copy.
+var sharedPointer = reflect.ValueOf(Shared("any")).Pointer()
+
+// sharedName is the key of a limit that Shared alone decides.
+func sharedName(key []func(*gin.Context) string) (name string, ok bool) {
+	if len(key) != 1 || reflect.ValueOf(key[0]).Pointer() != sharedPointer {
+		return "", false
+	}
+	return safe(key[0](nil)), true
 }
 
 // mustName panics on a name that no request could have.
@@ -30,8 +48,44 @@ func mustName(function, name, example string) {
 }
 
 // ByRoute is the route, as "GET /users/:id": one counter for each route in a
-// scope or key that has more parts. Requests that no route matches are one.
-func ByRoute(c *gin.Context) string { return shownRoute(idOf(c)) }
+// key or scope that has more parts. Requests that match no route are one.
+func ByRoute(c *gin.Context) string { return routeOf(c).String() }
+
+// ByPath is the path of the route without the method, as "/users/:id". As a key it
+// gives all methods of a path one counter: engine.Any registers nine routes, each
+// of which has a counter of its own otherwise. Requests that match no route are one.
+func ByPath(c *gin.Context) string {
+	if path := c.FullPath(); path != "" {
+		return path
+	}
+	return unmatched
+}
+
+// wholeIPv4 is how many bits an IPv4 address has, all of which tell clients apart.
+const wholeIPv4 = 32
+
+// ByAddress is the scope of the client address, an IPv4 address cut to its first
+// ipv4Bits (1 to 32) and an IPv6 address to its first ipv6Bits (1 to 128):
+// ByAddress(24, 48) limits whole networks. It panics on other numbers.
+func (r *RateLimiter) ByAddress(ipv4Bits, ipv6Bits int) func(*gin.Context) string {
+	if ipv4Bits < 1 || ipv4Bits > wholeIPv4 || ipv6Bits < 1 || ipv6Bits > 128 {
+		panic(fmt.Sprintf("ratelimiter: ByAddress(%d, %d) must be from 1 to 32 bits of an IPv4 address and 1 to 128 of an IPv6 address", ipv4Bits, ipv6Bits))
+	}
+	return func(c *gin.Context) string { return r.clients.Text(c, ipv4Bits, ipv6Bits) }
+}
+
+// FromNetworks reports whether a request comes from one of these addresses or networks (in
+// CIDR notation), for WithSkip: WithSkip(limiter.FromNetworks("10.0.0.0/8", "2001:db8::7")).
+// The address is that of the default scope, which cannot be forged. Behind a proxy that
+// the engine was not told of (see gin.Engine.SetTrustedProxies) that is the proxy's, for
+// all clients. It panics on a text that is neither an address nor a network.
+func (r *RateLimiter) FromNetworks(networks ...string) func(*gin.Context) bool {
+	list, err := clientip.ParseNetworks(networks)
+	if err != nil {
+		panic(fmt.Sprintf("ratelimiter: FromNetworks: %v", err))
+	}
+	return r.clients.Within(list)
+}
 
 // ByEveryone is the scope of a limit that all clients share.
 func ByEveryone(*gin.Context) string { return "everyone" }
@@ -43,42 +97,114 @@ func ByParam(name string) func(*gin.Context) string {
 }
 
 // ByHeader is a header of the request, such as an API key. Clients can send what
-// they want: a middleware before must have refused keys that are not known, or
-// each made-up one has a limit of its own. "Host" is the host that was asked for.
+// they want: an earlier middleware must have rejected unknown keys, or each
+// made-up key gets a limit of its own. "Host" is the host that was asked for, in lower
+// case, without a final dot and without the default port (80 or 443).
 func ByHeader(name string) func(*gin.Context) string {
 	mustName("ByHeader", name, "X-API-Key")
 	if http.CanonicalHeaderKey(name) == "Host" {
-		return func(c *gin.Context) string { return c.Request.Host } // Go takes it out of the headers
+		return func(c *gin.Context) string { return plainHost(c.Request.Host) } // Go takes it out of the headers
 	}
 	return func(c *gin.Context) string { return c.GetHeader(name) }
 }
 
-// ByContext is a value that a middleware before has put into the context, such as
-// the user: a string, a whole number or a fmt.Stringer. Anything else counts as
-// empty.
+// plainHost removes the differences between spellings of one host.
+func plainHost(host string) string {
+	for _, port := range []string{":80", ":443"} {
+		if bare, found := strings.CutSuffix(host, port); found && (!strings.Contains(bare, ":") || strings.HasSuffix(bare, "]")) {
+			host = bare
+		}
+	}
+	name, port := host, ""
+	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
+		name, port = host[:colon], host[colon:]
+	}
+	return strings.ToLower(strings.TrimSuffix(name, ".")) + strings.TrimSuffix(port, ":")
+}
+
+// ByContext is a value that an earlier middleware has stored in the context, such
+// as the user: a string, a whole number (also as a float64, as JSON numbers are
+// decoded) or a fmt.Stringer. An absent value, nil and "" are empty. A value of
+// any other type counts as empty too, and is reported through c.Error the first time.
 func ByContext(key any) func(*gin.Context) string {
+	var reported atomic.Bool
 	return func(c *gin.Context) string {
 		value, _ := c.Get(key)
-		switch value := value.(type) {
-		case string:
-			return value
-		case fmt.Stringer:
-			if v := reflect.ValueOf(value); v.Kind() == reflect.Pointer && v.IsNil() {
-				return ""
-			}
-			return value.String()
+		text, ok := scopeText(value)
+		if !ok && reported.CompareAndSwap(false, true) {
+			_ = c.Error(fmt.Errorf("ratelimiter: the context value %v is a %T, which cannot be a key or scope; store a string, a whole number or a fmt.Stringer", key, value))
 		}
-		switch v := reflect.ValueOf(value); {
-		case v.Kind() == reflect.String, v.CanInt(), v.CanUint():
-			return fmt.Sprint(v.Interface())
-		}
-		return ""
+		return text
 	}
 }
 
-// together joins what functions find in a request. instead is what takes the
-// place of an empty part.
-func together(c *gin.Context, parts []func(*gin.Context) string, instead func() string) string {
+// scopeText writes a value as a key or scope, if it can be one.
+func scopeText(value any) (text string, ok bool) {
+	switch value := value.(type) {
+	case nil:
+		return "", true
+	case string:
+		return value, true
+	case fmt.Stringer:
+		if v := reflect.ValueOf(value); v.Kind() == reflect.Pointer && v.IsNil() {
+			return "", true
+		}
+		return value.String(), true
+	}
+	switch v := reflect.ValueOf(value); {
+	case v.Kind() == reflect.String, v.CanInt(), v.CanUint():
+		return fmt.Sprint(v.Interface()), true
+	case v.CanFloat() && v.Float() == math.Trunc(v.Float()) && math.Abs(v.Float()) < 1<<53:
+		return strconv.FormatFloat(v.Float(), 'f', 0, 64), true
+	}
+	return "", false
+}
+
+// namespace keeps keys of different origin apart: no text that a client sends can
+// name the counter of a route, nor a route that of a configured limit.
+type namespace uint8
+
+const (
+	ofRoute       namespace = iota // a RateLimit without WithKey
+	ofKey                          // what key functions return
+	ofDefault                      // a default limit, by route
+	ofApplication                  // an application limit
+)
+
+// storedKey is a key as backends see it: "GET /users/:id", "route2/GET /users/:id" for
+// the second RateLimit of a route, "key/uploads", "default/GET /users/:id" or "application".
+// No method has a slash in it, so none of these is another.
+func (s *settings) storedKey(of namespace, position int, key string) string {
+	switch {
+	case of == ofApplication:
+		return s.prefixed("application")
+	case of == ofDefault:
+		return s.prefixed("default/" + key)
+	case of == ofKey:
+		return s.prefixed("key/" + key)
+	case position > 1:
+		return s.prefixed("route" + strconv.Itoa(position) + "/" + key)
+	}
+	return s.prefixed(key)
+}
+
+// isRoute reports whether a key that people read may be that of a route.
+func isRoute(key string) bool {
+	_, path, found := strings.Cut(key, " ")
+	return key == unmatched || found && strings.HasPrefix(path, "/")
+}
+
+// prefixed adds the prefix of the configuration.
+func (s *settings) prefixed(key string) string {
+	if s.prefix == "" {
+		return key
+	}
+	return s.prefix + "/" + key
+}
+
+// joinParts joins what key or scope functions find in a request. instead takes
+// the place of an empty part.
+func joinParts(c *gin.Context, parts []func(*gin.Context) string, instead func() string) string {
 	if len(parts) == 1 {
 		if part := parts[0](c); part != "" {
 			return safe(part)
@@ -87,62 +213,87 @@ func together(c *gin.Context, parts []func(*gin.Context) string, instead func() 
 	}
 	list := make([]string, len(parts))
 	for i, find := range parts {
-		if list[i] = find(c); list[i] == "" {
-			list[i] = instead()
+		part := find(c)
+		if part == "" {
+			if list[i] = instead(); list[i] == "" {
+				return ""
+			}
+			continue
 		}
-		if list[i] == "" {
-			return ""
-		}
+		list[i] = joinable(part)
 	}
-	return Join(list...)
+	return printable(strings.Join(list, separator))
 }
 
-// Join is the key or scope that a request gets of several parts, as Reset and Status
-// want it: Join(account, address) for WithScope(account, address). Parts that are not
-// as simple as that, and all of them if they are long, are replaced by their hash.
+// Join is the key or scope that a request gets of several parts, as Reset and
+// Status want it: Join(account, address) for WithScope(account, address). A part
+// that is long or holds characters that cannot be printed is replaced by its hash,
+// and so is the whole if it becomes too long.
 func Join(parts ...string) string {
 	if len(parts) == 1 {
 		return safe(parts[0])
 	}
 	list := make([]string, len(parts))
 	for i, part := range parts {
-		if list[i] = safe(part); strings.Contains(part, between) {
-			list[i] = hashed(part) // or two lists could read the same
-		}
+		list[i] = joinable(part)
 	}
-	return printable(strings.Join(list, between))
+	return printable(strings.Join(list, separator))
 }
 
-// between stands between the parts of a key or scope.
-const between = "|"
+// separator stands between the parts of a key or scope.
+const separator = "|"
+
+// joinable is a part that cannot be mistaken for two.
+func joinable(part string) string {
+	if strings.Contains(part, separator) {
+		return hashed(part)
+	}
+	return safe(part)
+}
+
+// fallbackMark begins the scope of a client that a scope function found nothing
+// for: its address, which must not be the account of that name.
+const fallbackMark = "address:"
+
+// hashMark begins a hash.
+const hashMark = "sha256:"
 
 // maxPart is the longest key or scope, or part of one, that is used as it is, in
 // bytes.
 const maxPart = 128
 
-// safe is what takes the place of a text that clients may have made up. It cannot be
-// made to look like the hash of another.
+// safe is a text that a client may have made up, so changed that it cannot look
+// like the hash of another text or like an address that stands in for a scope.
 func safe(text string) string {
-	if strings.HasPrefix(text, hashMark) {
+	if strings.HasPrefix(text, hashMark) || strings.HasPrefix(text, fallbackMark) {
 		return hashed(text)
 	}
 	return printable(text)
 }
 
-// printable replaces what is long or cannot be printed by its hash, and leaves a hash
-// as it is.
+// printable replaces what is long or cannot be printed by its hash.
 func printable(text string) string {
+	if len(text) <= maxPart && plainASCII(text) {
+		return text
+	}
 	if len(text) > maxPart || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return hashed(text)
 	}
 	return text
 }
 
-// hashMark begins a hash.
-const hashMark = "sha256:"
+// plainASCII reports whether a text is printable ASCII, as most are.
+func plainASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
 
-// hashed is half of SHA-256, which nobody can make two texts meet in by chance or
-// purpose.
+// hashed is half of SHA-256, in which nobody can make two texts meet by chance or
+// on purpose.
 func hashed(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hashMark + base64.RawURLEncoding.EncodeToString(sum[:16])

@@ -3,6 +3,9 @@ package ratelimiter
 import (
 	"errors"
 	"fmt"
+	"math/big"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +13,16 @@ import (
 	"unicode/utf8"
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/period"
+)
+
+// Periods that package time has no name for. They are of one length everywhere: a
+// Month is 30 days, a Year 365.
+const (
+	Day   = period.Day
+	Week  = period.Week
+	Month = period.Month
+	Year  = period.Year
 )
 
 // Limit is at most Limit units in Per.
@@ -20,42 +33,47 @@ type Limit struct {
 
 // String writes a limit as ParseLimits reads it: "100/minute", "30 per 1m30s".
 func (l Limit) String() string {
-	number, per := strconv.FormatInt(l.Limit, 10), strings.TrimPrefix(policyName(l.Per), "per-")
-	if periods[per] == l.Per {
-		return number + "/" + per
+	number, per := strconv.FormatInt(l.Limit, 10), period.Name(l.Per)
+	if hasDigits(per) {
+		return number + " per " + per
 	}
-	return number + " per " + per
+	return number + "/" + per
 }
 
-// ParseLimits reads limits as people write them, separated by semicolons or
-// commas:
+// ParseLimits reads limits as people write them, separated by semicolons, commas,
+// vertical bars or newlines:
 //
 //	100/minute; 5/second
 //	100 per 5 minutes
+//	100 requests/minute   (also req and r, as in 10r/s)
+//	10k/hour              (k is a thousand, M a million)
 //	10-M                  (the letters S, M, H and D)
 //	30 per 1m30s          (a Go duration)
 //
-// Upper and lower case and spaces do not matter. An error tells the place. A
-// limit is 0 (nobody may pass) to backends.MaxLimit, a period
-// backends.MinPer to backends.MaxPer, and no two periods may be the same.
+// Periods are Go's units from us to h, or milliseconds, seconds, minutes, hours, days,
+// weeks, months (30 days) and years (365 days). White space and, but for M, upper and
+// lower case do not matter. A limit is a whole number from 0 (nobody may pass) to
+// backends.MaxLimit, a period backends.MinPer to backends.MaxPer, and no two periods
+// may be the same. An error tells the place and, where it can, what to write.
 func ParseLimits(text string) ([]Limit, error) {
+	const separators = ";,|\n\r"
 	var limits []Limit
-	at := 0
-	for _, part := range strings.FieldsFunc(text, isSeparator) {
-		start := at + strings.Index(text[at:], part)
-		at = start + len(part)
-		if strings.TrimSpace(part) == "" {
+	for start, end := 0, 0; start < len(text); start = end + 1 {
+		end = len(text)
+		if length := strings.IndexAny(text[start:], separators); length >= 0 {
+			end = start + length
+		}
+		part := strings.TrimSpace(text[start:end])
+		if part == "" {
 			continue
 		}
 		limit, err := parseLimit(part)
-		if err != nil {
-			place := start + len(part) - len(strings.TrimLeftFunc(part, unicode.IsSpace))
-			return nil, fmt.Errorf("%q at character %d of %q: %w", strings.TrimSpace(part), utf8.RuneCountInString(text[:place])+1, text, err)
+		if err == nil && slices.ContainsFunc(limits, func(other Limit) bool { return other.Per == limit.Per }) {
+			err = fmt.Errorf("this is the second limit per %s; keep one of them", period.Name(limit.Per))
 		}
-		for _, other := range limits {
-			if other.Per == limit.Per {
-				return nil, fmt.Errorf("%q gives two limits for %s; keep one of them", text, other.Per)
-			}
+		if err != nil {
+			place := end - len(strings.TrimLeftFunc(text[start:end], unicode.IsSpace))
+			return nil, fmt.Errorf("%q at character %d of %q: %w", part, utf8.RuneCountInString(text[:place])+1, text, err)
 		}
 		limits = append(limits, limit)
 	}
@@ -65,91 +83,96 @@ func ParseLimits(text string) ([]Limit, error) {
 	return limits, nil
 }
 
-func isSeparator(r rune) bool { return r == ';' || r == ',' }
+// limitForm is a limit in its parts: the number, its fraction, k or M, the period. White
+// space is single spaces.
+var limitForm = regexp.MustCompile(`(?i)^(\d+(?:_\d+)*)(\.\d+)? ?([km]?) ?(?:requests?|reqs?|r)? ?(?:/|-|per )(.*)$`)
 
-// parseLimit reads one limit: a number, a word or sign between, and a period.
+// parseLimit reads one limit.
 func parseLimit(text string) (Limit, error) {
-	digits, rest := cutDigits(strings.ToLower(strings.TrimSpace(text)), "0123456789_")
-	number, err := strconv.ParseInt(strings.ReplaceAll(digits, "_", ""), 10, 64)
-	if err != nil || number > backends.MaxLimit || digits[0] == '_' {
-		return Limit{}, fmt.Errorf("a limit begins with a number of units from 0 to %d, as in 100/minute", backends.MaxLimit)
+	text = strings.Join(strings.Fields(text), " ")
+	parts := limitForm.FindStringSubmatch(text)
+	if parts == nil {
+		return Limit{}, misread(text)
 	}
-	for _, sign := range []string{"/", "-", "per "} {
-		if period, ok := strings.CutPrefix(rest, sign); ok {
-			per, err := parsePeriod(strings.TrimSpace(period))
-			return Limit{number, per}, err
-		}
-	}
-	return Limit{}, errors.New(`between the number and the period stands "/", "per" or "-", as in 100/minute`)
-}
-
-// cutDigits cuts a text after its leading digits, and the spaces behind them.
-func cutDigits(text, digits string) (number, rest string) {
-	rest = strings.TrimLeft(text, digits)
-	return text[:len(text)-len(rest)], strings.TrimSpace(rest)
-}
-
-var periods = map[string]time.Duration{
-	"s": time.Second, "sec": time.Second, "second": time.Second,
-	"m": time.Minute, "min": time.Minute, "minute": time.Minute,
-	"h": time.Hour, "hour": time.Hour,
-	"d": 24 * time.Hour, "day": 24 * time.Hour,
-	"week": 7 * 24 * time.Hour,
-}
-
-// parsePeriod reads "minute", "5 minutes" or "1m30s".
-func parsePeriod(text string) (time.Duration, error) {
-	per, err := time.ParseDuration(text)
+	number, err := parseNumber(parts[1], parts[2], parts[3])
 	if err != nil {
-		per, err = parseUnits(text)
+		return Limit{}, err
 	}
+	per, err := parsePer(strings.TrimSpace(parts[4]))
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a period; write second, minute, hour, day or week, several of them as 5 minutes, or a duration as 1m30s", text)
+		return Limit{}, err
 	}
-	if per < backends.MinPer || per > backends.MaxPer {
-		return 0, fmt.Errorf("the period %q is not from %v to %v", text, backends.MinPer, backends.MaxPer)
+	if parts[2] != "" {
+		return Limit{}, notWhole(number, per)
 	}
-	return per, nil
+	return Limit{number.Num().Int64(), per}, nil
 }
 
-// parseUnits reads "minute" or "5 minutes".
-func parseUnits(text string) (time.Duration, error) {
-	count, word := cutDigits(text, "0123456789")
-	if count == "" {
-		count = "1"
+// parseNumber reads digits, more of them behind a point, and what they are multiplied by.
+func parseNumber(digits, fraction, factor string) (*big.Rat, error) {
+	digits = strings.ReplaceAll(digits, "_", "") + strings.TrimPrefix(fraction, ".")
+	value, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || len(digits) > maxDigits {
+		return nil, errNumber
 	}
-	times, err := strconv.ParseInt(count, 10, 64)
-	if err != nil {
-		return 0, err
+	number := big.NewRat(value, 1)
+	for range max(len(fraction)-1, 0) {
+		number.Mul(number, big.NewRat(1, 10))
 	}
-	unit, known := periods[word]
-	if !known {
-		unit, known = periods[strings.TrimSuffix(word, "s")]
+	switch factor {
+	case "":
+	case "m":
+		return nil, errors.New(`a small "m" might mean minutes; write M for a million, or all the digits`)
+	case "M":
+		number.Mul(number, big.NewRat(1_000_000, 1))
+	default:
+		number.Mul(number, big.NewRat(1000, 1))
 	}
-	if !known {
-		return 0, fmt.Errorf("%q is no unit of time", word)
+	if number.Cmp(big.NewRat(backends.MaxLimit, 1)) > 0 {
+		return nil, errNumber
 	}
-	// One more than the longest is refused as well, and cannot overflow.
-	return time.Duration(min(times, int64(backends.MaxPer/unit)+1)) * unit, nil
+	return number, nil
 }
 
-// policyName is what a limit is called in headers and in Info when the route
-// gives it no name: "per-minute", "per-5m".
-func policyName(per time.Duration) string {
-	for _, unit := range []struct {
-		name string
-		per  time.Duration
-	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
-		if per == unit.per {
-			return "per-" + unit.name
-		}
+// maxDigits keeps numbers small that consist of zeros.
+const maxDigits = 30
+
+var errNumber = fmt.Errorf("a limit begins with a whole number from 0 to %d, as in 100/minute", backends.MaxLimit)
+
+// parsePer reads the period of a limit.
+func parsePer(text string) (time.Duration, error) {
+	per, err := period.Parse(text)
+	if err == nil && (per < backends.MinPer || per > backends.MaxPer) {
+		err = fmt.Errorf("the period %q is not from %v to %v", text, backends.MinPer, backends.MaxPer)
 	}
-	text := per.String() // such as 1h30m0s
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return "per-" + strings.ReplaceAll(text, "µ", "u")
+	return per, err
 }
+
+// notWhole answers a number with a fraction by the limit that means the same.
+func notWhole(number *big.Rat, per time.Duration) error {
+	if number.Denom().Cmp(big.NewInt(int64(backends.MaxPer/per))) > 0 {
+		return errNumber // there is none: its period would be too long
+	}
+	units, times := number.Num().Int64(), number.Denom().Int64()
+	same := Limit{units, per * time.Duration(times)}.String()
+	if name := period.Name(per); times > 1 && !hasDigits(name) {
+		same = fmt.Sprintf("%d per %d %ss", units, times, name)
+	}
+	return fmt.Errorf("a limit is a whole number; write %s", same)
+}
+
+// misread says what is wrong with a text that has not the form of a limit.
+func misread(text string) error {
+	rest := strings.TrimLeft(text, "0123456789_")
+	number := text[:len(text)-len(rest)]
+	if number == "" || number[0] == '_' {
+		return errNumber
+	}
+	rest = strings.TrimSpace(rest)
+	if _, err := parsePer(rest); err == nil {
+		return fmt.Errorf(`between the number and the period stands "/"; write %s/%s`, strings.ReplaceAll(number, "_", ""), rest)
+	}
+	return errors.New(`write the number, "/" or "per", and the period, as in 100/minute or 100 requests per minute; a thousand is 1000, 1_000 or 1k`)
+}
+
+func hasDigits(text string) bool { return strings.ContainsAny(text, "0123456789") }

@@ -26,8 +26,8 @@ func TestNoTwoLimitsOnARequestHaveOneName(t *testing.T) {
 	for _, status := range []int{200, 200, 429} {
 		response := get(engine, "/")
 		require.Equal(t, status, response.Code)
-		policies := parameters(t, response.Header()["RateLimit-Policy"])
-		limits := parameters(t, response.Header()["RateLimit"])
+		policies := parameters(t, response.Header().Values("RateLimit-Policy"))
+		limits := parameters(t, response.Header().Values("RateLimit"))
 		require.Len(t, limits, len(policies))
 		for name := range policies {
 			require.Contains(t, limits, name)
@@ -78,8 +78,8 @@ func TestTheXHeadersTellOfTheStrictestThatIsShown(t *testing.T) {
 func TestARequestThatPassesTheMiddlewaresAgainListsNoLimitTwice(t *testing.T) {
 	engine := gin.New()
 	engine.Use(func(c *gin.Context) {
-		if policies := c.Writer.Header(); policies["RateLimit-Policy"] == nil {
-			policies["RateLimit-Policy"] = []string{`"foreign";x="a, \"a, b\"" ,"another"`}
+		if policies := c.Writer.Header(); policies["Ratelimit-Policy"] == nil {
+			policies["Ratelimit-Policy"] = []string{`"foreign";x="a, \"a, b\"" ,"another"`}
 		}
 	})
 	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "10/day"})
@@ -90,24 +90,24 @@ func TestARequestThatPassesTheMiddlewaresAgainListsNoLimitTwice(t *testing.T) {
 	})
 	engine.GET("/new", limiter.RateLimit(4, time.Minute, ratelimiter.WithLimit(3, time.Hour, ratelimiter.WithName("a, b"))), ok)
 	response := get(engine, "/old")
-	policies := parameters(t, response.Header()["RateLimit-Policy"])
+	policies := parameters(t, response.Header().Values("RateLimit-Policy"))
 	require.Len(t, policies, 5)
 	require.Equal(t, `a, "a, b"`, policies["foreign"]["x"])
 	require.EqualValues(t, 3, policies["a, b"]["q"], "the one that was asked last")
-	require.EqualValues(t, 8, parameters(t, response.Header()["RateLimit"])["application-per-day"]["r"], "it was counted twice")
+	require.EqualValues(t, 8, parameters(t, response.Header().Values("RateLimit"))["application-per-day"]["r"], "it was counted twice")
 }
 
 func TestARefusalTellsWhatTheLimitsBeforeHaveLeftWhenTheirUnitsAreBack(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "1000/day", "RATELIMITER_PARTITION_SECRET": "a secret of 20 bytes"})
 	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(30), ratelimiter.WithName("cost, in units")))
 	group.GET("/", limiter.RateLimit(1, time.Minute), ok)
-	allowed := parameters(t, get(engine, "/").Header()["RateLimit"])
+	allowed := parameters(t, get(engine, "/").Header().Values("RateLimit"))
 	for range 2 {
 		refused := get(engine, "/")
 		require.Equal(t, 429, refused.Code)
-		limits := parameters(t, refused.Header()["RateLimit"])
+		limits := parameters(t, refused.Header().Values("RateLimit"))
 		require.Equal(t, allowed, limits, "nothing was taken")
 		require.EqualValues(t, 70, limits["cost, in units"]["r"])
-		require.Len(t, parameters(t, refused.Header()["RateLimit-Policy"]), 3)
+		require.Len(t, parameters(t, refused.Header().Values("RateLimit-Policy")), 3)
 	}
 }

@@ -21,7 +21,7 @@ type Observer interface {
 	// Stats.
 	//
 	// It is not told where there is no decision: of limits that are Unlimited for a
-	// request, of clients that left before it, after Close, and of what Charge and
+	// request, of clients that left before it, after Close, and of what SetCost and
 	// WithCountIf correct afterwards.
 	Observe(event Event)
 }
@@ -107,7 +107,7 @@ func (r *RateLimiter) AddObserver(observer Observer) (remove func()) {
 	if isNil(observer) {
 		return func() {}
 	}
-	return r.observing.add(observer)
+	return r.observers.add(observer)
 }
 
 func isNil(observer Observer) bool {
@@ -115,10 +115,8 @@ func isNil(observer Observer) bool {
 	return !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
-const observerKey = "RATELIMITER_OBSERVER"
-
 func readObservers(read *options.Reader) (list []Observer) {
-	const name, want = observerKey, "a ratelimiter.Observer or a []ratelimiter.Observer"
+	const name, want = ConfigObserver, "a ratelimiter.Observer or a []ratelimiter.Observer"
 	value, given := read.Value(name)
 	if !given {
 		return nil
@@ -140,150 +138,161 @@ func readObservers(read *options.Reader) (list []Observer) {
 	return list
 }
 
-// observing are the observers of a rate limiter.
-type observing struct {
-	// observers is replaced, never changed; nil while there are none.
-	observers atomic.Pointer[[]*observed]
-	mu        sync.Mutex // held while it is replaced
-	routes    routeCache
-	panics    atomic.Uint64
+// observers are those of a rate limiter. The zero value has none.
+type observers struct {
+	// list is replaced, never changed; nil while there are none.
+	list       atomic.Pointer[[]*observed]
+	mu         sync.Mutex // held while it is replaced
+	configured []*observed
+	panics     atomic.Uint64
 }
 
 // observed is an observer, which may have been added more than once.
 type observed struct{ Observer }
 
-func (o *observing) add(observers ...Observer) (remove func()) {
-	added := make([]*observed, len(observers))
-	for i, observer := range observers {
+func (o *observers) any() bool { return o.list.Load() != nil }
+
+func (o *observers) add(list ...Observer) (remove func()) {
+	added := make([]*observed, len(list))
+	for i, observer := range list {
 		added[i] = &observed{observer}
 	}
-	o.change(func(list []*observed) []*observed { return append(list, added...) })
-	return func() {
-		o.change(func(list []*observed) []*observed {
-			return slices.DeleteFunc(list, func(one *observed) bool { return slices.Contains(added, one) })
-		})
-	}
-}
-
-func (o *observing) change(how func(list []*observed) []*observed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var list []*observed
-	if now := o.observers.Load(); now != nil {
-		list = slices.Clone(*now)
+	o.change(nil, added)
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.change(added, nil)
 	}
-	if list = how(list); len(list) == 0 {
-		o.observers.Store(nil)
-		return
-	}
-	o.observers.Store(&list)
 }
 
-func (o *observing) count() int {
-	if list := o.observers.Load(); list != nil {
+// replaceConfigured puts the observers of a configuration in the place of those of the
+// one before.
+func (o *observers) replaceConfigured(list []Observer) {
+	now := make([]*observed, len(list))
+	for i, observer := range list {
+		now[i] = &observed{observer}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.change(o.configured, now)
+	o.configured = now
+}
+
+// change is called with the lock held.
+func (o *observers) change(removed, added []*observed) {
+	var list []*observed
+	if now := o.list.Load(); now != nil {
+		list = slices.Clone(*now)
+	}
+	list = slices.DeleteFunc(list, func(one *observed) bool { return slices.Contains(removed, one) })
+	if list = append(list, added...); len(list) == 0 {
+		o.list.Store(nil)
+		return
+	}
+	o.list.Store(&list)
+}
+
+func (o *observers) count() int {
+	if list := o.list.Load(); list != nil {
 		return len(*list)
 	}
 	return 0
 }
 
-// question is what has to be known before a question is asked. It is zero if nobody
-// wants to know.
-type question struct {
-	began    time.Time
-	notAsked error // why the backend will not be
+// watch is what has to be known before the backend is asked. It is zero if nobody
+// observes.
+type watch struct {
+	began   time.Time
+	refusal error // why the breaker will not ask the backend
 }
 
-func (o *observing) question(s *settings) (q question) {
-	if o.observers.Load() == nil {
-		return q
+func (o *observers) begin(s *settings) (w watch) {
+	if !o.any() {
+		return w
 	}
 	if s.breaker != nil {
-		q.notAsked = s.breaker.NotAsked()
+		w.refusal = s.breaker.NotAsked()
 	}
-	q.began = time.Now()
-	return q
+	w.began = time.Now()
+	return w
 }
 
-// decided tells of an answer of the backend.
-func (o *observing) decided(c *gin.Context, d *decision, rule *rule, asked question, waited time.Duration, now time.Time) {
-	if asked.began.IsZero() {
+// decided reports an answer of the backend.
+func (o *observers) decided(q *request, w watch, waited time.Duration, now time.Time) {
+	if w.began.IsZero() {
 		return
 	}
-	e := Event{Route: o.route(c, d.settings, rule), Took: now.Sub(asked.began) - waited, Waited: waited}
+	e := Event{Route: q.shown, Took: now.Sub(w.began) - waited, Waited: waited}
+	d := q.details()
 	for i := range d.verdicts {
-		q, v := &d.quotas[i], &d.verdicts[i]
-		e.Info = d.about[i].info(q, v, d.at)
-		e.Cost, e.Fallback, e.Place, e.Err = q.Cost, v.Fallback, i, nil
-		if v.Fallback && d.settings.breaker != nil {
-			if e.Err = asked.notAsked; e.Err == nil {
-				e.Err = d.settings.breaker.Health().Err
+		quota, v := &d.quotas[i], &d.verdicts[i]
+		e.Info = d.asked[i].info(quota, v, q.at)
+		e.Cost, e.Fallback, e.Place, e.Err = quota.Cost, v.Fallback, i, nil
+		if v.Fallback && q.settings.breaker != nil {
+			if e.Err = w.refusal; e.Err == nil {
+				e.Err = q.settings.breaker.Health().Err
 			}
 		}
 		switch {
-		case d.about[i].banned:
+		case d.asked[i].banned:
 			e.Outcome = Banned
 		case v.Allowed:
 			e.Outcome = Allowed
-		case q.Shadow || rule.never:
+		case quota.Shadow || q.neverRefuse:
 			e.Outcome = Shadowed
 		default:
 			e.Outcome = Refused
 		}
-		o.tell(e)
+		o.notify(e)
 	}
 }
 
-// failed tells that the backend gave no answer.
-func (o *observing) failed(c *gin.Context, d *decision, rule *rule, asked question, waited time.Duration, err error) {
-	if asked.began.IsZero() || c.Request.Context().Err() != nil || d.settings.closed.Load() {
+// failed reports that the backend gave no answer.
+func (o *observers) failed(c *gin.Context, q *request, w watch, waited time.Duration, err error) {
+	if w.began.IsZero() || c.Request.Context().Err() != nil || q.settings.closed.Load() {
 		return
 	}
-	e := Event{Route: o.route(c, d.settings, rule), Outcome: BackendError, Err: err, Took: time.Since(asked.began) - waited, Waited: waited}
-	for i := range d.verdicts {
-		q, a := &d.quotas[i], &d.about[i]
-		e.Info = Info{Name: a.name(), Key: a.key, Scope: q.Scope, Limit: q.Limit, Per: q.Per, Shadow: q.Shadow}
-		e.Cost, e.Place = q.Cost, i
-		o.tell(e)
+	e := Event{Route: q.shown, Outcome: BackendError, Err: err, Took: time.Since(w.began) - waited, Waited: waited}
+	d := q.details()
+	for i := range d.quotas {
+		quota, a := &d.quotas[i], &d.asked[i]
+		e.Info = Info{Name: a.name, Key: a.key, Scope: quota.Scope, Limit: quota.Limit, Per: quota.Per, Shadow: quota.Shadow}
+		e.Cost, e.Place = quota.Cost, i
+		o.notify(e)
 	}
 }
 
-// skipped tells of a request that WithSkip has let through.
-func (o *observing) skipped(c *gin.Context, s *settings, rule *rule) {
-	if o.observers.Load() == nil {
+// skipped reports a request that WithSkip has let through.
+func (o *observers) skipped(q *request) {
+	if !o.any() {
 		return
 	}
-	e := Event{Route: o.route(c, s, rule), Outcome: Skipped}
-	for i := range rule.limits {
-		l := &rule.limits[i]
-		if l.ask == nil && l.limit < 0 {
+	e := Event{Route: q.shown, Outcome: Skipped}
+	for i := range q.limits {
+		l := &q.limits[i]
+		if l.limitFunc == nil && l.limit < 0 {
 			continue // Unlimited: there would have been no decision either
 		}
 		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.per, Shadow: l.shadow}
-		o.tell(e)
+		o.notify(e)
 		e.Place++
 	}
 }
 
-// route is the route of a request, which the rule may have from the last one.
-func (o *observing) route(c *gin.Context, s *settings, rule *rule) string {
-	if last := rule.route.Load(); last != nil && last.is(c) {
-		return last.key.shown
-	}
-	return o.routes.of(c, s).key.shown
-}
-
-func (o *observing) tell(e Event) {
-	list := o.observers.Load()
+func (o *observers) notify(e Event) {
+	list := o.list.Load()
 	if list == nil {
 		return
 	}
 	for _, one := range *list {
-		o.tellOne(one, e)
+		o.notifyOne(one, e)
 	}
 }
 
-// tellOne lets no panic of an observer harm the request.
-func (o *observing) tellOne(observer Observer, e Event) {
+// notifyOne lets no panic of an observer harm the request.
+func (o *observers) notifyOne(observer Observer, e Event) {
 	defer func() {
 		if recover() != nil {
 			o.panics.Add(1)

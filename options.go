@@ -6,6 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
 // Algorithm is how a limit is counted; see the constants of backends.
@@ -23,22 +24,27 @@ const (
 type Option func(*rule)
 
 // WithKey says what is limited, in place of the route: Shared, ByParam and the
-// like, or any function of the request. Of several, all together are the key.
-// Routes with the same key share their counters, if algorithm and period are the
-// same too: where several such limits stand on a route, the first of them with the
-// first on others, the second with the second. An empty result means the route.
+// like, or any function of the request. Several functions make one key together.
+// An empty result means the route.
+//
+// All limits with the same key share a counter for each scope, algorithm and period,
+// wherever they stand. A request pays it once: where a second limit on the way of a
+// request has the same counter, it charges what its cost is higher, mostly nothing, and
+// the strictest limit decides. (In a token bucket units are time, so that two limits
+// of different size disagree about what was used; give such limits keys of their own.)
 func WithKey(key ...func(*gin.Context) string) Option {
 	mustFuncs("WithKey", key)
 	return func(r *rule) { r.limits[0].key = key }
 }
 
 // WithScope says who is limited, in place of the client address: ByHeader,
-// ByContext, ByEveryone and the like, or any function of the request. Of several,
-// all together are the scope. The client address takes the place of an empty
-// result.
+// ByContext, ByEveryone and the like, or any function of the request. Several
+// functions make one scope together.
 //
-// A scope that is longer than 128 bytes or holds characters that cannot be
-// printed is replaced by its hash, here and in Info. Reset and Status take either.
+// Where a function returns "", the scope is "address:" and the client address, which
+// no text of a function can be. A scope that is longer than 128 bytes or holds
+// characters that cannot be printed is replaced by its hash, here and in Info. Reset
+// and Status take either.
 func WithScope(scope ...func(*gin.Context) string) Option {
 	mustFuncs("WithScope", scope)
 	return func(r *rule) { r.limits[0].scope = scope }
@@ -46,7 +52,7 @@ func WithScope(scope ...func(*gin.Context) string) Option {
 
 // WithSkip lets requests through that the function is true for. They take
 // nothing, and their answers have no headers of these limits. With several
-// WithSkip, one that is true is enough. See RateLimiter.From.
+// WithSkip, one that is true is enough. See RateLimiter.FromNetworks.
 func WithSkip(skip func(*gin.Context) bool) Option {
 	mustFunc("WithSkip", skip)
 	return whole("WithSkip", func(r *rule) { r.skip = append(r.skip, skip) })
@@ -55,26 +61,28 @@ func WithSkip(skip func(*gin.Context) bool) Option {
 // WithCost says how many units a request takes, in place of one: an int or a
 // func(*gin.Context) int, from 0 to backends.MaxLimit. What a function returns
 // outside of that counts as the nearest. A request that costs nothing is let
-// through unless the limit is exceeded by what Charge has added.
+// through unless the limit is exceeded by what SetCost has added.
 //
-// Where the cost is only known afterwards, it is the estimate that Charge corrects.
+// Where the cost is only known afterwards, it is the estimate that SetCost corrects.
 func WithCost(cost any) Option {
-	ask := costFunc(cost)
-	return func(r *rule) { r.limits[0].cost = ask }
+	units, ask := costOf(cost)
+	return func(r *rule) { r.limits[0].cost, r.limits[0].costFunc, r.limits[0].hasCost = units, ask, true }
 }
 
-func costFunc(cost any) func(*gin.Context) int64 {
+// costOf reads the cost of WithCost: a number, or a function of the request.
+func costOf(cost any) (units int64, ask func(*gin.Context) int64) {
 	switch cost := cost.(type) {
-	case int:
-		if cost < 0 || int64(cost) > backends.MaxLimit {
+	case int, int64:
+		units, _ = wholeNumber(cost)
+		if units < 0 || units > backends.MaxLimit {
 			panic(fmt.Sprintf("ratelimiter: WithCost(%d) must be from 0 to %d", cost, backends.MaxLimit))
 		}
-		return func(*gin.Context) int64 { return int64(cost) }
+		return units, nil
 	case func(*gin.Context) int:
 		mustFunc("WithCost", cost)
-		return func(c *gin.Context) int64 { return min(max(0, int64(cost(c))), backends.MaxLimit) }
+		return 1, func(c *gin.Context) int64 { return min(max(0, int64(cost(c))), backends.MaxLimit) }
 	}
-	panic(fmt.Sprintf("ratelimiter: the cost of WithCost is a %T; write an int or a func(*gin.Context) int", cost))
+	panic(fmt.Sprintf("ratelimiter: the cost of WithCost is a %T; write an int, an int64 or a func(*gin.Context) int", cost))
 }
 
 // WithCountIf asks after the handlers whether the request is to count, as when
@@ -102,7 +110,7 @@ func WithShadow() Option {
 // WithHeaders switches the X-RateLimit and RateLimit headers of this limit on or
 // off, whatever the configuration says. Retry-After is always sent.
 func WithHeaders(send bool) Option {
-	return whole("WithHeaders", func(r *rule) { r.headers = &send })
+	return whole("WithHeaders", func(r *rule) { r.sendHeaders = &send })
 }
 
 // WithOverLimit sets what answers a request over the limit, in place of the
@@ -110,7 +118,19 @@ func WithHeaders(send bool) Option {
 // the handlers behind it do not run. With nil nobody is refused: the handlers
 // run, and FromContext tells them that the limit was exceeded.
 func WithOverLimit(handler gin.HandlerFunc) Option {
-	return whole("WithOverLimit", func(r *rule) { r.overLimit, r.never = handler, handler == nil })
+	return whole("WithOverLimit", func(r *rule) { r.overLimit, r.neverRefuse = handler, handler == nil })
+}
+
+// WithObserveOnly lets every request through: the limit is counted and observed, and
+// FromContext tells the handlers whether it was exceeded. It is WithOverLimit(nil) by
+// its name.
+func WithObserveOnly() Option { return WithOverLimit(nil) }
+
+// WithDefaults keeps the default limits on a route beside its own. Without it the
+// default limits apply where no RateLimit on the route can reject the request: where all
+// are shadows or only observe, are skipped, or are unlimited for this request.
+func WithDefaults() Option {
+	return whole("WithDefaults", func(r *rule) { r.keepDefaults = true })
 }
 
 // WithAlgorithm chooses how the limits are counted, in place of
@@ -143,7 +163,7 @@ func WithBurst(burst int) Option {
 // second limit of the same name on a request has a number behind it.
 func WithName(name string) Option {
 	return func(r *rule) {
-		if !validName(name) {
+		if !headers.ValidName(name) {
 			panic(fmt.Sprintf("ratelimiter: WithName(%q) must be one or more printable ASCII characters without quotes and backslashes", name))
 		}
 		r.limits[0].name = name
@@ -160,7 +180,7 @@ func WithName(name string) Option {
 // a shadow.
 func WithLimit(limit any, per time.Duration, options ...Option) Option {
 	return whole("WithLimit", func(r *rule) {
-		added := &rule{part: true}
+		added := &rule{isAdded: true}
 		added.add("WithLimit", limit, per)
 		added.apply("WithLimit", options)
 		r.limits = append(r.limits, added.limits[0])
@@ -170,19 +190,9 @@ func WithLimit(limit any, per time.Duration, options ...Option) Option {
 // whole marks an option that is for a RateLimit and not for one limit of it.
 func whole(name string, option Option) Option {
 	return func(r *rule) {
-		if r.part {
+		if r.isAdded {
 			panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of WithLimit", name))
 		}
 		option(r)
 	}
-}
-
-// validName accepts what a structured field writes in quotes without escapes.
-func validName(name string) bool {
-	for i := range len(name) {
-		if name[i] < ' ' || name[i] > '~' || name[i] == '"' || name[i] == '\\' {
-			return false
-		}
-	}
-	return name != ""
 }

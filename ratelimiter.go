@@ -1,6 +1,6 @@
-// Package ratelimiter limits how often the clients of a Gin application may do
-// what: one extension object, one configuration map and one middleware. The
-// counters live in the process, or in Redis, which any number of processes
+// Package ratelimiter limits how often each client may call the routes of a Gin
+// application: one extension object, one configuration map and one middleware.
+// The counters live in the process, or in Redis, which any number of processes
 // share.
 //
 //	limiter, err := ratelimiter.New(engine, nil)
@@ -15,18 +15,20 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/clientip"
 )
 
 var (
 	// ErrAlreadyInitialised is returned by InitApp for an engine that it has
-	// been called with before, and for a second configuration.
+	// been called with before, and for another configuration.
 	ErrAlreadyInitialised = errors.New("the rate limiter is already initialised")
 
-	// ErrNotInitialised is reported when a rate limiter is used that has no
-	// configuration yet, because InitApp was not called or has failed.
+	// ErrNotInitialised is returned and reported when a rate limiter is used before
+	// InitApp has succeeded.
 	ErrNotInitialised = errors.New("the rate limiter is not initialised; call InitApp with the engine first")
 )
 
@@ -35,14 +37,16 @@ var (
 // InitApp when the application is put together. It must not be copied. All
 // methods are safe for use by many goroutines at once.
 type RateLimiter struct {
-	settings atomic.Pointer[settings] // nil until InitApp has succeeded
-	engines  atomic.Pointer[[]*engineTrust]
-	routes   routeCache
+	settings  atomic.Pointer[settings] // nil until InitApp has succeeded
+	clients   clientip.Finder
+	observers observers
+	known     knownLimits
 
-	observing observing
-
-	mu        sync.Mutex // held while settings or engines change
-	unreached int        // routes that were there before InitApp
+	mu         sync.Mutex // held while what follows changes
+	engines    []*gin.Engine
+	equipped   []weak.Pointer[gin.Engine] // those that have our middleware, also after Close
+	registered []*rule                    // before InitApp; see knownLimits.registered
+	unreached  int                        // routes that were there before InitApp
 }
 
 // New makes a rate limiter and initialises it for an engine. See InitApp.
@@ -57,11 +61,10 @@ func New(engine *gin.Engine, config Config) (*RateLimiter, error) {
 // InitApp initialises the rate limiter for an engine. A nil configuration means
 // all defaults; see Config.
 //
-// Every engine whose routes are limited must be initialised: whom it trusts to
-// forward addresses is learnt from it. Further engines join with a nil
-// configuration, and share the counters. The
-// same engine again, or another one with a configuration, is refused with
-// ErrAlreadyInitialised. After an error nothing has changed.
+// Further engines join, and share the counters, with a nil configuration or an
+// equal one. The same engine again, or another one with a different configuration,
+// is rejected with ErrAlreadyInitialised. After Close, InitApp begins anew, with any
+// engine and configuration. After an error nothing has changed.
 //
 // Default and application limits reach the groups and routes made afterwards, so
 // with these InitApp must come before the first of them. Routes that are there
@@ -72,13 +75,12 @@ func (r *RateLimiter) InitApp(engine *gin.Engine, config Config) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.settings.Load()
-	if s != nil {
-		if r.knows(engine) {
+	if s := r.settings.Load(); s != nil && !s.closed.Load() {
+		switch {
+		case slices.Contains(r.engines, engine):
 			return fmt.Errorf("%w for this engine", ErrAlreadyInitialised)
-		}
-		if config != nil {
-			return fmt.Errorf("%w, with another configuration; pass nil to let a second engine join", ErrAlreadyInitialised)
+		case config != nil && !sameConfig(config, s.given):
+			return fmt.Errorf("%w, with another configuration; pass nil or an equal one to let a second engine join", ErrAlreadyInitialised)
 		}
 		return r.join(engine, s)
 	}
@@ -86,46 +88,60 @@ func (r *RateLimiter) InitApp(engine *gin.Engine, config Config) error {
 	if err != nil {
 		return err
 	}
-	s.observing = &r.observing
 	if err := r.join(engine, s); err != nil {
 		return errors.Join(err, s.close())
 	}
-	if len(s.observers) > 0 {
-		r.observing.add(s.observers...)
-	}
+	r.observers.replaceConfigured(s.observers)
 	r.settings.Store(s)
+	r.learnRegistered(s)
 	return nil
-}
-
-func (r *RateLimiter) knows(engine *gin.Engine) bool {
-	for _, known := range r.trusts() {
-		if known.engine == engine {
-			return true
-		}
-	}
-	return false
 }
 
 // join adds an engine, and to it the middleware of default and application limits.
 func (r *RateLimiter) join(engine *gin.Engine, s *settings) error {
-	routes := len(engine.Routes())
+	equipped := slices.Contains(r.equipped, weak.Make(engine))
+	routes := 0
+	if !equipped {
+		routes = len(engine.Routes())
+	}
 	if routes > 0 && s.limits.Load().any() {
 		return fmt.Errorf("the engine has %d routes already, which default and application limits cannot reach; call InitApp before the first route or group", routes)
 	}
-	if routes == 0 {
-		engine.Use(r.configuredLimits(s)) // also where there are none yet; see Update
+	if routes == 0 && !equipped {
+		engine.Use(r.configuredLimits()) // also where there are none yet; see Update
+		r.equipped = slices.DeleteFunc(r.equipped, func(e weak.Pointer[gin.Engine]) bool { return e.Value() == nil })
+		r.equipped = append(r.equipped, weak.Make(engine))
 	}
 	r.unreached += routes
-	engines := append(slices.Clone(r.trusts()), &engineTrust{engine: engine})
-	r.engines.Store(&engines)
+	r.engines = append(r.engines, engine)
 	return nil
 }
 
-func (r *RateLimiter) trusts() []*engineTrust {
-	if engines := r.engines.Load(); engines != nil {
-		return *engines
+// learnRegistered lets Status know the limits whose keys need no request.
+func (r *RateLimiter) learnRegistered(s *settings) {
+	for _, rule := range r.registered {
+		r.known.registered(s, rule)
 	}
-	return nil
+	r.registered = nil
+	if rule := s.limits.Load().applicationRule; rule != nil {
+		r.known.registered(s, rule)
+	}
+}
+
+// maxRegistered is how many rules wait for InitApp to be known to Status.
+const maxRegistered = 1000
+
+// register takes note of a rule, for Status.
+func (r *RateLimiter) register(rule *rule) {
+	if s := r.settings.Load(); s != nil {
+		r.known.registered(s, rule)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.registered) < maxRegistered {
+		r.registered = append(r.registered, rule)
+	}
 }
 
 // Backend is where the counters are kept, nil before InitApp.
@@ -134,6 +150,69 @@ func (r *RateLimiter) Backend() backends.Backend {
 		return s.backend
 	}
 	return nil
+}
+
+// Reset forgets what a scope has used of every limit on a key, as after a
+// captcha or a payment. Key and scope are those of Info, or what key and scope
+// functions have returned, without the prefix of the configuration; see Join where
+// there are several. A pair that was never seen is no error. Requests of this process
+// that wait for one of these limits (see WithWait) need not wait for it any longer.
+func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
+	s := r.settings.Load()
+	if s == nil {
+		return ErrNotInitialised
+	}
+	scope = printable(scope)
+	var failed error // what fails once fails for all of them: it is one error
+	for _, stored := range s.storedKeys(key) {
+		if err := s.reset(ctx, stored, scope); failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// storedKeys are all keys under which backends may know a key that people read.
+func (s *settings) storedKeys(key string) []string {
+	keys := []string{s.storedKey(ofKey, 1, printable(key))}
+	if key == applicationKey {
+		keys = append(keys, s.storedKey(ofApplication, 1, key))
+	}
+	if !isRoute(key) {
+		return keys
+	}
+	keys = append(keys, s.storedKey(ofDefault, 1, key))
+	for position := 1; position <= maxPositions; position++ {
+		keys = append(keys, s.storedKey(ofRoute, position, key))
+	}
+	return keys
+}
+
+// maxPositions is how many RateLimits of a route Reset reaches.
+const maxPositions = 9
+
+// reset resets one stored key, within the time of a decision.
+func (s *settings) reset(ctx context.Context, stored, scope string) error {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err := s.decider.Reset(bounded, stored, scope)
+	s.queues.Free(stored, scope)
+	return err
+}
+
+// Close closes the backend, if it was made from the configuration; one that was
+// handed in stays open. Requests are answered 503 until InitApp is called again. Close
+// before InitApp, and a second Close, do nothing.
+func (r *RateLimiter) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.settings.Load()
+	if s == nil || s.closed.Load() {
+		return nil
+	}
+	r.engines, r.unreached = nil, 0
+	r.known.forgetAll()
+	return s.close()
 }
 
 // Health tells whether the backend is asked, or has failed repeatedly and is
@@ -147,60 +226,52 @@ func (r *RateLimiter) Health() backends.Health {
 	return backends.Health{}
 }
 
-// Reset forgets what a scope has used of every limit on a key, as after a
-// captcha or a payment. Key and scope are those of Info, or what key and scope
-// functions have returned, without the prefix of the configuration; see Join where
-// there are several. A pair that was never seen is no error. Requests of this process
-// that wait for one of these limits (see WithWait) need not wait for it any longer.
-func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
+// Stats is what a rate limiter has done since InitApp, in this process. Numbers
+// only grow, but for Keys and Waiting.
+type Stats struct {
+	// Health is that of the backend; the zero Health where it is in the process.
+	Health backends.Health
+
+	// Memory is that of the memory backend, or of the memory that is fallen back
+	// on; see backends.Stats.
+	Memory backends.MemoryStats
+
+	// LocalDenials counts the questions that were denied without asking Redis.
+	LocalDenials uint64
+
+	// Waiting is how many requests wait for their turn now; see WithWait.
+	Waiting int
+
+	// ObserverPanics counts what observers have panicked with.
+	ObserverPanics uint64
+}
+
+// Stats tells what the rate limiter has done, as for metrics. It is the zero Stats
+// before InitApp. It locks one part of the memory after the other, for a moment.
+func (r *RateLimiter) Stats() Stats {
 	s := r.settings.Load()
 	if s == nil {
-		return ErrNotInitialised
+		return Stats{}
 	}
-	keys := []string{key}
-	if short := printable(key); short != key { // a route is stored as it is, however long
-		keys = append(keys, short)
+	sum := Stats{Health: r.Health(), Waiting: s.queues.Waiting()}
+	sum.LocalDenials, _ = backends.LocalDenials(s.backend)
+	counting := s.backend
+	if s.local != nil {
+		counting = s.local
 	}
-	scope = printable(scope)
-	var failed error
-	for _, key := range keys {
-		failed = errors.Join(failed, s.reset(ctx, s.storedKey(key), scope))
-	}
-	return failed
+	sum.Memory, _ = backends.Stats(counting)
+	sum.ObserverPanics = r.observers.panics.Load()
+	return sum
 }
 
-// reset resets all places of a key, each within the time of a decision. What fails
-// once fails for all of them: it is one error.
-func (s *settings) reset(ctx context.Context, key, scope string) (failed error) {
-	for place := 1; place <= maxPlaces; place++ {
-		stored := inPlace(key, place)
-		bounded, cancel := context.WithTimeout(ctx, s.timeout)
-		err := s.decider.Reset(bounded, stored, scope)
-		cancel()
-		if failed == nil {
-			failed = err
-		}
-		s.lines.freed(stored, scope)
+// Routes lists the routes of an engine, sorted, as "GET /users/:id": the default
+// keys of its limits. One a line, they are what the command ratelimiter reads
+// with plan --routes. It may be called before InitApp.
+func (*RateLimiter) Routes(engine *gin.Engine) []string {
+	var routes []string
+	for _, route := range engine.Routes() {
+		routes = append(routes, route.Method+" "+route.Path)
 	}
-	return failed
-}
-
-// Close closes the backend, if it was made from the configuration; one that was
-// handed in stays open. Requests are answered 503 from then on. Close before
-// InitApp, and a second Close, do nothing.
-func (r *RateLimiter) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if s := r.settings.Load(); s != nil {
-		return s.close()
-	}
-	return nil
-}
-
-// storedKey is a key as backends see it.
-func (s *settings) storedKey(key string) string {
-	if s.prefix == "" {
-		return key
-	}
-	return s.prefix + "/" + key
+	slices.Sort(routes)
+	return routes
 }

@@ -51,9 +51,9 @@ func from(peer string) func(*http.Request) {
 	return func(r *http.Request) { r.RemoteAddr = peer }
 }
 
-// header reads a header by the very letters it is sent with.
+// header reads a header that must be there once.
 func header(response *httptest.ResponseRecorder, name string) string {
-	if values := response.Header()[name]; len(values) == 1 {
+	if values := response.Header().Values(name); len(values) == 1 {
 		return values[0]
 	}
 	return ""

@@ -4,98 +4,69 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
-// rule is what a RateLimit was asked for: everything that does not depend on
-// the request.
+// rule is what a RateLimit was asked for: everything that depends on neither the
+// route nor the request. It does not change after registration.
 type rule struct {
-	limits    []ruleLimit
-	skip      []func(*gin.Context) bool
-	headers   *bool                   // nil for what the configuration says
-	overLimit gin.HandlerFunc         // nil for the problem document
-	never     bool                    // refuse nobody
-	countIf   func(*gin.Context) bool // nil to count every request
-	ban       *ban                    // nil for none
-	wait      time.Duration           // the longest, for a turn; 0 to refuse at once
-	// part is set for a limit that WithLimit adds, which only some options suit.
-	part bool
-	// mixed is set where not all limits are on the same key and scope.
-	mixed bool
+	limits       []limitRule
+	skip         []func(*gin.Context) bool
+	sendHeaders  *bool                   // nil for what the configuration says
+	overLimit    gin.HandlerFunc         // nil for the problem document
+	neverRefuse  bool                    // record only
+	countIf      func(*gin.Context) bool // nil to count every request
+	ban          *ban                    // nil for none
+	longestWait  time.Duration           // for a turn; 0 to reject at once
+	keepDefaults bool                    // see WithDefaults
+	configured   *configured             // that the limits are of, nil for a RateLimit
 
-	policy string // of all limits, if none has a function; see prepare
+	isAdded bool // while the options of WithLimit are applied, which not all options suit
+	mixed   bool // not all limits are on the same key and scope
 
-	route atomic.Pointer[route] // of the last request, which is that of most
+	bindings bindings
 }
 
-// ruleLimit is one limit of a rule, static unless it has a function.
-type ruleLimit struct {
-	limit int64
-	ask   func(c *gin.Context, key, scope string) int
-	per   time.Duration
-	name  string
-	burst int64
+// limitRule is one limit of a rule.
+type limitRule struct {
+	namespace namespace
+	limit     int64
+	limitFunc func(c *gin.Context, key, scope string) int // nil where limit says it
+	per       time.Duration
+	name      string
+	burst     int64
 
 	key       []func(*gin.Context) string // none for the route
 	scope     []func(*gin.Context) string // none for the client address
 	algorithm *Algorithm                  // nil for what the configuration says
-	cost      func(*gin.Context) int64    // nil for 1
+	cost      int64                       // where there is no function
+	costFunc  func(*gin.Context) int64
+	hasCost   bool // WithCost was given; see SetCost
 	shadow    bool
-	elsewhere bool // on a key or scope of its own
-	tentative bool // units may be given back; see backends.Quota
-	ban       *ban // that its refusals lead to, nil for none
+	ownKey    bool // an added limit on a key or scope of its own
+	tentative bool // units may be refunded; see backends.Quota
+	ban       *ban // that its rejections lead to, nil for none
 
-	// What is the same in the answers to all requests; see prepare. It is
-	// empty where a function says what the limit is.
-	number  string
-	refusal []byte
-
-	noted *noted // the keys it was asked for on; see Status
-}
-
-// prepare writes what will not change, once the limits have their names.
-func (r *rule) prepare() *rule {
-	var policy []byte
-	static := true
-	for i := range r.limits {
-		l := &r.limits[i]
-		l.noted = &noted{}
-		if l.ask != nil {
-			static = false
-			continue
-		}
-		l.number = strconv.FormatInt(l.limit, 10)
-		l.refusal = refusal(l.limit, l.per, l.name)
-		if l.limit >= 0 && !l.shadow {
-			policy = appendPolicy(policy, len(policy), l.name, l.limit, l.per)
-		}
-	}
-	if static {
-		r.policy = string(policy)
-	}
-	return r
-}
-
-// sends tells whether the X-RateLimit and the RateLimit headers are to be sent.
-func (r *rule) sends(s *settings) (x, standard bool) {
-	if r.headers != nil {
-		return *r.headers, *r.headers
-	}
-	return s.xHeaders, s.rateLimitHeaders
+	seen *seenKeys // see Status
 }
 
 func newRule(limit any, per time.Duration, options []Option) *rule {
 	r := &rule{}
 	r.add("RateLimit", limit, per)
 	r.apply("RateLimit", options)
+	return r.finish()
+}
+
+// finish settles what depends on all options, in whatever order they came.
+func (r *rule) finish() *rule {
 	r.inherit()
-	r.guard()
+	r.checkBan()
 	r.checkWait()
-	return r.prepare()
+	return r
 }
 
 // apply lets options change the first limit, and the rule.
@@ -116,16 +87,13 @@ func (r *rule) apply(function string, options []Option) {
 	}
 }
 
-// inherit gives added limits what the first one has and they have not, and all
-// of them names that differ. It is for when all options are known, in whatever
-// order they came.
+// inherit gives added limits what the first one has and they lack.
 func (r *rule) inherit() {
 	first := &r.limits[0]
-	names := map[string]bool{}
 	for i := range r.limits {
 		l := &r.limits[i]
-		l.elsewhere = i > 0 && (l.key != nil || l.scope != nil)
-		r.mixed = r.mixed || l.elsewhere
+		l.ownKey = i > 0 && (l.key != nil || l.scope != nil)
+		r.mixed = r.mixed || l.ownKey
 		if l.key == nil {
 			l.key = first.key
 		}
@@ -135,58 +103,91 @@ func (r *rule) inherit() {
 		if l.algorithm == nil {
 			l.algorithm = first.algorithm
 		}
-		if l.cost == nil {
-			l.cost = first.cost
+		if !l.hasCost {
+			l.cost, l.costFunc, l.hasCost = first.cost, first.costFunc, first.hasCost
 		}
-		l.tentative = l.cost != nil || r.countIf != nil
+		if l.key != nil {
+			l.namespace = ofKey
+		}
+		l.tentative = l.hasCost || r.countIf != nil
 		l.shadow = l.shadow || first.shadow
 		if slices.ContainsFunc(r.limits[:i], l.sameCounter) {
 			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit for %v, and there is a limit for %v already; keep one of them", l.per, l.per))
 		}
-		if l.shadow && l.name == policyName(l.per) {
+		if l.shadow && l.name == headers.PolicyName(l.per) {
 			l.name = "shadow-" + l.name
 		}
-		name := l.name
-		for n := 2; names[l.name]; n++ {
-			l.name = numbered(name, n)
-		}
-		names[l.name] = true
+	}
+	r.dedupeNames()
+}
+
+// dedupeNames numbers the second and further limits of one name.
+func (r *rule) dedupeNames() {
+	taken := map[string]bool{}
+	for i := range r.limits {
+		r.limits[i].name = uniqueName(r.limits[i].name, func(name string) bool { return taken[name] })
+		taken[r.limits[i].name] = true
 	}
 }
 
-// sameCounter tells whether another limit of the rule would count the same.
-func (l *ruleLimit) sameCounter(other ruleLimit) bool {
-	return !l.elsewhere && !other.elsewhere && l.per == other.per && l.shadow == other.shadow
+// uniqueName appends the first number that makes a name differ from those taken.
+func uniqueName(name string, taken func(string) bool) string {
+	unique := name
+	for n := 2; taken(unique); n++ {
+		unique = name + "-" + strconv.Itoa(n)
+	}
+	return unique
+}
+
+// sameCounter reports whether another limit of the rule would share its counter.
+func (l *limitRule) sameCounter(other limitRule) bool {
+	return !l.ownKey && !other.ownKey && l.per == other.per && l.shadow == other.shadow
+}
+
+// alwaysAsks reports whether every request is asked about a limit that can reject it.
+func (r *rule) alwaysAsks() bool {
+	return !r.neverRefuse && len(r.skip) == 0 &&
+		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && l.limitFunc == nil && l.limit >= 0 })
 }
 
 // add checks a limit as far as it is known when a route is registered.
 func (r *rule) add(function string, limit any, per time.Duration) {
-	added := ruleLimit{per: per}
+	added := limitRule{per: per, cost: 1, seen: &seenKeys{}}
 	shown := fmt.Sprintf("%T", limit)
-	if number, ok := limit.(int); ok {
-		shown = strconv.Itoa(number)
+	if number, ok := wholeNumber(limit); ok {
+		shown = strconv.FormatInt(number, 10)
 	}
 	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, shown, per)
 	switch limit := limit.(type) {
-	case int:
-		if int64(limit) > backends.MaxLimit {
+	case int, int64:
+		added.limit, _ = wholeNumber(limit)
+		if added.limit > backends.MaxLimit {
 			panic(fmt.Sprintf("%s: the limit is more than %d; write ratelimiter.Unlimited for no limit", call, backends.MaxLimit))
 		}
-		added.limit = int64(limit)
 	case func(*gin.Context) int:
 		mustFunc(function, limit)
-		added.ask = func(c *gin.Context, _, _ string) int { return limit(c) }
+		added.limitFunc = func(c *gin.Context, _, _ string) int { return limit(c) }
 	case func(c *gin.Context, key, scope string) int:
-		added.ask = limit
+		added.limitFunc = limit
 		if limit == nil {
 			panic(fmt.Sprintf("ratelimiter: %s was given a nil function; write a number or a function that returns one", function))
 		}
 	default:
 		panic(fmt.Sprintf("ratelimiter: the limit of %s is a %T; write an int, a func(*gin.Context) int, or a func(c *gin.Context, key, scope string) int", function, limit))
 	}
-	r.limits = append(r.limits, added)
 	mustPeriod(call, "period", per)
-	r.limits[len(r.limits)-1].name = policyName(per)
+	added.name = headers.PolicyName(per)
+	r.limits = append(r.limits, added)
+}
+
+func wholeNumber(limit any) (int64, bool) {
+	switch limit := limit.(type) {
+	case int:
+		return int64(limit), true
+	case int64:
+		return limit, true
+	}
+	return 0, false
 }
 
 // mustPeriod panics on what is no period of a limit or a ban.

@@ -106,7 +106,7 @@ func TestALinkLocalClientGetsNoSecondScopeByAHeader(t *testing.T) {
 }
 
 func TestNoAddressIsAScopeOfItsOwnAndNoFreePass(t *testing.T) {
-	for _, peer := range []string{"", "@", "not an address", "300.1.1.1:80", "192.0.2.1"} {
+	for _, peer := range []string{"", "@", "not an address", "300.1.1.1:80"} {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
 		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, from(peer)), peer)

@@ -64,9 +64,8 @@ func TestRetryAfterIsTheLongestOfTheWaits(t *testing.T) {
 	require.Greater(t, wait, 3600)
 }
 
-// Somebody who is unlimited on the group today and was limited yesterday must
-// not find the group's counter in the route's place.
-func TestAnUnlimitedLimitKeepsItsPlace(t *testing.T) {
+// The stricter limit decides, on what both have counted.
+func TestLimitsWithOneKeyShareACounterAlsoOnOneRequest(t *testing.T) {
 	engine, limiter := application(t, nil)
 	key := ratelimiter.WithKey(func(*gin.Context) string { return "shared" })
 	group := engine.Group("/", limiter.RateLimit(func(c *gin.Context) int {
@@ -92,7 +91,10 @@ func TestAnUnlimitedLimitKeepsItsPlace(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/free", 4))
 	staff := withHeader("X-Staff", "yes")
 	require.Equal(t, []int{200}, statuses(engine, "/free", 1, staff))
-	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4, staff), "the route has not been used yet")
+	require.Equal(t, []int{429}, statuses(engine, "/", 1, staff), "four of three are used")
+	require.NoError(t, limiter.Reset(t.Context(), "shared", "192.0.2.1"))
+	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2), "two units, not four")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, staff))
 }
 
 func TestALimiterThatIsNilIsRefusedWhenARouteIsRegistered(t *testing.T) {

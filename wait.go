@@ -2,13 +2,13 @@ package ratelimiter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
 )
 
 // longestWait is the most that WithWait takes. Nothing between a client and a
@@ -56,154 +56,73 @@ func WithWait(longest time.Duration) Option {
 	if longest > longestWait {
 		panic(fmt.Sprintf("%s: the wait is longer than %v, which no client waits", call, longestWait))
 	}
-	return whole("WithWait", func(r *rule) { r.wait = longest })
+	return whole("WithWait", func(r *rule) { r.longestWait = longest })
 }
 
 // checkWait is for when all options are known.
 func (r *rule) checkWait() {
-	refuses := func(l ruleLimit) bool { return !l.shadow }
-	if r.wait > 0 && (r.never || !slices.ContainsFunc(r.limits, refuses)) {
-		panic("ratelimiter: WithWait holds requests in place of refusing them, and WithOverLimit(nil) and WithShadow refuse nobody; leave one of them out")
+	refuses := func(l limitRule) bool { return !l.shadow }
+	if r.longestWait > 0 && (r.neverRefuse || !slices.ContainsFunc(r.limits, refuses)) {
+		panic("ratelimiter: WithWait holds requests in place of refusing them, and WithObserveOnly and WithShadow refuse nobody; leave one of them out")
 	}
 }
 
-// inTurn asks the backend when it is the request's turn, and again until it is
-// allowed or its turn is too far away. It tells how long the request has waited.
-func (d *decision) inTurn(c *gin.Context, longest time.Duration) (waited time.Duration, err error) {
-	lines := &d.settings.lines
-	w := waiter{asked: d.asked(), arrived: time.Now()}
-	w.deadline = w.arrived.Add(longest)
-	if ends, ok := c.Request.Context().Deadline(); ok && ends.Before(w.deadline) {
-		w.deadline = ends
-	}
-	var told turn
-	if lines.none(w.asked) {
-		if err := d.take(c.Request.Context(), d.asked(), d.verdicts, 0); err != nil {
-			return 0, err
-		}
-		d.findClosest()
-		if told = d.turn(); !d.exceeded() || told.after(w.deadline) {
-			return 0, nil
-		}
-	}
-	return d.wait(c, w, told)
-}
-
-// wait stands in line.
-func (d *decision) wait(c *gin.Context, place waiter, told turn) (waited time.Duration, err error) {
-	lines, w := &d.settings.lines, &place
-	w.wake = make(chan struct{}, 1)
-	lines.join(w, told)
-	var room []backends.Verdict // what is left, when it has passed
-	defer func() { lines.leave(w, room) }()
-	left := c.Request.Context().Done()
-	timer := time.NewTimer(longestWait)
-	defer timer.Stop()
-	for {
-		pause, err := lines.next(w, d.settings.timeout)
-		switch {
-		case errors.Is(err, errTurnedAway):
-			return waited, d.foresee(c, w.ahead)
-		case err != nil:
-			return waited, err
-		case pause > 0:
-			began := time.Now()
-			timer.Reset(pause)
-			select {
-			case <-timer.C:
-			case <-w.wake:
-			case <-left:
-			}
-			waited += time.Since(began)
-		default:
-			if again, err := d.askAgain(c, w); !again {
-				if err == nil && !d.exceeded() {
-					room = d.verdicts
-				}
-				return waited, err
-			}
-		}
-		if err := c.Request.Context().Err(); err != nil {
-			d.earlier.giveBack(c)
-			return waited, err
-		}
-	}
-}
-
-// askAgain asks the backend, and tells whether the request is to go on waiting. The
-// question does not end with the request, so that what it has charged is known and
-// can be given back.
-func (d *decision) askAgain(c *gin.Context, w *waiter) (again bool, err error) {
-	err = d.take(context.WithoutCancel(c.Request.Context()), d.asked(), d.verdicts, 0)
-	left := c.Request.Context().Err()
+// takeInTurn asks the backend when it is the request's turn, and again until it is
+// allowed or its turn is too far away. It returns how long the request has waited.
+// A rejection counts for a ban once it is known that the request does not wait.
+func (q *request) takeInTurn(c *gin.Context) (waited time.Duration, err error) {
+	wanted := queue.Request{Quotas: q.several.quotas, Longest: q.longestWait, Grace: q.settings.timeout}
+	ctx := c.Request.Context()
+	waited, rejected, err := q.settings.queues.Wait(ctx, wanted, func(ctx context.Context) (queue.Answer, error) {
+		return q.askInTurn(c, ctx)
+	})
 	switch {
-	case err != nil && left == nil:
-		return false, err
+	case err != nil && ctx.Err() != nil && q.at == 0:
+		q.earlier.refundAll(c)
+		return waited, err
 	case err != nil:
-		d.earlier.giveBack(c)
-		return false, left
-	}
-	d.findClosest()
-	if left != nil {
-		d.giveBack(c)
-		return false, left
-	}
-	told := d.turn()
-	if !d.exceeded() || told.after(w.deadline) {
-		return false, nil
-	}
-	d.settings.lines.denied(w, told)
-	return true, nil
-}
-
-// turn is when the backend says that a request would be allowed.
-func (d *decision) turn() turn {
-	v := &d.verdicts[d.closest]
-	banned := slices.ContainsFunc(d.about[:len(d.verdicts)], func(a about) bool { return a.banned })
-	if v.RetryAfter < 0 || banned {
-		return turn{limit: d.closest, never: true}
-	}
-	// A backend that does not know when is not asked without a break.
-	wait := v.RetryAfter
-	if wait == 0 {
-		wait = time.Millisecond
-	}
-	return turn{limit: d.closest, at: time.Now().Add(wait)}
-}
-
-// foresee finds out what is left, and when the turn of a request would be behind
-// those ahead of it. It asks for what all of them cost, together with a limit that
-// denies everything, so that nothing is charged whatever the answer is. That is on
-// the key which is asked first where keys are on several nodes, one with a ban, so that
-// no other node charges what has to be given back.
-func (d *decision) foresee(c *gin.Context, ahead []load) error {
-	asked := d.asked()
-	quotas := make([]backends.Quota, len(asked), len(asked)+1)
-	later := make([]time.Duration, len(asked))
-	for i, q := range asked {
-		if q.Tentative = true; !q.Shadow {
-			q.Cost, later[i] = ahead[i].before(&q)
+		return waited, err
+	case rejected != nil:
+		if err := q.askEstimate(ctx, rejected); err != nil {
+			return waited, err
 		}
-		quotas[i] = q
 	}
-	guarded := func(a about) bool { return a.limit.ban != nil }
-	nothing := quotas[max(0, slices.IndexFunc(d.about[:len(asked)], guarded))]
-	nothing.Limit, nothing.Burst, nothing.Cost, nothing.Shadow = 0, 0, 1, false
-	verdicts := make([]backends.Verdict, len(asked)+1)
-	if err := d.take(c.Request.Context(), append(quotas, nothing), verdicts, 0); err != nil {
+	q.findClosest()
+	q.recordRejection(ctx)
+	return waited, nil
+}
+
+// askInTurn asks the backend without counting a rejection for a ban. What it has
+// charged for a request that has ended meanwhile is refunded.
+func (q *request) askInTurn(c *gin.Context, ctx context.Context) (queue.Answer, error) {
+	if err := q.settings.takeWithBans(ctx, q.several.quotas, q.several.asked, q.several.verdicts, 0); err != nil {
+		return queue.Answer{}, err
+	}
+	q.findClosest()
+	if err := c.Request.Context().Err(); err != nil {
+		q.at = time.Now().UnixMicro()
+		q.refundAll(c)
+		return queue.Answer{}, err
+	}
+	answer := queue.Answer{Allowed: !q.exceeded(), RetryAfter: q.verdict.RetryAfter, Limit: q.closest, Verdicts: q.several.verdicts}
+	if q.several.isBanned() {
+		answer.RetryAfter = -1
+	}
+	return answer, nil
+}
+
+// askEstimate asks what is left, and when the turn of a rejected request would be
+// behind those ahead of it. What denies everything is asked on the key that is asked
+// first where keys are on several nodes, one with a ban, so that no other node charges
+// what has to be refunded.
+func (q *request) askEstimate(ctx context.Context, rejected *queue.Estimate) error {
+	guarded := slices.IndexFunc(q.several.asked, func(a asked) bool { return a.limitRule.ban != nil })
+	quotas := rejected.Quotas(max(0, guarded))
+	verdicts := make([]backends.Verdict, len(quotas))
+	if err := q.settings.takeWithBans(ctx, quotas, q.several.asked, verdicts, 0); err != nil {
 		return err
 	}
-	copy(d.verdicts, verdicts)
-	for i := range d.verdicts {
-		if v := &d.verdicts[i]; !quotas[i].Shadow && v.RetryAfter >= 0 && !d.about[i].banned {
-			v.RetryAfter += later[i]
-			v.Allowed = v.RetryAfter == 0
-		}
-	}
-	d.findClosest()
-	if v := &d.verdicts[d.closest]; v.Allowed {
-		// There is room for all, who are on their way: this one came too late for it.
-		v.Allowed, v.RetryAfter = false, time.Millisecond
-	}
+	rejected.Correct(verdicts, func(i int) bool { return q.several.asked[i].banned })
+	copy(q.several.verdicts, verdicts)
 	return nil
 }

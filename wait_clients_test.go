@@ -31,7 +31,7 @@ func TestAClientThatLeavesWhileItIsAskedForIsChargedNothing(t *testing.T) {
 		pass(time.Until(crowd.began.Add(10*time.Second + 70*time.Millisecond)))
 		crowd.sent[1].leave()
 		result := crowd.result()
-		require.Contains(t, result[1], "503 at 10.")
+		require.Contains(t, result[1], "499 at 10.")
 		require.Contains(t, result[2], "200 at 10.", "in the same window")
 		used, err := limiter.Status(t.Context(), "outer", "192.0.2.1")
 		require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestClientsThatCloseTheirConnectionsLeaveTheLine(t *testing.T) {
 	all.Wait()
 	redistest.Eventually(t, "nobody waits", func(context.Context) bool { return limiter.Stats().Waiting == 0 })
 	server.Close() // waits for the requests, so none holds a goroutine still
-	require.Zero(t, limiter.Lines())
+	require.Zero(t, limiter.Queues())
 }
 
 // A panic in what an application gives us must take nobody else's place.
@@ -95,7 +95,7 @@ func TestAPanicHoldsUpNobodyInTheLine(t *testing.T) {
 				crowd.send(engine, "/")
 				crowd.send(engine, "/")
 				require.Equal(t, test.want, crowd.result())
-				require.Zero(t, limiter.Lines())
+				require.Zero(t, limiter.Queues())
 				require.Zero(t, limiter.Stats().Waiting)
 			})
 		})

@@ -70,7 +70,7 @@ func TestCloseReleasesThoseWhoWait(t *testing.T) {
 				require.NoError(t, limiter.Close())
 				require.Equal(t, []string{"200 at 0s", "503 at 1s", "503 at 1s", "503 at 1s"}, crowd.result())
 				require.Equal(t, []string{"per-minute allowed"}, observer.read())
-				require.Zero(t, limiter.Lines())
+				require.Zero(t, limiter.Queues())
 			})
 		})
 	}
@@ -100,7 +100,7 @@ func TestABackendThatFailsWhileRequestsWait(t *testing.T) {
 					outcome = "per-second allowed"
 				}
 				require.Equal(t, []string{"per-second allowed", outcome, outcome}, observer.read())
-				require.Zero(t, limiter.Lines())
+				require.Zero(t, limiter.Queues())
 			})
 		})
 	}
@@ -161,7 +161,7 @@ func TestTwoProcessesShareTheLimitAndHaveALineEach(t *testing.T) {
 					late++
 				}
 			}
-			require.Zero(t, limiters[i].Lines())
+			require.Zero(t, limiters[i].Queues())
 		}
 		require.Equal(t, 8, refused)
 		require.Equal(t, 1, late, "the others were told as soon as it was known")
@@ -230,7 +230,7 @@ func TestWaitingBesideOtherOptions(t *testing.T) {
 				remaining := map[string]int64{}
 				engine.GET("/", append(test.middlewares(limiter), func(c *gin.Context) {
 					if test.charge >= 0 {
-						require.NoError(t, ratelimiter.Charge(c, test.charge))
+						require.NoError(t, ratelimiter.SetCost(c, test.charge))
 					}
 					infos, err := limiter.Peek(c)
 					require.NoError(t, err)
@@ -262,7 +262,7 @@ func TestWhatALaterLimitRefusesAfterWaitingIsGivenBackBefore(t *testing.T) {
 		synctest.Wait()
 		crowd.send(engine, "/")
 		crowd.send(engine, "/")
-		require.Equal(t, []string{"200 at 0s", "503 at 0s", "200 at 10s", "429 at 0s"}, crowd.result())
+		require.Equal(t, []string{"200 at 0s", "499 at 0s", "200 at 10s", "429 at 0s"}, crowd.result())
 		used, err := limiter.Status(t.Context(), "outer", "192.0.2.1")
 		require.NoError(t, err)
 		require.EqualValues(t, 8, used[0].Remaining)
@@ -304,7 +304,7 @@ func TestRequestsWaitOnTheClockOfRedis(t *testing.T) {
 	all.Wait()
 	require.EqualValues(t, 6, passed.Load())
 	require.GreaterOrEqual(t, time.Since(began), 100*time.Millisecond)
-	require.Zero(t, limiter.Lines())
+	require.Zero(t, limiter.Queues())
 }
 
 // givingBack counts the units that Redis is asked to take back, as a number below 0.

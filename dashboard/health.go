@@ -41,7 +41,7 @@ func (h *Handler) backendState(whole bool) backendState {
 	stats := h.limiter.Stats()
 	s := backendState{
 		Down: stats.Health.Down.Seconds(), Failures: stats.Health.Failures,
-		Remembered: stats.Memory.Keys, Displaced: stats.Memory.Displaced,
+		Remembered: stats.Memory.Keys, Displaced: stats.Memory.Evictions,
 		LocalDenials: stats.LocalDenials, Panics: stats.ObserverPanics,
 	}
 	if stats.Health.Err != nil {

@@ -248,7 +248,7 @@ func TestTheReadmeKnowsEveryKeyAndOption(t *testing.T) {
 		listed.WriteString(match[1])
 	}
 	for path, pattern := range map[string]string{
-		"../config.go":                 `"(RATELIMITER_[A-Z0-9_]+)":`,
+		"../config.go":                 `(?m)^\tConfig\w+ += "(RATELIMITER_[A-Z0-9_]+)"$`,
 		"../backends/redis_options.go": `read\.[A-Z]\w+\("(\w+)"`,
 		"../backends/memory.go":        `read\.[A-Z]\w+\("(\w+)"`,
 		"../options.go":                `(?m)^func (With\w+)\(`,
@@ -280,7 +280,7 @@ func TestTheReadmeShowsARefusalAsItIs(t *testing.T) {
 
 	shown := blocks(read(t, readme), "http")
 	require.Len(t, shown, 1)
-	varying := regexp.MustCompile(`(?m)^(Date|Content-Length|Connection|X-RateLimit-Reset): .*\n`)
+	varying := regexp.MustCompile(`(?m)^(Date|Content-Length|Connection|X-Ratelimit-Reset): .*\n`)
 	refusal := strings.ReplaceAll(exampletest.Raw(t, url), "\r", "") + "\n"
 	require.Equal(t, varying.ReplaceAllString(refusal, ""), varying.ReplaceAllString(shown[0], ""))
 }

@@ -27,10 +27,10 @@ func (b *budget) take(now time.Time, records int64) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	after, verdict := b.bucket.Take(at, window.Charge{Limit: b.perMinute, Per: time.Minute.Microseconds(), Cost: records})
+	after, verdict := b.bucket.Take(at, &window.Charge{Limit: b.perMinute, Per: time.Minute.Microseconds(), Cost: records})
 	b.bucket = after
-	if records == recordsPerClient && !verdict.Allowed {
+	if records == recordsPerClient && !verdict.Allowed() {
 		b.spentUntil.Store(at + verdict.RetryAfter)
 	}
-	return verdict.Allowed
+	return verdict.Allowed()
 }

@@ -110,7 +110,7 @@ func (t *Tally) Values() []Value {
 		{Definition{
 			"ratelimiter.memory.evictions", "{eviction}",
 			"Newcomers that took the place of a client whose limit was not whole yet, for want of room.", Counter,
-		}, float64(stats.Memory.Displaced)},
+		}, float64(stats.Memory.Evictions)},
 		{Definition{
 			"ratelimiter.observer.panics", "{panic}",
 			"Panics of observers, which lost what they were told.", Counter,

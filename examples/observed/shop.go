@@ -34,7 +34,7 @@ func addShop(engine *gin.Engine, limiter *ratelimiter.RateLimiter) {
 	// Twenty thousand tokens a minute, of which a chat takes some hundreds.
 	engine.POST("/chat", limiter.RateLimit(20_000, time.Minute, ratelimiter.WithName("tokens"), ratelimiter.WithCost(100)),
 		func(c *gin.Context) {
-			if err := ratelimiter.Charge(c, 500+int(time.Now().UnixNano()%1000)); err != nil {
+			if err := ratelimiter.SetCost(c, 500+int(time.Now().UnixNano()%1000)); err != nil {
 				_ = c.Error(err) // the estimate stays
 			}
 		})

@@ -1,6 +1,7 @@
 package pages_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,39 +60,69 @@ func trustCDN(engine *gin.Engine) error {
 	return err
 }
 
-func TestWhomTheLimiterTakesAClientFor(t *testing.T) {
+func TestTheAddressThatCounts(t *testing.T) {
 	const honest, forged = "198.51.100.7", "6.6.6.6"
-	table := "| the engine | who is connected | headers | the client is |\n|---|---|---|---|\n"
+	table := "| the engine | connection from | headers | the client is |\n|---|---|---|---|\n"
 	for _, row := range []struct {
-		name                string
-		set                 func(*gin.Engine) error
-		peer, header, value string
-		want                string
+		name    string
+		set     func(*gin.Engine) error
+		peer    string
+		headers []string // names and values in turn
+		want    string
 	}{
-		{"as Gin makes it", byDefault, "203.0.113.9", "X-Forwarded-For", forged, "203.0.113.9"},
-		{"`SetTrustedProxies(nil)`", trustNobody, "203.0.113.9", "X-Forwarded-For", forged, "203.0.113.9"},
-		{"trusts `10.0.0.0/8`", trustProxies, "203.0.113.9", "X-Forwarded-For", forged, "203.0.113.9"},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", honest, honest},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", forged + ", " + honest, honest},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", forged + ", " + honest + ", 10.0.0.2", honest},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", honest + ", 192.0.2.20", "192.0.2.20"},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", "none of these", "10.0.0.1"},
-		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", "X-Forwarded-For", honest + ":50123", "10.0.0.1"},
-		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1", "X-Real-IP", honest, honest},
-		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1", "X-Forwarded-For", forged, "10.0.0.1"},
-		{"`TrustedPlatform` `CF-Connecting-IP`", trustPlatform, "203.0.113.9", "CF-Connecting-IP", forged, forged},
-		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "203.0.113.9", "CF-Connecting-IP", forged, "203.0.113.9"},
-		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "192.0.2.20", "CF-Connecting-IP", honest, honest},
+		{"as Gin makes it", byDefault, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
+		{"as Gin makes it", byDefault, "10.0.0.1:1", []string{"X-Forwarded-For", honest}, "10.0.0.1"},
+		{"`SetTrustedProxies(nil)`", trustNobody, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
+		{"trusts `10.0.0.0/8`", trustProxies, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", nil, "10.0.0.1"},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", honest}, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1", []string{"X-Forwarded-For", honest}, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", forged + ", " + honest}, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", forged, "X-Forwarded-For", honest}, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", forged + ", " + honest + ", 10.0.0.2"}, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", honest + ", 192.0.2.20"}, "192.0.2.20"},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", honest + ":50123"}, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", "[2001:db8:1:2:3::4]:443"}, "2001:db8:1:2::/64"},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", "64:ff9b::" + honest}, honest},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", "unknown", "X-Real-IP", forged}, "10.0.0.1"},
+		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Real-IP", honest}, honest},
+		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1:1", []string{"X-Real-IP", honest}, honest},
+		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1:1", []string{"X-Forwarded-For", forged}, "10.0.0.1"},
+		{"`TrustedPlatform` `CF-Connecting-IP`", trustPlatform, "203.0.113.9:1", []string{"CF-Connecting-IP", forged}, forged},
+		{"`TrustedPlatform` `CF-Connecting-IP`", trustPlatform, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
+		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "203.0.113.9:1", []string{"CF-Connecting-IP", forged}, "203.0.113.9"},
+		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "192.0.2.20:1", []string{"CF-Connecting-IP", honest}, honest},
 	} {
-		engine := whoApplication(t, row.set)
-		who := ask(engine, http.MethodGet, "/whoami", from(row.peer+":1"), with(row.header, row.value)).Body.String()
+		request, shown := []func(*http.Request){from(row.peer)}, "none"
+		for i := 0; i < len(row.headers); i += 2 {
+			name, value := row.headers[i], row.headers[i+1]
+			request = append(request, func(r *http.Request) { r.Header.Add(name, value) })
+			shown = strings.TrimPrefix(shown+"<br>`"+name+": "+value+"`", "none<br>")
+		}
+		who := ask(whoApplication(t, row.set), http.MethodGet, "/whoami", request...).Body.String()
 		require.Equal(t, row.want+"\n", who, "%v", row)
-		table += fmt.Sprintf("| %s | `%s` | `%s: %s` | `%s` |\n", row.name, row.peer, row.header, row.value, who[:len(who)-1])
+		table += fmt.Sprintf("| %s | `%s` | %s | `%s` |\n", row.name, row.peer, shown, row.want)
 	}
-	page, err := os.ReadFile("../../docs/behind-a-proxy.md")
+	require.Contains(t, page(t), table)
+}
+
+func page(t *testing.T) string {
+	text, err := os.ReadFile("../../docs/behind-a-proxy.md")
 	require.NoError(t, err)
-	require.Contains(t, string(page), table)
+	return string(text)
+}
+
+func TestTheWarningAboutAProxyThatIsNotTrusted(t *testing.T) {
+	var log bytes.Buffer
+	previous := gin.DefaultErrorWriter
+	gin.DefaultErrorWriter = &log
+	t.Cleanup(func() { gin.DefaultErrorWriter = previous })
+	engine := whoApplication(t, byDefault)
+	for range 3 {
+		ask(engine, http.MethodGet, "/whoami", from("10.0.0.3:1"), with("X-Forwarded-For", "198.51.100.7"))
+	}
+	require.NotEmpty(t, log.String())
+	require.Contains(t, page(t), "```text\n"+log.String()+"```\n")
 }
 
 func TestAProxyThatPassesAForgedHeaderOn(t *testing.T) {

@@ -77,7 +77,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 		if err != nil && c.Request.Context().Err() != nil {
 			return // the client has left: the estimate stays charged
 		}
-		if charged := ratelimiter.Charge(c, used); charged != nil {
+		if charged := ratelimiter.SetCost(c, used); charged != nil {
 			_ = c.Error(charged) // here too
 		}
 		if err != nil {
@@ -94,7 +94,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 			return
 		}
 		reserved, used := estimate(c), 0
-		defer func() { _ = ratelimiter.Charge(c, used) }()
+		defer func() { _ = ratelimiter.SetCost(c, used) }()
 		for piece, err := range model.stream(c.Request.Context(), string(prompt)) {
 			if err != nil {
 				return // the client has left, or the model has failed: what was made is paid for
@@ -102,7 +102,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 			used += piece.tokens
 			if used > reserved { // a hundred at a time, and not a question for each token
 				reserved = used + 100
-				_ = ratelimiter.Charge(c, reserved)
+				_ = ratelimiter.SetCost(c, reserved)
 			}
 			c.SSEvent("message", piece.text)
 			c.Writer.Flush()
@@ -113,7 +113,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 	bytes := limiter.RateLimit(60, time.Minute,
 		ratelimiter.WithLimit(100_000_000, 24*time.Hour, ratelimiter.WithName("bytes"), ratelimiter.WithCost(0)))
 	countBytes := func(c *gin.Context) {
-		defer func() { _ = ratelimiter.Charge(c, max(0, c.Writer.Size())) }()
+		defer func() { _ = ratelimiter.SetCost(c, max(0, c.Writer.Size())) }()
 		c.Next()
 	}
 	engine.GET("/export", bytes, countBytes, func(c *gin.Context) {

@@ -220,7 +220,7 @@ func TestMessagesOfAConnectionAreLimited(t *testing.T) {
 		}
 		defer func() { _ = connection.Close() }()
 		for n := 1; connection.receive(); n++ {
-			_ = ratelimiter.Charge(c, n) // in all, so one more each time
+			_ = ratelimiter.SetCost(c, n) // in all, so one more each time
 			left, err := limiter.Peek(c)
 			if err == nil && len(left) > 0 && left[0].Exceeded {
 				connection.send("Too many messages.")

@@ -74,14 +74,14 @@ func form(pairs ...string) func(*http.Request) {
 
 // header reads a header by the very letters it is sent with.
 func header(response *httptest.ResponseRecorder, name string) string {
-	return strings.Join(response.Header()[name], ", ")
+	return strings.Join(response.Header().Values(name), ", ")
 }
 
 // session is a block of commands on a page, and one of what they print.
 var session = regexp.MustCompile("(?s)```sh\n([^`]*)```\n\n```(?:text|http)\n([^`]*)```")
 
 // passing differs from run to run.
-var passing = regexp.MustCompile(`(?m)^Date: .*\n|;t=\d+|(?:X-RateLimit-Reset|Retry-After): \d+`)
+var passing = regexp.MustCompile(`(?m)^Date: .*\n|;t=\d+|(?:X-Ratelimit-Reset|Retry-After): \d+`)
 
 // typed types the commands of a page into a shell, in their order, and demands that
 // they print what the page says. The server takes the place of the one on port 8080.

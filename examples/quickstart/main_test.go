@@ -101,7 +101,7 @@ func testRedis(t *testing.T, binary string) {
 	})
 	url := program.URL()
 	requireOneSecondsWorth(t, url)
-	require.Contains(t, exampletest.Raw(t, url), "\r\nX-RateLimit-Limit: 3\r\n")
+	require.Contains(t, exampletest.Raw(t, url), "\r\nX-Ratelimit-Limit: 3\r\n")
 	require.Contains(t, program.Output(), "counted in redis")
 	require.NotContains(t, program.Output(), "does not answer")
 	if runtime.GOOS == "windows" {

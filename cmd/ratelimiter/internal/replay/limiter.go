@@ -15,7 +15,7 @@ var Algorithms = []string{"sliding-window", "fixed-window", "sliding-log", "toke
 // counter is the state of one limit for one client. A charge that is denied, and
 // one that costs nothing, leave it as it is.
 type counter interface {
-	take(now int64, c window.Charge) window.Verdict
+	take(now int64, c *window.Charge) window.Verdict
 }
 
 type (
@@ -25,22 +25,22 @@ type (
 	bucket  struct{ window.Bucket }
 )
 
-func (s *sliding) take(now int64, c window.Charge) (v window.Verdict) {
+func (s *sliding) take(now int64, c *window.Charge) (v window.Verdict) {
 	s.Sliding, v = s.Take(now, c)
 	return v
 }
 
-func (s *fixed) take(now int64, c window.Charge) (v window.Verdict) {
+func (s *fixed) take(now int64, c *window.Charge) (v window.Verdict) {
 	s.Fixed, v = s.Take(now, c)
 	return v
 }
 
-func (s *log) take(now int64, c window.Charge) (v window.Verdict) {
+func (s *log) take(now int64, c *window.Charge) (v window.Verdict) {
 	s.Log, v = s.Take(now, c)
 	return v
 }
 
-func (s *bucket) take(now int64, c window.Charge) (v window.Verdict) {
+func (s *bucket) take(now int64, c *window.Charge) (v window.Verdict) {
 	s.Bucket, v = s.Take(now, c)
 	return v
 }
@@ -82,17 +82,17 @@ func (l *Limiter) Take(now int64) (allowed bool, wait int64) {
 	allowed = true
 	for i := range last {
 		if !l.hasRoom(i, now) {
-			allowed, wait = false, longer(wait, l.counters[i].take(now, l.charges[i]).RetryAfter)
+			allowed, wait = false, longer(wait, l.counters[i].take(now, &l.charges[i]).RetryAfter)
 		}
 	}
 	// If the others have room, the last one need not be asked twice.
 	if allowed || !l.hasRoom(last, now) {
-		v := l.counters[last].take(now, l.charges[last])
-		allowed, wait = allowed && v.Allowed, longer(wait, v.RetryAfter)
+		v := l.counters[last].take(now, &l.charges[last])
+		allowed, wait = allowed && v.Allowed(), longer(wait, v.RetryAfter)
 	}
 	if allowed {
 		for i, counter := range l.counters[:last] {
-			counter.take(now, l.charges[i])
+			counter.take(now, &l.charges[i])
 		}
 	}
 	return allowed, wait
@@ -101,7 +101,7 @@ func (l *Limiter) Take(now int64) (allowed bool, wait int64) {
 func (l *Limiter) hasRoom(i int, now int64) bool {
 	peek := l.charges[i]
 	peek.Cost = 0
-	return l.counters[i].take(now, peek).Remaining >= 1
+	return l.counters[i].take(now, &peek).Remaining >= 1
 }
 
 // longer is the longer of two waits, of which a negative one is for ever.

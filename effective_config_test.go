@@ -1,6 +1,7 @@
 package ratelimiter_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -11,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestConfigShowsWhatIsInForceAndNoSecrets(t *testing.T) {
+func TestConfigShowsWhatIsInEffectAndNoSecrets(t *testing.T) {
 	var none ratelimiter.RateLimiter
 	require.Nil(t, none.Config())
 
@@ -24,12 +25,17 @@ func TestConfigShowsWhatIsInForceAndNoSecrets(t *testing.T) {
 		"RATELIMITER_ALGORITHM":                "sliding-window",
 		"RATELIMITER_DEFAULT_LIMITS":           "",
 		"RATELIMITER_APPLICATION_LIMITS":       "",
+		"RATELIMITER_DEFAULT_OPTIONS":          0,
+		"RATELIMITER_APPLICATION_OPTIONS":      0,
 		"RATELIMITER_INJECT_X_HEADERS":         true,
 		"RATELIMITER_INJECT_RATELIMIT_HEADERS": true,
 		"RATELIMITER_PARTITION_SECRET":         "",
+		"RATELIMITER_OVER_LIMIT":               "",
 		"RATELIMITER_ON_ERROR":                 "fallback",
+		"RATELIMITER_ON_UNAVAILABLE":           "",
 		"RATELIMITER_TIMEOUT":                  "100ms",
 		"RATELIMITER_IPV6_PREFIX":              64,
+		"RATELIMITER_TIME_ZONE":                "UTC",
 		"RATELIMITER_OBSERVER":                 0,
 	}, limiter.Config())
 
@@ -57,6 +63,26 @@ func TestConfigShowsWhatIsInForceAndNoSecrets(t *testing.T) {
 
 	_, limiter = application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}})
 	require.Equal(t, "ratelimiter_test.broken", limiter.Config()["RATELIMITER_BACKEND"])
+}
+
+func TestConfigShowsGoValuesByTheirKind(t *testing.T) {
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	require.NoError(t, err)
+	_, limiter := application(t, ratelimiter.Config{
+		"RATELIMITER_DEFAULT_OPTIONS":     []ratelimiter.Option{ratelimiter.WithShadow(), ratelimiter.WithHeaders(false)},
+		"RATELIMITER_APPLICATION_OPTIONS": []ratelimiter.Option{ratelimiter.WithShadow()},
+		"RATELIMITER_OVER_LIMIT":          gin.HandlerFunc(ok),
+		"RATELIMITER_ON_UNAVAILABLE":      ok,
+		"RATELIMITER_TIME_ZONE":           zurich,
+	})
+	config := limiter.Config()
+	require.Equal(t, 2, config["RATELIMITER_DEFAULT_OPTIONS"])
+	require.Equal(t, 1, config["RATELIMITER_APPLICATION_OPTIONS"])
+	require.Equal(t, "gin.HandlerFunc", config["RATELIMITER_OVER_LIMIT"])
+	require.Equal(t, "gin.HandlerFunc", config["RATELIMITER_ON_UNAVAILABLE"])
+	require.Equal(t, "Europe/Zurich", config["RATELIMITER_TIME_ZONE"])
+	_, err = json.Marshal(config)
+	require.NoError(t, err)
 }
 
 func TestConfigHasEveryKeyThatInitAppKnows(t *testing.T) {

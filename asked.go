@@ -1,0 +1,241 @@
+package ratelimiter
+
+import (
+	"slices"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// several is what a request keeps of its limits where they are not one plain limit.
+type several struct {
+	verdicts []backends.Verdict
+	// quotas and asked have an entry for each verdict. They are nil on a plain
+	// request, as the binding tells all of them; see details.
+	quotas []backends.Quota
+	asked  []asked
+}
+
+// asked is a limit that a request was asked about.
+type asked struct {
+	*boundLimit
+	key    string // as people read it
+	banned bool
+	payer  *payer // that has charged the same counter already
+}
+
+// newPlain makes room for a plain request in one allocation: with the values of
+// its headers if there are any, and with further verdicts where it has several limits.
+func (b *binding) newPlain() (q *request, texts *headerTexts) {
+	switch {
+	case len(b.limits) > 1:
+		room := new(struct {
+			request
+			headerTexts
+			several
+			verdicts [maxPlain]backends.Verdict
+		})
+		room.several.verdicts = room.verdicts[:len(b.limits)]
+		room.request.several = &room.several
+		return &room.request, b.textsIn(&room.headerTexts)
+	case b.xHeaders || b.standardHeaders:
+		room := new(struct {
+			request
+			headerTexts
+		})
+		return &room.request, &room.headerTexts
+	}
+	return new(request), nil
+}
+
+func (b *binding) textsIn(room *headerTexts) *headerTexts {
+	if b.xHeaders || b.standardHeaders {
+		return room
+	}
+	return nil
+}
+
+// newRequest makes room for a request of the general way, in one allocation if it has
+// few limits.
+func (b *binding) newRequest() (q *request, texts *headerTexts) {
+	switch n := len(b.limits); {
+	case n == 1:
+		room := new(struct {
+			request
+			headerTexts
+			several
+			verdicts [1]backends.Verdict
+			quotas   [1]backends.Quota
+			asked    [1]asked
+		})
+		q, texts = &room.request, &room.headerTexts
+		q.several = &room.several
+		*q.several = several{room.verdicts[:0], room.quotas[:0], room.asked[:0]}
+	case n <= maxPlain:
+		room := new(struct {
+			request
+			headerTexts
+			several
+			verdicts [maxPlain]backends.Verdict
+			quotas   [maxPlain]backends.Quota
+			asked    [maxPlain]asked
+		})
+		q, texts = &room.request, &room.headerTexts
+		q.several = &room.several
+		*q.several = several{room.verdicts[:0], room.quotas[:0], room.asked[:0]}
+	default:
+		q, texts = new(request), new(headerTexts)
+		q.several = &several{make([]backends.Verdict, 0, n), make([]backends.Quota, 0, n), make([]asked, 0, n)}
+	}
+	return q, b.textsIn(texts)
+}
+
+// addLimits finds out what the request asks of each limit. Those that are
+// unlimited for it are left out.
+func (q *request) addLimits(c *gin.Context) {
+	q.scope = q.scopeOf(c, q.limits[0].scope)
+	for i := range q.limits {
+		l := &q.limits[i]
+		scope := q.scope
+		if l.ownKey {
+			scope = q.scopeOf(c, l.scope)
+		}
+		q.add(c, l, scope)
+	}
+	if q.sharing {
+		q.findPayers()
+	}
+}
+
+// add asks for what the request costs of one limit.
+func (q *request) add(c *gin.Context, l *boundLimit, scope string) {
+	quota, key := l.quota, l.key
+	quota.Scope = scope
+	if key == "" {
+		key, quota.Key = q.keyOf(c, l)
+	}
+	if l.limitFunc != nil {
+		quota.Limit = min(int64(l.limitFunc(c, key, scope)), backends.MaxLimit)
+	}
+	if quota.Limit < 0 {
+		return
+	}
+	if l.costFunc != nil {
+		quota.Cost = l.costFunc(c)
+	}
+	q.several.quotas = append(q.several.quotas, quota)
+	q.several.verdicts = append(q.several.verdicts, backends.Verdict{})
+	q.several.asked = append(q.several.asked, asked{boundLimit: l, key: key})
+}
+
+// keyOf is the key that functions say, as people read it and as it is stored. An
+// empty key means the route.
+func (b *binding) keyOf(c *gin.Context, l *boundLimit) (shown, stored string) {
+	shown = joinParts(c, l.limitRule.key, func() string { return "" })
+	if shown == "" {
+		return b.shown, b.settings.storedKey(ofRoute, b.position, b.shown)
+	}
+	return shown, b.settings.storedKey(ofKey, b.position, shown)
+}
+
+// scopeOf is who is limited.
+func (b *binding) scopeOf(c *gin.Context, scope []func(*gin.Context) string) string {
+	if len(scope) == 0 {
+		return b.clientAddress(c)
+	}
+	return joinParts(c, scope, func() string { return fallbackMark + b.clientAddress(c) })
+}
+
+// clientAddress is the default scope: the address of the client, an IPv6 address
+// cut to its network.
+func (b *binding) clientAddress(c *gin.Context) string {
+	return b.limiter.clients.Text(c, wholeIPv4, b.settings.ipv6Prefix)
+}
+
+// isAsked reports whether the request keeps what it was asked about. A plain one does
+// not, as its binding tells.
+func (q *request) isAsked() bool { return q.several != nil && q.several.quotas != nil }
+
+// count is how many limits the request was asked about.
+func (q *request) count() int {
+	switch {
+	case q.isAsked():
+		return len(q.several.quotas)
+	case q.at == 0:
+		return 0
+	}
+	return len(q.limits)
+}
+
+// limitOf is a limit that the request was asked about.
+func (q *request) limitOf(i int) *boundLimit {
+	if q.isAsked() {
+		return q.several.asked[i].boundLimit
+	}
+	return &q.limits[i]
+}
+
+// quotaOf is what was asked of a limit. That of a plain request has no scope.
+func (q *request) quotaOf(i int) *backends.Quota {
+	if q.isAsked() {
+		return &q.several.quotas[i]
+	}
+	return &q.limits[i].quota
+}
+
+func (q *request) verdictOf(i int) *backends.Verdict {
+	if q.several == nil {
+		return &q.verdict
+	}
+	return &q.several.verdicts[i]
+}
+
+// details are the quotas and verdicts of a request, also of a plain one. They are
+// empty where it was asked about no limit.
+func (q *request) details() *several {
+	switch {
+	case q.isAsked():
+		return q.several
+	case q.at == 0:
+		return &several{}
+	}
+	d := &several{quotas: make([]backends.Quota, len(q.limits)), asked: make([]asked, len(q.limits))}
+	for i := range q.limits {
+		l := &q.limits[i]
+		d.quotas[i], d.asked[i] = l.quota, asked{boundLimit: l, key: l.key}
+		d.quotas[i].Scope = q.scope
+	}
+	if q.several == nil {
+		d.verdicts = []backends.Verdict{q.verdict}
+	} else {
+		d.verdicts = q.several.verdicts
+	}
+	return d
+}
+
+// refuses reports whether any limit of the request can reject it, also if the
+// backend has failed to decide.
+func (q *request) refuses() bool {
+	if q.neverRefuse || q.several == nil {
+		return !q.neverRefuse && q.plain
+	}
+	return q.plain || slices.ContainsFunc(q.several.quotas, func(quota backends.Quota) bool { return !quota.Shadow })
+}
+
+// exceeded reports whether a limit was that is not a shadow.
+func (q *request) exceeded() bool {
+	return !q.verdict.Allowed && !q.isShadow(q.closest)
+}
+
+func (q *request) isShadow(i int) bool { return q.quotaOf(i).Shadow }
+
+// findClosest finds the limit that is closest to refusing.
+func (q *request) findClosest() {
+	q.closest = 0
+	for i := 1; i < len(q.several.verdicts); i++ {
+		if q.standing(i).stricter(q.standing(q.closest)) {
+			q.closest = i
+		}
+	}
+	q.verdict = q.several.verdicts[q.closest]
+}

@@ -1,0 +1,323 @@
+package ratelimiter
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/clientip"
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
+)
+
+// binding is a rule on a route: all that the requests of the route have in common,
+// resolved at the first of them. It does not change afterwards.
+type binding struct {
+	*rule
+	settings *settings
+	limiter  *RateLimiter
+	engine   *gin.Engine
+	route    route
+	shown    string   // the route as people read it
+	earlier  *binding // of the RateLimit before it on the route; nil for the first
+	position int      // among the RateLimits of the route, from 1; see storedKey
+	limits   []boundLimit
+
+	// plain is set where a request needs nothing but its scope: see takePlain.
+	plain bool
+	// sharing is set where two limits of a request may have one counter; see payer.
+	sharing bool
+	kinds   kinds
+	// defaults is set where the default limits apply to a request that no RateLimit
+	// of the route can refuse, or to all; see takeDefaults.
+	defaults, keepDefaults bool
+
+	xHeaders, standardHeaders bool
+	policy                    string // RateLimit-Policy; empty where it depends on the request
+}
+
+// boundLimit is a limit of a binding.
+type boundLimit struct {
+	*limitRule
+	quota backends.Quota // all but the scope, and what functions say
+	key   string         // as people read it; empty where functions say it
+	name  string         // which no other limit on the route has
+	// What is in the answers to all requests, empty where a function says the limit.
+	number  string // for X-RateLimit-Limit
+	refusal []byte // when this limit alone rejects a request
+}
+
+// route is a route of the application. Requests that match none have no path, and
+// the status of their answer in place of the method, which may be any word.
+type route struct{ method, path string }
+
+// unmatched is the route of requests that match none (404 and 405), as people read it.
+const unmatched = "unmatched"
+
+func routeOf(c *gin.Context) route {
+	if path := c.FullPath(); path != "" {
+		return route{c.Request.Method, path}
+	}
+	if c.Writer.Status() == http.StatusMethodNotAllowed {
+		return route{"405", ""}
+	}
+	return route{"404", ""}
+}
+
+// String is the route as people read it: "GET /users/:id".
+func (r route) String() string {
+	if r.path == "" {
+		return unmatched
+	}
+	return r.method + " " + r.path
+}
+
+// bindings are those of one rule, by route. Most rules stand on one route.
+type bindings struct {
+	latest atomic.Pointer[binding]
+	known  atomic.Pointer[map[bindingID]*binding] // replaced, never changed
+	mu     sync.Mutex                             // held while it is replaced
+}
+
+// bindingID is where a rule stands. The same route may exist on several engines.
+type bindingID struct {
+	route
+	engine   *gin.Engine
+	position int
+}
+
+// bindingFor finds the binding of a rule for a request, or makes it.
+func (r *RateLimiter) bindingFor(c *gin.Context, s *settings, rule *rule, earlier *binding) *binding {
+	route, engine := routeOf(c), clientip.EngineOf(c)
+	if b := rule.bindings.latest.Load(); b != nil && b.fits(s, route, engine, earlier) {
+		return b
+	}
+	id := bindingID{route, engine, earlier.next(rule)}
+	if known := rule.bindings.known.Load(); known != nil {
+		if b := (*known)[id]; b != nil && b.fits(s, route, engine, earlier) {
+			return b
+		}
+	}
+	return r.bind(c, s, rule, earlier, id)
+}
+
+func (b *binding) fits(s *settings, route route, engine *gin.Engine, earlier *binding) bool {
+	return b.route == route && b.earlier == earlier && b.engine == engine && b.settings == s
+}
+
+// next is the position of a rule behind a binding, which may be nil. Configured
+// limits have no position.
+func (b *binding) next(rule *rule) int {
+	position := 0
+	if b != nil {
+		position = b.position
+	}
+	if rule.isConfigured() {
+		return position
+	}
+	return position + 1
+}
+
+// isConfigured reports whether the limits are those of the configuration.
+func (r *rule) isConfigured() bool { return r.configured != nil }
+
+// bind resolves a rule on a route.
+func (r *RateLimiter) bind(c *gin.Context, s *settings, rule *rule, earlier *binding, id bindingID) *binding {
+	b := &binding{
+		rule: rule, settings: s, limiter: r, engine: id.engine,
+		route: id.route, shown: id.route.String(), earlier: earlier, position: id.position,
+	}
+	b.kinds = kindsOf(c.HandlerNames())
+	if b.countIf != nil && b.position > b.kinds.limits {
+		panic("ratelimiter: WithCountIf was used in a RateLimit that a handler calls itself, where nothing is left to run and to judge; put the RateLimit on the route, or call SetCost(c, 0) when the request is not to count")
+	}
+	b.bindLimits()
+	b.bindDefaults()
+	b.bindHeaders()
+	b.plain = b.isPlain()
+	r.known.learn(b)
+	rule.bindings.keep(id, b)
+	return b
+}
+
+// keep remembers a binding, in the place of one that no longer fits.
+func (bs *bindings) keep(id bindingID, b *binding) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	known := map[bindingID]*binding{}
+	if before := bs.known.Load(); before != nil {
+		known = maps.Clone(*before)
+	}
+	known[id] = b
+	bs.known.Store(&known)
+	bs.latest.Store(b)
+}
+
+// bindLimits fills in all that is known of the quotas.
+func (b *binding) bindLimits() {
+	b.limits = make([]boundLimit, len(b.rule.limits))
+	for i := range b.limits {
+		l := &b.rule.limits[i]
+		bound := &b.limits[i]
+		bound.limitRule = l
+		bound.quota = l.quota(b.settings)
+		bound.name = uniqueName(l.name, func(name string) bool { return b.hasName(name, i) })
+		if l.limitFunc == nil {
+			bound.number = strconv.FormatInt(mostAtOnce(&bound.quota), 10)
+			bound.refusal = headers.Refusal(l.limit, l.unit(), l.per, []string{bound.name})
+		}
+		if name, ok := l.staticKey(b.route); ok {
+			bound.key = name
+			bound.quota.Key = b.settings.storedKey(l.namespace, b.position, name)
+		}
+		b.sharing = b.sharing || b.mayShare(i)
+	}
+}
+
+// quota is what a limit asks of all clients alike.
+func (l *limitRule) quota(s *settings) backends.Quota {
+	algorithm := s.algorithm
+	if l.algorithm != nil {
+		algorithm = *l.algorithm
+	}
+	return backends.Quota{
+		Algorithm: algorithm, Limit: l.limit, Per: l.per, Burst: l.burst, Cost: l.cost,
+		Shadow: l.shadow, Tentative: l.tentative,
+	}
+}
+
+// staticKey is the key of a limit, if no request is needed to tell it.
+func (l *limitRule) staticKey(route route) (name string, ok bool) {
+	switch l.namespace {
+	case ofRoute, ofDefault:
+		return route.String(), true
+	case ofApplication:
+		return applicationKey, true
+	}
+	return sharedName(l.key)
+}
+
+// hasName reports whether the limit of a name stands before limit i on the route, or
+// elsewhere in the same rule.
+func (b *binding) hasName(name string, i int) bool {
+	for j := range b.rule.limits {
+		if j < i && b.limits[j].name == name || j > i && b.rule.limits[j].name == name {
+			return true
+		}
+	}
+	for e := b.earlier; e != nil; e = e.earlier {
+		if slices.ContainsFunc(e.limits, func(l boundLimit) bool { return l.name == name }) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayShare reports whether an earlier limit on the route may have the counter of limit i
+// for some requests. Only keys of functions, and added limits on another scope, can.
+func (b *binding) mayShare(i int) bool {
+	l := &b.limits[i]
+	same := func(o *boundLimit) bool {
+		return o.quota.Algorithm == l.quota.Algorithm && o.quota.Per == l.quota.Per && o.quota.Shadow == l.quota.Shadow
+	}
+	for j := range i { // no namespace is compared, as an empty key is the route
+		if !b.isConfigured() && same(&b.limits[j]) {
+			return true
+		}
+	}
+	for e := b.earlier; e != nil && l.namespace == ofKey; e = e.earlier {
+		for j := range e.limits {
+			if o := &e.limits[j]; o.namespace == ofKey && same(o) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// bindDefaults finds out whether this is the last RateLimit of the route, which looks
+// after the default limits.
+func (b *binding) bindDefaults() {
+	if b.isConfigured() {
+		return
+	}
+	b.keepDefaults = b.rule.keepDefaults
+	if b.earlier != nil {
+		b.keepDefaults = b.keepDefaults || b.earlier.keepDefaults
+	}
+	last := b.position >= b.kinds.limits
+	b.defaults = b.kinds.configured && !b.kinds.exempt && last && (b.keepDefaults || !b.kinds.replaced)
+}
+
+func (b *binding) bindHeaders() {
+	b.xHeaders, b.standardHeaders = b.settings.xHeaders, b.settings.rateLimitHeaders
+	if b.sendHeaders != nil {
+		b.xHeaders, b.standardHeaders = *b.sendHeaders, *b.sendHeaders
+	}
+	if b.settings.secret != "" {
+		return
+	}
+	var policy []byte
+	for i := range b.limits {
+		l := &b.limits[i]
+		switch {
+		case l.limitFunc != nil:
+			return
+		case l.limit >= 0 && !l.shadow:
+			policy = headers.AppendPolicy(headers.AppendSeparator(policy), l.name, l.limit, l.per)
+		}
+	}
+	b.policy = string(policy)
+}
+
+// isPlain reports whether a request needs nothing but its scope to be decided, in
+// the memory of this process. Anything else goes the general way.
+func (b *binding) isPlain() bool {
+	special := len(b.skip) > 0 || b.countIf != nil || b.ban != nil || b.longestWait > 0 || b.neverRefuse ||
+		b.mixed || b.sharing || b.defaults || b.earlier != nil
+	if special || b.settings.memory == nil || len(b.limits) > maxPlain || b.standardHeaders && b.policy == "" {
+		return false
+	}
+	for i := range b.limits {
+		l := &b.limits[i]
+		if l.limitFunc != nil || l.costFunc != nil || l.shadow || l.limit < 0 || l.key == "" || l.quota.Prepare() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// kinds is what the handlers of a route are, as far as they are this package's.
+type kinds struct {
+	limits     int  // how many RateLimits
+	replaced   bool // one of them always takes the place of the default limits
+	exempt     bool
+	configured bool // the limits in the configuration are asked first
+}
+
+// kindsOf finds the middlewares of this package by the names of their functions.
+// The functions that return them are not inlined, which would change the names.
+func kindsOf(handlers []string) (found kinds) {
+	const of = "gin-ratelimiter/ratelimiter.(*RateLimiter)."
+	for _, name := range handlers {
+		_, method, ours := strings.Cut(name, of)
+		switch {
+		case !ours:
+		case strings.HasPrefix(method, "limiting."):
+			found.limits++
+			found.replaced = true
+		case strings.HasPrefix(method, "mayLimit."):
+			found.limits++
+		case strings.HasPrefix(method, "Exempt."):
+			found.exempt = true
+		case strings.HasPrefix(method, "configuredLimits."):
+			found.configured = true
+		}
+	}
+	return found
+}

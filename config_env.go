@@ -1,0 +1,114 @@
+package ratelimiter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
+)
+
+// environment says how the value of each key is written in an environment
+// variable; nil for those that only Go can write.
+var environment = map[string]func(text string) (any, error){
+	ConfigEnabled:                parseFlag,
+	ConfigBackend:                parseText,
+	ConfigBackendOptions:         parseBackendOptions,
+	ConfigKeyPrefix:              parseText,
+	ConfigAlgorithm:              parseText,
+	ConfigDefaultLimits:          parseText,
+	ConfigApplicationLimits:      parseText,
+	ConfigDefaultOptions:         nil,
+	ConfigApplicationOptions:     nil,
+	ConfigInjectXHeaders:         parseFlag,
+	ConfigInjectRateLimitHeaders: parseFlag,
+	ConfigPartitionSecret:        parseText,
+	ConfigOverLimit:              nil,
+	ConfigOnError:                parseText,
+	ConfigOnUnavailable:          nil,
+	ConfigTimeout:                parseText,
+	ConfigIPv6Prefix:             parseWhole,
+	ConfigTimeZone:               parseText,
+	ConfigObserver:               nil,
+}
+
+// ConfigFromEnv reads the configuration from environment variables, which have the
+// names of the keys: RATELIMITER_BACKEND and so on. Flags are written true or
+// false, and RATELIMITER_BACKEND_OPTIONS is a JSON object or a redis:// URL. An
+// empty variable counts as absent. What the values mean is checked by InitApp.
+//
+// Names are matched like the keys of a Config: case does not matter, and the
+// variables that Kubernetes sets for services are ignored. An unknown RATELIMITER_
+// variable is an error, and so are a slip such as RATELIMIT_BACKEND and a variable
+// whose value only Go can write, such as RATELIMITER_OBSERVER.
+func ConfigFromEnv() (Config, error) {
+	given := Config{}
+	for _, variable := range os.Environ() {
+		if name, text, _ := strings.Cut(variable, "="); text != "" {
+			given[name] = text
+		}
+	}
+	own, err := given.own()
+	faults := []error{err}
+	config := Config{}
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		value, err := parseVariable(name, own[name].(string))
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s %w", name, err))
+			continue
+		}
+		config[name] = value
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("the rate limiter's environment is wrong: %w", err)
+	}
+	return config, nil
+}
+
+func parseVariable(name, text string) (any, error) {
+	parse, known := environment[name]
+	switch {
+	case !known:
+		return nil, fmt.Errorf("is not known; %s", options.Suggest(name, configKeys()))
+	case parse == nil:
+		return nil, errors.New("is a value that only Go can write; set it in the Config that ConfigFromEnv returns")
+	}
+	return parse(text)
+}
+
+func parseText(text string) (any, error) { return text, nil }
+
+func parseFlag(text string) (any, error) {
+	flag, err := strconv.ParseBool(strings.TrimSpace(text))
+	if err != nil {
+		return nil, fmt.Errorf("is %q; it must be true or false", text)
+	}
+	return flag, nil
+}
+
+func parseWhole(text string) (any, error) {
+	number, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		return nil, fmt.Errorf("is %q; it must be a whole number", text)
+	}
+	return number, nil
+}
+
+// parseBackendOptions repeats nothing of the text in an error: it may hold a
+// password. Which URLs can be used is for the backend to say.
+func parseBackendOptions(text string) (any, error) {
+	text = strings.TrimSpace(text)
+	if !strings.HasPrefix(text, "{") && strings.Contains(text, "://") {
+		return map[string]any{"url": text}, nil
+	}
+	var given map[string]any
+	if err := json.Unmarshal([]byte(text), &given); err != nil || given == nil {
+		return nil, errors.New(`must be a JSON object, such as {"host": "redis.example", "port": 6379}, or a URL, such as redis://redis.example:6379/0 (its value is not shown here)`)
+	}
+	return given, nil
+}

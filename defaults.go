@@ -1,0 +1,229 @@
+package ratelimiter
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync/atomic"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
+)
+
+// applicationKey is the key of the limits that all routes share, as people read it.
+const applicationKey = "application"
+
+// configured are the limits in the configuration, as they are now. Rules are nil
+// where there are no limits.
+type configured struct {
+	defaults, application []Limit // of each route by itself, and of all together
+	// defaultRule and applicationRule are asked one by one, bothRule on a route that
+	// both apply to, in one question.
+	defaultRule, applicationRule, bothRule *rule
+	// retired is set once Update has replaced these limits.
+	retired atomic.Bool
+}
+
+func newConfigured(defaults, application []Limit) *configured {
+	limits := &configured{defaults: defaults, application: application}
+	shared := configuredRules(application, ofApplication, "application-")
+	each := configuredRules(defaults, ofDefault, "")
+	limits.applicationRule = limits.rule(shared)
+	limits.defaultRule = limits.rule(each)
+	limits.bothRule = limits.rule(slices.Concat(shared, each))
+	return limits
+}
+
+func (limits *configured) rule(list []limitRule) *rule {
+	if len(list) == 0 {
+		return nil
+	}
+	return &rule{limits: list, configured: limits, mixed: list[0].namespace != list[len(list)-1].namespace}
+}
+
+func configuredRules(limits []Limit, of namespace, prefix string) []limitRule {
+	list := make([]limitRule, len(limits))
+	for i, l := range limits {
+		list[i] = limitRule{namespace: of, limit: l.Limit, per: l.Per, cost: 1, name: prefix + headers.PolicyName(l.Per), seen: &seenKeys{}}
+	}
+	return list
+}
+
+// any reports whether there is a limit at all.
+func (limits *configured) any() bool { return limits.bothRule != nil }
+
+// configuredLimits is the middleware of the limits in the configuration, which
+// InitApp puts before all routes of an engine. Default limits are taken here on a
+// route without a RateLimit; elsewhere the last RateLimit takes them, as it knows
+// whether any of them can refuse the request.
+//
+//go:noinline
+func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		s := r.settings.Load()
+		if s == nil || !s.enabled {
+			return
+		}
+		limits := s.limits.Load()
+		if !limits.any() {
+			return
+		}
+		earlier := lastRequest(c)
+		b := r.bindingFor(c, s, limits.bothRule, earlier.boundTo())
+		if b.kinds.exempt || isExempt(c) {
+			return
+		}
+		if b.kinds.limits > 0 || earlier.anyRefuses() {
+			if limits.applicationRule == nil {
+				return
+			}
+			b = r.bindingFor(c, s, limits.applicationRule, earlier.boundTo())
+		}
+		r.take(c, b, earlier)
+	}
+}
+
+// takeDefaults takes the default limits behind the last RateLimit of a route, if no
+// RateLimit can refuse this request or one has kept them.
+func (b *binding) takeDefaults(c *gin.Context, q *request) {
+	if !b.defaults || isExempt(c) || !b.keepDefaults && q.anyRefuses() || q.hasDefaults(b.limiter) {
+		return
+	}
+	if rule := b.settings.limits.Load().defaultRule; rule != nil {
+		b.limiter.take(c, b.limiter.bindingFor(c, b.settings, rule, q.binding), q)
+	}
+}
+
+// anyRefuses reports whether this RateLimit or one before it can refuse the request.
+func (q *request) anyRefuses() bool {
+	for ; q != nil; q = q.earlier {
+		if !q.isConfigured() && q.refuses() {
+			return true
+		}
+	}
+	return false
+}
+
+// hasDefaults reports whether the default limits were taken already, as before a
+// RateLimit that a handler calls itself.
+func (q *request) hasDefaults(r *RateLimiter) bool {
+	for ; q != nil; q = q.earlier {
+		if q.isConfigured() && q.limiter == r && q.rule != q.configured.applicationRule {
+			return true
+		}
+	}
+	return false
+}
+
+// exemptKey is set in the context of a request that Exempt was called for.
+type exemptKey struct{}
+
+func isExempt(c *gin.Context) bool {
+	if c.Keys == nil {
+		return false
+	}
+	_, exempt := c.Get(exemptKey{})
+	return exempt
+}
+
+// Update changes RATELIMITER_DEFAULT_LIMITS and RATELIMITER_APPLICATION_LIMITS
+// while requests are being served: each is decided by the limits before or by
+// those after. What clients have used is not forgotten, as long as the period and
+// the algorithm stay. A raised limit counts at once, but in a token bucket: what was
+// taken of that is paid back at the new pace.
+//
+// The configuration is that of InitApp, or these two keys alone. One that is
+// absent stays as it is; an empty text removes its limits. Any other key must have
+// the value it had. After an error nothing has changed. It fails with
+// ErrNotInitialised before InitApp and after Close, and where an engine had routes
+// already at its InitApp, which new limits would not reach.
+func (r *RateLimiter) Update(config Config) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.settings.Load()
+	if s == nil || s.closed.Load() {
+		return ErrNotInitialised
+	}
+	own, failed := config.own()
+	read := &options.Reader{Values: own, Describe: func(name string) string { return name }}
+	now := s.limits.Load()
+	defaults, application := now.defaults, now.application
+	if read.Given(ConfigDefaultLimits) {
+		defaults = readLimits(read, ConfigDefaultLimits)
+	}
+	if read.Given(ConfigApplicationLimits) {
+		application = readLimits(read, ConfigApplicationLimits)
+	}
+	failed = errors.Join(failed, read.Finish(func(string) bool { return false }))
+	for _, name := range s.changed(own) {
+		fault := fmt.Errorf("%s cannot change while the application runs; only %s and %s can", name, ConfigDefaultLimits, ConfigApplicationLimits)
+		if known := configKeys(); !slices.Contains(known, name) {
+			fault = fmt.Errorf("%s is not known; %s", name, options.Suggest(name, known))
+		}
+		failed = errors.Join(failed, fault)
+	}
+	next := newConfigured(defaults, application)
+	if failed == nil && next.any() && r.unreached > 0 {
+		failed = fmt.Errorf("an engine had %d routes when InitApp was called, which these limits cannot reach; call InitApp before the first route or group", r.unreached)
+	}
+	if failed != nil {
+		return fmt.Errorf("the rate limiter's limits are as before: %w", failed)
+	}
+	s.limits.Store(next)
+	r.known.replaceConfigured(s, now, next)
+	return nil
+}
+
+// changed lists the keys that have another value than they had, and must not.
+func (s *settings) changed(own Config) (names []string) {
+	for name, value := range own {
+		limits := name == ConfigDefaultLimits || name == ConfigApplicationLimits
+		if !limits && !same(reflect.ValueOf(value), reflect.ValueOf(s.given[name])) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sameConfig reports whether a configuration is equal to one that was checked. No
+// configuration and one without keys are not equal.
+func sameConfig(config Config, given Config) bool {
+	own, err := config.own()
+	return err == nil && (own == nil) == (given == nil) && same(reflect.ValueOf(own), reflect.ValueOf(given))
+}
+
+// same reports whether two values of a configuration are the same. What they point to is
+// not looked at: backends and observers change while they work.
+func same(a, b reflect.Value) bool {
+	if !a.IsValid() || !b.IsValid() {
+		return a.IsValid() == b.IsValid()
+	}
+	if a.Type() != b.Type() {
+		return false
+	}
+	switch a.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Chan:
+		return a.Pointer() == b.Pointer()
+	case reflect.Interface:
+		return same(a.Elem(), b.Elem())
+	case reflect.Map:
+		return a.Len() == b.Len() && !slices.ContainsFunc(a.MapKeys(), func(key reflect.Value) bool { return !same(a.MapIndex(key), b.MapIndex(key)) })
+	case reflect.Slice:
+		return a.Len() == b.Len() && all(a.Len(), func(i int) bool { return same(a.Index(i), b.Index(i)) })
+	case reflect.Struct:
+		return all(a.NumField(), func(i int) bool { return same(a.Field(i), b.Field(i)) })
+	}
+	return a.Equal(b)
+}
+
+func all(n int, holds func(i int) bool) bool {
+	for i := range n {
+		if !holds(i) {
+			return false
+		}
+	}
+	return true
+}

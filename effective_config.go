@@ -1,0 +1,108 @@
+package ratelimiter
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// notShown takes the place of a value that may be secret.
+const notShown = "(not shown)"
+
+// Config returns the configuration in effect, for a page that shows it to
+// operators: every key with its value or its default, and the limits as Update has
+// left them. It can be written as JSON. A backend that was handed in is shown by
+// its type, a handler as "gin.HandlerFunc" or "" for none, observers and options by
+// their number. Secrets are not shown, and of the texts among the options of a
+// backend, which may be passwords, only those that say where it is. Config is nil
+// before InitApp.
+func (r *RateLimiter) Config() Config {
+	s := r.settings.Load()
+	if s == nil {
+		return nil
+	}
+	return s.effectiveConfig(r.observers.count())
+}
+
+func (s *settings) effectiveConfig(observers int) Config {
+	limits := s.limits.Load()
+	secret := ""
+	if s.secret != "" {
+		secret = notShown
+	}
+	return Config{
+		ConfigEnabled:                s.enabled,
+		ConfigBackend:                shownBackend(s.given[ConfigBackend]),
+		ConfigBackendOptions:         shownOptions(s.given[ConfigBackendOptions]),
+		ConfigKeyPrefix:              s.prefix,
+		ConfigAlgorithm:              s.algorithm.String(),
+		ConfigDefaultLimits:          limitsText(limits.defaults),
+		ConfigApplicationLimits:      limitsText(limits.application),
+		ConfigDefaultOptions:         len(s.defaultOptions),
+		ConfigApplicationOptions:     len(s.applicationOptions),
+		ConfigInjectXHeaders:         s.xHeaders,
+		ConfigInjectRateLimitHeaders: s.rateLimitHeaders,
+		ConfigPartitionSecret:        secret,
+		ConfigOverLimit:              shownHandler(s.overLimit),
+		ConfigOnError:                string(s.onError),
+		ConfigOnUnavailable:          shownHandler(s.onUnavailable),
+		ConfigTimeout:                s.timeout.String(),
+		ConfigIPv6Prefix:             s.ipv6Prefix,
+		ConfigTimeZone:               s.timeZone.String(),
+		ConfigObserver:               observers,
+	}
+}
+
+func shownHandler(handler gin.HandlerFunc) string {
+	if handler == nil {
+		return ""
+	}
+	return fmt.Sprintf("%T", handler)
+}
+
+func shownBackend(given any) string {
+	switch backend := given.(type) {
+	case string:
+		return backend
+	case backends.Backend:
+		return fmt.Sprintf("%T", backend)
+	}
+	return defaultBackend
+}
+
+// places are the options that say where a backend is.
+var places = []string{"host", "addr", "addrs", "master_name"}
+
+func shownOptions(given any) map[string]any {
+	all, _ := given.(map[string]any)
+	shown := make(map[string]any, len(all))
+	for name, value := range all {
+		switch value := value.(type) {
+		case bool, int, int64, float64:
+			shown[name] = value
+		case time.Duration:
+			shown[name] = value.String()
+		case string, []string, []any:
+			shown[name] = notShown
+			if slices.Contains(places, name) {
+				shown[name] = value
+			}
+		default:
+			shown[name] = fmt.Sprintf("%T", value)
+		}
+	}
+	return shown
+}
+
+// limitsText writes limits as ParseLimits reads them; none are an empty text.
+func limitsText(limits []Limit) string {
+	texts := make([]string, len(limits))
+	for i, l := range limits {
+		texts[i] = l.String()
+	}
+	return strings.Join(texts, "; ")
+}

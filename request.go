@@ -1,0 +1,227 @@
+package ratelimiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+)
+
+// request is what one RateLimit has decided on one request. The context keeps it,
+// for FromContext and for the RateLimits behind, and a copy of the context may
+// outlive the request: so it does not change once it was decided, and is never used
+// again. Only taken does, under a lock.
+type request struct {
+	*binding
+	earlier *request // of the RateLimit before, if any
+	scope   string
+	at      int64            // when it was decided, in Unix microseconds; 0 where it was not
+	verdict backends.Verdict // of the limit that is closest to refusing
+	closest int              // which limit that is
+	several *several         // nil for one plain limit
+	taken   atomic.Pointer[taken]
+}
+
+// contextKey is where a gin.Context keeps the last request of the chain.
+type contextKey struct{}
+
+// lastRequest is what the last RateLimit has decided on a request, if any.
+func lastRequest(c *gin.Context) *request {
+	if c.Keys == nil { // as for most, and cheaper than Get
+		return nil
+	}
+	value, _ := c.Get(contextKey{})
+	q, _ := value.(*request)
+	return q
+}
+
+// keep stores the request in the context. A context without values gets its map by
+// assignment, which is cheaper than Set.
+func (q *request) keep(c *gin.Context) {
+	if c.Keys == nil {
+		c.Keys = map[any]any{contextKey{}: q}
+		return
+	}
+	c.Set(contextKey{}, q)
+}
+
+// limit takes a request through one rule.
+func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
+	s := r.settings.Load()
+	if s == nil {
+		answerError(c, http.StatusInternalServerError, ErrNotInitialised)
+		return
+	}
+	if !s.enabled {
+		return
+	}
+	earlier := lastRequest(c)
+	r.take(c, r.bindingFor(c, s, rule, earlier.boundTo()), earlier)
+}
+
+// take takes a request through one binding.
+func (r *RateLimiter) take(c *gin.Context, b *binding, earlier *request) {
+	if b.plain && !r.observers.any() && !b.settings.closed.Load() {
+		b.takePlain(c)
+		return
+	}
+	b.takeAny(c, earlier)
+}
+
+func (q *request) boundTo() *binding {
+	if q == nil {
+		return nil
+	}
+	return q.binding
+}
+
+// maxPlain is how many limits a plain request has at most.
+const maxPlain = 4
+
+// takePlain is the way of most requests: static limits on one key and scope, with
+// counters in this process, and no option that needs more.
+func (b *binding) takePlain(c *gin.Context) {
+	if c.Request.Context().Err() != nil {
+		b.takeAny(c, nil)
+		return
+	}
+	q, texts := b.newPlain()
+	q.binding, q.scope = b, b.scopeOf(c, b.limits[0].scope)
+	var err error
+	if q.several == nil {
+		q.at, err = b.settings.memory.TakeOne(&b.limits[0].quota, q.scope, &q.verdict)
+	} else {
+		err = q.takeSeveral()
+	}
+	if err != nil {
+		q.at = 0
+		q.failed(c, err)
+		return
+	}
+	q.keep(c)
+	if texts != nil {
+		q.writeHeaders(c.Writer.Header(), texts)
+	}
+	if !q.verdict.Allowed {
+		q.refuse(c)
+	}
+}
+
+// takeSeveral decides the limits of a plain request together.
+func (q *request) takeSeveral() (err error) {
+	var quotas [maxPlain]backends.Quota
+	n := len(q.limits)
+	for i := range q.limits {
+		quotas[i] = q.limits[i].quota
+		quotas[i].Scope = q.scope
+	}
+	q.at, err = q.settings.memory.TakeAll(quotas[:n], q.several.verdicts)
+	q.findClosest()
+	return err
+}
+
+// takeAny is the general way of a request.
+func (b *binding) takeAny(c *gin.Context, earlier *request) {
+	if b.skips(c) {
+		q := &request{binding: b, earlier: earlier}
+		b.limiter.observers.skipped(q)
+		q.keep(c)
+		b.takeDefaults(c, q)
+		return
+	}
+	q, texts := b.newRequest()
+	q.binding, q.earlier = b, earlier
+	q.addLimits(c)
+	if len(q.several.quotas) == 0 { // unlimited for this request
+		q.keep(c)
+		b.takeDefaults(c, q)
+		return
+	}
+	if !q.decide(c, texts) {
+		return
+	}
+	if b.takeDefaults(c, q); c.IsAborted() {
+		return
+	}
+	if b.countIf != nil && q.at != 0 {
+		q.countAfter(c, b.countIf)
+	}
+}
+
+func (r *rule) skips(c *gin.Context) bool {
+	for _, skip := range r.skip {
+		if skip(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// decide asks the backend, and answers the request if it may not go on.
+func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
+	if q.settings.closed.Load() {
+		return q.failed(c, backends.ErrClosed)
+	}
+	if err := c.Request.Context().Err(); err != nil {
+		return q.failed(c, err)
+	}
+	q.limiter.known.note(q)
+	watched := q.limiter.observers.begin(q.settings)
+	waited, err := q.ask(c)
+	if err != nil {
+		q.limiter.observers.failed(c, q, watched, waited, err)
+		return q.failed(c, err)
+	}
+	now := time.Now()
+	q.at = now.UnixMicro()
+	q.findClosest()
+	q.limiter.observers.decided(q, watched, waited, now)
+	if texts != nil && !q.several.quotas[q.closest].Shadow {
+		q.writeHeaders(c.Writer.Header(), texts)
+	}
+	q.keep(c)
+	if q.exceeded() && !q.neverRefuse {
+		q.refuse(c)
+		return false
+	}
+	return true
+}
+
+// ask puts the question to the backend, and waits for the request's turn if the
+// rule says so.
+func (q *request) ask(c *gin.Context) (waited time.Duration, err error) {
+	switch ctx := c.Request.Context(); {
+	case q.longestWait > 0:
+		return q.takeInTurn(c)
+	case q.ban != nil:
+		return 0, q.settings.takeWithBans(ctx, q.several.quotas, q.several.asked, q.several.verdicts, 1)
+	default:
+		return 0, q.settings.decider.Take(ctx, q.several.quotas, q.several.verdicts)
+	}
+}
+
+// failed does what RATELIMITER_ON_ERROR says, as there is no decision, and reports
+// whether the request goes on. Limits that refuse nobody do not begin to because
+// their backend is away.
+func (q *request) failed(c *gin.Context, err error) (goesOn bool) {
+	switch {
+	case errors.Is(err, backends.ErrClosed):
+	case errors.Is(c.Request.Context().Err(), context.Canceled):
+		c.AbortWithStatus(statusClientClosedRequest) // nobody reads the answer, and nothing is wrong
+		return false
+	case c.Request.Context().Err() != nil:
+	case q.settings.onError == onErrorAllow, !q.refuses():
+		q.keep(c)
+		return true
+	}
+	q.answerUnavailable(c, fmt.Errorf("the rate limiter could not decide on %s: %w", q.shown, err))
+	return false
+}
+
+// statusClientClosedRequest is what nginx logs for a client that has left.
+const statusClientClosedRequest = 499

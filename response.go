@@ -1,0 +1,356 @@
+package ratelimiter
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
+)
+
+// headerTexts is room for the values of a request's headers. They may be written
+// long after the middleware has returned, and changed by others until then, so no
+// two requests share them.
+type headerTexts struct {
+	values [5][1]string
+	// buffer holds what differs from request to request. It is written once.
+	buffer [56]byte
+}
+
+func (t *headerTexts) set(header http.Header, i int, name, value string) {
+	t.values[i][0] = value
+	header[name] = t.values[i][:]
+}
+
+// text is b as a string: without a copy where b still is in the buffer, which does
+// not change any more.
+func (t *headerTexts) text(b []byte) string {
+	if len(b) > 0 && &b[0] == &t.buffer[0] {
+		return unsafe.String(&b[0], len(b))
+	}
+	return string(b)
+}
+
+// writeHeaders tells the client about its limits: the one that is closest to
+// refusing in the X-RateLimit headers, all of them in the RateLimit headers of
+// draft-ietf-httpapi-ratelimit-headers-11, one item each. Where several RateLimits
+// stand on a route, the later adds to what the earlier wrote.
+func (q *request) writeHeaders(header http.Header, t *headerTexts) {
+	one := len(q.limits) == 1 && q.policy != "" && q.earlier == nil
+	if !one || header[headers.Policy] != nil || header[headers.RateLimit] != nil {
+		q.addHeaders(header, t)
+		return
+	}
+	l := &q.limits[0]
+	text, parts := headers.AppendValues(t.buffer[:0], l.name, q.verdict.Remaining, q.verdict.ResetAfter, q.resetAt(&q.verdict))
+	all := t.text(text)
+	if q.standardHeaders {
+		t.set(header, 0, headers.Policy, q.policy)
+		t.set(header, 1, headers.RateLimit, all[:parts.Limit])
+	}
+	if q.xHeaders {
+		t.set(header, 2, headers.Limit, l.number)
+		t.set(header, 3, headers.Remaining, all[parts.RemainingFrom:parts.RemainingTo])
+		t.set(header, 4, headers.Reset, all[parts.Limit:])
+	}
+}
+
+// resetAt is when the full limit is available again, in Unix seconds, rounded up.
+func (q *request) resetAt(v *backends.Verdict) int64 {
+	return (q.at + v.ResetAfter.Microseconds() + 999_999) / 1_000_000
+}
+
+// addHeaders is writeHeaders where there is more than one limit, or something there.
+func (q *request) addHeaders(header http.Header, t *headerTexts) {
+	var space [192]byte
+	b := space[:0]
+	if q.standardHeaders {
+		t.set(header, 0, headers.Policy, q.policies(header[headers.Policy]))
+		b = q.appendLimits(b, header[headers.RateLimit])
+	}
+	limits := len(b)
+	b = strconv.AppendInt(b, q.verdict.Remaining, 10)
+	remaining := len(b)
+	all := string(strconv.AppendInt(b, q.resetAt(&q.verdict), 10))
+	if q.standardHeaders {
+		t.set(header, 1, headers.RateLimit, all[:limits])
+	}
+	if q.xHeaders && !q.earlier.showsStricter(q) {
+		t.set(header, 2, headers.Limit, q.number(q.closest))
+		t.set(header, 3, headers.Remaining, all[limits:remaining])
+		t.set(header, 4, headers.Reset, all[remaining:])
+	}
+}
+
+// number is what a limit allows at once, so that used = limit − remaining.
+func (q *request) number(i int) string {
+	if known := q.limitOf(i).number; known != "" {
+		return known
+	}
+	return strconv.FormatInt(mostAtOnce(&q.several.quotas[i]), 10)
+}
+
+// mostAtOnce is the most that a quota ever allows at once.
+func mostAtOnce(quota *backends.Quota) int64 {
+	if quota.Algorithm == TokenBucket && quota.Burst > 0 && quota.Limit > 0 {
+		return quota.Burst
+	}
+	return quota.Limit
+}
+
+// showsStricter reports whether the X-RateLimit headers hold a limit of this
+// request, or of one before, that is at least as strict as those of another.
+func (q *request) showsStricter(other *request) bool {
+	for ; q != nil; q = q.earlier {
+		if q.at != 0 && q.xHeaders && !q.isShadow(q.closest) && !other.standing(other.closest).stricter(q.standing(q.closest)) {
+			return true
+		}
+	}
+	return false
+}
+
+// policies lists what the limits are.
+func (q *request) policies(existing []string) string {
+	if q.policy != "" && len(existing) == 0 {
+		return q.policy
+	}
+	var b []byte
+	if len(existing) > 0 {
+		b = headers.AppendOthers(b, existing, q.isListed)
+	}
+	for i := range q.count() {
+		if quota := q.quotaOf(i); !quota.Shadow {
+			b = headers.AppendPolicy(headers.AppendSeparator(b), q.limitOf(i).name, quota.Limit, quota.Per)
+			b = q.appendPartition(b, quota)
+		}
+	}
+	return string(b)
+}
+
+// appendLimits lists what is left of the limits. Shadows are left out: a client must
+// not heed what is only being tried.
+func (q *request) appendLimits(b []byte, existing []string) []byte {
+	if len(existing) > 0 {
+		b = headers.AppendOthers(b, existing, q.isListed)
+	}
+	for i := range q.count() {
+		if !q.isShadow(i) {
+			b = q.appendLimit(headers.AppendSeparator(b), i, q.verdictOf(i))
+		}
+	}
+	return b
+}
+
+func (q *request) appendLimit(b []byte, i int, v *backends.Verdict) []byte {
+	b = headers.AppendLimit(b, q.limitOf(i).name, v.Remaining, v.ResetAfter)
+	return q.appendPartition(b, q.quotaOf(i))
+}
+
+// appendPartition adds whose quota it is, if there is a secret to hide that in.
+func (q *request) appendPartition(b []byte, quota *backends.Quota) []byte {
+	if q.settings.secret == "" {
+		return b
+	}
+	return headers.AppendPartition(b, q.settings.secret, quota.Key, quota.Scope)
+}
+
+// isListed reports whether a name is that of one of the limits. An item of it
+// gives way: the request passes the middlewares again (see gin.Engine.HandleContext).
+func (q *request) isListed(name string) bool { return q.listed(name) >= 0 }
+
+// listed finds the limit of a name, -1 for none.
+func (q *request) listed(name string) int {
+	for i := range q.count() {
+		if !q.isShadow(i) && q.limitOf(i).name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// rewriteLimits lets the RateLimit header tell what is left of the limits of this
+// request and those before, now that units were refunded.
+func (q *request) rewriteLimits(header http.Header) {
+	existing := header[headers.RateLimit]
+	if len(existing) == 0 {
+		return
+	}
+	var b []byte
+	for _, list := range existing {
+		for item := ""; list != ""; {
+			item, list = headers.CutItem(list)
+			b = q.appendNow(headers.AppendSeparator(b), item)
+		}
+	}
+	header[headers.RateLimit] = []string{string(b)}
+}
+
+// appendNow writes the item of a limit as that is now, and any other as it is.
+func (q *request) appendNow(b []byte, item string) []byte {
+	name := headers.ItemName(item)
+	for ; q != nil; q = q.earlier {
+		if i, t := q.listed(name), q.taken.Load(); i >= 0 && t != nil {
+			left := t.leftOf(i)
+			return q.appendLimit(b, i, &left)
+		}
+	}
+	return append(b, item...)
+}
+
+// rewriteHeaders lets all headers tell what is left after units were refunded.
+func (q *request) rewriteHeaders(header http.Header) {
+	q.rewriteLimits(header)
+	if header[headers.Remaining] == nil {
+		return
+	}
+	var strictest *request
+	var closest int
+	var best standing
+	for e := q; e != nil; e = e.earlier {
+		for i := range e.count() {
+			if now := e.standingNow(i); e.xHeaders && (strictest == nil || now.stricter(best)) {
+				strictest, closest, best = e, i, now
+			}
+		}
+	}
+	if strictest != nil && !best.shadow {
+		header[headers.Limit] = []string{strictest.number(closest)}
+		header[headers.Remaining] = []string{strconv.FormatInt(best.Remaining, 10)}
+		header[headers.Reset] = []string{strconv.FormatInt(strictest.resetAt(best.Verdict), 10)}
+	}
+}
+
+// standingNow is how a limit stands since the request was last corrected.
+func (q *request) standingNow(i int) standing {
+	s := q.standing(i)
+	if t := q.taken.Load(); t != nil {
+		left := t.leftOf(i)
+		s.Verdict = &left
+	}
+	return s
+}
+
+// refuse answers a request that is over a limit.
+func (q *request) refuse(c *gin.Context) {
+	c.Abort()
+	if q.earlier != nil {
+		q.earlier.refundAll(c)
+		q.earlier.rewriteLimits(c.Writer.Header())
+	}
+	if q.verdict.RetryAfter >= 0 {
+		seconds := max(1, headers.SecondsUp(q.verdict.RetryAfter))
+		c.Writer.Header()[headers.RetryAfter] = []string{strconv.FormatInt(seconds, 10)}
+	}
+	overLimit := q.overLimit
+	if overLimit == nil {
+		overLimit = q.settings.overLimit
+	}
+	if overLimit != nil {
+		c.Status(http.StatusTooManyRequests)
+		overLimit(c)
+		return
+	}
+	answer(c, http.StatusTooManyRequests, q.refusal())
+}
+
+// refusal is the problem document of a rejected request. It describes the limit
+// that is closest to refusing, and names all that refuse.
+func (q *request) refusal() []byte {
+	if q.several == nil && q.verdict.RetryAfter >= 0 {
+		return q.limits[0].refusal
+	}
+	d := q.details()
+	quota, violated := &d.quotas[q.closest], d.violated()
+	switch hopeless := q.verdict.RetryAfter < 0; {
+	case d.asked[q.closest].banned:
+		return headers.Banned(violated)
+	case hopeless && quota.Limit == 0:
+		return headers.NothingAllowed(violated)
+	case hopeless:
+		return headers.CostsTooMuch(quota.Cost, mostAtOnce(quota), violated)
+	}
+	return headers.Refusal(quota.Limit, d.asked[q.closest].unit(), quota.Per, violated)
+}
+
+// unit is what a limit counts.
+func (l *limitRule) unit() string {
+	if l.hasCost {
+		return "units"
+	}
+	return "requests"
+}
+
+// violated lists the names of the limits that refused.
+func (d *several) violated() (names []string) {
+	for i := range d.verdicts {
+		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
+			names = append(names, d.asked[i].name)
+		}
+	}
+	return names
+}
+
+// answerUnavailable answers a request that the backend could not decide.
+func (q *request) answerUnavailable(c *gin.Context, err error) {
+	c.Writer.Header()[headers.RetryAfter] = []string{"1"}
+	if q.settings.onUnavailable == nil {
+		answerError(c, http.StatusServiceUnavailable, err)
+		return
+	}
+	_ = c.Error(err) // it returns what it was given
+	c.Abort()
+	c.Status(http.StatusServiceUnavailable)
+	q.settings.onUnavailable(c)
+}
+
+// answerError answers a request that could not be decided, and reports why through
+// the context: to the application, not to the client.
+func answerError(c *gin.Context, status int, err error) {
+	_ = c.Error(err) // it returns what it was given
+	answer(c, status, headers.Error(status))
+}
+
+func answer(c *gin.Context, status int, document []byte) {
+	c.Abort()
+	contentType := headers.ProblemJSON
+	header := c.Writer.Header()
+	header["Vary"] = append(header["Vary"], "Accept")
+	if headers.PrefersHTML(c.GetHeader("Accept")) {
+		contentType, document = "text/html; charset=utf-8", headers.Page(document, header.Get(headers.RetryAfter))
+	}
+	c.Header("Content-Type", contentType) // Data would keep one that was set before
+	c.Data(status, contentType, document)
+}
+
+// standing is how one limit stands after a decision.
+type standing struct {
+	*backends.Verdict
+	shadow bool
+	whole  time.Duration // when the full limit is available again, since 1970
+}
+
+func (q *request) standing(i int) standing {
+	v := q.verdictOf(i)
+	return standing{v, q.isShadow(i), time.Duration(q.at)*time.Microsecond + v.ResetAfter}
+}
+
+// stricter reports whether a is closer to refusing than b, or has refused and b has
+// not. Shadow limits, which refuse nobody, come last.
+func (a standing) stricter(b standing) bool {
+	switch {
+	case a.shadow != b.shadow:
+		return b.shadow
+	case a.Allowed != b.Allowed:
+		return b.Allowed
+	case !a.Allowed && (a.RetryAfter < 0) != (b.RetryAfter < 0):
+		return a.RetryAfter < 0
+	case !a.Allowed:
+		return a.RetryAfter > b.RetryAfter
+	case a.Remaining != b.Remaining:
+		return a.Remaining < b.Remaining
+	}
+	return a.whole > b.whole
+}

@@ -1,0 +1,308 @@
+package ratelimiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
+	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
+)
+
+const (
+	defaultTimeout = 100 * time.Millisecond
+	// startTimeout bounds how long InitApp waits for a backend that does not answer.
+	startTimeout = time.Second
+	// shortestSecret is the least length of a secret, in bytes.
+	shortestSecret = 16
+	// probeKey is the key that a breaker charges, without the prefix.
+	probeKey = "breaker"
+)
+
+// errorPolicy is what happens to a request that the backend cannot decide.
+type errorPolicy string
+
+const (
+	onErrorFallback errorPolicy = "fallback"
+	onErrorAllow    errorPolicy = "allow"
+	onErrorDeny     errorPolicy = "deny"
+)
+
+// settings hold a checked configuration and what was opened for it.
+type settings struct {
+	enabled            bool
+	backend            backends.Backend   // as configured; an empty memory if not enabled
+	breaker            *backends.Breaker  // in front of backend; nil for memory, which cannot fail
+	decider            backends.Backend   // what requests ask: the breaker or backend, with its fallback
+	local              backends.Backend   // the memory to fall back on; nil for none
+	closers            []backends.Backend // backends that were made here, not handed in
+	prefix             string
+	algorithm          Algorithm
+	given              Config // the keys that were given, by their constants
+	limits             atomic.Pointer[configured]
+	defaultOptions     []Option // for the default limits
+	applicationOptions []Option // for the application limits
+	xHeaders           bool
+	rateLimitHeaders   bool
+	secret             string          // for partition keys; empty for none
+	overLimit          gin.HandlerFunc // nil for the problem document
+	onError            errorPolicy
+	onUnavailable      gin.HandlerFunc // nil for the problem document
+	timeout            time.Duration
+	ipv6Prefix         int
+	timeZone           *time.Location
+	observers          []Observer       // from the configuration
+	memory             *backends.Memory // the backend, if it is in this process; nil elsewhere
+	queues             queue.Queues     // of requests that wait for their turn
+	closed             atomic.Bool
+}
+
+// check checks the whole configuration and opens the backend. All faults of the
+// configuration are reported at once.
+func (config Config) check() (*settings, error) {
+	own, err := config.own()
+	read := &options.Reader{Values: own, Describe: func(name string) string { return name }}
+	if err != nil {
+		read.Reject(err)
+	}
+	s := &settings{
+		enabled:            read.Flag(ConfigEnabled, true),
+		prefix:             readPrefix(read, config),
+		algorithm:          readAlgorithm(read),
+		given:              own,
+		defaultOptions:     readOptions(read, ConfigDefaultOptions),
+		applicationOptions: readOptions(read, ConfigApplicationOptions),
+		xHeaders:           read.Flag(ConfigInjectXHeaders, true),
+		rateLimitHeaders:   read.Flag(ConfigInjectRateLimitHeaders, true),
+		secret:             readSecret(read),
+		overLimit:          readHandler(read, ConfigOverLimit),
+		onError:            readErrorPolicy(read),
+		onUnavailable:      readHandler(read, ConfigOnUnavailable),
+		timeout:            readTimeout(read),
+		ipv6Prefix:         read.Integer(ConfigIPv6Prefix, 64, 1, 128),
+		timeZone:           readTimeZone(read),
+		observers:          readObservers(read),
+	}
+	s.limits.Store(newConfigured(readLimits(read, ConfigDefaultLimits), readLimits(read, ConfigApplicationLimits)))
+	chosen := readBackend(read)
+	err = read.Finish(func(string) bool { return true })
+	if err == nil {
+		err = s.open(chosen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the rate limiter's configuration is wrong: %w", errors.Join(err, s.close()))
+	}
+	return s, nil
+}
+
+// open makes the backend with its breaker and fallback.
+func (s *settings) open(chosen backendChoice) error {
+	if !s.enabled {
+		return s.openNothing(chosen)
+	}
+	started := time.Now()
+	var err error
+	if s.backend, err = chosen.open(); err != nil {
+		return err
+	}
+	if chosen.made == nil {
+		s.closers = append(s.closers, s.backend)
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), started.Add(startTimeout))
+	defer cancel()
+	if err := backends.CheckAccess(ctx, s.backend, s.prefixed(probeKey)); err != nil {
+		return fmt.Errorf("%s, for keys that begin with %q: %w", ConfigBackend, s.prefixed(""), err)
+	}
+	return s.guard(chosen)
+}
+
+// openNothing is open for a limiter that is not enabled: it checks the options of
+// the backend without making it. An empty memory takes its place, so that Reset,
+// Status and the like need no special case.
+func (s *settings) openNothing(chosen backendChoice) (err error) {
+	if err = errors.Join(chosen.check(), s.checkShare(chosen, chosen.name == defaultBackend)); err != nil {
+		return err
+	}
+	if s.backend, err = backends.NewMemory(nil); err != nil {
+		return err
+	}
+	s.closers = []backends.Backend{s.backend}
+	s.decider = s.backend
+	return nil
+}
+
+// checkShare rejects fallback_share where there is no fallback.
+func (s *settings) checkShare(chosen backendChoice, inProcess bool) error {
+	if chosen.share > 0 && (inProcess || s.onError != onErrorFallback) {
+		return chosen.fault(fmt.Errorf(`option %q has no effect without a fallback; leave it out, or use a backend such as "redis" and %s "fallback"`, shareOption, ConfigOnError))
+	}
+	return nil
+}
+
+// guard puts a breaker in front of a backend that may fail, with memory to fall
+// back on.
+func (s *settings) guard(chosen backendChoice) error {
+	s.decider = s.backend
+	s.memory, _ = s.backend.(*backends.Memory)
+	inProcess := s.memory != nil
+	if err := s.checkShare(chosen, inProcess); err != nil || inProcess {
+		return err
+	}
+	s.breaker = backends.NewBreaker(s.backend, s.timeout, s.prefixed(probeKey))
+	s.decider = s.breaker
+	if s.onError != onErrorFallback {
+		return nil
+	}
+	local, err := backends.NewMemory(nil)
+	if err != nil {
+		return err
+	}
+	s.closers, s.local = append(s.closers, local), local
+	if chosen.share > 0 {
+		local = backends.NewShare(local, chosen.share)
+	}
+	s.decider = backends.NewFallback(s.breaker, local)
+	return nil
+}
+
+// close closes what open made. A backend that was handed in stays open.
+func (s *settings) close() error {
+	s.closed.Store(true)
+	s.queues.Close()
+	if s.breaker != nil {
+		s.breaker.Stop()
+	}
+	var failed error
+	for _, backend := range s.closers {
+		failed = errors.Join(failed, backend.Close())
+	}
+	return failed
+}
+
+func readPrefix(read *options.Reader, config Config) string {
+	const usual = "rate_limit"
+	backendOptions, _ := read.Values[ConfigBackendOptions].(map[string]any)
+	if backendOptions["client"] == nil || read.Given(ConfigKeyPrefix) {
+		return read.Text(ConfigKeyPrefix, usual)
+	}
+	prefix, err := config.cachePrefix()
+	if err != nil {
+		read.Reject(err)
+	}
+	if prefix == nil {
+		return usual
+	}
+	text, isText := prefix.(string)
+	if !isText {
+		read.Fault(cacheKeyPrefix, prefix, "a text")
+	}
+	return text
+}
+
+func readAlgorithm(read *options.Reader) Algorithm {
+	value, given := read.Value(ConfigAlgorithm)
+	if !given {
+		return SlidingWindow
+	}
+	switch value := value.(type) {
+	case Algorithm:
+		if value.Valid() {
+			return value
+		}
+	case string:
+		if algorithm, err := backends.ParseAlgorithm(value); err == nil {
+			return algorithm
+		}
+	}
+	read.Fault(ConfigAlgorithm, value, "one of "+backends.AlgorithmNames())
+	return SlidingWindow
+}
+
+func readLimits(read *options.Reader, name string) []Limit {
+	text := read.Text(name, "")
+	if text == "" {
+		return nil
+	}
+	limits, err := ParseLimits(text)
+	if err != nil {
+		read.Reject(fmt.Errorf("%s: %w", name, err))
+	}
+	return limits
+}
+
+func readOptions(read *options.Reader, name string) []Option {
+	value, given := read.Value(name)
+	if !given {
+		return nil
+	}
+	list, isList := value.([]Option)
+	if !isList {
+		read.Fault(name, value, "a []ratelimiter.Option")
+	}
+	if slices.ContainsFunc(list, func(option Option) bool { return option == nil }) {
+		read.Reject(fmt.Errorf("%s holds a nil Option; leave it out", name))
+	}
+	return list
+}
+
+func readHandler(read *options.Reader, name string) (handler gin.HandlerFunc) {
+	value, given := read.Value(name)
+	switch value := value.(type) {
+	case gin.HandlerFunc:
+		handler = value
+	case func(*gin.Context):
+		handler = value
+	}
+	if given && handler == nil {
+		read.Fault(name, value, "a gin.HandlerFunc or a func(*gin.Context), or be left out")
+	}
+	return handler
+}
+
+func readSecret(read *options.Reader) string {
+	secret := read.Text(ConfigPartitionSecret, "")
+	if secret != "" && len(secret) < shortestSecret {
+		read.Reject(fmt.Errorf("%s has %d bytes (not shown here); it must have %d or more", ConfigPartitionSecret, len(secret), shortestSecret))
+	}
+	return secret
+}
+
+func readErrorPolicy(read *options.Reader) errorPolicy {
+	policy := errorPolicy(read.Text(ConfigOnError, string(onErrorFallback)))
+	if !slices.Contains([]errorPolicy{onErrorFallback, onErrorAllow, onErrorDeny}, policy) {
+		read.Fault(ConfigOnError, string(policy), `"fallback", "allow" or "deny"`)
+	}
+	return policy
+}
+
+func readTimeout(read *options.Reader) time.Duration {
+	timeout := read.Duration(ConfigTimeout, defaultTimeout)
+	if timeout < time.Millisecond {
+		read.Fault(ConfigTimeout, timeout, "1ms or more; a bare number counts nanoseconds")
+	}
+	return timeout
+}
+
+func readTimeZone(read *options.Reader) *time.Location {
+	value, given := read.Value(ConfigTimeZone)
+	if !given {
+		return time.UTC
+	}
+	switch value := value.(type) {
+	case *time.Location:
+		if value != nil {
+			return value
+		}
+	case string:
+		if zone, err := time.LoadLocation(value); err == nil && value != "" {
+			return zone
+		}
+	}
+	read.Fault(ConfigTimeZone, value, `the name of a time zone, such as "Europe/Zurich" or "UTC", or a *time.Location; on a machine without a time zone database, import time/tzdata`)
+	return time.UTC
+}

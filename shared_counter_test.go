@@ -1,0 +1,88 @@
+package ratelimiter_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+// Limits with the same key, scope, algorithm and period share a counter, also on one
+// request, which pays it once.
+
+func TestAnAddedLimitHasTheScopeOfTheFirstWhateverStandsBetween(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(100, time.Second,
+		ratelimiter.WithLimit(100, time.Minute, ratelimiter.WithScope(ratelimiter.ByEveryone)),
+		ratelimiter.WithLimit(1, time.Hour)), func(c *gin.Context) {
+		infos, err := limiter.Peek(c)
+		require.NoError(t, err)
+		scopes := []string{infos[0].Scope, infos[1].Scope, infos[2].Scope}
+		require.Equal(t, []string{c.RemoteIP(), "everyone", c.RemoteIP()}, scopes)
+	})
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+	require.Equal(t, 200, get(engine, "/", from("192.0.2.2:80")).Code)
+}
+
+func TestALimitChargesWhatAnEarlierOneOnItsCounterHasNot(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key := ratelimiter.WithKey(ratelimiter.Shared("uploads"))
+	observed := limiter.RateLimit(100, time.Hour, key, ratelimiter.WithObserveOnly(), ratelimiter.WithLimit(0, time.Minute))
+	engine.GET("/", observed, limiter.RateLimit(2, time.Hour, key), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "the first exceeds its other limit, and takes nothing")
+}
+
+func TestNoWaitingHelpsWhereARequestCostsMoreThanTheStricterOfTwoLimitsOnACounter(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key := ratelimiter.WithKey(ratelimiter.Shared("uploads"))
+	group := engine.Group("/", limiter.RateLimit(100, time.Hour, key, ratelimiter.WithCost(3)))
+	group.GET("/zero", limiter.RateLimit(0, time.Hour, key), ok)
+	group.GET("/two", limiter.RateLimit(2, time.Hour, key), ok)
+	group.GET("/three", limiter.RateLimit(3, time.Hour, key), ok)
+	for _, path := range []string{"/zero", "/two"} {
+		response := get(engine, path)
+		require.Equal(t, 429, response.Code, path)
+		require.Empty(t, response.Header().Values("Retry-After"), path)
+	}
+	require.Contains(t, get(engine, "/two").Body.String(), "This request costs")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/three", 2))
+	require.NotEmpty(t, get(engine, "/three").Header().Values("Retry-After"))
+}
+
+func TestAnEmptyKeyIsTheRouteAtThePositionAndItsCounterIsPaidOnce(t *testing.T) {
+	engine, limiter := application(t, nil)
+	tenant := ratelimiter.WithKey(ratelimiter.ByHeader("X-Tenant"))
+	engine.GET("/", limiter.RateLimit(100, time.Hour), limiter.RateLimit(100, time.Hour, ratelimiter.WithLimit(3, time.Hour, tenant)), ok)
+	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4), "one unit each")
+	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4, withHeader("X-Tenant", "acme")))
+}
+
+func TestARequestThatOneLimitDoesNotCountStaysCountedForTheOther(t *testing.T) {
+	never := ratelimiter.WithCountIf(func(*gin.Context) bool { return false })
+	key := ratelimiter.WithKey(ratelimiter.Shared("logins"))
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(100, time.Hour, key, never), limiter.RateLimit(2, time.Hour, key), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+	engine, limiter = application(t, nil)
+	engine.GET("/", limiter.RateLimit(2, time.Hour, key), limiter.RateLimit(100, time.Hour, key, never), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+	engine, limiter = application(t, nil)
+	engine.GET("/", limiter.RateLimit(2, time.Hour, key, never), limiter.RateLimit(100, time.Hour, key, never), ok)
+	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3), "neither counts it")
+}
+
+func TestAShadowThatWasNotChargedHasPaidForNoOther(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key, shadow := ratelimiter.WithKey(ratelimiter.Shared("uploads")), ratelimiter.WithShadow()
+	two := limiter.RateLimit(1, time.Hour, key, shadow, ratelimiter.WithLimit(2, time.Hour, key, shadow))
+	var remaining []int64
+	engine.GET("/", two, limiter.RateLimit(9, time.Hour, key, shadow), func(c *gin.Context) {
+		infos, err := limiter.Peek(c)
+		require.NoError(t, err)
+		remaining = append(remaining, infos[2].Remaining)
+	})
+	statuses(engine, "/", 3)
+	require.Equal(t, []int64{8, 7, 6}, remaining)
+}
