@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/simulate"
@@ -12,20 +10,24 @@ import (
 // suggestions are what a shell offers for the flags that take no file. None means
 // that any text may follow.
 var suggestions = map[string][]string{
-	"algorithm": replay.Algorithms,
-	"traffic":   simulate.Names,
-	"format":    strings.Split(accesslog.Names(), ", "),
-	"limit":     {"100/minute", "5/second"},
-	"target":    {"0.1%-clients", "1%-requests", "200/second"},
-	"fail-over": {"1%-clients", "1%-requests"},
-	"periods":   {"1s", "10s", "1m", "10m", "1h", "24h"},
-	"advise":    {"1s", "10s", "1m", "10m", "1h", "24h"},
-	"who":       {address, "remote_user", "http_x_api_key"},
-	"method":    {"GET", "POST", "PUT", "PATCH", "DELETE"},
-	"status":    {"2xx", "3xx", "4xx", "5xx"},
-	"reorder":   {"2m", "10m"},
-	"field":     nil, "ipv4-prefix": nil, "ipv6-prefix": nil, "route": nil, "path": nil, "not-path": nil,
-	"client": nil, "not-client": nil, "since": nil, "until": nil,
+	"algorithm":         replay.Algorithms,
+	"traffic":           simulate.Names,
+	"format":            accesslog.Names(),
+	"limit":             {"100/minute", "5/second"},
+	"target":            {"0.1%-clients", "1%-requests", "200/second"},
+	"max-refused":       {"1%-clients", "1%-requests"},
+	"periods":           {"1s", "10s", "1m", "10m", "1h", "24h"},
+	"recommend-periods": {"1s", "10s", "1m", "10m", "1h", "24h"},
+	"client-field":      {address, "remote_user", "http_x_api_key"},
+	"method":            {"GET", "POST", "PUT", "PATCH", "DELETE"},
+	"status":            {"2xx", "3xx", "4xx", "5xx"},
+	"reorder":           {"2m", "10m"},
+	"field":             nil, "ipv4-prefix": nil, "ipv6-prefix": nil, "route": nil, "path": nil, "not-path": nil,
+	"client": nil, "not-client": nil, "host": nil, "since": nil, "until": nil,
+	"client-from-forwarded": {"1", "2"},
+	"trusted-proxy":         {"10.0.0.0/8"},
+	"max-skipped":           {"1%", "5%"},
+	"last":                  {"24h", "1h"},
 }
 
 // completeFlags tells the shell what can follow the flags of a command.

@@ -26,7 +26,7 @@ var shownRun = regexp.MustCompile("(?s)```text\n\\$ ratelimiter ([^\n]*)\n(.*?)\
 // names it in RATELIMITER_TEST_LOG, its file being access.log.gz.
 func TestThePageOfTheManualShowsWhatTheToolPrints(t *testing.T) {
 	runs := shownRun.FindAllStringSubmatch(page(t), -1)
-	require.Len(t, runs, 3)
+	require.Len(t, runs, 4)
 	for _, shown := range runs {
 		args := strings.Fields(shown[1])
 		t.Run(shown[1], func(t *testing.T) {
@@ -62,8 +62,8 @@ func TestTheWorkedCaseHasTheHeadingsOfTheTool(t *testing.T) {
 }
 
 func TestThePageNamesAllFlagsAndNoOthers(t *testing.T) {
-	shown, known := page(t), map[string]bool{"--help": true}
-	for _, cmd := range []*cobra.Command{newPlan(), newSimulate()} {
+	shown, known := page(t), map[string]bool{"--help": true, "--version": true}
+	for _, cmd := range []*cobra.Command{newPlan(), newCheck(), newSimulate()} {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			known["--"+f.Name] = true
 			require.Regexp(t, "--"+f.Name+`\b`, shown)
@@ -93,11 +93,20 @@ func TestThePageNamesAllFieldsOfTheJSON(t *testing.T) {
 	visit(reflect.TypeFor[report.Report]())
 }
 
+// A format that the page shows reads the lines that everybody has.
+func TestTheFormatsOfThePageReadOrdinaryLines(t *testing.T) {
+	formats := regexp.MustCompile("(?s)`'([$%][^`]*)'`").FindAllStringSubmatch(page(t), -1)
+	require.Len(t, formats, 2)
+	for _, format := range formats {
+		r := inJSON(t, "", "--format", strings.ReplaceAll(format[1], "\n ", ""), excerpt)
+		require.Equal(t, inJSON(t, "", excerpt).Periods, r.Periods, format[1])
+	}
+}
+
 // Every example of the help, run on a log of its format.
 func TestTheExamplesOfTheHelpWork(t *testing.T) {
 	text, err := os.ReadFile(excerpt)
 	require.NoError(t, err)
-	iso := []byte(`192.0.2.7 [2026-01-31T12:00:00+00:00] "GET / HTTP/1.1" 200` + "\n")
 	word := regexp.MustCompile(`'[^']*'|\S+`)
 	for _, cmd := range newRoot().Commands() {
 		for example := range strings.SplitSeq(strings.TrimSpace(cmd.Example), "\n") {
@@ -107,12 +116,8 @@ func TestTheExamplesOfTheHelpWork(t *testing.T) {
 			}
 			t.Run(line, func(t *testing.T) {
 				t.Chdir(t.TempDir())
-				content := text
-				if strings.Contains(line, "--format") {
-					content = iso
-				}
 				for _, name := range []string{"access.log", "access.log.gz", "*.log"} { // a name like any other, without a shell
-					require.NoError(t, os.WriteFile(name, content, 0o600))
+					require.NoError(t, os.WriteFile(name, text, 0o600))
 				}
 				require.NoError(t, os.WriteFile("config.json", []byte(`{"RATELIMITER_DEFAULT_LIMITS": "100/minute"}`), 0o600))
 				var args []string

@@ -3,11 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"regexp"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,47 +21,57 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// address is the value of --who for the address of the client.
+// address is the value of --client-field for the address of the client.
 const address = "address"
 
 // planFlags are the options of plan as they were written.
 type planFlags struct {
-	limit, target, failOver, algorithm string
-	periods, advise                    []string
-	html                               string
-	json                               bool
+	limits                        []string
+	target, maxRefused, algorithm string
+	periods, recommend            []string
+	html                          string
+	json                          bool
 
-	format  string
-	fields  map[string]string
-	reorder time.Duration
+	format     string
+	fields     map[string]string
+	reorder    time.Duration
+	sort       bool
+	maxSkipped string
 
-	who              string
+	clientField      string
+	hops             int
+	proxies          []string
 	prefix4, prefix6 int
 	byRoute          bool
 	routes           []string
 	routesFile       string
 
-	methods, statuses, clients, notClients []string
-	path, notPath, since, until            string
+	methods, statuses, clients, notClients, hosts []string
+	path, notPath, since, until                   string
+	last                                          time.Duration
 }
 
 func (f *planFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.limit, "limit", "", `replay these limits, as "100/minute; 5/second", and recommend none`)
+	flags.StringArrayVar(&f.limits, "limit", nil, `replay these limits, as "100/minute; 5/second", and recommend none; given more than once, they are compared`)
 	flags.StringVar(&f.target, "target", "0.1%-clients", "what limits may cost: 0.1%-clients, 1%-requests, or what the server serves, as 200/second")
-	flags.StringVar(&f.failOver, "fail-over", "", "exit with 1 when more is refused: 1%, 1%-clients or 1%-requests")
+	flags.StringVar(&f.maxRefused, "max-refused", "", "exit with 1 when --limit refuses more: 1%, 1%-clients or 1%-requests")
 	flags.StringVar(&f.algorithm, "algorithm", replay.Algorithms[0], "the algorithm that the application runs: "+strings.Join(replay.Algorithms, ", "))
 	flags.StringSliceVar(&f.periods, "periods", []string{"1s", "10s", "1m", "10m", "1h", "24h"}, "the rolling periods to measure")
-	flags.StringSliceVar(&f.advise, "advise", []string{"1m", "1h"}, "the periods to recommend limits for")
+	flags.StringSliceVar(&f.recommend, "recommend-periods", []string{"1m", "1h"}, "the periods to recommend limits for; the log must cover three of each")
 	flags.StringVar(&f.html, "html", "", "write a page with plots to this file")
 	flags.BoolVar(&f.json, "json", false, "write JSON in place of the table")
 
-	flags.StringVar(&f.format, "format", "", "format of the logs: "+accesslog.Names()+", or in the notation of nginx; recognised when it is not given")
-	flags.StringToStringVar(&f.fields, "field", nil, "names of fields in JSON and CSV, as time=when,client=request.ip")
+	flags.StringVar(&f.format, "format", "", "format of the logs: a name, as nginx, apache, alb or json, or the notation of nginx or Apache; recognised when it is not given")
+	flags.StringToStringVar(&f.fields, "field", nil, "names of fields in JSON, logfmt and CSV, as time=when,client=request.ip")
 	flags.DurationVar(&f.reorder, "reorder", 2*time.Minute, "how far lines may be out of order")
+	flags.BoolVar(&f.sort, "sort", false, "sort all requests by time, which takes 16 bytes of memory for each; logs with their newest line first are sorted anyway")
+	flags.StringVar(&f.maxSkipped, "max-skipped", "1%", "exit with 2 when more of the log is unreadable or out of order")
 
-	flags.StringVar(&f.who, "who", address, "who a client is: address, or the name of a field or variable, as remote_user")
+	flags.StringVar(&f.clientField, "client-field", address, "who a client is: address, or the name of a field or variable, as remote_user")
+	flags.IntVar(&f.hops, "client-from-forwarded", 0, "the client is this address of X-Forwarded-For, counted from the right; 1 is the last")
+	flags.StringSliceVar(&f.proxies, "trusted-proxy", nil, "the client is the first address of X-Forwarded-For, from the right, that is in none of these networks")
 	flags.IntVar(&f.prefix4, "ipv4-prefix", 32, "how many bits of an IPv4 address make a client")
 	flags.IntVar(&f.prefix6, "ipv6-prefix", 64, "how many bits of an IPv6 address make a client")
 	flags.BoolVar(&f.byRoute, "by-route", false, "count each client on each route by itself, as default limits do")
@@ -75,53 +84,90 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.notPath, "not-path", "", "no paths that match this regular expression")
 	flags.StringSliceVar(&f.clients, "client", nil, "only these addresses or networks")
 	flags.StringSliceVar(&f.notClients, "not-client", nil, "without these addresses or networks")
+	flags.StringSliceVar(&f.hosts, "host", nil, "only requests to these hosts, where the log tells them")
 	flags.StringVar(&f.since, "since", "", "only from this time on, as 2026-01-31 or 2026-01-31T12:00:00Z; UTC without a zone")
 	flags.StringVar(&f.until, "until", "", "only before this time")
+	flags.DurationVar(&f.last, "last", 0, "only what came this long before the last request, as 24h; reads files twice")
 	completeFlags(cmd)
 }
 
 // job is what the flags ask for.
 type job struct {
-	options  *stream.Options
-	question report.Question
-	periods  []time.Duration
-	failOver *plan.Target
+	options    *stream.Options
+	question   report.Question
+	periods    []time.Duration
+	maxRefused *plan.Target
+	maxSkipped float64 // per cent
 }
 
 func (f *planFlags) job(names []string) (*job, error) {
 	view, errView := f.view()
 	question, errQuestion := f.question()
 	periods, errPeriods := parsePeriods(f.periods)
+	forwarded, errForwarded := f.forwarded()
 	j := &job{question: question}
-	var errFail error
-	if f.failOver != "" {
-		target, err := plan.ParseTarget(f.failOver)
-		if err == nil && !target.IsShare() {
-			err = fmt.Errorf("--fail-over %q must be a share, as 1%% or 1%%-requests", f.failOver)
-		}
-		j.failOver, errFail = &target, err
-	}
-	if err := errors.Join(errView, errQuestion, errPeriods, errFail, f.checkRest()); err != nil {
+	var errRefused, errSkipped error
+	j.maxRefused, errRefused = f.share()
+	j.maxSkipped, errSkipped = parsePercent(f.maxSkipped)
+	if err := errors.Join(errView, errQuestion, errPeriods, errForwarded, errRefused, errSkipped, f.checkRest(names)); err != nil {
 		return nil, err
 	}
-	j.periods = measured(periods, question.Advise...)
-	for _, limit := range question.Limits {
-		j.periods = measured(j.periods, limit.Per)
+	j.periods = measured(periods, question.Recommend...)
+	for _, limits := range question.Limits {
+		for _, limit := range limits {
+			j.periods = measured(j.periods, limit.Per)
+		}
 	}
 	j.options = &stream.Options{
-		Names: names, Format: f.format, View: view, Reorder: f.reorder, Workers: runtime.GOMAXPROCS(0),
-		Wanted: accesslog.Wanted{Fields: f.fields},
+		Names: names, Format: f.format, View: view, Reorder: f.reorder, Sort: f.sort, Workers: runtime.GOMAXPROCS(0),
+		Wanted: accesslog.Wanted{Fields: f.fields, Forwarded: forwarded, Host: len(f.hosts) > 0},
 	}
-	if f.who != address {
-		j.options.Wanted.Extra = f.who
+	if f.clientField != address {
+		j.options.Wanted.Extra = f.clientField
 	}
 	return j, nil
 }
 
+// share is what --max-refused allows; nil when it is not given. It is about given
+// limits: recommended ones are made to fit.
+func (f *planFlags) share() (*plan.Target, error) {
+	if f.maxRefused == "" {
+		return nil, nil
+	}
+	target, err := plan.ParseTarget(f.maxRefused)
+	switch {
+	case err == nil && !target.IsShare():
+		err = fmt.Errorf("--max-refused %q must be a share, as 1%% or 1%%-requests", f.maxRefused)
+	case err == nil && len(f.limits) == 0:
+		err = errors.New("--max-refused is about given limits; add --limit, as --limit 100/minute")
+	}
+	return &target, err
+}
+
+// forwarded says which address of X-Forwarded-For is the client; nil for none.
+func (f *planFlags) forwarded() (*accesslog.Forwarded, error) {
+	trusted, err := parseNetworks(f.proxies)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("--trusted-proxy: %w", err)
+	case f.hops < 0 || f.hops > 0 && len(trusted) > 0:
+		return nil, errors.New("give either --client-from-forwarded, from 1 on, or --trusted-proxy")
+	case f.hops == 0 && len(trusted) == 0:
+		return nil, nil
+	}
+	return &accesslog.Forwarded{Hops: f.hops, Trusted: trusted}, nil
+}
+
 // checkRest is about flags that are used as they are.
-func (f *planFlags) checkRest() error {
+func (f *planFlags) checkRest(names []string) error {
 	if f.reorder < 0 || f.reorder > 24*time.Hour {
 		return fmt.Errorf("--reorder %v is not from 0 to 24h", f.reorder)
+	}
+	if f.last < 0 || f.last > 0 && f.since != "" {
+		return errors.New("give either --last, as 24h, or --since")
+	}
+	if f.last > 0 && slices.Contains(names, "-") {
+		return errors.New("--last reads a log twice, which the standard input does not allow; name a file")
 	}
 	if f.html != "" {
 		// A long log is not read for a page that cannot be written.
@@ -143,8 +189,8 @@ func (f *planFlags) checkRest() error {
 
 func (f *planFlags) question() (q report.Question, err error) {
 	q = report.Question{Algorithm: f.algorithm, ByRoute: f.byRoute, Prefix4: f.prefix4, Prefix6: f.prefix6}
-	if f.who != address {
-		q.Who = f.who
+	if f.clientField != address {
+		q.ClientField = f.clientField
 	}
 	if _, err = backends.ParseAlgorithm(f.algorithm); err != nil {
 		return q, fmt.Errorf("--algorithm: %w", err)
@@ -152,36 +198,30 @@ func (f *planFlags) question() (q report.Question, err error) {
 	if q.Target, err = plan.ParseTarget(f.target); err != nil {
 		return q, fmt.Errorf("--target: %w", err)
 	}
-	if f.limit != "" {
-		if q.Limits, err = ratelimiter.ParseLimits(f.limit); err != nil {
-			return q, fmt.Errorf("--limit: %w", err)
+	for _, text := range f.limits {
+		limits, err := ratelimiter.ParseLimits(text)
+		if err == nil && len(limits) == 0 {
+			err = errors.New("it is empty; give limits, as 100/minute")
 		}
+		if err != nil {
+			return q, fmt.Errorf("--limit %q: %w", text, err)
+		}
+		q.Limits = append(q.Limits, limits)
 	}
-	if q.Advise, err = parsePeriods(f.advise); err != nil {
+	if q.Recommend, err = parsePeriods(f.recommend); err != nil {
 		return q, err
 	}
 	if server := q.Target.Server.Per; server > 0 {
-		q.Advise = append(q.Advise, server)
+		q.Recommend = append(q.Recommend, server)
 	}
 	return q, nil
 }
 
-func parsePeriods(texts []string) (periods []time.Duration, err error) {
-	for _, text := range texts {
-		limits, err := ratelimiter.ParseLimits("1/" + text)
-		if err != nil || len(limits) != 1 {
-			return nil, fmt.Errorf("%q is not a period; write it as 10s, minute or 24h", text)
-		}
-		periods = append(periods, limits[0].Per)
-	}
-	if len(periods) == 0 {
-		return nil, errors.New("at least one period is needed, as 1m")
-	}
-	return periods, nil
-}
-
 func (f *planFlags) view() (v *traffic.View, err error) {
-	v = &traffic.View{Prefix4: f.prefix4, Prefix6: f.prefix6, Methods: strings.Fields(strings.ToUpper(strings.Join(f.methods, " ")))}
+	v = &traffic.View{
+		Prefix4: f.prefix4, Prefix6: f.prefix6, Hosts: f.hosts,
+		Methods: strings.Fields(strings.ToUpper(strings.Join(f.methods, " "))),
+	}
 	if f.prefix4 < 1 || f.prefix4 > 32 || f.prefix6 < 1 || f.prefix6 > 128 {
 		return nil, fmt.Errorf("--ipv4-prefix %d and --ipv6-prefix %d must be from 1 to 32, and to 128", f.prefix4, f.prefix6)
 	}
@@ -229,49 +269,4 @@ func (f *planFlags) readRoutes() (*traffic.Routes, error) {
 		templates = append(templates, strings.Split(string(text), "\n")...)
 	}
 	return traffic.NewRoutes(templates)
-}
-
-var statusForm = regexp.MustCompile(`^(?:(\d\d\d)|(\d)xx|(\d\d\d)-(\d\d\d))$`)
-
-func parseStatuses(texts []string) (ranges []traffic.Range, err error) {
-	for _, text := range texts {
-		parts := statusForm.FindStringSubmatch(text)
-		if parts == nil || parts[3] > parts[4] {
-			return nil, fmt.Errorf("--status %q is not a status, as 200, 4xx or 200-399", text)
-		}
-		low, _ := strconv.Atoi(parts[1] + parts[3]) // it is of digits
-		high, _ := strconv.Atoi(parts[1] + parts[4])
-		if parts[2] != "" {
-			low, _ = strconv.Atoi(parts[2] + "00")
-			high = low + 99
-		}
-		ranges = append(ranges, traffic.Range{From: low, To: high})
-	}
-	return ranges, nil
-}
-
-func parseNetworks(texts []string) (networks []netip.Prefix, err error) {
-	for _, text := range texts {
-		network, err := netip.ParsePrefix(text)
-		if one, single := netip.ParseAddr(text); single == nil {
-			network, err = one.Prefix(one.BitLen())
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%q is not an address or a network, as 192.0.2.7 or 192.0.2.0/24", text)
-		}
-		networks = append(networks, network)
-	}
-	return networks, nil
-}
-
-func parseMoment(text string) (micros int64, err error) {
-	if text == "" {
-		return 0, nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02"} {
-		if moment, err := time.Parse(layout, text); err == nil {
-			return moment.UnixMicro(), nil
-		}
-	}
-	return 0, fmt.Errorf("%q is not a time, as 2026-01-31 or 2026-01-31T12:00:00Z", text)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,7 @@ import (
 
 // The exit codes, for scripts.
 const (
-	exitOver        = 1 // more is refused than --fail-over allows, or a configuration is wrong
+	exitOver        = 1 // more is refused than --max-refused allows, or a configuration is wrong
 	exitUsage       = 2 // wrong usage, or an input that cannot be read
 	exitInterrupted = 130
 )
@@ -55,7 +56,23 @@ func newRoot() *cobra.Command {
 		Short:         "Choose rate limits from access logs, and check them",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version(),
 	}
 	root.AddCommand(newPlan(), newCheck(), newSimulate())
 	return root
+}
+
+// version is that of the module, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	version := info.Main.Version
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" && (version == "" || version == "(devel)") {
+			version = setting.Value
+		}
+	}
+	return version + ", " + info.GoVersion
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/report"
 	"github.com/stretchr/testify/require"
 )
@@ -69,15 +70,25 @@ func TestScriptsCanTellByTheExitCode(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"plan", "--limit", "1000/minute", "--fail-over", "1%", excerpt}, 0, ""},
-		{[]string{"plan", "--limit", "1/minute", "--fail-over", "1%", excerpt}, exitOver, "--fail-over 1% allows"},
-		{[]string{"plan", "--limit", "1/minute", "--fail-over", "100%-requests", excerpt}, 0, ""},
+		{[]string{"plan", "--limit", "1000/minute", "--max-refused", "1%", excerpt}, 0, ""},
+		{[]string{"plan", "--limit", "1/minute", "--max-refused", "1%", excerpt}, exitOver, "--max-refused 1%"},
+		{[]string{"plan", "--limit", "1/minute", "--max-refused", "100%-requests", excerpt}, 0, ""},
+		{[]string{"plan", "--limit", "1/minute", "--max-refused", "1%", excerpt}, exitOver, "at most 0 of the 51 clients are ever refused; 1/minute refuses 26 of 51 clients (51 %)"},
+		{[]string{"plan", "--max-refused", "1%", excerpt}, exitUsage, "add --limit"},
+		{[]string{"plan", "--limit", "", excerpt}, exitUsage, `--limit ""`},
+		{[]string{"plan", "--limit", " ", excerpt}, exitUsage, `--limit " "`},
 		{[]string{"plan", "--limit", "many", excerpt}, exitUsage, "--limit"},
+		{[]string{"plan", "--max-skipped", "many", excerpt}, exitUsage, "--max-skipped"},
+		{[]string{"plan", "--client-from-forwarded", "1", "--trusted-proxy", "10.0.0.0/8", excerpt}, exitUsage, "give either"},
+		{[]string{"plan", "--trusted-proxy", "ten", excerpt}, exitUsage, "--trusted-proxy"},
+		{[]string{"plan", "--last", "1h"}, exitUsage, "name a file"},
+		{[]string{"plan", "--last", "1h", "--since", "2026-01-31", excerpt}, exitUsage, "--since"},
+		{[]string{"plan", "--host", "www.example.com", excerpt}, exitUsage, "no request tells its host"},
 		{[]string{"plan", "--target", "1%-people", excerpt}, exitUsage, "it must be clients or requests"},
-		{[]string{"plan", "--target", "1/second", "--advise", "1m", excerpt}, exitUsage, "limit all clients together"},
+		{[]string{"plan", "--target", "1/second", "--recommend-periods", "1m", excerpt}, exitUsage, "limit all clients together"},
 		{[]string{"plan", "--status", "500-200", excerpt}, exitUsage, "is not a status"},
 		{[]string{"plan", "--status", "4x", excerpt}, exitUsage, "is not a status"},
-		{[]string{"plan", "--who", "http_x_user", excerpt}, exitUsage, "has no $http_x_user"},
+		{[]string{"plan", "--client-field", "http_x_user", excerpt}, exitUsage, "has no $http_x_user"},
 		{[]string{"plan", "--reorder", "25h", excerpt}, exitUsage, "is not from 0 to 24h"},
 		{[]string{"plan", "--colour", excerpt}, exitUsage, "unknown flag"},
 		{[]string{"check", "absent.json"}, exitUsage, "absent.json"},
@@ -98,7 +109,7 @@ func TestThePageNeedsNothingElseAndRunsNothingOutOfTheLog(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "report.html")
 	evil := `</script><script>alert(1)</script>`
 	log := strings.Repeat(`{"ts":1431857103,"user":"`+evil+`\u001b[31m","uri":"/"}`+"\n", 9)
-	out, _, err := run(t, log, "plan", "--who", "user", "--limit", "1/minute", "--html", page)
+	out, _, err := run(t, log, "plan", "--client-field", "user", "--limit", "1/minute", "--html", page)
 	require.NoError(t, err)
 	require.NotContains(t, out, "\x1b", "a terminal must not obey a log")
 	html, err := os.ReadFile(page)
@@ -106,6 +117,26 @@ func TestThePageNeedsNothingElseAndRunsNothingOutOfTheLog(t *testing.T) {
 	require.NotContains(t, string(html), evil)
 	require.NotRegexp(t, `(src|href)="?https?:`, string(html))
 	require.Contains(t, string(html), "uPlot")
+	require.Contains(t, string(html), "9 requests of 1 client,")
+}
+
+func TestThePageBeginsWithWhatIsToBePasted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report.html")
+	_, _, err := run(t, "", "plan", "--by-route", "--html", path, excerpt)
+	require.NoError(t, err)
+	html, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, body, _ := strings.Cut(string(html), "<h1>")
+	paste, rest, found := strings.Cut(body, "<section><h2>To paste</h2>")
+	require.True(t, found)
+	require.NotContains(t, paste, "<section")
+	require.Equal(t, 3, strings.Count(rest, `<button type="button">Copy</button>`), "configuration, Go, and the routes")
+	_, _, err = run(t, "", "plan", "--limit", "5/minute", "--html", path, excerpt)
+	require.NoError(t, err)
+	html, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.NotContains(t, string(html), "To paste", "limits that are given are there already")
+	require.Contains(t, string(html), "What these limits would have done")
 }
 
 func TestRoutesAreCountedByThemselvesWhenAskedFor(t *testing.T) {
@@ -125,27 +156,11 @@ func TestRoutesAreCountedByThemselvesWhenAskedFor(t *testing.T) {
 	require.Equal(t, `"RATELIMITER_DEFAULT_LIMITS": "1/minute"`, r.Config)
 }
 
-func TestCheckSaysWhetherAConfigurationIsRight(t *testing.T) {
-	out, code, err := run(t, `{"RATELIMITER_DEFAULT_LIMITS": "100/minute", "RATELIMITER_IPV6_PREFIX": 56}`, "check", "-")
-	require.NoError(t, err)
-	require.Zero(t, code)
-	require.Contains(t, out, "is right")
-	for config, says := range map[string]string{
-		`{"RATELIMITER_DEFAULT_LIMTS": "1/minute"}`:     `did you mean "RATELIMITER_DEFAULT_LIMITS"`,
-		`{"RATELIMITER_DEFAULT_LIMITS": "1/fortnight"}`: "fortnight",
-		`[]`: "not a JSON object", `null`: "must be a JSON object",
-	} {
-		_, code, err := run(t, config, "check", "-")
-		require.Equal(t, exitOver, code, config)
-		require.ErrorContains(t, err, says)
-	}
-}
-
 func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 	for _, traffic := range []string{"steady", "edge", "attack"} {
 		out, _, err := run(t, "", "simulate", "--limit", "50/minute", "--traffic", traffic)
 		require.NoError(t, err)
-		require.Contains(t, out, "at most 50 of one client in any rolling period, 50 allowed", traffic)
+		require.Contains(t, out, "at most 50 of one client in any rolling minute, 50 allowed", traffic)
 	}
 	for _, limit := range []string{"100 per 1ms", "100 per 11ms", "1 per 366 days"} {
 		for _, traffic := range []string{"steady", "edge", "crowd", "attack"} {
@@ -156,20 +171,35 @@ func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 	out, _, err := run(t, "", "simulate", "--traffic", "crowd")
 	require.NoError(t, err)
 	require.Contains(t, out, "20000 passed", "a crowd whose members stay below the limit is not refused")
+	out, _, err = run(t, "", "simulate", "--limit", "100/minute; 5/second", "--traffic", "attack")
+	require.NoError(t, err)
+	require.Contains(t, out, "at most 100 of one client in any rolling minute, 100 allowed")
+	require.Contains(t, out, "at most 5 of one client in any rolling second, 5 allowed")
+	for _, limit := range []string{"", "0/minute", "10001/minute", "many"} {
+		_, code, err := run(t, "", "simulate", "--limit", limit)
+		require.Error(t, err, limit)
+		require.Equal(t, exitUsage, code)
+	}
 	out, _, err = run(t, "", "simulate")
 	require.NoError(t, err)
 	require.Contains(t, out, "at most 200 of one client", "a fixed window admits twice the limit at its edge")
 }
 
+func TestTheVersionIsThatOfTheBuild(t *testing.T) {
+	out, _, err := run(t, "", "--version")
+	require.NoError(t, err)
+	require.Regexp(t, `^ratelimiter version \S*, go1\.`, out)
+}
+
 func TestTheShellIsToldWhatCanFollow(t *testing.T) {
 	for line, want := range map[string]string{
 		"plan --algorithm ":   "sliding-window\nfixed-window\nsliding-log\ntoken-bucket\n:4",
-		"plan --format ":      "vhost\ncombined\ncommon\ngin\njson\ncsv\n:4",
+		"plan --format ":      strings.Join(accesslog.Names(), "\n") + "\n:4",
 		"simulate --traffic ": "steady\nedge\ncrowd\nattack\n:4",
 		"plan --html ":        ":0",
 		"plan ":               ":0", // files
 		"simulate ":           ":4", // nothing
-		"check ":              "json\n:8",
+		"check ":              "json\nyaml\nyml\nenv\n:8",
 		"plan --since ":       ":4",
 	} {
 		out, _, err := run(t, "", append([]string{"__complete"}, strings.Split(line, " ")...)...)

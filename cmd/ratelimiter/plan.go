@@ -17,22 +17,26 @@ import (
 )
 
 const planLong = `Reads access logs and says what limits would fit the traffic in them, or what given
-limits would have done. Logs may be packed with gzip, zstd or bzip2; several are
+limits would have done. Logs may be packed with gzip, zstd, bzip2, xz or zip; several are
 merged by time. Without a file, or with "-", standard input is read.
 
 Formats are recognised: the common and combined formats of Apache and nginx, Gin's
-logger, JSON lines (nginx, Caddy, Gin), CSV. --format takes the notation of nginx.
+logger and slog, load balancers and clouds, JSON lines, logfmt, CSV and W3C.
+--format takes a name, or the notation of nginx or Apache.
 
-Exit code 0 when all is well, 1 when --fail-over is exceeded, 2 for wrong usage or
-a log that cannot be read to its end, 130 after Ctrl-C, which reports what was
-read so far.`
+Exit code 0 when all is well, 1 when --max-refused is exceeded, 2 for wrong usage,
+a log that cannot be read to its end or of which more than --max-skipped cannot be
+used, or one too short to recommend anything, 130 after Ctrl-C, which reports what
+was read so far.`
 
 const planExamples = `  ratelimiter plan access.log.gz
   ratelimiter plan --limit 100/minute access.log
   ratelimiter plan --target 0.1%-clients --html report.html *.log
   ratelimiter plan --target 200/second access.log
-  ratelimiter plan --limit 100/minute --fail-over 1% access.log
-  ratelimiter plan --format '$remote_addr [$time_iso8601] "$request" $status' access.log`
+  ratelimiter plan --limit 100/minute --limit 60/minute access.log
+  ratelimiter plan --limit 100/minute --max-refused 1% access.log
+  ratelimiter plan --format '$remote_addr - $remote_user [$time_local] "$request" $status' access.log
+  ratelimiter plan --format '%h %l %u %t "%r" %>s %b' access.log`
 
 func newPlan() *cobra.Command {
 	f := &planFlags{}
@@ -61,39 +65,71 @@ func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 	if err != nil {
 		return err
 	}
-	job.options.Stdin = cmd.InOrStdin()
+	if f.last > 0 {
+		if err := sinceLast(cmd, job.options, f.last); err != nil {
+			return err
+		}
+	}
 	census := traffic.NewCensus(job.periods)
 	defer func() { err = errors.Join(err, census.History.Close()) }()
-	done := showProgress(cmd.ErrOrStderr(), job.options)
-	tally, err := stream.Read(cmd.Context(), job.options, census)
-	done()
+	tally, err := read(cmd, job.options, census)
 	if err != nil {
 		return err
 	}
-	if tally.Requests == 0 {
-		return nothingRead(tally)
-	}
-	if job.question.Who != "" && tally.Named == 0 {
-		return fmt.Errorf("no request has a %s; name the field that tells the client with --who", job.question.Who)
+	if err := f.nothingToPlan(tally); err != nil {
+		return err
 	}
 	// What was read until Ctrl-C is still worth its answer.
 	r, err := report.Build(census, tally, job.question)
 	if err != nil {
 		return err
 	}
-	if job.failOver != nil {
-		r.OverThreshold = r.Exceeds(*job.failOver)
-	}
+	r.Judge(job.maxRefused, job.maxSkipped)
 	if err := f.write(cmd.OutOrStdout(), r); err != nil {
 		return err
 	}
-	switch {
+	switch unusable := unusable(tally, r, job.maxSkipped); {
 	case tally.Interrupted:
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	case r.OverThreshold:
-		return &exitError{exitOver, fmt.Errorf("more is refused than --fail-over %s allows", f.failOver)}
+		return &exitError{exitOver, errors.Join(errors.New(r.Verdict), unusable)}
+	default:
+		return unusable
 	}
-	return brokenOff(tally)
+}
+
+// read reads the logs into a census, and shows how far it is.
+func read(cmd *cobra.Command, options *stream.Options, census *traffic.Census) (*stream.Tally, error) {
+	options.Stdin = cmd.InOrStdin()
+	done := showProgress(cmd.ErrOrStderr(), options)
+	defer done()
+	return stream.Read(cmd.Context(), options, census)
+}
+
+// sinceLast finds the last request, and lets only those count that came shortly
+// before it.
+func sinceLast(cmd *cobra.Command, options *stream.Options, last time.Duration) (err error) {
+	census := traffic.NewCensus(nil)
+	defer func() { err = errors.Join(err, census.History.Close()) }()
+	if _, err := read(cmd, options, census); err != nil {
+		return err
+	}
+	options.View.Since = max(1, census.Last-last.Microseconds())
+	options.Read.Store(0)
+	return nil
+}
+
+// unusable says why the figures of a report are not those of the whole log, or why
+// there are none.
+func unusable(tally *stream.Tally, r *report.Report, maxSkipped float64) error {
+	all := brokenOff(tally)
+	if r.Incomplete {
+		all = errors.Join(all, errors.New(r.WhatIsMissing(maxSkipped)))
+	}
+	if r.TooShort {
+		all = errors.Join(all, fmt.Errorf("no limit is recommended: %s", r.NoLimits))
+	}
+	return all
 }
 
 // brokenOff is about logs that could not be read to their end.
@@ -106,6 +142,17 @@ func brokenOff(tally *stream.Tally) (all error) {
 	return all
 }
 
+// nothingToPlan says why there is no request, or none that has what was asked for.
+func (f *planFlags) nothingToPlan(tally *stream.Tally) error {
+	switch {
+	case tally.Requests == 0:
+		return nothingRead(tally)
+	case f.clientField != address && tally.Named == 0:
+		return fmt.Errorf("no request has a %s; name the field that tells the client with --client-field", f.clientField)
+	}
+	return nil
+}
+
 func nothingRead(tally *stream.Tally) error {
 	if tally.Interrupted {
 		return &exitError{exitInterrupted, errors.New("interrupted before any request was read")}
@@ -113,11 +160,14 @@ func nothingRead(tally *stream.Tally) error {
 	if err := brokenOff(tally); err != nil {
 		return err
 	}
+	if tally.Hostless > 0 && tally.Hostless == tally.Filtered {
+		return errors.New("no request tells its host, so --host cannot choose any")
+	}
 	why := ""
 	for _, fault := range tally.First {
 		why += fmt.Sprintf("\n%s:%d: %s", report.Plain(fault.File), fault.Line, fault.Reason)
 	}
-	return fmt.Errorf("there is no request to plan for: %d lines, %d taken out by filters, %d cannot be read%s", tally.Lines, tally.Filtered, tally.Faults, why)
+	return fmt.Errorf("there is no request to plan for: %d lines, %d of them no requests, %d taken out by filters, %d cannot be read%s", tally.Lines, tally.Passed, tally.Filtered, tally.Faults, why)
 }
 
 // write puts the report where it was asked for.

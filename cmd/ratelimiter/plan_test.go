@@ -41,8 +41,8 @@ func TestWhatIsToBePastedMeansWhatWasCounted(t *testing.T) {
 		{[]string{"--by-route", "--ipv6-prefix", "56"}, `"RATELIMITER_DEFAULT_LIMITS": "9/minute", "RATELIMITER_IPV6_PREFIX": 56`,
 			call + ", ratelimiter.WithScope(limiter.ByAddress(32, 56)))"},
 		{[]string{"--ipv4-prefix", "24"}, "", call + shared + ", ratelimiter.WithScope(limiter.ByAddress(24, 64)))"},
-		{[]string{"--who", "user"}, "", call + shared + `, ratelimiter.WithScope(ratelimiter.ByContext("user")))`},
-		{[]string{"--who", "http_x_api_key"}, "", call + shared + `, ratelimiter.WithScope(ratelimiter.ByHeader("X-Api-Key")))`},
+		{[]string{"--client-field", "user"}, "", call + shared + `, ratelimiter.WithScope(ratelimiter.ByContext("user")))`},
+		{[]string{"--client-field", "http_x_api_key"}, "", call + shared + `, ratelimiter.WithScope(ratelimiter.ByHeader("X-Api-Key")))`},
 	} {
 		r := inJSON(t, log, append(c.args, "--limit", "9/minute")...)
 		require.Equal(t, c.config, r.Config)
@@ -50,7 +50,9 @@ func TestWhatIsToBePastedMeansWhatWasCounted(t *testing.T) {
 		_, err := parser.ParseExpr(r.GoLine)
 		require.NoError(t, err)
 		if r.Config != "" {
-			require.NoError(t, checkConfig([]byte("{"+r.Config+"}")))
+			config, err := parseJSON([]byte("{" + r.Config + "}"))
+			require.NoError(t, err)
+			require.NoError(t, checkConfig(config))
 		}
 	}
 }
@@ -62,7 +64,10 @@ func TestEachRouteGetsALimitAndALineToPaste(t *testing.T) {
 		log += "192.0.2.7 - - [17/May/2015:10:05:03 +0000] \"PURGE /cache HTTP/1.1\" 200 1\n"
 	}
 	log += strings.Repeat("192.0.2.8 - - [17/May/2015:10:05:04 +0000] \"POST /login HTTP/1.1\" 401 1\n", 12)
-	args := []string{"--route", "/users/:id", "--route", "POST /login", "--route", "PURGE /cache", "--advise", "1m", "--algorithm", "sliding-log"}
+	for i := range 4 { // for the log to cover some minutes
+		log += fmt.Sprintf("192.0.2.9 - - [17/May/2015:10:%02d:00 +0000] \"GET / HTTP/1.1\" 200 1\n", 6+i)
+	}
+	args := []string{"--route", "/users/:id", "--route", "POST /login", "--route", "PURGE /cache", "--recommend-periods", "1m", "--algorithm", "sliding-log"}
 	r := inJSON(t, log, args...)
 	var lines []string
 	for _, route := range r.Routes {
@@ -118,13 +123,13 @@ func TestALogThatBreaksOffEndsWithAnErrorBehindItsReport(t *testing.T) {
 
 func TestWhoIsNowhereInTheLogIsAnError(t *testing.T) {
 	log := `{"ts":1431857103,"client_ip":"192.0.2.7","user":"ann","uri":"/"}` + "\n"
-	_, code, err := run(t, log, "plan", "--who", "usr")
+	_, code, err := run(t, log, "plan", "--client-field", "usr")
 	require.ErrorContains(t, err, "no request has a usr")
 	require.Equal(t, exitUsage, code)
-	r := inJSON(t, log+strings.Replace(log, "ann", "-", 1), "--who", "user")
+	r := inJSON(t, log+strings.Replace(log, "ann", "-", 1), "--client-field", "user", "--limit", "1/minute")
 	require.Equal(t, 1, r.Unnamed)
 	require.Equal(t, 2, r.Clients)
-	require.Contains(t, strings.Join(r.Notes, "\n"), "1 requests have no user")
+	require.Contains(t, strings.Join(r.Notes, "\n"), "1 request is without user")
 }
 
 // endless is a log that goes on until somebody has had enough.
@@ -160,13 +165,13 @@ func TestCtrlCReportsWhatWasReadUntilThen(t *testing.T) {
 }
 
 func TestWhatAServerServesHasNoLimitForEachPeriod(t *testing.T) {
-	out, _, err := run(t, "", "plan", "--target", "5/second", excerpt)
+	out, _, err := run(t, "", "plan", "--target", "50/minute", excerpt)
 	require.NoError(t, err)
 	require.NotContains(t, out, "limit for")
-	require.Contains(t, out, "Target 5/second: all clients together are let through at most that often.")
-	r := inJSON(t, "", "--target", "5/second", excerpt)
+	require.Contains(t, out, "Target 50/minute: all clients together are let through at most that often.")
+	r := inJSON(t, "", "--target", "50/minute", excerpt)
 	require.Zero(t, r.Periods[0].Fit)
-	require.Equal(t, "5/second", r.Limits)
+	require.Equal(t, "2/minute", r.Limits)
 }
 
 func TestTheCurveIsThatOfThePeriods(t *testing.T) {

@@ -14,7 +14,7 @@ var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
 // request is a line of a log, some seconds after noon.
 func request(client string, seconds int) string {
-	return fmt.Sprintf("%s,%s\n", noon.Add(time.Duration(seconds)*time.Second).Format(time.RFC3339), client)
+	return fmt.Sprintf("%s,%s.example\n", noon.Add(time.Duration(seconds)*time.Second).Format(time.RFC3339), client)
 }
 
 // named is the head of a log of such lines.
@@ -29,7 +29,7 @@ func TestTheReportTellsWhoWasRefusedWhenAndForHowLong(t *testing.T) {
 	r := inJSON(t, log, "--limit", "5/minute", "--algorithm", "sliding-log", "--periods", "1m")
 	require.Zero(t, r.Unreadable, "the names of the columns are no request, whatever mark stands before them")
 	require.Equal(t, []report.Client{{
-		Name: "busy", Kind: "steady", Requests: 10, Refused: 5,
+		Name: "busy.example", Kind: "steady", Requests: 10, Refused: 5,
 		First: noon.Add(5 * time.Second), Last: noon.Add(9 * time.Second), LongestWait: 55,
 	}}, r.Above)
 	require.Equal(t, []report.Headroom{{Limit: "5/minute", Median: 2, P99: 2, Most: 2}}, r.Headroom)
@@ -50,7 +50,7 @@ func TestThePeriodsTellWhatSharesOfTheClientsMade(t *testing.T) {
 	for client := range 20 {
 		log += strings.Repeat(request(fmt.Sprint("client", client), 0), client+1)
 	}
-	p := inJSON(t, log, "--periods", "1s", "--target", "10%").Periods[0]
+	p := inJSON(t, log, "--periods", "1s", "--target", "10%", "--limit", "1/second").Periods[0]
 	require.EqualValues(t, 11, p.Median)
 	require.EqualValues(t, 20, p.P99)
 	require.EqualValues(t, 20, p.Most)
@@ -64,29 +64,32 @@ func TestThePeriodsTellWhatSharesOfTheClientsMade(t *testing.T) {
 func TestWhatIsLeftOutIsCountedAndSaid(t *testing.T) {
 	log := named + request("a", 3600) + request("a", 3601) + request("a", 3600+365*86400) + request("a", 3602) + request("a", 0)
 	log += request("a", 3603) + "some words\n"
-	out, _, err := run(t, log, "plan")
-	require.NoError(t, err)
-	require.Contains(t, out, "4 requests of 1 clients")
-	require.Contains(t, out, "8 lines, 1 cannot be read, 1 too far out of order, 1 dated far ahead\n  -:8: ")
+	out, code, err := run(t, log, "plan", "--limit", "5/minute", "--max-refused", "100%")
+	require.Equal(t, exitUsage, code, "too much is left out for an answer")
+	require.ErrorContains(t, err, "42.9 % of the log is missing from these figures, more than --max-skipped 1%: 1 unreadable, 1 out of order, 1 dated ahead")
+	require.Contains(t, out, "4 requests of 1 client,")
+	require.Contains(t, out, "8 lines, 1 cannot be read, 1 without a request, 1 too far out of order, 1 dated\nfar ahead\n  -:8: ")
 	notes := strings.Join(strings.Fields(out), " ")
-	require.Contains(t, notes, "1 requests came out of order by more than --reorder, the worst by 1h0m2s, and are left out.")
-	require.Contains(t, notes, "1 requests are dated ahead of those behind them")
+	require.Contains(t, notes, "1 request is out of order by more than --reorder, the worst by 1h0m2s, and left out.")
+	require.Contains(t, notes, "1 request is dated ahead of those behind")
 	require.Contains(t, notes, "The log tells whole seconds.")
 	require.Contains(t, notes, "A replay cannot know how clients would have backed off")
 	require.Contains(t, notes, "Whoever attacked during the log is a client like any other")
 	fine := strings.ReplaceAll(request("a", 0), "Z", ".5Z")
-	require.NotContains(t, strings.Join(inJSON(t, named+fine).Notes, " "), "whole seconds")
+	require.NotContains(t, strings.Join(inJSON(t, named+fine, "--limit", "1/second").Notes, " "), "whole seconds")
+	_, _, err = run(t, log, "plan", "--limit", "5/minute", "--max-skipped", "50%")
+	require.NoError(t, err)
 }
 
 func TestARecommendationRaisesTheLimitThatRefusesAndDropsOnesThatDoNothing(t *testing.T) {
-	log := named + strings.Repeat(request("a", 0), 75) + strings.Repeat(request("a", 3600), 75)
+	log := named + strings.Repeat(request("a", 0), 75) + strings.Repeat(request("a", 3600), 75) + request("a", 3*3600)
 	require.Equal(t, "80/minute; 150/hour", inJSON(t, log, "--target", "0%").Limits)
 	require.Equal(t, "80/hour", inJSON(t, log, "--target", "0%", "--algorithm", "sliding-log").Limits)
 }
 
 func TestFiltersOfTimeTakeTheBeginningAndLeaveTheEnd(t *testing.T) {
 	log := named + request("a", 0) + request("a", 1) + request("a", 2) + request("a", 3)
-	r := inJSON(t, log, "--since", "2026-01-31T12:00:01Z", "--until", "2026-01-31 12:00:03")
+	r := inJSON(t, log, "--since", "2026-01-31T12:00:01Z", "--until", "2026-01-31 12:00:03", "--limit", "1/second")
 	require.Equal(t, 2, r.Requests)
 	require.Equal(t, 2, r.Filtered)
 	require.Equal(t, noon.Add(time.Second), r.From)

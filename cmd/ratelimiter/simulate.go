@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -19,13 +18,14 @@ func newSimulate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "simulate",
 		Short: "Draw what each algorithm lets through of made-up traffic",
-		Long: `Runs made-up traffic against a limit, over four of its periods, and draws what gets
-through for each algorithm. The traffic is one of
+		Long: `Runs made-up traffic against limits, and draws what gets through for each algorithm.
+The traffic is made for the limit with the longest period, and lasts four of it. It
+is one of
   steady  one client, a quarter over the limit all the time
   edge    one client, the whole limit just before and just after a window ends
   crowd   a hundred clients, each at half the limit at random times
   attack  one client, ten times the limit in the second of the periods`,
-		Example: "  ratelimiter simulate --limit 100/minute --traffic edge",
+		Example: "  ratelimiter simulate --limit 100/minute --traffic edge\n  ratelimiter simulate --limit '100/minute; 5/second' --traffic attack",
 		Args:    cobra.NoArgs,
 
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -34,17 +34,17 @@ through for each algorithm. The traffic is one of
 			if err != nil {
 				return err
 			}
-			if len(limits) != 1 || limits[0].Limit < 1 || limits[0].Limit > 10_000 {
-				return errors.New("simulate takes one limit from 1 to 10000 units, as 100/minute")
+			if len(limits) == 0 || slices.ContainsFunc(limits, func(l ratelimiter.Limit) bool { return l.Limit < 1 || l.Limit > 10_000 }) {
+				return fmt.Errorf("--limit %q must be limits from 1 to 10000 units, as 100/minute", limit)
 			}
-			events, err := simulate.Traffic(traffic, limits[0])
+			events, err := simulate.Traffic(traffic, simulate.Longest(limits))
 			if err != nil {
 				return err
 			}
-			return drawAll(cmd.OutOrStdout(), traffic, limits[0], events)
+			return drawAll(cmd.OutOrStdout(), traffic, limits, events)
 		},
 	}
-	cmd.Flags().StringVar(&limit, "limit", "100/minute", "the limit")
+	cmd.Flags().StringVar(&limit, "limit", "100/minute", `the limits, as "100/minute" or "100/minute; 5/second"`)
 	cmd.Flags().StringVar(&traffic, "traffic", "edge", "one of "+strings.Join(simulate.Names, ", "))
 	completeFlags(cmd)
 	return cmd
@@ -52,19 +52,22 @@ through for each algorithm. The traffic is one of
 
 const columns = 60
 
-func drawAll(to io.Writer, traffic string, limit ratelimiter.Limit, events []simulate.Event) error {
+func drawAll(to io.Writer, traffic string, limits []ratelimiter.Limit, events []simulate.Event) error {
 	var b strings.Builder
+	longest := simulate.Longest(limits)
 	all := make([]int, columns)
 	for _, e := range events {
-		all[simulate.Stretch(e, limit, columns)]++
+		all[simulate.Stretch(e, longest, columns)]++
 	}
 	highest := slices.Max(all)
-	fmt.Fprintf(&b, "%s, traffic %s, over %d periods, each of which begins at a bar\n\n", report.LimitsText([]ratelimiter.Limit{limit}), traffic, simulate.Periods)
+	fmt.Fprintf(&b, "%s, traffic %s, over %d periods, each of which begins at a bar\n\n", report.LimitsText(limits), traffic, simulate.Periods)
 	fmt.Fprintf(&b, "%-16s%s\n%-16s%s %d requests\n", "", ruler(), "asked", bars(all, highest), len(events))
 	for _, algorithm := range replay.Algorithms {
-		passed, worst, count := simulate.Run(algorithm, limit, events, columns)
-		fmt.Fprintf(&b, "%-16s%s %d passed\n%-16sat most %d of one client in any rolling period, %d allowed\n",
-			algorithm, bars(passed, highest), count, "", worst, limit.Limit)
+		result := simulate.Run(algorithm, limits, longest, events, columns)
+		fmt.Fprintf(&b, "%-16s%s %d passed\n", algorithm, bars(result.Passed, highest), result.Count)
+		for i, limit := range limits {
+			fmt.Fprintf(&b, "%-16sat most %d of one client in any rolling %s, %d allowed\n", "", result.Worst[i], report.PerText(limit.Per), limit.Limit)
+		}
 	}
 	_, err := io.WriteString(to, b.String())
 	return err

@@ -13,18 +13,21 @@ const (
 
 // parseTime reads a time by its looks, in microseconds since the Unix epoch:
 //
-//	17/May/2015:10:05:03 +0000          common log format
+//	17/May/2015:10:05:03 +0000          common log format, also with a fraction
 //	2015-05-17T10:05:03.123+00:00       ISO 8601, also with a space for the T
 //	2015/05/17 - 10:05:03               Gin
+//	Sun, 17 May 2015 10:05:03 GMT       RFC 1123
 //	1431857103.123                      Unix seconds; ms, µs and ns by their size
 //
-// A time without a zone counts as UTC.
+// A time without a zone counts as UTC, and so does one whose zone is a name.
 func parseTime(text []byte) (micros int64, ok bool) {
 	switch {
 	case len(text) >= 20 && text[2] == '/':
 		micros, ok = parseCommon(text)
 	case len(text) >= 19 && (text[4] == '-' || text[4] == '/'):
 		micros, ok = parseISO(text)
+	case len(text) >= 25 && text[3] == ',':
+		micros, ok = parseRFC1123(text)
 	default:
 		micros, ok = parseEpoch(text)
 	}
@@ -33,24 +36,63 @@ func parseTime(text []byte) (micros int64, ok bool) {
 
 // parseCommon reads 17/May/2015:10:05:03 +0000.
 func parseCommon(t []byte) (int64, bool) {
+	midnight, ok1 := parseCommonDate(t[:11])
+	clock, ok2 := parseClock(t[12:20])
+	if !ok1 || !ok2 || t[11] != ':' {
+		return 0, false
+	}
+	fraction, zone := parseFraction(t[20:])
+	return atZone(midnight+clock+fraction, zone)
+}
+
+// parseCommonDate reads 17/May/2015.
+func parseCommonDate(t []byte) (midnight int64, ok bool) {
 	dayOfMonth, ok1 := digits(t[0:2])
 	month := monthOf(t[3:6])
 	year, ok2 := digits(t[7:11])
-	clock, ok3 := parseClock(t[12:20])
-	midnight, ok4 := date(year, month, dayOfMonth)
-	if !ok1 || !ok2 || !ok3 || !ok4 || t[6] != '/' || t[11] != ':' {
+	midnight, ok3 := date(year, month, dayOfMonth)
+	return midnight, ok1 && ok2 && ok3 && t[6] == '/'
+}
+
+// parseRFC1123 reads Sun, 17 May 2015 10:05:03 GMT. A name of a zone says nothing
+// about its distance from UTC.
+func parseRFC1123(t []byte) (int64, bool) {
+	dayOfMonth, ok1 := digits(t[5:7])
+	year, ok2 := digits(t[12:16])
+	midnight, ok3 := date(year, monthOf(t[8:11]), dayOfMonth)
+	clock, ok4 := parseClock(t[17:25])
+	if !ok1 || !ok2 || !ok3 || !ok4 || t[4] != ' ' || t[7] != ' ' || t[11] != ' ' || t[16] != ' ' {
 		return 0, false
 	}
-	return atZone(midnight+clock, t[20:])
+	return atZone(midnight+clock, t[25:])
+}
+
+// parseDate reads 2015-05-17, 2015/05/17 or 17/May/2015, to the midnight that
+// begins the day.
+func parseDate(t []byte) (midnight int64, ok bool) {
+	switch {
+	case len(t) == 11 && t[2] == '/':
+		midnight, ok = parseCommonDate(t)
+	case len(t) == 10 && (t[4] == '-' || t[4] == '/'):
+		midnight, ok = parseISODate(t)
+	}
+	return midnight, ok && midnight >= 0 && midnight < latest
+}
+
+// parseTimeOfDay reads 10:05:03 or 10:05:03.123.
+func parseTimeOfDay(t []byte) (micros int64, ok bool) {
+	if len(t) < 8 {
+		return 0, false
+	}
+	clock, ok := parseClock(t[:8])
+	fraction, rest := parseFraction(t[8:])
+	return clock + fraction, ok && len(rest) == 0
 }
 
 // parseISO reads 2015-05-17T10:05:03.123Z and Gin's 2015/05/17 - 10:05:03.
 func parseISO(t []byte) (int64, bool) {
-	year, ok1 := digits(t[0:4])
-	month, ok2 := digits(t[5:7])
-	dayOfMonth, ok3 := digits(t[8:10])
-	midnight, ok4 := date(year, month, dayOfMonth)
-	if !ok1 || !ok2 || !ok3 || !ok4 || t[7] != t[4] {
+	midnight, ok := parseISODate(t[:10])
+	if !ok {
 		return 0, false
 	}
 	rest := t[11:]
@@ -66,6 +108,15 @@ func parseISO(t []byte) (int64, bool) {
 	}
 	fraction, rest := parseFraction(rest[8:])
 	return atZone(midnight+clock+fraction, rest)
+}
+
+// parseISODate reads 2015-05-17.
+func parseISODate(t []byte) (midnight int64, ok bool) {
+	year, ok1 := digits(t[0:4])
+	month, ok2 := digits(t[5:7])
+	dayOfMonth, ok3 := digits(t[8:10])
+	midnight, ok4 := date(year, month, dayOfMonth)
+	return midnight, ok1 && ok2 && ok3 && ok4 && t[7] == t[4]
 }
 
 // parseClock reads 10:05:03. A leap second is the second after.
@@ -91,12 +142,13 @@ func parseFraction(t []byte) (micros int64, rest []byte) {
 	return micros, t[i:]
 }
 
-// atZone takes off what a zone is ahead of UTC: "", "Z", "+0200" or "+02:00".
+// atZone takes off what a zone is ahead of UTC: "", "Z", "+0200" or "+02:00". A
+// name, as "GMT", is taken for UTC.
 func atZone(local int64, zone []byte) (int64, bool) {
 	if len(zone) > 0 && zone[0] == ' ' {
 		zone = zone[1:]
 	}
-	if len(zone) == 0 || len(zone) == 1 && (zone[0] == 'Z' || zone[0] == 'z') {
+	if len(zone) == 0 || isZoneName(zone) {
 		return local, true
 	}
 	if len(zone) == 6 && zone[3] == ':' {
@@ -110,6 +162,16 @@ func atZone(local int64, zone []byte) (int64, bool) {
 	h, ok1 := digits(zone[1:3])
 	m, ok2 := digits(zone[3:5])
 	return ahead(local, zone[0], h, m, ok1 && ok2)
+}
+
+// isZoneName tells whether a zone is "Z" or a name such as "CET".
+func isZoneName(zone []byte) bool {
+	for _, c := range zone {
+		if (c < 'A' || c > 'Z') && (c != 'z' || len(zone) > 1) {
+			return false
+		}
+	}
+	return len(zone) <= 5
 }
 
 func ahead(local int64, sign byte, h, m int64, ok bool) (int64, bool) {

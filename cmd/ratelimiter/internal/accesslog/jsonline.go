@@ -2,6 +2,9 @@ package accesslog
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/buger/jsonparser"
@@ -10,24 +13,74 @@ import (
 // jsonLine reads an object on a line. It looks for a few paths alone, those that
 // the first lines of the log have shown.
 type jsonLine struct {
-	paths [][]string
-	roles []role
+	paths     [][]string
+	roles     []role
+	asked     fields
+	forwarded *Forwarded
 
 	record *Record
 	fault  error
-	seen   uint
-	spare  [8][]byte // for texts with escapes, one a path
+	seen   fields
+	spare  [roles][]byte // for texts with escapes
 }
 
-func newJSONLine(paths map[role]string) *jsonLine {
-	j := &jsonLine{}
-	for as := roleTime; as <= roleExtra; as++ {
+func newJSONLine(paths map[role][]string, forwarded *Forwarded) *jsonLine {
+	j := &jsonLine{forwarded: forwarded}
+	for as := roleTime; as < roles; as++ {
 		if path, ok := paths[as]; ok {
-			j.paths = append(j.paths, strings.Split(path, "."))
+			j.paths = append(j.paths, path)
 			j.roles = append(j.roles, as)
+			j.asked.note(as)
 		}
 	}
 	return j
+}
+
+// fromJSON finds the fields in the objects of a sample.
+func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
+	found, paths := values{}, map[string][]string{}
+	for _, line := range sample {
+		var object map[string]any
+		decoder := json.NewDecoder(bytes.NewReader(line))
+		decoder.UseNumber() // as it is written
+		if decoder.Decode(&object) == nil {
+			found.addObject(paths, nil, object)
+		}
+	}
+	if len(found) == 0 {
+		return Format{}, errNotJSON
+	}
+	chosen, err := found.choose(wanted)
+	if err != nil {
+		return Format{}, err
+	}
+	where := map[role][]string{}
+	for as, name := range chosen {
+		where[as] = paths[name]
+		if where[as] == nil { // named by the caller, and not in the sample
+			where[as] = strings.Split(name, ".")
+		}
+	}
+	return Format{
+		Name: "json, " + describe(chosen), timeless: timeless(chosen),
+		NewParser: func() Parser { return newJSONLine(where, wanted.Forwarded) },
+	}, nil
+}
+
+// addObject notes all values in an object that are texts or numbers, and where
+// they are: a dot in a name may lead into an object, or be part of the name.
+func (v values) addObject(paths map[string][]string, before []string, object map[string]any) {
+	for name, value := range object {
+		path := slices.Concat(before, []string{name})
+		switch value := value.(type) {
+		case map[string]any:
+			v.addObject(paths, path, value)
+		case string, json.Number:
+			dotted := strings.Join(path, ".")
+			v[dotted] = append(v[dotted], fmt.Sprint(value))
+			paths[dotted] = path
+		}
+	}
 }
 
 // Parse reads a line.
@@ -35,7 +88,7 @@ func (j *jsonLine) Parse(line []byte, r *Record) error {
 	*r = Record{}
 	line = bytes.TrimSpace(line)
 	if len(line) == 0 {
-		return errEmpty
+		return ErrEmpty
 	}
 	if line[0] != '{' || line[len(line)-1] != '}' {
 		return errNotJSON
@@ -45,29 +98,7 @@ func (j *jsonLine) Parse(line []byte, r *Record) error {
 	if j.fault != nil {
 		return j.fault
 	}
-	return j.missing()
-}
-
-// missing tells what a line lacks. The client may be told by the address or by
-// the field that was named instead.
-func (j *jsonLine) missing() error {
-	told := false
-	var lacks error
-	for i, as := range j.roles {
-		seen := j.seen&(1<<i) != 0
-		switch {
-		case as == roleClient || as == roleExtra:
-			told = told || seen
-		case !seen && as == roleTime:
-			return errNoTime
-		case !seen && (as == roleRequest || as == rolePath):
-			lacks = errNoRequest
-		}
-	}
-	if !told {
-		return errClient
-	}
-	return lacks
+	return j.seen.settle(j.asked, r, j.forwarded)
 }
 
 // take is told of each path that was found.
@@ -89,7 +120,7 @@ func (j *jsonLine) take(i int, value []byte, kind jsonparser.ValueType, err erro
 			j.spare[i], value = plain, plain
 		}
 	}
-	j.seen |= 1 << i
+	j.seen.note(j.roles[i])
 	if err := j.record.set(j.roles[i], value); err != nil {
 		j.fail(err)
 	}

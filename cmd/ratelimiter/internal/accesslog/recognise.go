@@ -2,268 +2,276 @@ package accesslog
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// The formats that have a name, in the notation of nginx. Lines of the common and
-// of the combined format are the same as far as they matter here.
-var named = []struct{ name, notation string }{
-	{"vhost", `$host $remote_addr $ident $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`},
-	{"combined", `$remote_addr $ident $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`},
-	{"common", `$remote_addr $ident $remote_user [$time_local] "$request" $status $body_bytes_sent`},
-	{"gin", `[GIN] $time_local |$status|$latency|$remote_addr|$request_method "$request_uri"`},
-}
-
-// Names lists what Choose knows.
-func Names() string {
-	return "vhost, combined, common, gin, json, csv"
-}
-
-// Choose makes a format from a name, or from the notation of nginx, which has a
-// "$" in it. JSON and CSV look into the sample for the names of the fields.
+// Choose makes a format from a name, or from the notation of nginx or Apache. A
+// prefix before the lines, such as that of syslog, is found and cut off.
 func Choose(text string, sample [][]byte, wanted Wanted) (Format, error) {
-	if strings.Contains(text, "$") {
-		return fromPattern("as given", text, wanted)
-	}
-	for _, known := range named {
-		if text == known.name {
-			return fromPattern(known.name, known.notation, Wanted{Extra: wanted.Extra})
-		}
-	}
-	switch text {
-	case "json":
-		return fromJSON(sample, wanted)
-	case "csv":
-		return fromCSV(sample, wanted)
-	}
-	return Format{}, fmt.Errorf("%q is not a format; give one of %s, or the notation of nginx, as '$remote_addr [$time_local] \"$request\" $status'", text, Names())
-}
-
-// Recognise finds the format of a log by its first lines: the one that reads
-// most of them, the more telling one first.
-func Recognise(sample [][]byte, wanted Wanted) (Format, error) {
-	var best Format
-	most := 0
-	var reasons []error
-	for _, name := range strings.Split(Names(), ", ") {
-		format, err := Choose(name, sample, wanted)
-		if err != nil {
-			reasons = append(reasons, fmt.Errorf("%s: %w", name, err))
-			continue
-		}
-		read, reason := readable(format, sample)
-		if read > most {
-			best, most = format, read
-		}
-		if reason != nil {
-			reasons = append(reasons, fmt.Errorf("%s: %w", name, reason))
-		}
-	}
-	if most == 0 {
-		return Format{}, fmt.Errorf("the format is not recognised; give it with --format (%s, or the notation of nginx). What does not fit:\n%w", Names(), errors.Join(reasons...))
-	}
-	return best, nil
-}
-
-// readable counts the lines of the sample that a format can read.
-func readable(format Format, sample [][]byte) (read int, reason error) {
-	parser := format.NewParser()
-	var record Record
-	for _, line := range sample {
-		switch err := parser.Parse(line, &record); {
-		case err == nil || errors.Is(err, ErrNoRequest):
-			read++
-		case reason == nil:
-			reason = err
-		}
-	}
-	return read, reason
-}
-
-func fromPattern(name, notation string, wanted Wanted) (Format, error) {
-	p, err := newPattern(notation, wanted)
+	candidates := func(rest [][]byte) []candidate { return []candidate{try(text, rest, wanted)} }
+	notation, err := nginxNotation(text)
 	if err != nil {
 		return Format{}, err
 	}
-	return Format{name, func() Parser { return p }}, nil
+	if strings.Contains(notation, "$") {
+		format, err := fromPattern("as given", notation, wanted)
+		if err != nil {
+			return Format{}, err
+		}
+		candidates = func(rest [][]byte) []candidate { return []candidate{judge(format, rest, wanted)} }
+	} else if !slices.Contains(Names(), text) {
+		return build(text, sample, wanted)
+	}
+	best := nearest(search(sample, candidates, maxPrefixes, wanted))
+	switch {
+	case best.err != nil:
+		return Format{}, best.err
+	case best.format.timeless:
+		return Format{}, fmt.Errorf("the format %q has no time; it needs $time_local, $time_iso8601 or $msec, a field named by --field time=..., or lines that have their time before them", text)
+	case best.strange > tolerated(best.read):
+		return Format{}, fmt.Errorf("the format %s does not fit: %w.\nThe first line is\n  %s\nIf these are the clients, name their field with --client-field", best.format.Name, best.reason, firstLine(sample))
+	}
+	return best.format, nil
 }
 
-// usual are the names that servers give to the fields of JSON and CSV, the
-// surest first. A dot leads into an object.
-var usual = map[role][]string{
-	roleTime: {
-		"time", "ts", "timestamp", "@timestamp", "time_iso8601", "time_local", "msec", "StartUTC", "start_time",
-		"datetime", "date",
-	},
-	roleClient: {
-		"client_ip", "remote_ip", "remote_addr", "clientip", "request.client_ip", "request.remote_ip", "ClientHost",
-		"c-ip", "remoteAddr", "remote_host", "client", "ip", "host_ip",
-	},
-	roleMethod:  {"method", "request_method", "request.method", "verb", "RequestMethod", "cs-method"},
-	rolePath:    {"path", "request_uri", "uri", "request.uri", "url", "RequestPath", "cs-uri-stem"},
-	roleRequest: {"request"},
-	roleStatus: {
-		"status", "status_code", "statusCode", "response_status", "DownstreamStatus", "OriginStatus", "sc-status",
-		"response", "code",
-	},
-}
-
-// chooseFields decides which field has which role. suits tells whether the sample
-// has a field, and something in it that the role can be read from: a duration
-// named "time" is no time.
-func chooseFields(wanted Wanted, suits func(role, string) bool) (map[role]string, error) {
-	chosen := map[role]string{}
-	for as, names := range usual {
-		for _, name := range names {
-			if suits(as, name) {
-				chosen[as] = name
-				break
+// Recognise finds the format of a log by its first lines: one that reads nearly
+// all of them, and finds addresses or names of hosts as their clients.
+func Recognise(sample [][]byte, wanted Wanted) (Format, error) {
+	found := search(sample, func(rest [][]byte) (list []candidate) {
+		for _, known := range named {
+			if known.name != forwardedName || wanted.Forwarded != nil {
+				list = append(list, try(known.name, rest, wanted))
 			}
 		}
+		for _, known := range fielded {
+			list = append(list, try(known.name, rest, wanted))
+		}
+		return list
+	}, maxPrefixes, wanted)
+	best, fits := bestOf(found, sample)
+	switch {
+	case fits:
+		return best.format, mixed(best, found)
+	case wanted.Extra != "":
+		without := wanted
+		without.Extra = ""
+		if format, err := Recognise(sample, without); err == nil {
+			return Format{}, fmt.Errorf("the format %s has no $%s, which is to tell the client", format.Name, wanted.Extra)
+		}
 	}
-	for name, field := range wanted.Fields {
-		chosen[roleNames[name]] = field
-	}
-	if wanted.Extra != "" {
-		chosen[roleExtra] = wanted.Extra
-	}
-	if chosen[rolePath] != "" {
-		delete(chosen, roleRequest)
-	}
-	if chosen[roleTime] == "" {
-		return nil, fmt.Errorf("no field tells the time; name it, as --field time=%s", usual[roleTime][0])
-	}
-	if chosen[roleClient] == "" && wanted.Extra == "" {
-		return nil, fmt.Errorf("no field tells the client; name it, as --field client=%s", usual[roleClient][0])
-	}
-	return chosen, nil
+	return Format{}, refusal(sample, found)
 }
 
-// anyFits tells whether one of some values can be read as what a role asks for.
-func anyFits(as role, values []string) bool {
-	return slices.ContainsFunc(values, func(value string) bool {
-		var r Record
-		return r.set(as, []byte(value)) == nil && (as != roleTime || r.Time >= earliest)
-	})
+// bestOf is the format that fits most lines, if one fits at all. Of two that fit
+// the same the first one counts, which has taken a prefix off or is more telling.
+func bestOf(found []candidate, sample [][]byte) (best candidate, fits bool) {
+	for _, c := range found {
+		if c.fits(sample) && (!fits || c.good > best.good) {
+			best, fits = c, true
+		}
+	}
+	return best, fits
 }
 
-// earliest is before all logs of web servers: a lower number is no time.
-const earliest = 20 * 365 * day
+// mixed is an error where lines that are no requests to one format are requests to
+// another.
+func mixed(best candidate, found []candidate) error {
+	if best.passed <= tolerated(best.lines) {
+		return nil
+	}
+	for _, other := range found {
+		if other.format.Name != best.format.Name && other.good > tolerated(other.lines) && other.good <= best.passed {
+			return fmt.Errorf("the log mixes two formats, %s and %s; take them apart, or name the one that counts with --format", best.format.Name, other.format.Name)
+		}
+	}
+	return nil
+}
 
-func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
-	values := map[string][]string{}
+// refusal says why no format was taken.
+func refusal(sample [][]byte, found []candidate) error {
+	best := nearest(found)
+	why := "no format reads any of the lines"
+	switch about := aboutFields(sample[0], found); {
+	case best.read == 0 && about != nil:
+		why = about.Error()
+	case best.timeless():
+		why = fmt.Sprintf("nearest is %s, whose lines tell no time. Name its field, as --field time=when, or read lines with their time before them, as docker logs -t or journalctl -o short-iso write it", best.format.Name)
+	case best.read > 0 || best.depth >= 50:
+		why = fmt.Sprintf("nearest is %s, which fits %d of the first %d lines; of another: %v", best.format.Name, best.good, best.lines, best.reason)
+	}
+	return fmt.Errorf("the format is not recognised. The first line is\n  %s\nand %s.\nGive the format with --format: one of %s, or in the notation of nginx or Apache", firstLine(sample), why, strings.Join(Names(), ", "))
+}
+
+// aboutFields is what is wrong with the fields of a log that looks like JSON or
+// W3C; nil for others.
+func aboutFields(first []byte, found []candidate) error {
+	prefix := ""
+	switch {
+	case bytes.HasPrefix(first, []byte("{")):
+		prefix = "json: "
+	case bytes.HasPrefix(first, []byte("#")):
+		prefix = "w3c: "
+	default:
+		return nil
+	}
+	for _, c := range slices.Backward(found) { // those without a prefix come last
+		if c.err != nil && strings.HasPrefix(c.err.Error(), prefix) && !errors.Is(c.err, errNotJSON) && !errors.Is(c.err, errNoFields) {
+			return c.err
+		}
+	}
+	return nil
+}
+
+const shownBytes = 160 // of a line
+
+func firstLine(sample [][]byte) string {
+	line := bytes.ToValidUTF8(sample[0], []byte("?"))
+	if len(line) > shownBytes {
+		line = append(line[:shownBytes:shownBytes], "..."...)
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, string(line))
+}
+
+// candidate is a format and how it does on a sample.
+type candidate struct {
+	format  Format
+	err     error // the format cannot be had for this sample
+	lines   int   // of the sample
+	read    int   // lines that are requests
+	good    int   // of these, the ones with a plausible client
+	strange int   // of these, the others
+	passed  int   // lines that are right and no requests
+	reason  error // why the first of the others does not fit
+	depth   int   // per cent of a pattern that fit some line which it cannot read
+}
+
+// fits tells whether a format reads nearly all of the sample and has sensible
+// clients: all but one line and a tenth.
+func (c candidate) fits(sample [][]byte) bool {
+	bad := c.lines - c.good - c.passed
+	if c.err != nil || c.format.timeless || bad > tolerated(c.lines) {
+		return false
+	}
+	return c.good > bad || c.good+bad == 0 && c.begun(sample)
+}
+
+// begun tells whether a sample without requests is the beginning of a log all the
+// same: the names of columns, or what Gin prints when it starts.
+func (c candidate) begun(sample [][]byte) bool {
+	name := c.format.Name
+	return strings.HasPrefix(name, "csv") || strings.HasPrefix(name, "w3c") ||
+		strings.HasSuffix(name, "gin") && slices.ContainsFunc(sample, func(line []byte) bool { return bytes.Contains(line, []byte("[GIN-debug]")) })
+}
+
+func tolerated(lines int) int { return 1 + lines/10 }
+
+func (c candidate) timeless() bool { return c.err == nil && c.format.timeless && c.read > 0 }
+
+// nearest is the one that does best, fitting or not.
+func nearest(found []candidate) candidate {
+	best := found[len(found)-1]
+	for _, c := range found {
+		switch {
+		case best.err != nil && c.err == nil, c.good > best.good,
+			best.format.timeless && !c.format.timeless && c.good > 0,
+			c.good == best.good && c.read > best.read && c.err == nil,
+			c.good == best.good && c.read == best.read && c.depth > best.depth && c.err == nil:
+			best = c
+		}
+	}
+	return best
+}
+
+const maxPrefixes = 3
+
+// search tries formats on a sample, and on what is left of it when prefixes are
+// cut off.
+func search(sample [][]byte, candidates func([][]byte) []candidate, depth int, wanted Wanted) (found []candidate) {
+	for _, p := range prefixes {
+		rest, ok := p.cutAll(sample)
+		if !ok || depth == 0 {
+			continue
+		}
+		for _, c := range search(rest, candidates, depth-1, wanted) {
+			if c.err == nil {
+				inner := c.depth
+				c = judge(behind(p, c.format), sample, wanted)
+				c.depth = inner
+			}
+			found = append(found, c)
+		}
+	}
+	return append(found, candidates(sample)...)
+}
+
+// cutAll takes a prefix off a sample, if nearly all of its lines have it.
+func (p prefix) cutAll(sample [][]byte) (rest [][]byte, ok bool) {
 	for _, line := range sample {
-		var object map[string]any
-		decoder := json.NewDecoder(bytes.NewReader(line))
-		decoder.UseNumber() // as it is written
-		if decoder.Decode(&object) == nil {
-			addValues(values, "", object)
+		var spare []byte
+		if len(line) == 0 {
+			continue
+		}
+		behind, _, ok := p.cut(line, &spare)
+		if ok && len(behind) > 0 {
+			rest = append(rest, behind)
 		}
 	}
-	if len(values) == 0 {
-		return Format{}, errNotJSON
-	}
-	chosen, err := chooseFields(wanted, func(as role, name string) bool { return anyFits(as, values[name]) })
+	return rest, len(rest) > 0 && len(sample)-len(rest) <= tolerated(len(sample)) && len(rest) > len(sample)/2
+}
+
+// try makes a format for a sample and judges it.
+func try(name string, sample [][]byte, wanted Wanted) candidate {
+	format, err := build(name, sample, wanted)
 	if err != nil {
-		return Format{}, err
+		return candidate{err: fmt.Errorf("%s: %w", name, err), lines: len(sample)}
 	}
-	return Format{"json, " + describe(chosen), func() Parser { return newJSONLine(chosen) }}, nil
+	return judge(format, sample, wanted)
 }
 
-// addValues notes all values in an object that are texts or numbers, by their
-// paths.
-func addValues(values map[string][]string, before string, object map[string]any) {
-	for name, value := range object {
-		switch value := value.(type) {
-		case map[string]any:
-			addValues(values, before+name+".", value)
-		case string, json.Number:
-			values[before+name] = append(values[before+name], fmt.Sprint(value))
+// judge reads a sample. Whoever names the field of the client knows what is in it.
+func judge(format Format, sample [][]byte, wanted Wanted) candidate {
+	c := candidate{format: format, lines: len(sample)}
+	parser := format.NewParser()
+	told := wanted.Fields["client"] != ""
+	var r Record
+	for _, line := range sample {
+		err := parser.Parse(line, &r)
+		switch {
+		case errors.Is(err, ErrNoRequest), errors.Is(err, ErrEmpty):
+			c.passed++
+			continue
+		case err != nil:
+			c.deepen(parser, line)
+		case !told && len(r.Extra) == 0 && !plausible(r.Client):
+			c.read++
+			c.strange++
+			err = fmt.Errorf("its client would be %q, which is neither an address nor the name of a host", r.Client)
+		case strings.HasSuffix(format.Name, "vhost") && !plausibleHost(r.Host):
+			err = fmt.Errorf("its host would be %q", r.Host)
+		default:
+			c.read++
+			c.good++
+		}
+		if err != nil && c.reason == nil {
+			c.reason = err
 		}
 	}
+	return c
 }
 
-// describe says which field was taken for what.
-func describe(chosen map[role]string) string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(roleNames)) {
-		if field := chosen[roleNames[name]]; field != "" {
-			parts = append(parts, name+"="+field)
-		}
+// deepen notes how far a pattern fits a line that it cannot read.
+func (c *candidate) deepen(parser Parser, line []byte) {
+	if p, ok := parser.(*pattern); ok {
+		var r Record
+		fits, _ := p.parse(line, &r)
+		c.depth = max(c.depth, 100*fits/len(p.fields))
 	}
-	return strings.Join(parts, " ")
-}
-
-// fromCSV reads the names of the columns from the first line. Columns can also be
-// given by number, the first being 1.
-func fromCSV(sample [][]byte, wanted Wanted) (Format, error) {
-	if len(sample) == 0 {
-		return Format{}, errEmpty
-	}
-	first := bytes.TrimRight(sample[0], "\r")
-	header := bytes.TrimPrefix(first, []byte("\ufeff"))
-	separator := byte(',')
-	for _, other := range []byte{';', '\t', '|'} {
-		if bytes.Count(header, []byte{other}) > bytes.Count(header, []byte{separator}) {
-			separator = other
-		}
-	}
-	names, err := splitCSV(header, separator)
-	if err != nil {
-		return Format{}, err
-	}
-	columns, values := map[string]int{}, map[string][]string{}
-	for i, name := range names {
-		columns[strings.TrimSpace(name)] = i
-		columns[strconv.Itoa(i+1)] = i
-	}
-	for _, line := range sample[1:] {
-		row, err := splitCSV(bytes.TrimRight(line, "\r"), separator)
-		for i := 0; err == nil && i < min(len(names), len(row)); i++ {
-			name := strings.TrimSpace(names[i])
-			values[name] = append(values[name], row[i])
-		}
-	}
-	chosen, err := chooseFields(wanted, func(as role, name string) bool {
-		_, exists := columns[name]
-		return exists && (len(sample) == 1 || anyFits(as, values[name]))
-	})
-	if err != nil {
-		return Format{}, err
-	}
-	roles := []role{}
-	for as, name := range chosen {
-		column, ok := columns[name]
-		if !ok {
-			return Format{}, fmt.Errorf("there is no column %q", name)
-		}
-		for len(roles) <= column {
-			roles = append(roles, roleNone)
-		}
-		roles[column] = as
-	}
-	if _, numbered := strconv.Atoi(chosen[roleTime]); numbered == nil {
-		first = nil // there is no line with names
-	}
-	return Format{"csv, " + describe(chosen), func() Parser {
-		return &csvLine{separator: separator, header: first, roles: roles}
-	}}, nil
-}
-
-func splitCSV(line []byte, separator byte) (values []string, err error) {
-	c := csvLine{separator: separator}
-	for more := true; more; {
-		var value []byte
-		if value, line, more, err = c.next(line, &c.spare[0]); err != nil {
-			return nil, err
-		}
-		values = append(values, string(value))
-	}
-	return values, nil
 }

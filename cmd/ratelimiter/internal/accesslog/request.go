@@ -2,20 +2,23 @@ package accesslog
 
 import "bytes"
 
-// splitRequest takes "GET /users/7?page=2 HTTP/1.1" apart. What is no HTTP
-// request, as the first bytes of a TLS handshake, is all path: somebody has asked
-// for something all the same.
-func splitRequest(request []byte) (method, path []byte) {
+// setRequest takes "GET /users/7?page=2 HTTP/1.1" apart. What is no HTTP request,
+// as the first bytes of a TLS handshake, is all path: somebody has asked for
+// something all the same.
+func (r *Record) setRequest(request []byte) {
 	first := bytes.IndexByte(request, ' ')
 	if first < 1 || !isMethod(request[:first]) {
-		return nil, withoutQuery(request)
+		r.Method = nil
+		r.setPath(request)
+		return
 	}
-	method, rest := request[:first], request[first+1:]
+	rest := request[first+1:]
 	// The protocol is the last word; a path may hold spaces.
 	if last := bytes.LastIndexByte(rest, ' '); last >= 0 && bytes.HasPrefix(rest[last+1:], []byte("HTTP/")) {
 		rest = rest[:last]
 	}
-	return method, withoutQuery(rest)
+	r.Method = request[:first]
+	r.setPath(rest)
 }
 
 func isMethod(word []byte) bool {
@@ -27,9 +30,39 @@ func isMethod(word []byte) bool {
 	return true
 }
 
-func withoutQuery(path []byte) []byte {
-	if query := bytes.IndexByte(path, '?'); query >= 0 {
-		return path[:query]
+// setPath cuts the query off, and scheme and host of an absolute URL, as proxies
+// and load balancers log them.
+func (r *Record) setPath(url []byte) {
+	if len(url) > 0 && url[0] != '/' {
+		url = r.cutHost(url)
+	}
+	if query := bytes.IndexByte(url, '?'); query >= 0 {
+		url = url[:query]
+	}
+	r.Path = url
+}
+
+var (
+	schemeEnd = []byte("://")
+	root      = []byte("/")
+)
+
+// cutHost takes "https://example.com:443" off the front of a URL.
+func (r *Record) cutHost(url []byte) []byte {
+	scheme := bytes.Index(url, schemeEnd)
+	if scheme < 2 || scheme > 5 {
+		return url
+	}
+	host := url[scheme+len(schemeEnd):]
+	path := root
+	if end := bytes.IndexAny(host, "/?"); end >= 0 {
+		host, path = host[:end], host[end:]
+	}
+	if path[0] == '?' {
+		path = root
+	}
+	if len(r.Host) == 0 {
+		r.Host = host
 	}
 	return path
 }

@@ -81,7 +81,19 @@ func (t Target) Meaning(clients int, requests int64) string {
 	case byServer:
 		return "all clients together are let through at most that often"
 	case byRequests:
-		return fmt.Sprintf("at most %d of the %d requests are refused", PartOf(t.Requests, requests), requests)
+		return fmt.Sprintf("at most %s refused", outOf(PartOf(t.Requests, requests), requests, "request"))
 	}
-	return fmt.Sprintf("at most %d of the %d clients are ever refused", PartOf(t.Clients, int64(clients)), clients)
+	return fmt.Sprintf("at most %s ever refused", outOf(PartOf(t.Clients, int64(clients)), int64(clients), "client"))
+}
+
+// outOf writes "1 of the 20 clients is", and the like.
+func outOf(part, whole int64, thing string) string {
+	verb := "are"
+	if part == 1 {
+		verb = "is"
+	}
+	if whole == 1 {
+		return fmt.Sprintf("%d of the 1 %s %s", part, thing, verb)
+	}
+	return fmt.Sprintf("%d of the %d %ss %s", part, whole, thing, verb)
 }

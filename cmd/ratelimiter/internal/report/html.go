@@ -4,6 +4,7 @@ import (
 	"embed"
 	"html/template"
 	"io"
+	"strconv"
 )
 
 // The charts are drawn by uPlot, whose licence is beside it in uplot/LICENSE.
@@ -14,7 +15,13 @@ var assets embed.FS
 // HTML writes the report as one page that needs nothing else.
 func (r *Report) HTML(to io.Writer) error {
 	page, err := template.New("page.html").Funcs(template.FuncMap{
-		"wait": waitText, "share": shareOf,
+		"wait": waitText, "share": shareOf, "num": separated, "short": shortPer,
+		"count": func(n int, thing string) string {
+			if n == 1 {
+				return "1 " + thing
+			}
+			return separated(n) + " " + thing + "s"
+		},
 	}).ParseFS(assets, "page.html")
 	if err != nil {
 		return err
@@ -52,6 +59,15 @@ func text(name string) string {
 
 // shareOf is share for the numbers of a template.
 func shareOf(part, whole any) string { return share(number(part), number(whole)) }
+
+// separated writes a number with a comma before each three digits.
+func separated(n any) string {
+	digits := strconv.FormatInt(number(n), 10)
+	for at := len(digits) - 3; at > 0 && digits[at-1] != '-'; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
+}
 
 func number(n any) int64 {
 	switch n := n.(type) {

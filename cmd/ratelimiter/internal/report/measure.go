@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/gin-ratelimiter/ratelimiter"
@@ -23,6 +24,48 @@ func (r *Report) measure(census *traffic.Census, curves []plan.Curve, target pla
 		}
 		r.Periods = append(r.Periods, p)
 	}
+}
+
+// shownHeavy is how many of the heaviest clients are told of.
+const shownHeavy = 20
+
+// heaviest tells of the clients with the most requests, refused or not.
+func (r *Report) heaviest(census *traffic.Census, ids []uint32) {
+	refused := map[[2]string]int64{}
+	for _, c := range r.Above {
+		refused[[2]string{c.Name, c.Route}] = c.Refused
+	}
+	for _, id := range ids {
+		name, route := census.Name(id)
+		h := Heavy{Name: Plain(name), Route: Plain(route), Kind: plan.KindOf(census, id), Requests: int64(census.Client(id).Requests)}
+		for k := range census.Periods {
+			h.Most = append(h.Most, census.Most(id, k))
+		}
+		h.Refused = refused[[2]string{h.Name, h.Route}]
+		r.Heaviest = append(r.Heaviest, h)
+	}
+}
+
+// busiest finds the clients with the most requests, the most first, without
+// sorting all of them.
+func busiest(census *traffic.Census, most int) (ids []uint32) {
+	less := func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(census.Client(b).Requests, census.Client(a).Requests), cmp.Compare(a, b))
+	}
+	for id := range uint32(census.Clients()) {
+		if len(ids) == most && less(id, ids[most-1]) > 0 {
+			continue
+		}
+		place, _ := slices.BinarySearchFunc(ids, id, less)
+		ids = slices.Insert(ids[:min(len(ids), most-1)], min(place, most-1), id)
+	}
+	return ids
+}
+
+// timeline takes over the requests; a replay adds the refusals.
+func (r *Report) timeline(census *traffic.Census) {
+	t := census.Timeline
+	r.Timeline = Timeline{t.Start / 1e6, t.Width / 1e6, t.Counts, make([]int64, len(t.Counts))}
 }
 
 func headroom(census *traffic.Census, limits []ratelimiter.Limit, refused map[uint32]bool) (list []Headroom) {

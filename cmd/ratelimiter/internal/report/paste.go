@@ -25,7 +25,7 @@ func (r *Report) paste(q Question, limits []ratelimiter.Limit) {
 		key, options = "RATELIMITER_DEFAULT_LIMITS", nil
 	}
 	r.GoLine = rateLimitCall(q, limits, options)
-	if q.Who != "" || q.Prefix4 != usualPrefix4 {
+	if q.ClientField != "" || q.Prefix4 != usualPrefix4 {
 		return
 	}
 	r.Config = fmt.Sprintf("%q: %q", key, LimitsText(limits))
@@ -55,12 +55,12 @@ func rateLimitCall(q Question, limits []ratelimiter.Limit, options []string) str
 
 // scopeOption says who a client is, when it is not what the library takes anyway.
 func scopeOption(q Question) string {
-	header, isHeader := strings.CutPrefix(q.Who, "http_")
+	header, isHeader := strings.CutPrefix(q.ClientField, "http_")
 	switch {
 	case isHeader:
 		return fmt.Sprintf("ratelimiter.WithScope(ratelimiter.ByHeader(%q))", titled(strings.ReplaceAll(header, "_", "-")))
-	case q.Who != "":
-		return fmt.Sprintf("ratelimiter.WithScope(ratelimiter.ByContext(%q))", q.Who)
+	case q.ClientField != "":
+		return fmt.Sprintf("ratelimiter.WithScope(ratelimiter.ByContext(%q))", q.ClientField)
 	case q.Prefix4 != usualPrefix4 || q.Prefix6 != usualPrefix6:
 		return fmt.Sprintf("ratelimiter.WithScope(limiter.ByAddress(%d, %d))", q.Prefix4, q.Prefix6)
 	}

@@ -4,7 +4,7 @@ package report
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,36 +21,73 @@ type Report struct {
 	Files       []File         `json:"files"`
 	Lines       int            `json:"lines"`
 	Requests    int            `json:"requests"`
+	Passed      int            `json:"no_requests"` // lines that belong to their log and are no requests
 	Filtered    int            `json:"filtered"`
 	Unreadable  int            `json:"unreadable"`
 	FirstFaults []string       `json:"first_unreadable,omitempty"`
 	Reasons     map[string]int `json:"unreadable_reasons,omitempty"`
 	Late        int            `json:"out_of_order"`  // by more than --reorder, and left out
 	Ahead       int            `json:"dated_ahead"`   // of the requests around them, and left out
-	Unnamed     int            `json:"without_field"` // counted by their address, as --who was not in them
+	Unnamed     int            `json:"without_field"` // counted by their address, as --client-field was not in them
+	Skipped     float64        `json:"skipped_share"` // of the requests, in per cent: unreadable, out of order or dated ahead
+	Incomplete  bool           `json:"incomplete"`    // more is skipped than --max-skipped allows
+	Sorted      bool           `json:"sorted"`
+	Throttled   int            `json:"answered_429"`
+	Crawlers    int            `json:"crawler_requests"` // estimated
+	Checks      int            `json:"health_checks"`    // estimated
 	Interrupted bool           `json:"interrupted"`
 	Clients     int            `json:"clients"`
 	From        time.Time      `json:"from"`
 	To          time.Time      `json:"to"`
 	ByRoute     bool           `json:"by_route"`
+	Warnings    []string       `json:"warnings"` // what makes the figures doubtful
 	Notes       []string       `json:"notes"`
 
-	Target    string      `json:"target"`
-	Meaning   string      `json:"target_meaning"`
-	Periods   []Period    `json:"periods"`
-	Limits    string      `json:"limits"` // replayed: given, or recommended
-	Given     bool        `json:"limits_given"`
-	Algorithm string      `json:"algorithm"`
-	Replays   []Replay    `json:"replays"`
-	Headroom  []Headroom  `json:"headroom"`
-	Above     []Client    `json:"refused_clients"`  // under Algorithm, the most refused first
-	Routes    []Route     `json:"routes,omitempty"` // with by_route: the busiest, each by itself
-	Config    string      `json:"config,omitempty"` // absent where only Go can say it
-	GoLine    string      `json:"go"`
-	Timeline  Timeline    `json:"timeline"`
-	Curve     []CurveStep `json:"curve"`
+	Target     string      `json:"target"`
+	Meaning    string      `json:"target_meaning"`
+	Periods    []Period    `json:"periods"`
+	Limits     string      `json:"limits"`              // replayed: given, or recommended; empty when none are recommended
+	NoLimits   string      `json:"no_limits,omitempty"` // why
+	TooShort   bool        `json:"too_short"`           // the log is, to recommend anything
+	LeftOut    []LeftOut   `json:"periods_left_out,omitempty"`
+	Given      bool        `json:"limits_given"`
+	Algorithm  string      `json:"algorithm"`
+	Replays    []Replay    `json:"replays"`
+	Candidates []Candidate `json:"candidates,omitempty"` // when more limits than one are given
+	Headroom   []Headroom  `json:"headroom"`
+	Heaviest   []Heavy     `json:"heaviest_clients"`
+	Above      []Client    `json:"refused_clients"`  // under Algorithm, the most refused first
+	Routes     []Route     `json:"routes,omitempty"` // with by_route: the busiest, each by itself
+	Config     string      `json:"config,omitempty"` // absent where only Go can say it
+	GoLine     string      `json:"go"`
+	Timeline   Timeline    `json:"timeline"`
+	Curve      []CurveStep `json:"curve"`
 
-	OverThreshold bool `json:"over_threshold"`
+	OverThreshold bool   `json:"over_threshold"`
+	Verdict       string `json:"verdict,omitempty"` // what --max-refused allows, and what is refused
+}
+
+// LeftOut is a period that no limit is recommended for.
+type LeftOut struct {
+	Per string `json:"per"`
+	Why string `json:"why"`
+}
+
+// Candidate is one of several limits that were given, under the chosen algorithm.
+type Candidate struct {
+	Limits   string `json:"limits"`
+	Clients  int    `json:"clients"`  // refused
+	Requests int64  `json:"requests"` // refused
+}
+
+// Heavy is one of the clients that sent the most requests.
+type Heavy struct {
+	Name     string  `json:"client"`
+	Route    string  `json:"route,omitempty"`
+	Kind     string  `json:"kind"`
+	Requests int64   `json:"requests"`
+	Most     []int64 `json:"most"` // in any rolling period, for each of the periods
+	Refused  int64   `json:"refused"`
 }
 
 // File is one log that was read.
@@ -137,57 +174,120 @@ type Route struct {
 	GoLine string `json:"go,omitempty"`
 }
 
-// adviseRoutes is how many routes get a recommendation of their own.
-const adviseRoutes = 20
+// recommendedRoutes is how many routes get a recommendation of their own.
+const recommendedRoutes = 20
 
 // Question is what was asked.
 type Question struct {
 	Target    plan.Target
-	Limits    []ratelimiter.Limit // to replay; none to recommend some
-	Advise    []time.Duration     // the periods to recommend limits for
+	Limits    [][]ratelimiter.Limit // to replay and compare; none to recommend some
+	Recommend []time.Duration       // the periods to recommend limits for
 	Algorithm string
 	ByRoute   bool
 
-	Who              string // the field that tells the client; empty for the address
+	ClientField      string // the field that tells the client; empty for the address
 	Prefix4, Prefix6 int    // how many bits of an address make a client
 }
 
 // Build answers a question.
 func Build(census *traffic.Census, tally *stream.Tally, q Question) (*Report, error) {
 	r := &Report{
-		Lines: tally.Lines, Requests: tally.Requests, Filtered: tally.Filtered, Unreadable: tally.Faults,
-		Reasons: tally.Reasons, Late: tally.Late, Ahead: tally.Ahead, Interrupted: tally.Interrupted, Clients: census.Clients(), ByRoute: q.ByRoute,
+		Clients: census.Clients(), ByRoute: q.ByRoute,
 		From: time.UnixMicro(census.First).UTC(), To: time.UnixMicro(census.Last).UTC(),
 		Algorithm: q.Algorithm, Given: len(q.Limits) > 0, Target: q.Target.Text,
 		Meaning: q.Target.Meaning(census.Clients(), census.History.Events),
 	}
-	if q.Who != "" {
-		r.Unnamed = max(0, tally.Requests-tally.Named)
-	}
-	r.describeInput(tally)
+	r.describeInput(tally, q)
 	curves := plan.Curves(census)
 	r.measure(census, curves, q.Target)
-	limits := q.Limits
-	var chosen *replay.Outcome
-	if len(limits) == 0 {
-		advice, err := plan.Recommend(census, curves, q.Advise, q.Target, q.Algorithm)
-		if err != nil {
-			return nil, err
-		}
-		limits, chosen = advice.Limits, advice.Outcome
+	limits, chosen, err := r.chooseLimits(census, curves, &q)
+	if err != nil {
+		return nil, err
 	}
-	r.replay(census, limits, chosen)
-	r.Limits = LimitsText(limits)
-	r.paste(q, limits)
-	if q.ByRoute && !r.Given && q.Target.IsShare() {
-		r.adviseRoutes(census, q)
+	r.timeline(census)
+	if len(limits) > 0 {
+		r.replay(census, limits, chosen)
+		r.Limits = LimitsText(limits)
+		r.paste(q, limits)
+	}
+	heaviest := busiest(census, shownHeavy)
+	r.heaviest(census, heaviest)
+	if q.ByRoute && !r.Given && q.Target.IsShare() && len(q.Recommend) > 0 {
+		r.recommendRoutes(census, q)
 	}
 	r.curve(census, curves)
+	r.Warnings = append(tooShortFor(census, q.Limits), r.warnings(census, tally, heaviest[0])...)
 	r.Notes = r.notes(census, tally, q)
 	return r, census.History.Err()
 }
 
-func (r *Report) describeInput(tally *stream.Tally) {
+// chooseLimits are the given limits, or those that are recommended for the periods
+// that the log covers. There may be none, which the report then says.
+func (r *Report) chooseLimits(census *traffic.Census, curves []plan.Curve, q *Question) ([]ratelimiter.Limit, *replay.Outcome, error) {
+	if r.Given {
+		r.compare(census, q)
+		return q.Limits[0], nil, nil
+	}
+	if r.NoLimits = needless(census, q.Target); r.NoLimits != "" {
+		q.Recommend = nil
+		return nil, nil, nil
+	}
+	q.Recommend = slices.DeleteFunc(q.Recommend, func(per time.Duration) bool {
+		why := plan.NotCovered(census, per)
+		if why != "" {
+			r.LeftOut = append(r.LeftOut, LeftOut{PerText(per), why})
+		}
+		return why != ""
+	})
+	server := q.Target.Server.Per
+	if len(q.Recommend) == 0 || server > 0 && !slices.Contains(q.Recommend, server) {
+		r.NoLimits, r.TooShort = "the log is too short.", true
+		for _, out := range r.LeftOut {
+			r.NoLimits += fmt.Sprintf(" For a limit per %s %s.", out.Per, out.Why)
+		}
+		q.Recommend = nil
+		return nil, nil, nil
+	}
+	advice, err := plan.Recommend(census, curves, q.Recommend, q.Target, q.Algorithm)
+	if err != nil {
+		return nil, nil, err
+	}
+	return advice.Limits, advice.Outcome, nil
+}
+
+// needless says that a server is within its limit by itself; empty if it is not.
+func needless(census *traffic.Census, target plan.Target) string {
+	if target.IsShare() {
+		return ""
+	}
+	most := census.AllMost(slices.Index(census.Periods, plan.Micros(target.Server.Per)))
+	if most > target.Server.Limit {
+		return ""
+	}
+	return fmt.Sprintf("nothing is needed. All clients together never made more than %d in any %s, and the server serves %s.",
+		most, PerText(target.Server.Per), LimitsText([]ratelimiter.Limit{target.Server}))
+}
+
+// compare replays each of several given limits.
+func (r *Report) compare(census *traffic.Census, q *Question) {
+	if len(q.Limits) < 2 {
+		return
+	}
+	for _, limits := range q.Limits {
+		o := replay.Run(census, q.Algorithm, limits)
+		r.Candidates = append(r.Candidates, Candidate{LimitsText(limits), len(o.Clients), o.Requests})
+	}
+}
+
+func (r *Report) describeInput(tally *stream.Tally, q Question) {
+	r.Lines, r.Requests, r.Passed, r.Filtered = tally.Lines, tally.Requests, tally.Passed, tally.Filtered
+	r.Unreadable, r.Reasons = tally.Faults, tally.Reasons
+	r.Late, r.Ahead, r.Sorted, r.Skipped = tally.Late, tally.Ahead, tally.Sorted, tally.LostShare()
+	r.Throttled, r.Crawlers, r.Checks = tally.Throttled, min(tally.Crawlers, tally.Requests), min(tally.HealthChecks, tally.Requests)
+	r.Interrupted = tally.Interrupted
+	if q.ClientField != "" {
+		r.Unnamed = max(0, tally.Requests-tally.Named)
+	}
 	for _, file := range tally.Files {
 		f := File{Name: Plain(file.Name), Format: Plain(file.Format), Lines: file.Lines}
 		if file.Short != nil {
@@ -229,53 +329,15 @@ func (r *Report) replay(census *traffic.Census, limits []ratelimiter.Limit, chos
 		})
 	}
 	r.Headroom = headroom(census, limits, refused)
-	t := census.Timeline
-	r.Timeline = Timeline{t.Start / 1e6, t.Width / 1e6, t.Counts, chosen.Refusals}
+	r.Timeline.Refused = chosen.Refusals
 }
 
-// adviseRoutes recommends limits for the busiest routes.
-func (r *Report) adviseRoutes(census *traffic.Census, q Question) {
-	for _, route := range plan.EachRoute(census, q.Advise, q.Target, q.Algorithm, adviseRoutes) {
+// recommendRoutes recommends limits for the busiest routes.
+func (r *Report) recommendRoutes(census *traffic.Census, q Question) {
+	for _, route := range plan.EachRoute(census, q.Recommend, q.Target, q.Algorithm, recommendedRoutes) {
 		r.Routes = append(r.Routes, Route{
 			Name: Plain(route.Name), Clients: route.Clients, Requests: route.Requests, Limits: LimitsText(route.Limits),
 			RefusedClients: route.RefusedClients, RefusedRequests: route.RefusedRequests, GoLine: routeLine(q, route),
 		})
 	}
-}
-
-func (r *Report) notes(census *traffic.Census, tally *stream.Tally, q Question) (notes []string) {
-	if tally.Interrupted {
-		notes = append(notes, "Interrupted: this is about what was read until then.")
-	}
-	if tally.Late > 0 {
-		notes = append(notes, fmt.Sprintf("%d requests came out of order by more than --reorder, the worst by %s, and are left out.", tally.Late, tally.LateWorst))
-	}
-	if tally.Ahead > 0 {
-		notes = append(notes, fmt.Sprintf("%d requests are dated ahead of those behind them by more than --reorder, as by a wrong clock, and are left out.", tally.Ahead))
-	}
-	if r.Unnamed > 0 {
-		notes = append(notes, fmt.Sprintf("%d requests have no %s. They are counted by their address, as the library does when a scope is empty.", r.Unnamed, q.Who))
-	}
-	if q.Who != "" && !strings.HasPrefix(q.Who, "http_") {
-		notes = append(notes, fmt.Sprintf("The Go line takes %s from the context, where a middleware before must have put it.", q.Who))
-	}
-	if !census.Fine {
-		notes = append(notes, "The log tells whole seconds. Periods of a few seconds are counted as they are written: a real second can hold up to what two of the log do.")
-	}
-	if !r.Given {
-		notes = append(notes, "What is recommended is the lowest that meets the target in this log, at a round number. Leave room for busier days.")
-	}
-	return append(notes,
-		"A replay cannot know how clients would have backed off: refused ones here go on asking as they did.",
-		"Whoever attacked during the log is a client like any other, and may be among those that the target spares.")
-}
-
-// Exceeds tells whether the chosen algorithm refuses more than a share.
-func (r *Report) Exceeds(share plan.Target) bool {
-	for _, p := range r.Replays {
-		if p.Algorithm == r.Algorithm {
-			return share.Exceeded(p.Clients, r.Clients, p.Requests, int64(r.Requests))
-		}
-	}
-	return false
 }

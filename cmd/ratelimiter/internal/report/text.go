@@ -19,10 +19,16 @@ func (r *Report) Text(to io.Writer) error {
 	var b strings.Builder
 	r.textInput(&b)
 	r.textPeriods(&b)
-	r.textReplay(&b)
+	if r.Limits == "" {
+		fmt.Fprintln(&b)
+		wrap(&b, "No limit is recommended: "+r.NoLimits)
+	} else {
+		r.textReplay(&b)
+	}
+	r.textHeaviest(&b)
 	r.textAbove(&b)
 	r.textRoutes(&b)
-	if !r.Given {
+	if !r.Given && r.Limits != "" {
 		r.textPaste(&b)
 	}
 	fmt.Fprintln(&b)
@@ -44,19 +50,22 @@ func (r *Report) textInput(b *strings.Builder) {
 			wrap(b, "  could not be read to its end: "+f.Short)
 		}
 	}
-	fmt.Fprintf(b, "%d requests of %d clients, %s to %s UTC\n", r.Requests, r.Clients, r.From.Format(clockFormat), r.To.Format(clockFormat))
-	fmt.Fprintf(b, "%d lines, %d cannot be read", r.Lines, r.Unreadable)
+	fmt.Fprintf(b, "%s of %s, %s to %s UTC\n", count(r.Requests, "request"), count(r.Clients, "client"), r.From.Format(clockFormat), r.To.Format(clockFormat))
+	lines := fmt.Sprintf("%s, %d cannot be read", count(r.Lines, "line"), r.Unreadable)
 	for _, out := range []struct {
 		count int
 		why   string
-	}{{r.Filtered, "taken out by filters"}, {r.Late, "too far out of order"}, {r.Ahead, "dated far ahead"}} {
+	}{{r.Passed, "without a request"}, {r.Filtered, "taken out by filters"}, {r.Late, "too far out of order"}, {r.Ahead, "dated far ahead"}} {
 		if out.count > 0 {
-			fmt.Fprintf(b, ", %d %s", out.count, out.why)
+			lines += fmt.Sprintf(", %d %s", out.count, out.why)
 		}
 	}
-	fmt.Fprintln(b)
+	wrap(b, lines)
 	for _, fault := range r.FirstFaults {
 		fmt.Fprintf(b, "  %s\n", cut(fault, wide-2))
+	}
+	for _, warning := range r.Warnings {
+		wrap(b, "! "+warning)
 	}
 }
 
@@ -98,7 +107,12 @@ func (r *Report) textReplay(b *strings.Builder) {
 	if r.Given {
 		what = "Replayed"
 	}
-	fmt.Fprintf(b, "\n%s: %s\n\n", what, r.Limits)
+	fmt.Fprintf(b, "\n%s: %s\n", what, r.Limits)
+	for _, out := range r.LeftOut {
+		wrap(b, fmt.Sprintf("No limit per %s: %s.", out.Per, out.Why))
+	}
+	fmt.Fprintln(b)
+	r.textCandidates(b)
 	fmt.Fprintf(b, "%-16s %22s %24s\n", "algorithm", "clients ever refused", "requests refused")
 	for _, p := range r.Replays {
 		mark := ""
@@ -111,6 +125,58 @@ func (r *Report) textReplay(b *strings.Builder) {
 	fmt.Fprintf(b, "\nThe clients that were never refused made at most, in any rolling period:\n")
 	for _, h := range r.Headroom {
 		fmt.Fprintf(b, "  of %-18s half of them %d, 99 %% of them %d, all of them %d\n", h.Limit, h.Median, h.P99, h.Most)
+	}
+}
+
+// textCandidates compares several limits, the first of which the rest is about.
+func (r *Report) textCandidates(b *strings.Builder) {
+	if len(r.Candidates) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "%-32s %22s %22s\n", "limits, under "+r.Algorithm, "clients ever refused", "requests refused")
+	for _, c := range r.Candidates {
+		fmt.Fprintf(b, "%-32s %12d %9s %12d %9s\n", cut(c.Limits, 32), c.Clients, share(int64(c.Clients), int64(r.Clients)), c.Requests, share(c.Requests, int64(r.Requests)))
+	}
+	fmt.Fprintf(b, "The rest is about %s.\n\n", r.Limits)
+}
+
+// Beside the name of a client six periods fit, and three beside that of a route.
+const (
+	shownMost     = 6
+	clientColumns = 24
+	routeColumns  = 45
+)
+
+// textHeaviest lists the clients with the most requests.
+func (r *Report) textHeaviest(b *strings.Builder) {
+	first, last, columns := 0, min(shownMost, len(r.Periods)), clientColumns
+	if r.ByRoute { // those in the middle
+		columns = routeColumns
+		first = max(0, last/2-1)
+		last = min(first+shownMost/2, last)
+	}
+	fmt.Fprintf(b, "\nThe heaviest clients, and the most that each made in any rolling period\n\n%-*s %8s", columns, "client", "requests")
+	for _, p := range r.Periods[first:last] {
+		fmt.Fprintf(b, " %6s", cut(shortPer(p.Seconds), 6))
+	}
+	fmt.Fprintln(b)
+	marked := false
+	for _, h := range r.Heaviest[:min(shownAbove, len(r.Heaviest))] {
+		name := h.Name
+		if h.Route != "" {
+			name += " " + h.Route
+		}
+		if h.Refused > 0 {
+			name, marked = cut(name, columns-2)+" *", true
+		}
+		fmt.Fprintf(b, "%-*s %8d", columns, cut(name, columns), h.Requests)
+		for _, most := range h.Most[first:last] {
+			fmt.Fprintf(b, " %6d", most)
+		}
+		fmt.Fprintln(b)
+	}
+	if marked {
+		fmt.Fprintln(b, "* refused at some time")
 	}
 }
 

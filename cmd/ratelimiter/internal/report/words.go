@@ -37,6 +37,35 @@ func PerText(per time.Duration) string {
 	return per.String()
 }
 
+// shortPer writes a period in a few letters, as 10s or 1h.
+func shortPer(seconds float64) string {
+	for _, unit := range []struct {
+		name string
+		size float64
+	}{{"d", 86400}, {"h", 3600}, {"m", 60}} {
+		if seconds >= unit.size {
+			return fmt.Sprintf("%.3g%s", seconds/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%.3gs", seconds)
+}
+
+// count writes a number of things: "1 client", "2 clients".
+func count[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// countIs is count with the verb behind it.
+func countIs(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " is"
+	}
+	return fmt.Sprintf("%d %ss are", n, thing)
+}
+
 // Plain makes text out of a log harmless for a terminal: whoever sends requests
 // can put anything into a log.
 func Plain(text string) string {

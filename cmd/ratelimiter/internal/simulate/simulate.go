@@ -2,6 +2,7 @@
 package simulate
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -64,28 +65,42 @@ func Stretch(e Event, limit ratelimiter.Limit, stretches int) int {
 	return int(e.Time * int64(stretches) / (Periods * int64(limit.Per/time.Microsecond)))
 }
 
-// Run tells what an algorithm lets through: in equal stretches of time, the most
-// of one client in any rolling period, and altogether.
-func Run(algorithm string, limit ratelimiter.Limit, events []Event, stretches int) (passed []int, worst, count int) {
-	per := int64(limit.Per / time.Microsecond)
-	passed = make([]int, stretches)
+// Result is what an algorithm lets through.
+type Result struct {
+	Passed []int // in equal stretches of time
+	Worst  []int // for each limit, the most of one client in any rolling period
+	Count  int
+}
+
+// Run passes events through limits that count together.
+func Run(algorithm string, limits []ratelimiter.Limit, longest ratelimiter.Limit, events []Event, stretches int) Result {
+	r := Result{Passed: make([]int, stretches), Worst: make([]int, len(limits))}
 	limiters := map[int]*replay.Limiter{}
-	times := map[int][]int64{}
+	windows := map[int][][]int64{} // of a client, the times in the window of each limit
 	for _, e := range events {
 		if limiters[e.Client] == nil {
-			limiters[e.Client] = replay.NewLimiter(algorithm, []ratelimiter.Limit{limit})
+			limiters[e.Client] = replay.NewLimiter(algorithm, limits)
+			windows[e.Client] = make([][]int64, len(limits))
 		}
 		if allowed, _ := limiters[e.Client].Take(e.Time); !allowed {
 			continue
 		}
-		mine := times[e.Client]
-		for len(mine) > 0 && mine[0]+per <= e.Time {
-			mine = mine[1:]
+		for i, limit := range limits {
+			mine := windows[e.Client][i]
+			for len(mine) > 0 && mine[0]+int64(limit.Per/time.Microsecond) <= e.Time {
+				mine = mine[1:]
+			}
+			windows[e.Client][i] = append(mine, e.Time)
+			r.Worst[i] = max(r.Worst[i], len(mine)+1)
 		}
-		times[e.Client] = append(mine, e.Time)
-		worst = max(worst, len(times[e.Client]))
-		passed[Stretch(e, limit, stretches)]++
-		count++
+		r.Passed[Stretch(e, longest, stretches)]++
+		r.Count++
 	}
-	return passed, worst, count
+	return r
+}
+
+// Longest is the limit that the traffic is made for: the one with the longest
+// period.
+func Longest(limits []ratelimiter.Limit) ratelimiter.Limit {
+	return slices.MaxFunc(limits, func(a, b ratelimiter.Limit) int { return cmp.Compare(a.Per, b.Per) })
 }

@@ -113,7 +113,9 @@ func (m *merger) refill(ctx context.Context, s *source) bool {
 		}
 		s.batch, s.at, s.next = s.next[0], 0, s.next[1:]
 		m.note(s)
-		m.tally.Ahead += s.dropStrays(ctx, m.order.reach())
+		if !m.order.whole {
+			m.tally.Ahead += s.dropStrays(ctx, m.order.reach())
+		}
 		if len(s.batch.batch.Events) > 0 {
 			return true
 		}
@@ -154,6 +156,10 @@ func (m *merger) note(s *source) {
 	}
 	m.tally.Lines += b.Lines
 	m.tally.Faults += b.Faults
+	m.tally.Passed += b.Passed
 	m.tally.Filtered += b.Filtered
+	m.tally.Hostless += b.Hostless
 	m.tally.Named += b.Named
+	m.tally.Throttled += b.Throttled
+	m.tally.Robots.Add(b.Robots)
 }

@@ -11,7 +11,13 @@ import (
 // order puts requests in order that are not far out of it. Servers write a line
 // when a request ends, and into it the time when it began. Requests wait, sorted
 // by their second, until one comes that is a whole distance later.
+//
+// Where logs have their newest lines first, no distance is enough: all requests
+// wait until the end.
 type order struct {
+	whole    bool // sort everything
+	all      []waiter
+	ahead    int   // of all, left out for a wrong clock
 	distance int64 // seconds
 	emit     func(now int64, id uint32, traits traffic.Traits)
 	begun    bool
@@ -41,7 +47,7 @@ func (o *order) reach() int64 { return o.distance * micros }
 
 // admits tells whether a request can still be put in order, and counts it if not.
 func (o *order) admits(now int64) bool {
-	if !o.begun || now/micros >= o.next {
+	if o.whole || !o.begun || now/micros >= o.next {
 		return true
 	}
 	o.late++
@@ -51,6 +57,10 @@ func (o *order) admits(now int64) bool {
 
 // add takes a request that was admitted.
 func (o *order) add(now int64, id uint32, traits traffic.Traits) {
+	if o.whole {
+		o.all = append(o.all, waiter{now, id, traits})
+		return
+	}
 	second := now / micros
 	if !o.begun {
 		o.begun, o.next, o.newest = true, second-o.distance, second
@@ -81,7 +91,6 @@ func (o *order) advance(second int64) {
 // pass hands a second on.
 func (o *order) pass(second int64) {
 	slot := &o.seconds[o.place(second)]
-	byTime := func(a, b waiter) int { return cmp.Compare(a.time, b.time) }
 	if !slices.IsSortedFunc(*slot, byTime) {
 		slices.SortStableFunc(*slot, byTime)
 	}
@@ -91,8 +100,16 @@ func (o *order) pass(second int64) {
 	*slot = (*slot)[:0]
 }
 
+func byTime(a, b waiter) int { return cmp.Compare(a.time, b.time) }
+
 // flush hands on all that waits.
 func (o *order) flush() {
+	slices.SortStableFunc(o.all, byTime)
+	end := o.strayFrom()
+	o.ahead = len(o.all) - end
+	for _, w := range o.all[:end] {
+		o.emit(w.time, w.id, w.traits)
+	}
 	if !o.begun {
 		return
 	}
@@ -100,3 +117,18 @@ func (o *order) flush() {
 		o.pass(o.next)
 	}
 }
+
+// strayFrom is where those begin, of all requests in order, that a wrong clock has
+// dated far ahead of all others: a few, behind a long time without any.
+func (o *order) strayFrom() int {
+	end := len(o.all)
+	for i := end - 1; i > 0 && (len(o.all)-i)*strayShare <= len(o.all); i-- {
+		if o.all[i].time-o.all[i-1].time > farLeap {
+			end = i
+		}
+	}
+	return end
+}
+
+// strayShare: one request of so many may be dated by a wrong clock.
+const strayShare = 100

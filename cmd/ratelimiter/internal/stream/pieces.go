@@ -27,6 +27,9 @@ const (
 	pieceBytes  = 512 << 10
 	longestLine = 16 << 20
 	aheadPieces = 6 // of one log that are read before they are needed
+
+	smallText = 256 << 10
+	sampled   = 32
 )
 
 // mill reads pieces of logs and has them parsed by several goroutines.
@@ -71,6 +74,10 @@ func (m *mill) parse() {
 // digest reads every line of a text.
 func digest(text []byte, parser accesslog.Parser, lens *traffic.Lens, b *traffic.Batch) {
 	var record accesslog.Record
+	weight := 1 // of a line that is looked at for robots
+	if len(text) > smallText {
+		weight = sampled
+	}
 	for len(text) > 0 {
 		line := text
 		if end := bytes.IndexByte(text, '\n'); end >= 0 {
@@ -78,17 +85,53 @@ func digest(text []byte, parser accesslog.Parser, lens *traffic.Lens, b *traffic
 		} else {
 			text = nil
 		}
-		if len(line) > 0 && line[len(line)-1] == '\r' {
-			line = line[:len(line)-1]
-		}
 		b.Lines++
+		if len(line) > 0 && isUnclean(line) {
+			line = clean(line)
+		}
+		if line == nil {
+			b.Passed++
+			continue
+		}
 		switch err := parser.Parse(line, &record); {
 		case err == nil:
-			lens.Look(&record, b)
-		case !errors.Is(err, accesslog.ErrNoRequest):
+			if lens.Look(&record, b) && (weight == 1 || inSample(b.Lines)) {
+				b.Note(line, &record, weight)
+			}
+		case errors.Is(err, accesslog.ErrNoRequest):
+			b.Passed++
+		default:
 			b.Reject(line, err)
 		}
 	}
+}
+
+// inSample chooses one line in so many, without a rhythm that a log could have as
+// well: the multiples of the golden ratio are spread evenly.
+func inSample(line int) bool {
+	const golden = 2654435769 // of 1<<32
+	return uint32(line)*golden < (1<<32)/sampled
+}
+
+// clean takes off what is no part of a line: the end of a line of Windows, the
+// mark before UTF-8 where logs were joined, and the NULs that are left where a
+// server went on writing into a truncated file. A line of NULs alone is nil.
+func clean(line []byte) []byte {
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if len(line) == 0 {
+		return line
+	}
+	line = bytes.TrimPrefix(bytes.Trim(line, "\x00"), byteOrderMark)
+	if len(line) == 0 {
+		return nil
+	}
+	return line
+}
+
+// isUnclean tells whether clean has anything to do.
+func isUnclean(line []byte) bool {
+	last := line[len(line)-1]
+	return last == '\r' || last == 0 || line[0] == 0 || line[0] == 0xef
 }
 
 // feed cuts a log into pieces at ends of lines and hands them to the parsers, and
@@ -129,6 +172,10 @@ func fill(reader io.Reader, p *piece) (full int, err error) {
 		if len(p.text) == cap(p.text) {
 			if last := bytes.LastIndexByte(p.text, '\n'); last >= 0 {
 				return last + 1, nil
+			}
+			if len(bytes.TrimLeft(p.text, "\x00")) == 0 { // a hole in a file
+				p.text = p.text[:0]
+				continue
 			}
 			if len(p.text) >= longestLine {
 				return 0, fmt.Errorf("a line is longer than %d MiB, so this is hardly a log", longestLine>>20)

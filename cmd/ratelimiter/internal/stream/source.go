@@ -1,9 +1,7 @@
 package stream
 
 import (
-	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 )
 
 // source is one log: a file, or a stream such as the standard input.
@@ -22,6 +18,7 @@ type source struct {
 	input  io.ReadCloser // of a stream, which can be opened only once; nil for a file
 	format accesslog.Format
 	first  int64 // the earliest time among its first lines, µs
+	falls  bool  // its first lines go back in time
 	head   []byte
 	queue  chan *piece
 
@@ -48,7 +45,11 @@ func (s *source) open(read *atomic.Int64) (io.Reader, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	unpacked, err := unpack(&counted{file, read})
+	packed := &counted{file, read, 0}
+	unpacked, err := openZip(file, packed)
+	if unpacked == nil && err == nil {
+		unpacked, err = unpack(packed)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
@@ -59,31 +60,18 @@ func (s *source) open(read *atomic.Int64) (io.Reader, io.Closer, error) {
 type counted struct {
 	io.Reader
 	total *atomic.Int64
+	own   int64
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
-	c.total.Add(int64(n))
+	c.add(n)
 	return n, err
 }
 
-// unpack tells by the first bytes how a log is packed.
-func unpack(packed io.Reader) (io.Reader, error) {
-	buffered := bufio.NewReaderSize(packed, 256<<10)
-	magic, err := buffered.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		return gzip.NewReader(buffered)
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		// Large windows are what "zstd --long" makes.
-		return zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<31))
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return bzip2.NewReader(buffered), nil
-	}
-	return buffered, nil
+func (c *counted) add(n int) {
+	c.own += int64(n)
+	c.total.Add(int64(n))
 }
 
 // look reads the beginning of a log and finds its format and its first time.
@@ -113,12 +101,30 @@ func (s *source) look(format string, wanted accesslog.Wanted) error {
 	parser := s.format.NewParser()
 	var record accesslog.Record
 	s.first = math.MaxInt64
+	var times []int64
 	for _, line := range sample {
 		if parser.Parse(line, &record) == nil {
 			s.first = min(s.first, record.Time)
+			times = append(times, record.Time)
 		}
 	}
+	s.falls = fall(times)
 	return nil
+}
+
+// fall tells whether times go back nearly all of the time, as in a log that has
+// its newest line first.
+func fall(times []int64) bool {
+	back, forth := 0, 0
+	for i := range times[:max(0, len(times)-1)] {
+		switch next := times[i+1]; {
+		case next < times[i]:
+			back++
+		case next > times[i]:
+			forth++
+		}
+	}
+	return back > 1 && back > 9*forth
 }
 
 func (s *source) readHead() error {
@@ -143,7 +149,7 @@ func (s *source) readHead() error {
 func trimLines(lines [][]byte) [][]byte {
 	var kept [][]byte
 	for _, line := range lines {
-		if line = bytes.TrimRight(line, "\r"); len(line) > 0 && len(kept) < headLines {
+		if line = clean(line); len(line) > 0 && len(kept) < headLines {
 			kept = append(kept, line)
 		}
 	}
@@ -183,7 +189,7 @@ func (s *source) openStream(o *Options) error {
 			return err
 		}
 	}
-	unpacked, err := unpack(&counted{stream, &o.Read})
+	unpacked, err := unpack(&counted{stream, &o.Read, 0})
 	s.input = struct {
 		io.Reader
 		io.Closer

@@ -10,9 +10,9 @@ import (
 // late. So a leap is believed only if those lines do not speak against it.
 
 const (
-	witnesses  = 15             // lines that are asked whether a leap is real
-	lookPieces = 4              // how many pieces are read ahead to ask them
-	farLeap    = 86400 * micros // too far for a last line, which has no witnesses
+	witnesses  = 15                  // lines that are asked whether a leap is real
+	lookPieces = 4                   // how many pieces are read ahead to ask them
+	farLeap    = 31 * 86400 * micros // too far for a last line, which has no witnesses
 )
 
 // dropStrays takes out of the batch of a log what is dated ahead of the requests

@@ -1,21 +1,26 @@
 package stream
 
 import (
+	"archive/tar"
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/unicode"
 	"pgregory.net/rapid"
 )
 
@@ -23,6 +28,9 @@ var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
 // line is a request some seconds after noon.
 func line(client string, seconds int) string {
+	if !strings.Contains(client, ".") {
+		client += ".example"
+	}
 	at := noon.Add(time.Duration(seconds) * time.Second).Format("02/Jan/2006:15:04:05 -0700")
 	return fmt.Sprintf("%s - - [%s] \"GET / HTTP/1.1\" 200 1\n", client, at)
 }
@@ -51,7 +59,7 @@ func seen(t *testing.T, o *Options) ([]string, *Tally) {
 	var list []string
 	for cursor := census.History.Cursor(); cursor.Next(); {
 		name, _ := census.Name(cursor.ID)
-		list = append(list, fmt.Sprintf("%s %d", name, cursor.Time/1e6-noon.Unix()))
+		list = append(list, fmt.Sprintf("%s %d", strings.TrimSuffix(name, ".example"), cursor.Time/1e6-noon.Unix()))
 	}
 	return list, tally
 }
@@ -76,7 +84,9 @@ func TestSeveralLogsAreMergedByTimeHoweverTheyArePacked(t *testing.T) {
 
 func TestLinesThatCannotBeReadAreCountedAndTheFirstShown(t *testing.T) {
 	text := line("a", 0) + "\n" + strings.Repeat("garbage\n", 10) + line("a", 1)
-	list, tally := seen(t, options(write(t, "log", []byte(text))))
+	o := options(write(t, "log", []byte(text)))
+	o.Format = "common"
+	list, tally := seen(t, o)
 	require.Len(t, list, 2)
 	require.Equal(t, 11, tally.Faults)
 	require.Len(t, tally.First, shownFaults)
@@ -147,6 +157,131 @@ func TestAWrongClockDoesNotMakeTheLinesBehindItLate(t *testing.T) {
 	list, tally := seen(t, fromStdin(line("a", 0)+line("a", years)+line("a", years+1)))
 	require.Len(t, list, 3, "a log may rest for years")
 	require.Zero(t, tally.Ahead)
+}
+
+func TestTheLastLineMayComeADayLater(t *testing.T) {
+	list, tally := seen(t, fromStdin(line("a", 0)+line("a", 1)+line("a", 86400)+line("b", 3*86400)))
+	require.Equal(t, []string{"a 0", "a 1", "a 86400", "b 259200"}, list)
+	require.Zero(t, tally.Lost())
+}
+
+func TestWhatIsNoPartOfALineIsNoClientAndNoLoss(t *testing.T) {
+	log := line("a", 0) + line("b", 1)
+	want := []string{"a 0", "b 1"}
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, part := range []string{line("a", 0), strings.TrimSpace(line("b", 1))} {
+		require.NoError(t, w.WriteHeader(&tar.Header{Name: "log", Mode: 0o600, Size: int64(len(part))}))
+		_, err := w.Write([]byte(part))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	for name, text := range map[string]string{
+		"a mark before UTF-8":            "\ufeff" + log,
+		"marks where logs are joined":    "\ufeff" + line("a", 0) + "\ufeff" + line("b", 1),
+		"NULs of a truncated copy":       strings.Repeat("\x00", 70_000) + log,
+		"NULs in between":                line("a", 0) + strings.Repeat("\x00", 5000) + line("b", 1),
+		"NULs at the end":                log + strings.Repeat("\x00", 5000),
+		"a hole in the file":             line("a", 0) + strings.Repeat("\x00", longestLine+pieceBytes) + line("b", 1),
+		"a tar":                          archive.String(),
+		"UTF-16":                         utf16Text(t, log, unicode.LittleEndian, unicode.UseBOM),
+		"UTF-16, the greater byte first": utf16Text(t, log, unicode.BigEndian, unicode.UseBOM),
+		"UTF-16 without a mark":          utf16Text(t, log, unicode.LittleEndian, unicode.IgnoreBOM),
+		"ends of lines of Windows":       strings.ReplaceAll(log, "\n", "\r\n"),
+	} {
+		for _, o := range []*Options{fromStdin(text), options(write(t, "log", []byte(text)))} {
+			list, tally := seen(t, o)
+			require.Equal(t, want, list, name)
+			require.Zero(t, tally.Lost(), name)
+		}
+	}
+}
+
+func utf16Text(t *testing.T, text string, order unicode.Endianness, mark unicode.BOMPolicy) string {
+	encoded, err := unicode.UTF16(order, mark).NewEncoder().String(text)
+	require.NoError(t, err)
+	return encoded
+}
+
+func TestObjectsOfAnArrayAreRead(t *testing.T) {
+	one, two := `{"ts":1769860800,"client_ip":"192.0.2.7","path":"/{[\"x"}`, `{"ts":1769860801,"client_ip":"192.0.2.8","path":"/"}`
+	pretty := strings.NewReplacer("{\"ts", "{\n  \"ts", ",", ",\n\t", "\"}", "\"\n}").Replace
+	for name, text := range map[string]string{
+		"on a line":         "[" + one + "," + two + "]",
+		"a line each":       "[\n" + one + ",\n" + two + "\n]\n",
+		"over many lines":   "[" + pretty(one) + "," + pretty(two) + "]\n",
+		"without the array": pretty(one) + "\n" + pretty(two) + "\n",
+	} {
+		list, tally := seen(t, fromStdin(text))
+		require.Equal(t, []string{"192.0.2.7 0", "192.0.2.8 1"}, list, name)
+		require.Zero(t, tally.Faults, name)
+	}
+	list, tally := seen(t, fromStdin("["+one+", oops\n"+two+"]"))
+	require.Len(t, list, 2)
+	require.Equal(t, 1, tally.Faults)
+}
+
+func TestObjectsOverManyLinesAreTheSameOnALineEach(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		objects := rapid.SliceOfN(rapid.MapOfN(rapid.String(), rapid.String(), 1, 4), 1, 5).Draw(t, "objects")
+		pretty, err := json.MarshalIndent(objects, "", rapid.SampledFrom([]string{"", " ", "\t"}).Draw(t, "indent"))
+		require.NoError(t, err)
+		text, err := plainText(iotest.OneByteReader(bytes.NewReader(pretty)))
+		require.NoError(t, err)
+		lines, err := io.ReadAll(text)
+		require.NoError(t, err)
+		var got []map[string]string
+		for line := range strings.SplitSeq(strings.TrimSpace(string(lines)), "\n") {
+			var object map[string]string
+			require.NoError(t, json.Unmarshal([]byte(line), &object), line)
+			got = append(got, object)
+		}
+		require.Equal(t, objects, got)
+	})
+}
+
+func TestALogWithItsNewestLineFirstIsSorted(t *testing.T) {
+	var text strings.Builder
+	for i := range 5000 {
+		text.WriteString(line("a", 5000-i))
+	}
+	list, tally := seen(t, fromStdin(text.String()))
+	require.Len(t, list, 5000)
+	require.Equal(t, "a 1", list[0])
+	require.True(t, tally.Sorted)
+	require.Zero(t, tally.Lost())
+}
+
+func TestAWrongClockInALogThatIsSortedIsLeftOut(t *testing.T) {
+	text := line("a", 0) + line("a", 400*86400) + line("a", 500*86400)
+	for i := range 300 {
+		text += line("a", i)
+	}
+	o := fromStdin(text)
+	o.Sort = true
+	list, tally := seen(t, o)
+	require.Len(t, list, 301)
+	require.Equal(t, 2, tally.Ahead)
+	o = fromStdin(line("a", 400*86400) + line("a", 0))
+	o.Sort = true
+	list, _ = seen(t, o)
+	require.Len(t, list, 2, "a log may rest for a year")
+}
+
+func TestLogsThatWereJoinedInTheWrongOrderAreSortedWhenAskedFor(t *testing.T) {
+	var older, newer strings.Builder
+	for i := range 1000 {
+		older.WriteString(line("a", i))
+		newer.WriteString(line("a", 10_000+i))
+	}
+	o := fromStdin(newer.String() + older.String())
+	_, tally := seen(t, o)
+	require.InDelta(t, 50, tally.LostShare(), 1)
+	o = fromStdin(newer.String() + older.String())
+	o.Sort = true
+	list, tally := seen(t, o)
+	require.Len(t, list, 2000)
+	require.Zero(t, tally.Lost())
 }
 
 func TestALogMayBeAPipeWhichCanBeReadOnlyOnce(t *testing.T) {

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"bytes"
+	"math"
 	"math/bits"
 	"time"
 )
@@ -26,6 +27,9 @@ type Census struct {
 	pending []bool // the cursor holds an event that has not left yet
 
 	all, allMost []uint32  // the same as in rows, of all clients together
+	ends         []int64   // for each period, when the one ends that the last event is in; periods begin at the epoch
+	busy         []int64   // for each period, how many of them have events
+	firstEnd     int64     // the first of ends
 	ranks        []ranking // for each period
 	Timeline     Timeline
 	First, Last  int64 // µs
@@ -51,6 +55,7 @@ func NewCensus(periods []time.Duration) *Census {
 	c.pending = make([]bool, len(periods))
 	c.all, c.allMost = make([]uint32, len(periods)), make([]uint32, len(periods))
 	c.ranks = make([]ranking, len(periods))
+	c.ends, c.busy = make([]int64, len(periods)), make([]int64, len(periods))
 	return c
 }
 
@@ -74,6 +79,9 @@ func (c *Census) Add(now int64, id uint32, traits Traits) {
 		c.all[k]++
 		c.allMost[k] = max(c.allMost[k], c.all[k])
 	}
+	if now >= c.firstEnd {
+		c.beginPeriods(now)
+	}
 	c.stats[id].add(now, traits)
 	if c.History.Events == 0 {
 		c.First = now
@@ -82,6 +90,18 @@ func (c *Census) Add(now int64, id uint32, traits Traits) {
 	c.Fine = c.Fine || now%1_000_000 != 0
 	c.Timeline.add(now)
 	c.History.Add(now, id)
+}
+
+// beginPeriods counts the periods that an event is the first of.
+func (c *Census) beginPeriods(now int64) {
+	c.firstEnd = math.MaxInt64
+	for k, per := range c.Periods {
+		if now >= c.ends[k] {
+			c.ends[k] = now - now%per + per
+			c.busy[k]++
+		}
+		c.firstEnd = min(c.firstEnd, c.ends[k])
+	}
 }
 
 // expire takes out of the windows what is a whole period old.
@@ -134,6 +154,10 @@ func (c *Census) Most(id uint32, period int) int64 {
 
 // AllMost is the same of all clients together.
 func (c *Census) AllMost(period int) int64 { return int64(c.allMost[period]) }
+
+// Busy is how many periods hold events, of those that begin at multiples of their
+// length.
+func (c *Census) Busy(period int) int64 { return c.busy[period] }
 
 // Over counts the events that found a limit used up, all events before counting,
 // refused or not. An exact limiter refuses no more than these, for what it has

@@ -26,12 +26,16 @@ type Batch struct {
 	Events []Event
 	Keys   []byte
 
-	Lines    int
-	Filtered int // requests that the filters have taken out
-	Named    int // requests that have the field that tells the client
-	Faults   int // lines that cannot be read
-	Reasons  map[error]int
-	First    []BadLine // the first of these lines
+	Lines     int
+	Passed    int // lines that are no requests
+	Filtered  int // requests that the filters have taken out
+	Hostless  int // of these, the ones without a host that was asked for
+	Named     int // requests that have the field that tells the client
+	Faults    int // lines that cannot be read
+	Throttled int // requests that were answered 429
+	Robots
+	Reasons map[error]int
+	First   []BadLine // the first of these lines
 }
 
 // BadLine is a line that cannot be read.

@@ -1,7 +1,9 @@
 package traffic
 
 import (
+	"bytes"
 	"hash/maphash"
+	"net/http"
 	"net/netip"
 	"regexp"
 
@@ -16,6 +18,7 @@ type View struct {
 	Methods         []string
 	Statuses        []Range
 	Path, NotPath   *regexp.Regexp
+	Hosts           []string       // any of them, without a port
 	Client          []netip.Prefix // any of them
 	NotClient       []netip.Prefix // none of them
 	Since, Until    int64          // µs; 0 is open, Until itself is out
@@ -48,16 +51,22 @@ const knownMost = 1 << 16
 // NewLens makes a lens. Lenses that work together have the same seed.
 func NewLens(view *View, seed maphash.Seed) *Lens {
 	v := *view
-	v.filtersAnything = len(v.Methods)+len(v.Statuses)+len(v.Client)+len(v.NotClient) > 0 ||
+	v.filtersAnything = len(v.Methods)+len(v.Statuses)+len(v.Client)+len(v.NotClient)+len(v.Hosts) > 0 ||
 		v.Path != nil || v.NotPath != nil || v.Since != 0 || v.Until != 0
 	return &Lens{view: &v, seed: seed, known: map[string]scope{}}
 }
 
 // Look adds the event of a record to a batch, unless a filter takes it out.
-func (l *Lens) Look(r *accesslog.Record, b *Batch) {
+func (l *Lens) Look(r *accesslog.Record, b *Batch) (kept bool) {
 	if l.view.filtersAnything && !l.passes(r) {
 		b.Filtered++
-		return
+		if len(l.view.Hosts) > 0 && len(r.Host) == 0 {
+			b.Hostless++
+		}
+		return false
+	}
+	if r.Status == http.StatusTooManyRequests {
+		b.Throttled++
 	}
 	if hasText(r.Extra) {
 		b.Named++
@@ -75,6 +84,7 @@ func (l *Lens) Look(r *accesslog.Record, b *Batch) {
 	b.Events = append(b.Events, Event{
 		Time: r.Time, Hash: maphash.Bytes(l.seed, key), Key: uint32(start), Bytes: uint16(len(key)), Traits: traits(r),
 	})
+	return true
 }
 
 // appendClient writes who has sent the request, as the library would name its
@@ -153,6 +163,9 @@ func (l *Lens) passes(r *accesslog.Record) bool {
 	case v.Path != nil && !v.Path.Match(r.Path), v.NotPath != nil && v.NotPath.Match(r.Path):
 		return false
 	}
+	if len(v.Hosts) > 0 && !oneHost(r.Host, v.Hosts) {
+		return false
+	}
 	if len(v.Client)+len(v.NotClient) == 0 {
 		return true
 	}
@@ -163,6 +176,19 @@ func (l *Lens) passes(r *accesslog.Record) bool {
 func oneOf(word []byte, words []string) bool {
 	for _, other := range words {
 		if string(word) == other {
+			return true
+		}
+	}
+	return false
+}
+
+// oneHost tells whether a host, perhaps with a port, is one of some.
+func oneHost(host []byte, hosts []string) bool {
+	if colon := bytes.LastIndexByte(host, ':'); colon > 0 && bytes.IndexByte(host, ']') < colon {
+		host = host[:colon]
+	}
+	for _, other := range hosts {
+		if bytes.EqualFold(host, []byte(other)) {
 			return true
 		}
 	}

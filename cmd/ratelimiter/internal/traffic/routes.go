@@ -149,19 +149,41 @@ func appendLearnt(to, path []byte) []byte {
 	return to
 }
 
-// looksLikeID is true for numbers, and for eight or more hexadecimal characters
-// with a digit among them, dashes as in a UUID allowed.
+// looksLikeID is true for numbers, for eight or more hexadecimal characters with
+// a digit among them, dashes as in a UUID allowed, for ULIDs and for addresses of
+// e-mail.
 func looksLikeID(segment []byte) bool {
-	digits, hex := 0, 0
+	digits, hex, base32, others := 0, 0, 0, 0
 	for _, c := range segment {
 		switch {
 		case '0' <= c && c <= '9':
 			digits++
 		case 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F':
 			hex++
-		case c != '-':
-			return false
+		case c == '-':
+		case c != 'I' && c != 'L' && c != 'O' && c != 'U' && 'A' <= c && c <= 'Z', 'g' <= c && c <= 'z' && c != 'i' && c != 'l' && c != 'o' && c != 'u':
+			base32++
+		default:
+			others++
 		}
 	}
-	return digits > 0 && (digits == len(segment) || digits+hex >= 8)
+	switch {
+	case others == 0 && base32 == 0:
+		return digits > 0 && (digits == len(segment) || digits+hex >= 8)
+	case len(segment) == ulidLength && digits+hex+base32 == ulidLength:
+		return digits > 0 && segment[0] <= '7'
+	}
+	return isEmail(segment)
+}
+
+// ulidLength is that of a ULID in its base of 32, https://github.com/ulid/spec.
+const ulidLength = 26
+
+// isEmail tells an address of e-mail, whose "@" a client may have escaped.
+func isEmail(segment []byte) bool {
+	at, sign := bytes.IndexByte(segment, '@'), 1
+	if at < 0 {
+		at, sign = bytes.Index(segment, []byte("%40")), 3
+	}
+	return at > 0 && bytes.IndexByte(segment[at+sign:], '.') > 0
 }

@@ -19,12 +19,15 @@ func TestPathsBecomeTheTemplatesThatWereGiven(t *testing.T) {
 	require.Equal(t, "POST /users/new", string(routes.Append(nil, []byte("POST"), []byte("/users/n%65w"))))
 }
 
-func TestWithoutTemplatesNumbersAndHexadecimalSegmentsAreLearnt(t *testing.T) {
+func TestWithoutTemplatesSegmentsThatLookLikeIDsAreLearnt(t *testing.T) {
 	routes, err := NewRoutes(nil)
 	require.NoError(t, err)
 	for path, want := range map[string]string{
 		"/users/7/edit": "GET /users/:id/edit", "/deadbeef01": "GET /:id", "/decade": "GET /decade", "/facade": "GET /facade",
 		"/a/123e4567-e89b-12d3-a456-426614174000": "GET /a/:id", "//": "GET //", "/v1/x": "GET /v1/x",
+		"/orders/01ARZ3NDEKTSV4RRFFQ69G5FAV": "GET /orders/:id", "/orders/01arz3ndektsv4rrffq69g5fav/x": "GET /orders/:id/x",
+		"/users/ann@example.com": "GET /users/:id", "/users/ann%40example.com": "GET /users/:id", "/@ann": "GET /@ann",
+		"/abcdefghjkmnpqrstvwxyzabcd": "GET /abcdefghjkmnpqrstvwxyzabcd", "/-": "GET /-",
 	} {
 		require.Equal(t, want, string(routes.Append(nil, []byte("GET"), []byte(path))), path)
 	}

@@ -1,7 +1,7 @@
 package traffic
 
 // Timeline counts events in equal stretches of time. It begins with seconds, and
-// joins two stretches to one whenever there are too many.
+// takes longer stretches whenever there are too many.
 type Timeline struct {
 	Start  int64 // µs
 	Width  int64 // µs, of a stretch
@@ -9,6 +9,10 @@ type Timeline struct {
 }
 
 const maxStretches = 720
+
+// widths are round, in seconds, and each is a multiple of the one before. Behind
+// the last they double.
+var widths = []int64{1, 5, 10, 30, 60, 300, 600, 1800, 3600, 2 * 3600, 6 * 3600, 12 * 3600, 24 * 3600}
 
 func (t *Timeline) add(now int64) {
 	if t.Width == 0 {
@@ -25,17 +29,25 @@ func (t *Timeline) add(now int64) {
 	t.Counts[place]++
 }
 
+// widen joins stretches to longer ones, which begin at multiples of their length.
 func (t *Timeline) widen() {
-	t.Width *= 2
-	half := t.Counts[:0]
-	for i := 0; i < len(t.Counts); i += 2 {
-		sum := t.Counts[i]
-		if i+1 < len(t.Counts) {
-			sum += t.Counts[i+1]
+	width := 2 * t.Width
+	for _, seconds := range widths {
+		if seconds*1_000_000 > t.Width {
+			width = seconds * 1_000_000
+			break
 		}
-		half = append(half, sum)
 	}
-	t.Counts = half
+	start := t.Start - t.Start%width
+	counts := make([]int64, 0, maxStretches)
+	for i, count := range t.Counts {
+		place := int((t.Start + int64(i)*t.Width - start) / width)
+		for len(counts) <= place {
+			counts = append(counts, 0)
+		}
+		counts[place] += count
+	}
+	t.Start, t.Width, t.Counts = start, width, counts
 }
 
 // Place is the stretch that a time of the log lies in.

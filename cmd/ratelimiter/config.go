@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/goccy/go-yaml"
+)
+
+// parseConfig reads a configuration by the ending of its file, or by its looks.
+func parseConfig(ending string, text []byte) (ratelimiter.Config, error) {
+	first := bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
+	switch {
+	case ending == ".env":
+		return parseEnv(first)
+	case ending == ".yaml" || ending == ".yml":
+		return parseYAML(first)
+	case ending == ".json" || bytes.HasPrefix(first, []byte("{")) || bytes.HasPrefix(first, []byte("[")):
+		return parseJSON(first)
+	case envLine.Match(first):
+		return parseEnv(first)
+	case yamlLine.Match(first):
+		return parseYAML(first)
+	}
+	return parseJSON(first)
+}
+
+func parseJSON(text []byte) (config ratelimiter.Config, err error) {
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, fmt.Errorf("the configuration is not a JSON object: %w", err)
+	}
+	if config == nil {
+		return nil, errors.New("the configuration is null; it must be a JSON object")
+	}
+	return config, nil
+}
+
+// parseYAML goes by way of JSON, so that numbers are what they are there.
+func parseYAML(text []byte) (ratelimiter.Config, error) {
+	object, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration is not YAML: %w", err)
+	}
+	config, err := parseJSON(object)
+	if err != nil {
+		return nil, errors.New("the configuration must be an object in YAML, as RATELIMITER_DEFAULT_LIMITS: 100/minute")
+	}
+	return config, nil
+}
+
+var (
+	envLine  = regexp.MustCompile(`(?m)^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$`)
+	yamlLine = regexp.MustCompile(`(?m)^[A-Za-z_][A-Za-z0-9_]*:(?:\s|$)`)
+)
+
+// parseEnv reads a .env file as the library reads the environment that it makes.
+func parseEnv(text []byte) (ratelimiter.Config, error) {
+	variables := map[string]string{}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for number := 1; lines.Scan(); number++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		parts := envLine.FindStringSubmatch(line)
+		if parts == nil {
+			return nil, fmt.Errorf("line %d is not NAME=value", number)
+		}
+		variables[parts[1]] = unquoted(strings.TrimSpace(parts[2]))
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	config, err := configOf(variables)
+	for name := range variables {
+		if err == nil && !strings.HasPrefix(name, ownPrefix) {
+			config[name] = variables[name] // for check to say that it is not read
+		}
+	}
+	return config, err
+}
+
+// unquoted takes off the quotes of a value, or the comment behind one without.
+func unquoted(value string) string {
+	if len(value) > 1 && (value[0] == '"' || value[0] == '\'') {
+		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
+			return value[1 : 1+end]
+		}
+	}
+	before, _, _ := strings.Cut(value, " #")
+	return strings.TrimSpace(before)
+}
+
+// configOf has the library read an environment that holds these variables and none
+// else of its own, and puts the real one back.
+func configOf(variables map[string]string) (config ratelimiter.Config, err error) {
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, ownPrefix) {
+			err = errors.Join(err, os.Unsetenv(name))
+			defer func() { err = errors.Join(err, os.Setenv(name, value)) }()
+		}
+	}
+	for name, value := range variables {
+		if strings.HasPrefix(name, ownPrefix) {
+			err = errors.Join(err, os.Setenv(name, value))
+			defer func() { err = errors.Join(err, os.Unsetenv(name)) }()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ratelimiter.ConfigFromEnv()
+}

@@ -1,0 +1,226 @@
+package stream
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+const (
+	magicBytes = 512 // of a log are looked at to tell how it is packed: the header of tar
+	maxLayers  = 4   // a log in a tar in a gzip are two
+
+	// A log unpacks to some dozens of times its size. One that grows far beyond that,
+	// and is not small, was made to fill a machine.
+	maxGrowth = 2000
+	safeBytes = 256 << 20
+)
+
+// packings are the ways of packing that the first bytes tell.
+var packings = []struct {
+	magic string
+	open  func(io.Reader) (io.Reader, error)
+}{
+	{"\x1f\x8b", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
+	{"\x28\xb5\x2f\xfd", func(r io.Reader) (io.Reader, error) {
+		// Large windows are what "zstd --long" makes.
+		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<31))
+	}},
+	{"BZh", func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
+	{"\xfd7zXZ\x00", openXZ},
+	{"PK\x03\x04", named("zip", "unzip -p")},
+	{"\x04\x22\x4d\x18", named("lz4", "lz4 -dc")},
+	{"\x1f\x9d", named("compress", "uncompress -c")},
+	{"7z\xbc\xaf\x27\x1c", named("7z", "7z x -so")},
+}
+
+// named refuses what is not unpacked here, and says what does it.
+func named(packing, command string) func(io.Reader) (io.Reader, error) {
+	return func(io.Reader) (io.Reader, error) {
+		return nil, fmt.Errorf("it is packed with %s, which is not read here; pipe it in, as %s FILE | ratelimiter plan", packing, command)
+	}
+}
+
+// unpack takes off all that a log is packed in.
+func unpack(packed *counted) (io.Reader, error) {
+	unpacked, err := unpackLayers(packed, maxLayers)
+	if err != nil {
+		return nil, err
+	}
+	return plainText(&guarded{unpacked, packed, 0})
+}
+
+func unpackLayers(reader io.Reader, layers int) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(reader, 256<<10)
+	magic, err := buffered.Peek(magicBytes)
+	if err != nil && !errors.Is(err, io.EOF) {
+		if len(magic) == 0 {
+			return nil, err
+		}
+		return buffered, nil // reading on will tell what is wrong
+	}
+	layer, err := unpackLayer(buffered, magic, layers)
+	switch {
+	case err != nil:
+		return nil, err
+	case layer == nil:
+		return buffered, nil
+	case layers == 1:
+		return nil, fmt.Errorf("it is packed more than %d times", maxLayers-1)
+	}
+	return unpackLayers(layer, layers-1)
+}
+
+// unpackLayer takes off one packing; nil when there is none.
+func unpackLayer(reader io.Reader, magic []byte, layers int) (io.Reader, error) {
+	for _, p := range packings {
+		if bytes.HasPrefix(magic, []byte(p.magic)) {
+			return p.open(reader)
+		}
+	}
+	if len(magic) > 262 && string(magic[257:262]) == "ustar" {
+		archive := tar.NewReader(reader)
+		return &members{layers: layers, next: func() (io.Reader, error) { return nextInTar(archive) }}, nil
+	}
+	return nil, nil
+}
+
+// maxDictionary bounds the memory that xz takes: "xz -9" asks for 64 MiB. It is
+// written as xz does, for 256 MiB.
+const maxDictionary = 32
+
+// openXZ reads xz. The size of its dictionary stands in the header of its first
+// block, behind two lengths that may be there, as the property of LZMA2.
+func openXZ(packed io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(packed, magicBytes)
+	head, _ := buffered.Peek(40) // a shorter one has no blocks
+	if len(head) == 40 {
+		filter := head[14:]
+		for lengths := head[13] >> 6; lengths > 0; lengths &= lengths - 1 {
+			_, n := binary.Uvarint(filter)
+			filter = filter[max(0, n):]
+		}
+		if len(filter) > 2 && filter[0] == 0x21 && filter[2] > maxDictionary {
+			return nil, errors.New("its xz dictionary is larger than 256 MiB; pipe it in, as xz -dc FILE | ratelimiter plan")
+		}
+	}
+	return xz.NewReader(buffered)
+}
+
+// guarded breaks off when a log has grown beyond all measure.
+type guarded struct {
+	io.Reader
+	packed *counted
+	bytes  int64
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	n, err := g.Reader.Read(p)
+	g.bytes += int64(n)
+	if g.bytes > safeBytes && g.bytes/maxGrowth > g.packed.own {
+		return n, fmt.Errorf("it unpacks to more than %d times its size, so it is hardly a log", maxGrowth)
+	}
+	return n, err
+}
+
+// members reads the files of an archive one after the other. They may be packed
+// themselves.
+type members struct {
+	next    func() (io.Reader, error)
+	layers  int
+	current io.Reader
+	last    byte
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	for len(p) > 0 {
+		if m.current == nil {
+			current, err := m.next()
+			if err == nil {
+				current, err = unpackLayers(current, max(1, m.layers-1))
+			}
+			if err != nil {
+				return 0, err
+			}
+			m.current = current
+		}
+		n, err := m.current.Read(p)
+		if n > 0 {
+			m.last = p[n-1]
+		}
+		if !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		m.current = nil
+		if n > 0 {
+			return n, nil
+		}
+		if m.last != 0 && m.last != '\n' { // the next file begins a line
+			m.last = '\n'
+			p[0] = '\n'
+			return 1, nil
+		}
+	}
+	return 0, nil
+}
+
+func nextInTar(archive *tar.Reader) (io.Reader, error) {
+	for {
+		header, err := archive.Next()
+		if err != nil || header.Typeflag == tar.TypeReg {
+			return archive, err
+		}
+	}
+}
+
+// openZip reads a zip file, which tells at its end what is in it. It is nil for
+// other files.
+func openZip(file *os.File, packed *counted) (io.Reader, error) {
+	var magic [4]byte
+	if _, err := file.ReadAt(magic[:], 0); err != nil || binary.BigEndian.Uint32(magic[:]) != 0x504b0304 {
+		return nil, nil //nolint:nilerr // what is too short is no zip file
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	archive, err := zip.NewReader(countedAt{file, packed}, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	files := archive.File
+	all := &members{layers: maxLayers, next: func() (io.Reader, error) {
+		for len(files) > 0 {
+			next := files[0]
+			files = files[1:]
+			if next.Mode().IsRegular() {
+				return next.Open()
+			}
+		}
+		return nil, io.EOF
+	}}
+	return plainText(&guarded{all, packed, 0})
+}
+
+// countedAt adds up what is read of a file at any place.
+type countedAt struct {
+	file  *os.File
+	total *counted
+}
+
+func (c countedAt) ReadAt(p []byte, at int64) (int, error) {
+	n, err := c.file.ReadAt(p, at)
+	c.total.add(n)
+	return n, err
+}
