@@ -40,7 +40,7 @@ func (t *headerTexts) text(b []byte) string {
 // stand on a route, the later adds to what the earlier wrote.
 func (q *request) writeHeaders(header http.Header, t *headerTexts) {
 	one := len(q.limits) == 1 && q.policy != "" && q.earlier == nil
-	if !one || header[headers.Policy] != nil || header[headers.RateLimit] != nil {
+	if !one || len(header) > 0 && (header[headers.Policy] != nil || header[headers.RateLimit] != nil) {
 		q.addHeaders(header, t)
 		return
 	}

@@ -17,9 +17,15 @@ type codec struct {
 	id   counterID
 	base int64 // of sliding windows: their numbers are counted from here
 	logs []window.Log
-	// unusedLogs are the numbers of logs that nobody has.
+	// unusedLogs are the numbers of logs that nobody has, and spares the memory of a
+	// few of them.
 	unusedLogs []uint64
+	spares     [][]window.Cell
 }
+
+// maxSpares is how many quotas of a Take may have logs in one table before their
+// clones allocate memory.
+const maxSpares = 4
 
 // A sliding window is encoded as the number of its period in 40 bits and two
 // counters of 44 bits: 17 years to either side of base, at the shortest period.
@@ -83,35 +89,69 @@ func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window
 
 // keepLog keeps what a log has become, under a number of its own.
 func (c *codec) keepLog(w words, log window.Log) words {
-	switch {
-	case w.a != 0:
-	case len(log.Cells) == 0:
-		return words{}
-	case len(c.unusedLogs) > 0:
-		last := len(c.unusedLogs) - 1
-		w.a, c.unusedLogs = c.unusedLogs[last], c.unusedLogs[:last]
-	default:
-		w.a = uint64(len(c.logs))
-		c.logs = append(c.logs, window.Log{})
+	if w.a == 0 {
+		if len(log.Cells) == 0 {
+			return words{}
+		}
+		w.a = c.number()
 	}
 	c.logs[w.a] = log
 	return w
 }
 
+// number finds a number for one more log.
+func (c *codec) number() uint64 {
+	if last := len(c.unusedLogs) - 1; last >= 0 {
+		number := c.unusedLogs[last]
+		c.unusedLogs = c.unusedLogs[:last]
+		return number
+	}
+	c.logs = append(c.logs, window.Log{})
+	return uint64(len(c.logs) - 1)
+}
+
+// fresh returns words of a state that was never charged.
+func (c *codec) fresh() words {
+	if c.logged() {
+		return c.cloneLog(words{})
+	}
+	return words{}
+}
+
 // clone returns words of the same state that may be charged by themselves.
 func (c *codec) clone(w words) words {
-	if !c.logged() {
-		return w
+	if c.logged() {
+		return c.cloneLog(w)
 	}
-	return c.keepLog(words{}, window.Log{Cells: slices.Clone(c.logs[w.a].Cells)})
+	return w
+}
+
+// cloneLog uses the memory of a log that was released, if there is any.
+func (c *codec) cloneLog(w words) words {
+	last := len(c.spares) - 1
+	if last < 0 {
+		return c.keepLog(words{}, window.Log{Cells: slices.Clone(c.logs[w.a].Cells)})
+	}
+	spare := c.spares[last]
+	c.spares = c.spares[:last]
+	number := c.number()
+	c.logs[number].Cells = append(spare, c.logs[w.a].Cells...)
+	return words{a: number}
 }
 
 // release gives up words that nobody needs any more.
 func (c *codec) release(w words) {
 	if c.logged() && w.a != 0 {
-		c.logs[w.a] = window.Log{}
-		c.unusedLogs = append(c.unusedLogs, w.a)
+		c.releaseLog(w.a)
 	}
+}
+
+func (c *codec) releaseLog(number uint64) {
+	if len(c.spares) < maxSpares {
+		c.spares = append(c.spares, c.logs[number].Cells[:0])
+	}
+	c.logs[number] = window.Log{}
+	c.unusedLogs = append(c.unusedLogs, number)
 }
 
 // most is what a charge's limit allows at once.

@@ -64,7 +64,7 @@ func TestAFloodOfMadeUpKeysFreesNobodyWhoIsLimited(t *testing.T) {
 					}
 				}
 				stats, _ := Stats(a.backend)
-				t.Logf("%d newcomers, %d displaced somebody, %d victims regained %d requests; the least a newcomer got is %d",
+				t.Logf("%d newcomers, %d evicted somebody, %d victims regained %d requests; the least a newcomer got is %d",
 					newcomers, stats.Evictions, victims, regained, least)
 				require.Equal(t, 1, least, "a newcomer gets at least one request")
 				require.Zero(t, regained)

@@ -115,6 +115,6 @@ func BenchmarkMemorySize(b *testing.B) {
 		stats, _ := Stats(backend)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/size, "B/key")
 		b.ReportMetric(float64(stats.Keys), "keys")
-		b.ReportMetric(float64(stats.Evictions), "displaced")
+		b.ReportMetric(float64(stats.Evictions), "evictions")
 	}
 }

@@ -7,16 +7,13 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// batch is several quotas that are charged together or not at all. Entries are
-// charged at once, which is undone if a later quota denies; what would change the
-// table itself waits until all have been granted.
+// batch is several quotas that are charged together or not at all.
 type batch struct {
 	memory   *Memory
 	quotas   []Quota
 	verdicts []Verdict
 	trials   []trial
 	shards   uint64 // a bit for each that a quota is in
-	waiting  bool   // whether something waits
 }
 
 // trial is one quota of a batch that is being decided.
@@ -28,12 +25,7 @@ type trial struct {
 	// n and i are the entry of the quota, if it has one.
 	n *node
 	i int
-	// before is what the entry was, and limited whether it was that; cloned is set
-	// if its words are no longer those of the entry.
-	before  words
-	limited bool
-	cloned  bool
-	// after is what a newcomer, which has no entry, is to become.
+	// after is the state once it is charged. These words are the trial's own.
 	after words
 }
 
@@ -74,15 +66,17 @@ func (b *batch) resolve() error {
 	if err := checkRoom(b.quotas, b.verdicts); err != nil {
 		return err
 	}
-	var scope uint64
+	var scope uint64 // the hash of it
+	before := ""
+	trials := b.trials[:len(b.quotas)]
 	for i := range b.quotas {
-		q, t := &b.quotas[i], &b.trials[i]
+		q, t := &b.quotas[i], &trials[i]
 		key, per, err := q.resolve()
 		if err != nil {
 			return err
 		}
-		if i == 0 || q.Scope != b.quotas[i-1].Scope {
-			scope = hashText(q.Scope)
+		if i == 0 || !sameText(q.Scope, before) {
+			scope, before = hashText(q.Scope), q.Scope
 		}
 		t.hash, t.per = mix(key, scope), per
 		number := b.memory.shard(t.hash)
@@ -111,96 +105,79 @@ func (b *batch) unlock() {
 	}
 }
 
-// try decides each quota on what those before it have left, and tells whether none
-// that is enforced denies.
+// try decides each quota, on what an earlier one leaves if the two share their
+// counter, and tells whether none that is enforced denies.
 func (b *batch) try(now int64) (granted bool) {
 	granted = true
+	verdicts, trials := b.verdicts[:len(b.quotas)], b.trials[:len(b.quotas)]
 	for i := range b.quotas {
-		q, t := &b.quotas[i], &b.trials[i]
+		q, v, t := &b.quotas[i], &verdicts[i], &trials[i]
 		var charge window.Charge
 		q.fill(&charge, t.per)
 		t.table = t.shard.table(counterID{q.kind(), q.Shadow, t.per}, now)
 		t.n, t.i = t.table.find(t.hash)
-		var answer window.Verdict
-		if t.n != nil {
-			answer = t.charge(now, &charge)
-			b.waiting = b.waiting || t.cloned || charge.Cost < 0
-		} else {
-			t.after, answer = t.table.decide(now, b.begin(now, i, &charge), &charge)
-			b.waiting = true
+		var before words
+		switch earlier := counterOf(t, trials[:i]); {
+		case earlier != nil:
+			before = t.table.clone(earlier.after)
+		case t.n != nil:
+			before = t.table.clone(t.n.state[t.i])
+		default:
+			before = t.table.begin(now, t.table.room(now, t.hash), &charge)
 		}
-		b.verdicts[i].set(answer)
+		after, answer := t.table.decide(now, before, &charge)
+		t.after = after
+		v.set(answer)
 		granted = granted && (answer.Allowed() || q.Shadow)
 	}
 	return granted
 }
 
-// charge charges an entry so that it can be undone.
-func (t *trial) charge(now int64, c *window.Charge) window.Verdict {
-	t.before, t.limited = t.n.state[t.i], t.n.isLimited(t.i)
-	if c.Cost != 0 && t.table.logged() { // which is charged in place
-		t.n.state[t.i], t.cloned = t.table.clone(t.before), true
-	}
-	return t.table.charge(now, t.n, t.i, c)
-}
-
-// begin is what a newcomer begins with: what an earlier quota leaves if the two
-// share their counter.
-func (b *batch) begin(now int64, i int, c *window.Charge) words {
-	t := &b.trials[i]
-	for i--; i >= 0; i-- {
-		if earlier := &b.trials[i]; earlier.table == t.table && earlier.hash == t.hash {
-			return t.table.clone(earlier.after)
+// counterOf is the last of earlier trials that has the same counter.
+func counterOf(t *trial, earlier []trial) *trial {
+	for i := len(earlier) - 1; i >= 0; i-- {
+		if earlier[i].table == t.table && earlier[i].hash == t.hash {
+			return &earlier[i]
 		}
 	}
-	return t.table.begin(now, t.table.room(now, t.hash), c)
+	return nil
 }
 
-// commit does what has waited.
+// commit keeps the states that the charges have led to, unless they mean nothing.
 func (b *batch) commit(now int64) {
-	if !b.waiting {
-		return
-	}
+	moved := false // whether entries may be elsewhere than they were found
+	verdicts, trials := b.verdicts[:len(b.quotas)], b.trials[:len(b.quotas)]
 	for i := range b.quotas {
-		q, v, t := &b.quotas[i], &b.verdicts[i], &b.trials[i]
-		known := t.n != nil
-		t.n, t.i = t.table.find(t.hash) // again, for an earlier newcomer may have moved it
-		switch {
-		case known && t.cloned:
-			t.table.release(t.before)
-		case known:
-		case q.Ban != 0 || q.Cost == 0 || !v.Allowed || q.Cost < 0 && t.n == nil:
-			t.table.release(t.after)
-		case t.n != nil: // since an earlier newcomer had the same counter
-			t.table.release(t.n.state[t.i])
-			t.n.state[t.i] = t.after
-			t.n.mark(t.i, v.Remaining == 0)
-		default:
-			t.shard.put(now, t.table, t.table.room(now, t.hash), t.hash, t.after, v.Remaining == 0)
+		q, v, t := &b.quotas[i], &verdicts[i], &trials[i]
+		if moved || t.n == nil {
+			t.n, t.i = t.table.find(t.hash)
 		}
-		if q.Cost < 0 && t.n != nil {
-			t.table.dropIfFull(now, t.n, t.i)
+		charged := q.Ban == 0 && q.Cost != 0 && v.Allowed
+		switch {
+		case charged && t.n != nil:
+			t.table.replace(t.n, t.i, t.after)
+			t.n.mark(t.i, v.Remaining == 0)
+			if q.Cost < 0 {
+				t.table.dropIfFull(now, t.n, t.i)
+			}
+		case charged && q.Cost > 0:
+			t.shard.put(now, t.table, t.table.room(now, t.hash), t.hash, t.after, v.Remaining == 0)
+			moved = true
+		default:
+			if t.n != nil && q.Cost > 0 && !v.Allowed { // a shadow
+				t.n.mark(t.i, true)
+			}
+			t.table.release(t.after)
 		}
 	}
 }
 
-// refuse undoes what was charged, for one of the quotas has denied. What remains
-// then is what there was. The denial may count for a ban.
+// refuse leaves all states as they are, for one of the quotas has denied. What
+// remains then is what there was. The denial may count for a ban.
 func (b *batch) refuse(now int64) {
-	for i := len(b.trials) - 1; i >= 0; i-- { // the last first, for some may share their counter
-		t := &b.trials[i]
-		if t.n == nil {
-			t.table.release(t.after)
-			continue
-		}
-		if t.cloned {
-			t.table.release(t.n.state[t.i])
-		}
-		t.n.state[t.i] = t.before
-		t.n.mark(t.i, t.limited)
-	}
 	for i := range b.quotas {
 		q, v, t := &b.quotas[i], &b.verdicts[i], &b.trials[i]
+		t.table.release(t.after)
 		switch {
 		case q.Ban == 0:
 			t.left(now, q, v)

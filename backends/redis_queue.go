@@ -45,6 +45,9 @@ type call struct {
 
 // newCall keeps the quotas, which must not be those of whoever asks.
 func newCall(ctx context.Context, quotas []Quota, trial bool) *call {
+	for i := range quotas {
+		quotas[i].prepared = nil // which would tell equal quotas apart
+	}
 	c := &call{
 		quotas: quotas, subjects: subjectsOf(quotas), trial: trial,
 		done: make(chan struct{}), verdicts: make([]Verdict, len(quotas)),

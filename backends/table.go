@@ -165,7 +165,7 @@ func (t *table) room(now int64, hash uint64) place {
 // inherited, and a refund finds nothing. The words are released by the caller.
 func (t *table) begin(now int64, at place, c *window.Charge) words {
 	if at.kind != taken || c.Cost < 0 || t.id.algorithm == strikes {
-		return words{}
+		return t.fresh()
 	}
 	inherited := t.clone(at.n.state[at.i])
 	charge := *c
@@ -195,6 +195,12 @@ func (t *table) put(now int64, at place, hash uint64, w words, limited bool) {
 	if t.keys > load*t.groups && t.budget > 0 {
 		t.split(now)
 	}
+}
+
+// replace writes the state of an entry.
+func (t *table) replace(n *node, i int, w words) {
+	t.release(n.state[i])
+	n.state[i] = w
 }
 
 // drop frees an entry, if it is in use.

@@ -29,7 +29,7 @@ type backendState struct {
 	Quarters [][3]float64 `json:"quarters,omitempty"`
 
 	Remembered   int    `json:"remembered"` // limits of clients, in this process
-	Displaced    uint64 `json:"displaced"`
+	Evictions    uint64 `json:"evictions"`
 	LocalDenials uint64 `json:"local_denials"`
 	Panics       uint64 `json:"observer_panics"`
 }
@@ -41,7 +41,7 @@ func (h *Handler) backendState(whole bool) backendState {
 	stats := h.limiter.Stats()
 	s := backendState{
 		Down: stats.Health.Down.Seconds(), Failures: stats.Health.Failures,
-		Remembered: stats.Memory.Keys, Displaced: stats.Memory.Evictions,
+		Remembered: stats.Memory.Keys, Evictions: stats.Memory.Evictions,
 		LocalDenials: stats.LocalDenials, Panics: stats.ObserverPanics,
 	}
 	if stats.Health.Err != nil {

@@ -98,7 +98,7 @@ export function health() {
   const here = backend.word === "here";
   const facts = [
     ["counters in this process", number(backend.remembered)],
-    ["displaced for want of room", number(backend.displaced)],
+    ["evicted for want of room", number(backend.evictions)],
   ];
   if (!here) facts.unshift(
     ["breaker", backend.word === "away" ? "open since " + clock(backend.since) : "closed"],

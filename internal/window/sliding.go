@@ -25,11 +25,14 @@ type Sliding struct {
 // Take charges c at time now.
 func (s Sliding) Take(now int64, c *Charge) (next Sliding, v Verdict) {
 	next, elapsed := s.at(now, c.Per)
-	used := next.used(elapsed, c.Per)
+	used := next.Current
+	if next.Previous > 0 {
+		used += weight(next.Previous, elapsed, c.Per)
+	}
 	switch {
 	case c.Cost < 0:
 		next = next.refund(c)
-		used = next.used(elapsed, c.Per)
+		used = next.Current + weight(next.Previous, elapsed, c.Per)
 	case used+c.Cost <= c.Limit:
 		next.Current += c.Cost
 		used += c.Cost
@@ -78,12 +81,8 @@ func (s Sliding) at(now, per int64) (Sliding, int64) {
 	return Sliding{Start: now - elapsed}, elapsed
 }
 
-func (s Sliding) used(elapsed, per int64) int64 {
-	if s.Previous == 0 {
-		return s.Current
-	}
-	return mulDivFloor(s.Previous, per-1-elapsed, per) + s.Current
-}
+// weight is what units of the window before count for.
+func weight(units, elapsed, per int64) int64 { return mulDivFloor(units, per-1-elapsed, per) }
 
 // refund takes from the window that the receipt names, and without one from
 // Current first: those units are the newest.
@@ -114,12 +113,15 @@ func (s Sliding) retryAfter(now int64, c *Charge) int64 {
 	}
 }
 
-// reset is when nothing is used any more, for a state of which something is.
+// reset is when nothing is used any more, for a state of which something is: the
+// units of the last window weigh less than one when fewer than per/units
+// microseconds of the next are left.
 func (s Sliding) reset(per int64) int64 {
+	end, units := s.Start+per, s.Previous
 	if s.Current > 0 {
-		return s.Start + per + fadedTo(0, s.Current, per)
+		end, units = end+per, s.Current
 	}
-	return s.Start + fadedTo(0, s.Previous, per)
+	return end - (per+units-1)/units
 }
 
 // fadedTo is the smallest e at which units of the window before, more than room,

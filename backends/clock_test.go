@@ -1,0 +1,88 @@
+package backends
+
+import (
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+)
+
+// twoClocks is a memory backend whose steady and wall clock are set by hand.
+func twoClocks() (m *Memory, steady, wall *int64) {
+	steady, wall = new(int64), new(int64)
+	*steady = time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()
+	*wall = *steady
+	m = newMemory(1000)
+	m.clock.steady = func() int64 { return *steady }
+	m.clock.both = func() (int64, int64) { return *steady, *wall }
+	return m, steady, wall
+}
+
+func TestTheTimeOfADecisionFollowsAWallClockThatIsSet(t *testing.T) {
+	m, steady, wall := twoClocks()
+	q := Quota{Key: "key", Limit: 2, Per: time.Minute, Cost: 1}
+	take := func() (at int64, v Verdict) {
+		at, err := m.TakeOne(&q, "scope", &v)
+		require.NoError(t, err)
+		all := q
+		all.Scope, all.Cost = "scope", 0
+		also, err := m.TakeAll([]Quota{all}, make([]Verdict, 1))
+		require.NoError(t, err)
+		require.Equal(t, at, also)
+		return at, v
+	}
+	at, _ := take()
+	require.Equal(t, *wall, at)
+
+	for _, step := range []time.Duration{-3 * time.Hour, 40 * time.Minute} {
+		*wall += step.Microseconds()
+		*steady += time.Second.Microseconds()
+		*wall += time.Second.Microseconds()
+		at, _ = take()
+		require.Equal(t, *wall, at, "after a step of %v", step)
+	}
+	at, v := take()
+	require.Equal(t, *wall, at)
+	require.False(t, v.Allowed, "no window has moved")
+	require.Equal(t, 49*time.Second+30*time.Second, v.ResetAfter)
+}
+
+func TestAStepOfTheWallClockIsNoticedWithinASecond(t *testing.T) {
+	m, steady, wall := twoClocks()
+	measured := 0
+	both := m.clock.both
+	m.clock.both = func() (int64, int64) { measured++; return both() }
+	require.Equal(t, *wall, m.clock.wall(*steady))
+	*wall += 5_000_000
+	for range 1000 {
+		*steady += 1000
+		*wall += 1000
+		m.clock.wall(*steady)
+	}
+	require.Equal(t, *wall, m.clock.wall(*steady))
+	require.Equal(t, 2, measured, "once a second")
+}
+
+// Whoever was held up between reading the clock and the lock decides at the time it
+// is then.
+func TestADecisionIsNeverOlderThanTheOneBefore(t *testing.T) {
+	m, steady, _ := twoClocks()
+	q := Quota{Key: "key", Algorithm: TokenBucket, Limit: 1, Per: time.Second, Cost: 1}
+	var v Verdict
+	_, err := m.TakeOne(&q, "scope", &v)
+	require.NoError(t, err)
+	*steady += 1_000_000
+	times := []int64{*steady - 1_000_001, *steady} // the first was read before the last decision
+	m.clock.steady = func() int64 { now := times[0]; times = times[1:]; return now }
+	_, err = m.TakeOne(&q, "scope", &v)
+	require.NoError(t, err)
+	require.True(t, v.Allowed)
+	require.Empty(t, times)
+}
+
+func TestAShardFillsACacheLine(t *testing.T) {
+	require.EqualValues(t, 64, unsafe.Sizeof(shard{}))
+	require.EqualValues(t, 128, unsafe.Sizeof(node{}))
+	require.EqualValues(t, 64, unsafe.Sizeof(prepared{}))
+}
