@@ -209,7 +209,7 @@ func startBesideANodeThatHangs(t *testing.T, servers []*redistest.Server) {
 func fewPermissions(t *testing.T, servers []*redistest.Server) {
 	for _, server := range servers {
 		require.NoError(t, server.Client().Do(t.Context(), "acl", "setuser", "limiter", "on", ">pa55", "~rate_limit/*", "-@all",
-			"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+set", "+del", "+asking", "+cluster|slots").Err())
+			"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+set", "+setrange", "+del", "+asking", "+cluster|slots").Err())
 	}
 	backend := open(t, map[string]any{"addr": servers[0].Addr, "cluster": true, "username": "limiter", "password": "pa55"})
 	for i := range 9 {

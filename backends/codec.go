@@ -135,7 +135,8 @@ func (c *codec) cloneLog(w words) words {
 	spare := c.spares[last]
 	c.spares = c.spares[:last]
 	number := c.number()
-	c.logs[number].Cells = append(spare, c.logs[w.a].Cells...)
+	spare = append(spare, c.logs[w.a].Cells...)
+	c.logs[number].Cells = spare
 	return words{a: number}
 }
 

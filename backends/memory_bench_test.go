@@ -1,7 +1,7 @@
 package backends
 
 import (
-	"hash/maphash"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
@@ -18,43 +18,77 @@ func benchmarkKeys(n int) []string {
 	return keys
 }
 
-// BenchmarkMemoryTake measures a decision, the clock included.
-func BenchmarkMemoryTake(b *testing.B) {
-	zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, 999_999)
-	draws := make([]uint32, 1<<20)
-	for i := range draws {
-		draws[i] = uint32(zipf.Uint64())
-	}
+// BenchmarkMemoryTakeOne measures a decision on one quota, the clock included.
+func BenchmarkMemoryTakeOne(b *testing.B) {
+	draws := zipfDraws()
 	for algorithm := range algorithms {
 		for _, size := range []int{1, 100_000, 1_000_000} {
 			keys := benchmarkKeys(size)
-			backend, err := NewMemory(map[string]any{"max_keys": 2_000_000})
-			if err != nil {
+			m := newMemory(2_000_000)
+			quota := Quota{Key: "GET /", Algorithm: algorithm, Limit: 100, Per: time.Minute, Cost: 1}
+			if err := quota.Prepare(); err != nil {
 				b.Fatal(err)
 			}
-			take := func(i int, quotas []Quota, verdicts []Verdict) {
-				quotas[0].Scope = keys[int(draws[i&(1<<20-1)])%size]
-				if err := backend.Take(b.Context(), quotas, verdicts); err != nil {
+			take := func(i int) {
+				var v Verdict
+				if _, err := m.TakeOne(&quota, keys[int(draws[i&(1<<20-1)])%size], &v); err != nil {
 					b.Error(err)
 				}
 			}
 			name := algorithm.String() + "/" + strconv.Itoa(size)
-			quota := Quota{Key: "GET /", Algorithm: algorithm, Limit: 100, Per: time.Minute, Cost: 1}
 			b.Run(name+"/serial", func(b *testing.B) {
-				quotas, verdicts := []Quota{quota}, make([]Verdict, 1)
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					take(i, quotas, verdicts)
+					take(i)
 				}
 			})
 			b.Run(name+"/parallel", func(b *testing.B) {
 				b.ReportAllocs()
 				b.RunParallel(func(pb *testing.PB) {
-					quotas, verdicts := []Quota{quota}, make([]Verdict, 1)
 					for i := rand.IntN(1 << 20); pb.Next(); i++ {
-						take(i, quotas, verdicts)
+						take(i)
 					}
 				})
+			})
+		}
+	}
+}
+
+func zipfDraws() []uint32 {
+	zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, 999_999)
+	draws := make([]uint32, 1<<20)
+	for i := range draws {
+		draws[i] = uint32(zipf.Uint64())
+	}
+	return draws
+}
+
+// BenchmarkMemoryTakeAll measures a decision on several quotas of one key and scope,
+// the copies included that a caller makes to write the scope in.
+func BenchmarkMemoryTakeAll(b *testing.B) {
+	m := newMemory(DefaultMaxKeys)
+	for _, limit := range []int64{MaxLimit, 0} { // allowed, and denied
+		for count := 1; count <= 3; count++ {
+			rule := make([]Quota, count)
+			for i := range rule {
+				rule[i] = Quota{Key: "GET /", Limit: limit, Per: time.Minute << i, Cost: 1}
+				if err := rule[i].Prepare(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.Run(fmt.Sprintf("limit of %d/%d", limit, count), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					var quotas [3]Quota
+					var verdicts [3]Verdict
+					copy(quotas[:], rule)
+					for i := range rule {
+						quotas[i].Scope = "client-with-a-rather-long-name-0"
+					}
+					if _, err := m.TakeAll(quotas[:count], verdicts[:count]); err != nil {
+						b.Error(err)
+					}
+				}
 			})
 		}
 	}
@@ -63,16 +97,21 @@ func BenchmarkMemoryTake(b *testing.B) {
 // BenchmarkMemoryParts measures what a decision on one hot key cannot be without,
 // and the decision with a clock that costs nothing.
 func BenchmarkMemoryParts(b *testing.B) {
-	quotas := []Quota{{Key: "GET /", Scope: "client-with-a-rather-long-name-0", Limit: MaxLimit, Per: time.Minute, Cost: 1}}
-	verdicts := make([]Verdict, 1)
+	const scope = "client-with-a-rather-long-name-0"
+	quota := Quota{Key: "GET /", Limit: MaxLimit, Per: time.Minute, Cost: 1}
+	if err := quota.Prepare(); err != nil {
+		b.Fatal(err)
+	}
 	clock, _ := systemClock()
 	decide := func(now func() int64) func() {
-		backend := newMemoryOn(DefaultMaxKeys, now)
-		return func() { _ = backend.Take(b.Context(), quotas, verdicts) }
+		m := newMemoryOn(DefaultMaxKeys, now)
+		return func() {
+			var v Verdict
+			_, _ = m.TakeOne(&quota, scope, &v)
+		}
 	}
 	still := clock()
 	var mu sync.Mutex
-	seed := maphash.MakeSeed()
 	for _, part := range []struct {
 		name string
 		run  func()
@@ -81,7 +120,7 @@ func BenchmarkMemoryParts(b *testing.B) {
 		{"decision, a clock that stands still", decide(func() int64 { return still })},
 		{"clock", func() { clock() }},
 		{"lock", func() { mu.Lock(); mu.Unlock() }}, //nolint:staticcheck // nothing is to be done in between
-		{"hash of key and scope", func() { hashPair(seed, quotas[0].Key, quotas[0].Scope) }},
+		{"hash of the scope", func() { hashText(scope) }},
 	} {
 		b.Run(part.name, func(b *testing.B) {
 			for b.Loop() {

@@ -159,6 +159,7 @@ func (b *batch) commit(now int64) {
 			t.n.mark(t.i, v.Remaining == 0)
 			if q.Cost < 0 {
 				t.table.dropIfFull(now, t.n, t.i)
+				moved = true // a later charge on the same counter needs a new entry
 			}
 		case charged && q.Cost > 0:
 			t.shard.put(now, t.table, t.table.room(now, t.hash), t.hash, t.after, v.Remaining == 0)
@@ -180,15 +181,15 @@ func (b *batch) refuse(now int64) {
 		t.table.release(t.after)
 		switch {
 		case q.Ban == 0:
-			t.left(now, q, v)
-		case struck(b.quotas, b.verdicts, i):
-			t.strike(now, q, v)
+			t.restoreVerdict(now, q, v)
+		case countsRefusal(b.quotas, b.verdicts, i):
+			t.recordRefusal(now, q, v)
 		}
 	}
 }
 
-// left corrects what remains, of a charge that was not made.
-func (t *trial) left(now int64, q *Quota, v *Verdict) {
+// restoreVerdict corrects what remains, for a charge that was not made.
+func (t *trial) restoreVerdict(now int64, q *Quota, v *Verdict) {
 	var charge window.Charge
 	q.fill(&charge, t.per)
 	var before words
@@ -205,20 +206,20 @@ func (t *trial) left(now int64, q *Quota, v *Verdict) {
 	v.Remaining, v.ResetAfter = answer.Remaining, micros(answer.ResetAfter)
 }
 
-// strike counts a denial for a ban. A newcomer without room begins at none, in the place
-// of the one with the fewest: the count of a stranger must ban nobody. Where all are
-// banned it does not count, as none of them must make room.
-func (t *trial) strike(now int64, q *Quota, v *Verdict) {
-	strike := q.strike()
+// recordRefusal counts a denial for a ban. A newcomer without room begins at none, in
+// the place of the one with the fewest: the count of a stranger must ban nobody. Where
+// all are banned it does not count, as none of them must make room.
+func (t *trial) recordRefusal(now int64, q *Quota, v *Verdict) {
+	refusal := q.refusal()
 	if n, i := t.table.find(t.hash); n != nil {
-		v.set(t.table.charge(now, n, i, &strike))
+		v.set(t.table.charge(now, n, i, &refusal))
 		return
 	}
 	at := t.table.room(now, t.hash)
 	if at.kind == taken && at.n.isLimited(at.i) {
 		return
 	}
-	w, answer := t.table.decide(now, words{}, &strike)
+	w, answer := t.table.decide(now, words{}, &refusal)
 	t.shard.put(now, t.table, at, t.hash, w, !answer.Allowed())
 	v.set(answer)
 }

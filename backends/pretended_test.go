@@ -35,7 +35,7 @@ func (p *pretended) backend(t *testing.T) *redisBackend {
 	})
 	client.AddHook(deletes{p})
 	r := &redisBackend{client: client, owned: true, denials: newDenials()}
-	r.queues.Store("", &queue{send: p.send})
+	r.queues.Store("", newQueue(p.send, false))
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r
 }
@@ -98,20 +98,20 @@ func (p *pretended) send(_ context.Context, calls []*call) {
 	for _, c := range calls {
 		c.at = moment{asked: asked, told: sinceStart()}
 	}
-	if err := answer(groups, strings.Join(words, " ")); err != nil {
+	if _, err := takeAnswer(groups, strings.Join(words, " "), 0); err != nil {
 		fail(groups, err)
 	}
 }
 
 func (p *pretended) decide(now time.Time, g *group) []string {
-	first, granted := g.calls[0], 0
+	first, granted := g.first, 0
 	words := []string{""}
 	for _, members := range first.subjects {
 		q := &first.quotas[members[0]]
 		words = append(words, p.texts[redisKey(q.Key, q.Scope)])
 	}
 	verdicts := make([]Verdict, len(first.quotas))
-	for range g.calls {
+	for range g.times() {
 		if !first.trial && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !denied(first.quotas, verdicts) {
 			granted++
 		}

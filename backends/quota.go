@@ -140,11 +140,6 @@ var seed = maphash.MakeSeed()
 
 func hashText(s string) uint64 { return maphash.String(seed, s) }
 
-// hashPair is the hash of a key and scope.
-func hashPair(seed maphash.Seed, key, scope string) uint64 {
-	return mix(maphash.String(seed, key), maphash.String(seed, scope))
-}
-
 // mix makes one hash of those of a key and a scope. It is never 0.
 func mix(key, scope uint64) uint64 {
 	high, low := bits.Mul64(key^0x9e3779b97f4a7c15, scope^0xd1b54a32d192ed03)
@@ -168,7 +163,7 @@ func microsUp(d time.Duration) int64 {
 }
 
 // charge is what the quota asks for. Whether a denial counts for a ban shows only
-// when all others have decided: see strike.
+// when all others have decided: see refusal.
 func (q *Quota) charge() (c window.Charge) {
 	q.fill(&c, q.micros())
 	return c
@@ -192,16 +187,16 @@ func (q *Quota) peek() window.Charge {
 	return c
 }
 
-// strike counts a denial for a ban.
-func (q *Quota) strike() window.Charge {
+// refusal is the charge that counts a denial for a ban.
+func (q *Quota) refusal() window.Charge {
 	c := q.charge()
 	c.Cost = q.Cost
 	return c
 }
 
-// struck tells whether a denial counts for a ban, the quota i: whether another on
-// its key and scope has denied, and there is no ban yet.
-func struck(quotas []Quota, verdicts []Verdict, i int) bool {
+// countsRefusal tells whether a denial counts for a ban, the quota i: whether another
+// on its key and scope has denied, and there is no ban yet.
+func countsRefusal(quotas []Quota, verdicts []Verdict, i int) bool {
 	ban := &quotas[i]
 	if ban.Ban == 0 || ban.Cost == 0 || !verdicts[i].Allowed {
 		return false

@@ -26,6 +26,8 @@ type redisBackend struct {
 	// denials is nil where the option local_denials is false.
 	denials *denials
 	leases  *leases // nil where the option lease is 0
+	mixed   mixed
+	calls   sync.Pool // of *call
 	closed  atomic.Bool
 }
 
@@ -108,24 +110,44 @@ func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verd
 	if err := checkAll(quotas, verdicts); err != nil {
 		return err
 	}
-	switch {
-	case len(quotas) == 0:
+	switch len(quotas) {
+	case 0:
 		return nil
-	case r.leases != nil && len(quotas) == 1 && r.leases.spend(&quotas[0], &verdicts[0]):
+	case 1:
+		return r.takeOne(ctx, quotas, verdicts)
+	}
+	if r.denials != nil && r.denials.deny(quotas, verdicts) {
 		return nil
-	case r.denials != nil && r.denials.deny(quotas, verdicts):
-		return nil
-	case r.spread && len(quotas) > 1:
+	}
+	if r.spread {
 		return r.takeSpread(ctx, quotas, verdicts)
 	}
-	c := newCall(ctx, slices.Clone(quotas), false)
-	if r.leases != nil && len(quotas) == 1 {
+	return r.takeCall(ctx, r.pooledCall(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas), verdicts)
+}
+
+// takeOne is Take for one quota.
+func (r *redisBackend) takeOne(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	q := &quotas[0]
+	hash := hashSubject(q.Key, q.Scope)
+	if r.leases != nil && r.leases.spend(hash, q, &verdicts[0]) {
+		return nil
+	}
+	if r.denials != nil && r.denials.denyOne(hash, q, &verdicts[0]) {
+		return nil
+	}
+	c := r.pooledCall(ctx, hash, quotas)
+	if r.leases != nil {
 		r.leases.before(c)
 	}
+	return r.takeCall(ctx, c, verdicts)
+}
+
+func (r *redisBackend) takeCall(ctx context.Context, c *call, verdicts []Verdict) error {
 	if err := r.take(ctx, c); err != nil {
 		return err // the answer may still come, and is not ours to read
 	}
 	copy(verdicts, c.verdicts)
+	r.release(c)
 	return nil
 }
 
@@ -162,7 +184,7 @@ func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
 	if known, ok := r.queues.Load(node); ok {
 		return known.(*queue), nil
 	}
-	made, _ := r.queues.LoadOrStore(node, &queue{send: r.send, patient: r.patient})
+	made, _ := r.queues.LoadOrStore(node, newQueue(r.send, r.patient))
 	return made.(*queue), nil
 }
 
@@ -188,88 +210,14 @@ func inTime(err error) error {
 	return err
 }
 
-// once is a command that the client must not send again by itself: a decision
-// whose answer was lost may have been made, and would be charged twice.
-type once struct{ *redis.Cmd }
-
-func (once) NoRetry() bool { return true }
-
-// send makes the decisions of some calls: in one script call, or in one for each
-// where their keys must not be mixed.
-func (r *redisBackend) send(ctx context.Context, calls []*call) {
-	groups := mergeCalls(calls)
-	size := len(groups)
-	if r.spread {
-		size = 1
-	}
-	parts := slices.Collect(slices.Chunk(groups, size))
-	asked := sinceStart()
-	replies, errs := r.run(ctx, parts)
-	told := sinceStart()
-	for _, c := range calls {
-		c.at = moment{asked: asked, told: told}
-	}
-	for i, part := range parts {
-		err := errs[i]
-		if err == nil {
-			err = answer(part, replies[i])
-		}
-		if err != nil {
-			fail(part, err)
-		}
-	}
-}
-
-// run calls the script by its digest for each part, and by its text where the
-// server does not know it yet: it answered NOSCRIPT then, and has decided nothing.
-func (r *redisBackend) run(ctx context.Context, parts [][]group) (replies []string, errs []error) {
-	replies, errs = make([]string, len(parts)), make([]error, len(parts))
-	commands := make([]once, len(parts))
-	for i, part := range parts {
-		keys, args := question(part)
-		commands[i] = scriptCommand(ctx, "evalsha", takeScript.Hash(), keys, args)
-	}
-	r.exec(ctx, commands)
-	var unknown []int // at once too: a node that has just taken over knows none
-	var texts []once
-	for i, part := range parts {
-		if redis.HasErrorPrefix(commands[i].Err(), "NOSCRIPT") {
-			keys, args := question(part)
-			unknown, texts = append(unknown, i), append(texts, scriptCommand(ctx, "eval", takeSource, keys, args))
-		}
-	}
-	if len(unknown) > 0 {
-		r.exec(ctx, texts)
-	}
-	for i, at := range unknown {
-		commands[at] = texts[i]
-	}
-	for i := range commands {
-		replies[i], errs[i] = commands[i].Text()
-	}
-	return replies, errs
-}
-
-// exec sends commands in one round trip. Each has its own error then.
-func (r *redisBackend) exec(ctx context.Context, commands []once) {
-	if len(commands) == 1 {
-		_ = r.client.Process(ctx, commands[0])
-		return
-	}
-	pipeline := r.client.Pipeline()
-	for _, command := range commands {
-		_ = pipeline.Process(ctx, command)
-	}
-	_, _ = pipeline.Exec(ctx)
-}
-
+// scriptCommand runs a script that decides nothing.
 func scriptCommand(ctx context.Context, command, script string, keys []string, args []any) once {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, command, script, len(keys))
 	for _, key := range keys {
 		words = append(words, key)
 	}
-	return once{redis.NewCmd(ctx, append(words, args...)...)}
+	return once{redis.NewStringCmd(ctx, append(words, args...)...)}
 }
 
 // process sends one command and waits for its answer, or for the context.
@@ -321,6 +269,10 @@ func (r *redisBackend) Close() error {
 	if r.leases != nil {
 		r.giveBackLeases()
 	}
+	r.queues.Range(func(_, q any) bool {
+		close(q.(*queue).ended)
+		return true
+	})
 	if !r.owned {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,6 @@ const (
 // add to them, so nothing but time frees them: what such a state denies now,
 // Redis denies too. What another process resets or gives back it cannot see.
 type denials struct {
-	seed   maphash.Seed
 	shards [denialShards]denialShard
 	count  atomic.Uint64 // of what was denied here
 }
@@ -84,17 +82,14 @@ func (m moment) earliest(clock time.Duration) int64 {
 }
 
 func newDenials() *denials {
-	d := &denials{seed: maphash.MakeSeed()}
+	d := &denials{}
 	for i := range d.shards {
 		d.shards[i].denied = map[uint64][]denial{}
 	}
 	return d
 }
 
-func (d *denials) shard(key, scope string) (*denialShard, uint64) {
-	hash := hashPair(d.seed, key, scope)
-	return &d.shards[hash%denialShards], hash
-}
+func (d *denials) shard(hash uint64) *denialShard { return &d.shards[hash%denialShards] }
 
 // deny answers a Take that Redis would deny, and tells whether it has. It needs to
 // know of each quota.
@@ -106,8 +101,8 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 		if q.Cost < 0 || q.Forced || q.Tentative && !banned || sharing(quotas[:i], q) {
 			return false
 		}
-		known, ok := d.find(q, clock)
-		if !ok {
+		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
+		if !ok || !known.trusted(clock) {
 			return false
 		}
 		charge := q.charge()
@@ -134,19 +129,41 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 // banned tells whether a ban is known to be in force, from which no units that are
 // given back free anybody.
 func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
-	return slices.ContainsFunc(quotas, func(q Quota) bool {
+	for i := range quotas {
+		q := &quotas[i]
 		if q.Ban == 0 {
-			return false
+			continue
 		}
-		known, ok := d.find(&q, clock)
+		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
 		charge := q.charge()
-		return ok && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed()
-	})
+		if ok && known.trusted(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+			return true
+		}
+	}
+	return false
 }
 
-// LocalDenials counts the questions that a backend of NewRedis has denied from
+// denyOne is deny for a Take of one quota.
+func (d *denials) denyOne(hash uint64, q *Quota, v *Verdict) bool {
+	if q.Cost < 0 || q.Forced || q.Tentative || q.Shadow {
+		return false
+	}
+	known, ok := d.find(hash, q)
+	if !ok {
+		return false
+	}
+	clock, charge := sinceStart(), q.charge()
+	if !known.trusted(clock) || known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+		return false
+	}
+	*v = verdict(known.state.verdict(known.at.earliest(clock), known.id, &charge))
+	d.count.Add(1)
+	return true
+}
+
+// CachedDenials counts the questions that a backend of NewRedis has denied from
 // what it remembers, without asking Redis. It is false for another backend.
-func LocalDenials(backend Backend) (uint64, bool) {
+func CachedDenials(backend Backend) (uint64, bool) {
 	r, ok := backend.(*redisBackend)
 	if !ok || r.denials == nil {
 		return 0, ok
@@ -154,22 +171,25 @@ func LocalDenials(backend Backend) (uint64, bool) {
 	return r.denials.count.Load(), true
 }
 
-// find finds what was denied of a quota's limit not long ago.
-func (d *denials) find(q *Quota, clock time.Duration) (denial, bool) {
-	s, hash := d.shard(q.Key, q.Scope)
+// find finds what was denied of a quota's limit.
+func (d *denials) find(hash uint64, q *Quota) (denial, bool) {
+	s := d.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.eventsOf(hash).freeing > 0 {
+	if len(s.denied) == 0 || s.eventsOf(hash).freeing > 0 {
 		return denial{}, false // others may see already that it is free
 	}
 	list := s.denied[hash]
 	for i := range list {
 		if list[i].id == idOf(q) {
-			return list[i], clock-list[i].at.asked < trust
+			return list[i], true
 		}
 	}
 	return denial{}, false
 }
+
+// trusted tells whether it was denied not long ago.
+func (d *denial) trusted(clock time.Duration) bool { return clock-d.at.asked < trust }
 
 // sharing tells whether a quota shares its counter with one of others.
 func sharing(others []Quota, q *Quota) bool {
@@ -180,18 +200,31 @@ func sharing(others []Quota, q *Quota) bool {
 
 // frees tells whether some of a call's quotas give back what was denied before.
 func (c *call) frees(members []int) bool {
-	return slices.ContainsFunc(members, func(member int) bool { return c.quotas[member].Cost < 0 })
+	for _, member := range members {
+		if c.quotas[member].Cost < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// hashOf is that of a subject of a call.
+func (c *call) hashOf(subject int) uint64 {
+	if subject == 0 {
+		return c.hash
+	}
+	q := &c.quotas[c.subjects[subject][0]]
+	return hashSubject(q.Key, q.Scope)
 }
 
 // before notes what the answer to a call must not be older than.
 func (d *denials) before(c *call) {
-	c.changes = make([]uint32, len(c.subjects))
 	for i, members := range c.subjects {
-		q := &c.quotas[members[0]]
-		s, hash := d.shard(q.Key, q.Scope)
+		hash := c.hashOf(i)
+		s := d.shard(hash)
 		s.mu.Lock()
 		e := s.eventsOf(hash)
-		c.changes[i] = e.changes
+		c.changes = append(c.changes, e.changes)
 		if c.frees(members) {
 			e.freeing++
 		}
@@ -203,8 +236,8 @@ func (d *denials) before(c *call) {
 // or may have changed.
 func (d *denials) after(c *call, answered bool) {
 	for i, members := range c.subjects {
-		q := &c.quotas[members[0]]
-		s, hash := d.shard(q.Key, q.Scope)
+		hash := c.hashOf(i)
+		s := d.shard(hash)
 		s.mu.Lock()
 		e := s.eventsOf(hash)
 		if c.frees(members) {
@@ -247,7 +280,8 @@ func (s *denialShard) remember(hash uint64, latest denial) {
 
 // resetting is called before a key and scope are reset, what it returns after.
 func (d *denials) resetting(key, scope string) (done func()) {
-	s, hash := d.shard(key, scope)
+	hash := hashSubject(key, scope)
+	s := d.shard(hash)
 	e := s.eventsOf(hash)
 	s.mu.Lock()
 	e.freeing++

@@ -65,10 +65,10 @@ func TestWhatRedisHasDeniedIsDeniedWithoutATripUntilTheTimeItTold(t *testing.T) 
 		}
 		wait := p.asked(t, backend, false, q).RetryAfter
 		require.Positive(t, wait)
-		count, _ := LocalDenials(backend)
+		count, _ := CachedDenials(backend)
 		require.Zero(t, count, "so far all were asked")
 		require.Equal(t, wait, p.deniedAtOnce(t, backend, q).RetryAfter)
-		count, _ = LocalDenials(backend)
+		count, _ = CachedDenials(backend)
 		require.EqualValues(t, 1, count)
 		elapse(wait - time.Microsecond)
 		require.Equal(t, time.Microsecond, p.deniedAtOnce(t, backend, q).RetryAfter)

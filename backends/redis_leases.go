@@ -1,9 +1,6 @@
 package backends
 
-import (
-	"hash/maphash"
-	"sync"
-)
+import "sync"
 
 const (
 	leaseShards    = 16
@@ -21,7 +18,6 @@ const (
 // not have been charged at that moment. What is not spent is lost until then.
 type leases struct {
 	size   int64 // units that are leased at once, with the one that is asked for
-	seed   maphash.Seed
 	shards [leaseShards]leaseShard
 }
 
@@ -50,7 +46,7 @@ type lease struct {
 }
 
 func newLeases(size int64) *leases {
-	l := &leases{size: size, seed: maphash.MakeSeed()}
+	l := &leases{size: size}
 	for i := range l.shards {
 		l.shards[i].stock = map[leaseID]*lease{}
 	}
@@ -66,18 +62,18 @@ func (l *leases) more(q *Quota) int64 {
 	return max(0, min(l.size, q.Limit/leaseShare)-1)
 }
 
-func (l *leases) find(q *Quota) (*leaseShard, leaseID) {
-	id := leaseID{hashPair(l.seed, q.Key, q.Scope), idOf(q), q.Limit}
+func (l *leases) find(hash uint64, q *Quota) (*leaseShard, leaseID) {
+	id := leaseID{hash, idOf(q), q.Limit}
 	return &l.shards[id.hash%leaseShards], id
 }
 
 // spend takes one unit from the stock, and tells whether there was one.
-func (l *leases) spend(q *Quota, v *Verdict) bool {
+func (l *leases) spend(hash uint64, q *Quota, v *Verdict) bool {
 	if l.more(q) == 0 {
 		return false
 	}
 	clock := sinceStart()
-	s, id := l.find(q)
+	s, id := l.find(hash, q)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := s.stock[id]
@@ -98,7 +94,7 @@ func (l *leases) spend(q *Quota, v *Verdict) bool {
 // before lets a call ask for more than one unit.
 func (l *leases) before(c *call) {
 	c.more = l.more(&c.quotas[0])
-	s, _ := l.find(&c.quotas[0])
+	s, _ := l.find(c.hash, &c.quotas[0])
 	s.mu.Lock()
 	c.resets = s.resets
 	s.mu.Unlock()
@@ -107,7 +103,7 @@ func (l *leases) before(c *call) {
 // keep puts units into the stock that were charged for a call.
 func (l *leases) keep(c *call) {
 	q := &c.quotas[0]
-	s, id := l.find(q)
+	s, id := l.find(c.hash, q)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.resets != s.resets {
@@ -131,7 +127,7 @@ func (l *leases) keep(c *call) {
 // forget drops what is in stock for a key and scope that is reset: there is
 // nothing any more that it was charged to.
 func (l *leases) forget(key, scope string) {
-	hash := hashPair(l.seed, key, scope)
+	hash := hashSubject(key, scope)
 	s := &l.shards[hash%leaseShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,8 +1,11 @@
 package backends
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,65 +16,171 @@ import (
 	"pgregory.net/rapid"
 )
 
-// flightful draws what goes to Redis at once: a few quotas, each asked for by
-// several callers, and some callers that ask for more than one.
-func flightful(t *rapid.T) (calls []*call) {
-	kinds := rapid.SliceOfN(rapid.Custom(forward.quota), 1, 3).Draw(t, "kinds")
+// kinds draws the quotas of a history. Most of them are plain, and many have a key of
+// their own.
+func (h history) kinds(t *rapid.T) *rapid.Generator[Quota] {
+	number := 0
+	return rapid.SampledFrom(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Quota {
+		q := h.quota(t)
+		if rapid.IntRange(0, 3).Draw(t, "plain") > 0 && q.Ban == 0 {
+			q.Cost, q.Forced, q.Shadow = max(1, q.Cost, -q.Cost), false, false
+		}
+		if number++; rapid.IntRange(0, 2).Draw(t, "alone") > 0 {
+			q.Scope += strconv.Itoa(number)
+		}
+		return q
+	}), 1, 5).Draw(t, "kinds"))
+}
+
+// flightful draws what goes to Redis at once: a few quotas, each asked for by several
+// callers, and some callers that ask for more than one.
+func flightful(t *rapid.T, kinds *rapid.Generator[Quota]) (calls []*call) {
 	for range rapid.IntRange(1, 24).Draw(t, "callers") {
-		quotas := []Quota{rapid.SampledFrom(kinds).Draw(t, "kind")}
-		if rapid.IntRange(0, 5).Draw(t, "several") == 0 {
-			quotas = append(quotas, rapid.SampledFrom(kinds).Draw(t, "another"))
+		quotas := []Quota{kinds.Draw(t, "kind")}
+		if rapid.IntRange(0, 11).Draw(t, "several") == 0 {
+			quotas = append(quotas, kinds.Draw(t, "another"))
 		}
 		calls = append(calls, newCall(context.Background(), quotas, false))
 	}
 	return calls
 }
 
-// oneAfterTheOther is an order in which the calls of a flight may be decided: as
-// they came, but that those who ask for the same come together.
+// oneAfterTheOther is the order in which the calls of a flight were decided: what
+// is plain comes first, and who asked for the same stands together, in the order
+// in which they came.
 func oneAfterTheOther(calls []*call) (order []*call) {
-	placed := map[*call]bool{}
-	for i, first := range calls {
-		if placed[first] {
-			continue
-		}
-		order = append(order, first)
-		q := first.quotas[0]
-		for _, c := range calls[i+1:] {
-			same := len(first.quotas) == 1 && len(c.quotas) == 1 && c.quotas[0] == q
-			if same && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 {
-				order = append(order, c)
-				placed[c] = true
-			}
-		}
-	}
+	order = slices.Clone(calls)
+	slices.SortStableFunc(order, func(a, b *call) int {
+		return cmp.Or(cmp.Compare(a.at.asked, b.at.asked), cmp.Compare(a.at.order, b.at.order))
+	})
 	return order
 }
 
+// plainCounter counts what was asked of plain.lua, and what it left undecided.
+type plainCounter struct{ asked, undecided int }
+
+func (p *plainCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (p *plainCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		cmd.SetErr(err)
+		p.count(cmd)
+		return err
+	}
+}
+func (p *plainCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			p.count(cmd)
+		}
+		return err
+	}
+}
+
+func (p *plainCounter) count(cmd redis.Cmder) {
+	if script, ok := cmd.(once); ok && (script.Args()[1] == plainScript.Hash() || script.Args()[1] == plainSource) && script.Err() == nil {
+		p.asked += script.Args()[2].(int)
+		p.undecided += strings.Count(script.Val(), " - ")
+	}
+}
+
+// fliers are a Redis backend and one in memory that is told the times at which Redis
+// has decided.
+type fliers struct {
+	redis  *redisBackend
+	memory Backend
+	now    int64
+}
+
+func newFliers(t require.TestingT, client *redis.Client, spread bool) *fliers {
+	require.NoError(t, client.FlushAll(context.Background()).Err())
+	f := &fliers{redis: &redisBackend{client: client, spread: spread}}
+	f.memory = newMemoryOn(1<<16, func() int64 { return f.now })
+	return f
+}
+
+// fly makes the decisions of a flight, and compares them with those of memory.
+func (f *fliers) fly(t require.TestingT, calls []*call) {
+	f.redis.send(context.Background(), calls)
+	for _, c := range oneAfterTheOther(calls) {
+		require.NoError(t, c.err)
+		f.now = c.at.now
+		ours := make([]Verdict, len(c.quotas))
+		require.NoError(t, f.memory.Take(context.Background(), c.quotas, ours))
+		require.Equal(t, describe(c.quotas, ours), describe(c.quotas, c.verdicts))
+	}
+}
+
 // What goes together is decided as if it had come one by one: equal calls are
-// granted in order, exactly as many as there is room for.
+// granted in order, exactly as many as there is room for. Which of the scripts
+// decides makes no difference.
 func TestAFlightIsDecidedAsItsCallsWouldBeOneAfterTheOther(t *testing.T) {
 	for name, spread := range map[string]bool{"in one script call": false, "in one for each key": true} {
 		t.Run(name, func(t *testing.T) {
-			server := miniredis.RunT(t)
-			rapid.Check(t, func(rt *rapid.T) {
-				w := newTwins(rt, server)
-				defer w.close()
-				w.redis.(*redisBackend).spread = spread
-				for range rapid.IntRange(1, 8).Draw(rt, "flights") {
-					w.step(time.Duration(forward.steps.Draw(rt, "step")) * time.Microsecond)
-					calls := flightful(rt)
-					w.redis.(*redisBackend).send(t.Context(), calls)
-					for _, c := range oneAfterTheOther(calls) {
-						ours := make([]Verdict, len(c.quotas))
-						require.NoError(rt, w.memory.Take(t.Context(), c.quotas, ours))
-						require.NoError(rt, c.err)
-						require.Equal(rt, describe(c.quotas, ours), describe(c.quotas, c.verdicts))
-					}
+			t.Run("miniredis", func(t *testing.T) {
+				server := miniredis.RunT(t)
+				for name, history := range map[string]history{"forward": forward, "backward": backward} {
+					t.Run(name, func(t *testing.T) {
+						now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+						flights(t, server.Addr(), spread, history, func(step time.Duration) {
+							now = now.Add(step)
+							server.SetTime(now)
+						})
+					})
 				}
+			})
+			t.Run("redis", func(t *testing.T) { // on which time passes by itself
+				server := redistest.Single(t)
+				client := server.Client()
+				flights(t, server.Addr, spread, quick, func(time.Duration) { expireInTime(t, client) })
 			})
 		})
 	}
+}
+
+// quick has periods of which a real server sees many.
+var quick = history{
+	[]time.Duration{time.Millisecond, 1717 * time.Microsecond, 13 * time.Millisecond, time.Second, MaxPer},
+	forward.limits, rapid.Just(int64(0)), true,
+}
+
+// expireInTime checks that every key lives as long as one of its states means
+// something, and not much longer.
+func expireInTime(t *testing.T, client *redis.Client) {
+	for _, key := range client.Keys(t.Context(), "*").Val() {
+		text, ends := client.Get(t.Context(), key).Val(), client.PExpireTime(t.Context(), key).Val()
+		if cut := strings.LastIndexByte(text, ';') + 1; text != "" && ends != -2 { // or it has just expired
+			states, err := parseStates(text[:cut])
+			require.NoError(t, err)
+			var last int64
+			for id, state := range states {
+				last = max(last, state.expires(id))
+			}
+			require.Greater(t, ends.Microseconds()+1000, last, "%s %s", key, text)
+			require.Less(t, ends.Microseconds(), last+100_000, "%s %s", key, text)
+		}
+	}
+}
+
+func flights(t *testing.T, addr string, spread bool, history history, step func(time.Duration)) {
+	counter, decisions, histories := &plainCounter{}, 0, 0
+	client := redis.NewClient(&redis.Options{Addr: addr, PoolSize: 1})
+	t.Cleanup(func() { _ = client.Close() })
+	client.AddHook(counter)
+	rapid.Check(t, func(rt *rapid.T) {
+		f := newFliers(rt, client, spread)
+		histories++
+		kinds := history.kinds(rt)
+		for range rapid.IntRange(1, 12).Draw(rt, "flights") {
+			step(time.Duration(history.steps.Draw(rt, "step")) * time.Microsecond)
+			calls := flightful(rt, kinds)
+			decisions += len(calls)
+			f.fly(rt, calls)
+		}
+	})
+	t.Logf("%d histories, %d decisions; plain.lua was asked for %d and left %d undecided", histories, decisions, counter.asked, counter.undecided)
+	require.Positive(t, counter.asked)
 }
 
 func TestEqualCallsOfAFlightAreGrantedInOrderAsFarAsThereIsRoom(t *testing.T) {

@@ -17,45 +17,6 @@ const (
 	maxBatch = 128
 )
 
-// call is a Take, or the part of one that is on one node, on its way to Redis.
-// It has copies of everything: whoever asked may have left when the answer comes.
-type call struct {
-	quotas   []Quota
-	subjects [][]int // the quotas of each key and scope
-	// trial asks what the answer would be, and charges nothing.
-	trial bool
-	// more is how many units to lease beside what is asked for.
-	more int64
-	// resets is how many there had been when it was asked; see leases.
-	resets   uint64
-	deadline time.Time // zero for none
-	gone     bool      // nobody waits for it any more; guarded by the queue
-	changes  []uint32  // of each subject, before it was sent; see denials
-
-	done chan struct{} // closed when the answer is here
-	// The answer:
-	verdicts []Verdict
-	err      error
-	states   []numbers // as a denial has left them, one for each quota; nil when granted
-	at       moment    // when these were so
-	// What was leased, and the verdict after the last of it.
-	leased     int64
-	lastLeased Verdict
-}
-
-// newCall keeps the quotas, which must not be those of whoever asks.
-func newCall(ctx context.Context, quotas []Quota, trial bool) *call {
-	for i := range quotas {
-		quotas[i].prepared = nil // which would tell equal quotas apart
-	}
-	c := &call{
-		quotas: quotas, subjects: subjectsOf(quotas), trial: trial,
-		done: make(chan struct{}), verdicts: make([]Verdict, len(quotas)),
-	}
-	c.deadline, _ = ctx.Deadline()
-	return c
-}
-
 // queue lets concurrent calls share round trips: what comes while all flights are
 // under way goes with the next one. Nobody waits for others to come.
 type queue struct {
@@ -64,9 +25,16 @@ type queue struct {
 	// patient is set where a round trip may outlast its context.
 	patient bool
 
+	ready chan struct{} // is taken by a pilot that waits; see depart
+	ended chan struct{} // closed when no pilot shall wait any more
+
 	mu      sync.Mutex
 	waiting []*call
 	flights int
+}
+
+func newQueue(send func(context.Context, []*call), patient bool) *queue {
+	return &queue{send: send, patient: patient, ready: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // do waits for the answer to a call, or for the end of the context. A call that
@@ -77,14 +45,18 @@ func (q *queue) do(ctx context.Context, c *call) error {
 	if free {
 		q.flights++
 	}
-	if free && !q.patient {
+	if free && (!q.patient || ctx.Done() == nil) {
 		q.mu.Unlock()
 		return q.alone(ctx, c)
 	}
 	q.waiting = append(q.waiting, c)
 	q.mu.Unlock()
 	if free {
-		go q.fly()
+		q.depart()
+	}
+	if ctx.Done() == nil {
+		<-c.done
+		return c.err
 	}
 	select {
 	case <-c.done:
@@ -100,7 +72,7 @@ func (q *queue) do(ctx context.Context, c *call) error {
 // alone makes the round trip of one call, which is quickest without a goroutine
 // of its own. Those who have come meanwhile get one.
 func (q *queue) alone(ctx context.Context, c *call) error {
-	q.trip(ctx, []*call{c})
+	q.trip(ctx, c.self[:])
 	q.mu.Lock()
 	more := len(q.waiting) > 0
 	if !more {
@@ -108,9 +80,37 @@ func (q *queue) alone(ctx context.Context, c *call) error {
 	}
 	q.mu.Unlock()
 	if more {
-		go q.fly()
+		q.depart()
 	}
 	return c.err
+}
+
+// pilotPatience is how long a goroutine that makes flights waits for the next one.
+// A new one would have to grow its stack first, which takes longer than the rest.
+const pilotPatience = time.Second
+
+// depart lets a flight begin.
+func (q *queue) depart() {
+	select {
+	case q.ready <- struct{}{}:
+	default: // no pilot waits
+		go q.pilot()
+	}
+}
+
+func (q *queue) pilot() {
+	patience := time.NewTimer(pilotPatience)
+	for {
+		q.fly()
+		patience.Reset(pilotPatience)
+		select {
+		case <-q.ready:
+		case <-patience.C:
+			return
+		case <-q.ended:
+			return
+		}
+	}
 }
 
 // trip makes a round trip. A panic in it, of a hook of the application's client,
@@ -133,7 +133,7 @@ func (q *queue) fly() {
 		q.trip(ctx, batch)
 		cancel()
 		for _, c := range batch {
-			close(c.done)
+			c.done <- struct{}{}
 		}
 		if len(batch) > 1 {
 			runtime.Gosched() // so that those who were answered can ask again
@@ -168,9 +168,12 @@ func (q *queue) next() (batch []*call) {
 	return batch
 }
 
-// flightContext lasts as long as anybody on the flight waits. It is not that of a
-// request, whose end must not spoil the flight for the others.
+// flightContext lasts as long as anybody on the flight waits. It is that of a request
+// only where there are no others, whose flight its end would spoil.
 func flightContext(batch []*call) (context.Context, context.CancelFunc) {
+	if len(batch) == 1 {
+		return batch[0].ctx, func() {}
+	}
 	var last time.Time
 	for _, c := range batch {
 		if c.deadline.IsZero() {

@@ -72,8 +72,9 @@ func onBoth(t *testing.T, test func(t *testing.T, q *queue, r *runway)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // it fails when a goroutine is left
 				r := newRunway()
-				q := &queue{send: r.send, patient: patient}
+				q := newQueue(r.send, patient)
 				test(t, q, r)
+				close(q.ended)
 				synctest.Wait()
 				require.Zero(t, q.flights)
 				require.Empty(t, q.waiting)

@@ -44,9 +44,10 @@ func TestAllLimitsOfAPairAreInOneRedisKeyAndNoOtherPairIs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		quotas := oddQuotas(t, rapid.SliceOfN(oddPair, 1, 4).Draw(t, "pairs"))
 		c := newCall(t.Context(), quotas, false)
-		keys, _ := question([]group{{calls: []*call{c}}})
-		require.Len(t, keys, len(c.subjects))
-		keyOf, pairOf := map[pair]string{}, map[string]pair{}
+		words := takeWords(mergeCalls([]*call{c}))
+		require.Equal(t, len(c.subjects), words[2])
+		keys := words[3:]
+		keyOf, pairOf := map[pair]any{}, map[any]pair{}
 		for i, members := range c.subjects {
 			for _, member := range members {
 				of := pair{quotas[member].Key, quotas[member].Scope}

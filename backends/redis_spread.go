@@ -68,11 +68,12 @@ func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][
 		if len(charged) == 0 {
 			continue
 		}
-		part := newCall(ctx, pick(quotas, charged), false)
-		for i := range part.quotas {
-			part.quotas[i].Cost = -part.quotas[i].Cost
-			part.quotas[i].Forced = true // what was given back is taken again, come what may
+		refunds := pick(quotas, charged)
+		for i := range refunds {
+			refunds[i].Cost = -refunds[i].Cost
+			refunds[i].Forced = true // what was given back is taken again, come what may
 		}
+		part := newCall(ctx, refunds, false)
 		if err := r.take(ctx, part); err != nil {
 			failed = errors.Join(failed, err)
 			continue

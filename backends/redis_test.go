@@ -150,7 +150,7 @@ func TestADecisionIsOneRoundTripHoweverManyLimits(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: addr})
 		t.Cleanup(func() { _ = client.Close() })
 		backend := open(t, map[string]any{"client": client})
-		take(t, backend, hourly("warm", 1))
+		take(t, backend, hourly("warm", 1), hourly("warmer", 1)) // the server knows the script from here on
 		hook := &counting{}
 		client.AddHook(hook)
 		quotas := []backends.Quota{hourly("a", 9), hourly("b", 9), hourly("c", 9)}

@@ -12,22 +12,23 @@ const ways = 5
 // load is how many entries a group holds on average before the table grows.
 const load = 4
 
-// node is five entries of a table: the hashes of key and scope, and the states.
+// node is five entries of a table: the hashes of key and scope, and the states. The
+// first entry is all in the first cache line, the states of the others are the second.
 // It holds no pointer, so the garbage collector has nothing to look at.
 type node struct {
-	hash  [ways]uint64 // 0 for a free entry
-	state [ways]words
-	next  uint32 // the overflow node that continues the group, 0 for none
+	hash [ways]uint64 // 0 for a free entry
+	next uint32       // the overflow node that continues the group, 0 for none
 	// limited has a bit for each entry that had nothing left when it was last
 	// asked.
 	limited uint32
+	state   [ways]words
 }
 
 // isLimited tells whether an entry is being limited.
 func (n *node) isLimited(i int) bool { return n.limited>>i&1 == 1 }
 
 // mark notes whether an entry is being limited. It writes only what changes, which
-// mostly leaves the second cache line of the node as it is.
+// leaves the cache line as it is for most requests.
 func (n *node) mark(i int, limited bool) {
 	if n.isLimited(i) != limited {
 		n.limited ^= 1 << i
@@ -61,10 +62,11 @@ const (
 // are made up. Where all are limited, newcomers share the last place of the
 // group, with one request each, and the others stay.
 type table struct {
-	codec
+	// What a key that is found needs comes first, to be in one cache line.
 	groups uint32 // how many there are
 	keys   uint32 // entries in use
 	heads  arena
+	codec
 	extra  arena
 	hand   uint32 // the group that is swept next
 	made   uint32 // overflow nodes, with the one numbered 0 that stands for none

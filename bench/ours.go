@@ -42,7 +42,7 @@ func oursOn(backend backends.Backend, algorithm backends.Algorithm, q quota) ope
 	ctx := context.Background()
 	open := func() take {
 		quotas := []backends.Quota{{
-			Key: "rate_limit:GET /", Algorithm: algorithm, Limit: int64(q.limit), Per: q.per, Cost: 1,
+			Key: "rate_limit:GET /" + algorithm.String(), Algorithm: algorithm, Limit: int64(q.limit), Per: q.per, Cost: 1,
 		}}
 		verdicts := make([]backends.Verdict, 1)
 		return func(key string) (bool, error) {

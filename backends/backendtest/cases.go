@@ -3,6 +3,7 @@ package backendtest
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ var cases = slices.Concat(
 	each("takes all quotas or none", allOrNone),
 	each("a peek changes nothing", peekChangesNothing),
 	each("a refund restores what was taken and never more", refundRestores),
+	each("a refund and a charge in one take are made one after the other", refundThenCharge),
 	timed(each("a refund with a receipt gives back what still counts", receiptsAreHeeded)),
 	each("a forced charge goes past the limit", forcedGoesPast),
 	each("a shadow decides by itself and alters nothing", shadowAltersNothing),
@@ -44,6 +46,7 @@ var cases = slices.Concat(
 		single("nonsense is an error", nonsense),
 		single("algorithms and periods on one key have counters of their own", ownCounters),
 		single("closed it says so", closed),
+		single("reset all forgets every limit, if the backend can", resetAll),
 	},
 )
 
@@ -129,6 +132,17 @@ func refundRestores(s *subject, algorithm backends.Algorithm) {
 	stranger := scoped(daily(algorithm, 10), "stranger")
 	require.EqualValues(s, 10, s.takeOne(costing(stranger, -5)).Remaining)
 	require.EqualValues(s, 9, s.takeOne(stranger).Remaining)
+}
+
+// refundThenCharge empties a counter and fills it again in one take.
+func refundThenCharge(s *subject, algorithm backends.Algorithm) {
+	charge := costing(daily(algorithm, 3), 2)
+	require.EqualValues(s, 1, s.takeOne(charge).Remaining)
+	for range 2 {
+		verdicts := s.take(costing(charge, -2), charge)
+		require.Equal(s, []int64{3, 1}, []int64{verdicts[0].Remaining, verdicts[1].Remaining})
+		require.EqualValues(s, 1, s.takeOne(costing(charge, 0)).Remaining)
+	}
 }
 
 // receiptsAreHeeded is for backends that give receipts, which they need not.
@@ -319,4 +333,34 @@ func closed(s *subject) {
 	q := daily(backends.SlidingWindow, 1)
 	require.ErrorIs(s, s.backend.Take(s.Context(), []backends.Quota{q}, make([]backends.Verdict, 1)), backends.ErrClosed)
 	require.ErrorIs(s, s.backend.Reset(s.Context(), q.Key, q.Scope), backends.ErrClosed)
+}
+
+func resetAll(s *subject) {
+	resetter, can := s.backend.(backends.AllResetter)
+	if !can {
+		return // it need not
+	}
+	require.NoError(s, resetter.ResetAll(s.Context(), "all/"), "none is no error")
+	var quotas []backends.Quota
+	for n := range 20 {
+		q := daily(algorithms[n%len(algorithms)], 5)
+		q.Key, q.Scope, q.Shadow = "all/"+strconv.Itoa(n/2), strconv.Itoa(n), n%3 == 0
+		quotas = append(quotas, q)
+	}
+	denied := scoped(daily(backends.SlidingWindow, 1), "denied")
+	denied.Key = "all/denied"
+	for range 2 {
+		for _, q := range quotas {
+			require.EqualValues(s, 4, s.takeOne(q).Remaining)
+		}
+		require.True(s, s.takeOne(denied).Allowed)
+		require.False(s, s.takeOne(denied).Allowed)
+		require.False(s, s.takeOne(denied).Allowed)
+		require.NoError(s, resetter.ResetAll(s.Context(), "all/"))
+	}
+	ctx, cancel := context.WithCancel(s.Context())
+	cancel()
+	require.ErrorIs(s, resetter.ResetAll(ctx, "all/"), context.Canceled)
+	require.NoError(s, s.backend.Close())
+	require.ErrorIs(s, resetter.ResetAll(s.Context(), "all/"), backends.ErrClosed)
 }

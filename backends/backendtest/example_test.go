@@ -2,6 +2,8 @@ package backendtest_test
 
 import (
 	"context"
+	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,6 +41,16 @@ func (m *mapBackend) Reset(ctx context.Context, key, scope string) error {
 		return err
 	}
 	delete(m.texts, [2]string{key, scope})
+	return nil
+}
+
+func (m *mapBackend) ResetAll(ctx context.Context, prefix string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.ready(ctx); err != nil {
+		return err
+	}
+	maps.DeleteFunc(m.texts, func(of [2]string, _ string) bool { return strings.HasPrefix(of[0], prefix) })
 	return nil
 }
 

@@ -28,6 +28,9 @@
 -- 2^53, where a Lua number is an exact integer; products that might not go
 -- through mul_div. Times are formatted, which is slow; units have 14 digits at
 -- most, and may be concatenated. The arithmetic is that of internal/window.
+--
+-- To define a function takes longer than most calls of one. So none is defined
+-- before it is needed, and what is needed in one place is written there.
 
 local call, find, match, sub, format, byte = redis.call, string.find, string.match, string.sub, string.format, string.byte
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
@@ -60,231 +63,18 @@ local function mul_div(a, b, c)
   return q, r
 end
 
--- How many of so many times a cost fits into what is left.
-local function fitting(times, left, cost, forced)
-  if cost > 0 and not forced then return min(times, floor(left / cost)) end
-  return cost == 0 and left < 0 and 0 or times
-end
-
--- Every algorithm tells how many of the times it is asked for it allows, what the
--- state is then, and when that means nothing any more.
-
-local function fixed(now, limit, per, cost, times, forced, receipt, a, b)
-  local start, count = now - now % per, 0
-  if start <= a then start, count = a, b end
-  times = fitting(times, limit - count, cost, forced)
-  if times <= 0 or cost == 0 then return times end
-  if receipt ~= 0 and receipt ~= start then cost = 0 end -- those are back already
-  count = max(0, min(MAX_UNITS, count + cost * times))
-  return times, format('%.0f,', start) .. count .. ',', count > 0 and start + per or 0
-end
-
--- When a sliding window means nothing any more: one unit alone counts for nothing
--- in the next window.
-local function sliding_ends(start, per, previous, current)
-  return current > 1 and start + 2 * per or (current > 0 or previous > 1) and start + per or 0
-end
-
-local function sliding(now, limit, per, cost, times, forced, receipt, a, b, c)
-  local start, previous, current = now - now % per, 0, 0
-  local written = a .. ',' .. b .. ',' -- start and previous, while they stay
-  a = a + 0
-  if start <= a then
-    start, previous, current = a, b + 0, c + 0
-  else
-    if start - per == a then previous = c + 0 end
-    written = format('%.0f,%.0f,', start, previous)
-  end
-  local used = current
-  if previous > 0 then
-    used = used + (mul_div(previous, per - 1 - (max(now, start) - start), per))
-  end
-  times = fitting(times, limit - used, cost, forced)
-  if times <= 0 or cost == 0 then return times end
-  local older = receipt ~= 0 and receipt ~= start and cost or 0 -- what is not for this window
-  current = min(MAX_UNITS, current + (cost - older) * times)
-  if current < 0 then
-    older, current = receipt == 0 and current or 0, 0
-  elseif receipt ~= start - per then
-    older = 0
-  end
-  if older < 0 then
-    previous = max(0, previous + older)
-    written = format('%.0f,%.0f,', start, previous)
-  end
-  return times, written .. current .. ',', sliding_ends(start, per, previous, current)
-end
-
-local function bucket(now, limit, per, cost, times, forced, receipt, tat, fraction, burst)
-  if fraction > 0 and fraction >= limit then tat, fraction = tat + 1, 0 end
-  local debt = tat - now
-  if debt < 0 then debt, fraction = 0, 0 end
-  if limit == 0 then -- there is no rate to convert units with
-    if cost > 0 and not forced or cost == 0 and debt + fraction > 0 then times = 0 end
-    return times
-  end
-  if burst == 0 then burst = limit end
-  local full, full_fraction = per, 0
-  if burst ~= limit then full, full_fraction = mul_div(burst, per, limit) end
-  if full >= MAX_DEBT then full, full_fraction = MAX_DEBT - 1, 0 end -- less than any price that saturates
-  if cost >= 0 and not forced then
-    local room, rest = full - debt, full_fraction - fraction
-    if rest < 0 then room, rest = room - 1, rest + limit end
-    if room < 0 then return 0 end
-    if cost == 0 then return times end
-    local units, part = mul_div(room, limit, per)
-    times = min(times, floor((units + floor((part + rest) / per)) / cost))
-    if times <= 0 then return 0 end
-  end
-  if cost == 0 then return times end
-  local step, step_fraction = mul_div(cost < 0 and -cost or cost * times, per, limit)
-  if receipt ~= 0 and max(0, receipt - now) < step + (step_fraction > 0 and 1 or 0) then
-    step, step_fraction = max(0, receipt - now), 0 -- time has paid the rest
-  end
-  local after, after_fraction = debt + step, fraction + step_fraction
-  if cost < 0 then after, after_fraction = debt - step, fraction - step_fraction end
-  if after_fraction >= limit then
-    after, after_fraction = after + 1, after_fraction - limit
-  elseif after_fraction < 0 then
-    after, after_fraction = after - 1, after_fraction + limit
-  end
-  if after < 0 then
-    after, after_fraction = 0, 0
-  elseif cost > 0 and after >= MAX_DEBT then
-    after, after_fraction = max(debt, MAX_DEBT), 0
-  end
-  tat = now + after
-  return times, format('%.0f,%.0f,', tat, after_fraction), after_fraction > 0 and tat + 1 or tat
-end
-
--- The time a log has reached, and what it holds of the last period.
-local function living(now, per, state)
-  local old, cells, n, used = {}, {}, 0, 0
-  for time, units in string.gmatch(state, '(%d+),(%d+),') do
-    old[#old + 1], old[#old + 2] = time + 0, units + 0
-  end
-  local at = max(now, old[#old - 1] or 0)
-  for i = 1, #old, 2 do
-    if old[i] + per > at then
-      cells[n + 1], cells[n + 2] = old[i], old[i + 1]
-      n, used = n + 2, used + old[i + 1]
-    end
-  end
-  return at, cells, n, used
-end
-
--- Adds units to a log, and tells how long it is then.
-local function enter(cells, n, at, units, limit, per)
-  local width = limit > 128 and ceil(per / 128) or 1
-  if n > 0 and (n == 2 * MAX_CELLS or floor(cells[n - 1] / width) == floor(at / width)) then
-    cells[n - 1], cells[n] = at, cells[n] + units
-    return n
-  end
-  cells[n + 1], cells[n + 2] = at, units
-  return n + 2
-end
-
-local function written(cells, n)
-  return format(string.rep('%.0f,', n), unpack(cells))
-end
-
-local function log(now, limit, per, cost, times, forced, receipt, state)
-  local at, cells, n, used = living(now, per, state)
-  times = fitting(times, limit - used, cost, forced)
-  if times <= 0 or cost == 0 then return times end
-  local units = min(cost * times, MAX_UNITS - used)
-  if units > 0 then n = enter(cells, n, at, units, limit, per) end
-  if receipt ~= 0 then
-    local i = 1
-    while i < n and cells[i] < receipt do i = i + 2 end
-    if i < n and receipt + per > at then
-      cells[i + 1] = cells[i + 1] + units
-      if cells[i + 1] <= 0 then
-        table.remove(cells, i)
-        table.remove(cells, i)
-        n = n - 2
-      end
-    end
-    units = 0
-  end
-  while cost < 0 and units < 0 and n > 0 do
-    local back = min(-units, cells[n])
-    units, cells[n] = units + back, cells[n] - back
-    if cells[n] == 0 then
-      cells[n], cells[n - 1] = nil, nil
-      n = n - 2
-    end
-  end
-  return times, written(cells, n), n > 0 and cells[n - 1] + per or 0
-end
-
--- Tells whether there is a ban, and what the state is if a denial counts for it.
-local function strikes(now, limit, per, ban, denied, state)
-  local at, cells, n, used = living(now, per, state)
-  if cells[2] == MAX_UNITS then return true end
-  if not denied then return false end
-  if used + 1 >= limit then
-    return true, format('%.0f,%.0f,', max(0, at + ban - per), MAX_UNITS)
-  end
-  return false, written(cells, enter(cells, n, at, 1, limit, per))
-end
-
--- tidy drops the limits of a text that mean nothing any more, and tells when the
--- last of the others does, and whether they are several.
-local function tidy(text, now)
-  local kept, last, entries = '', 0, 0
-  for name, state in string.gmatch(text, '([^=]+)=([^;]*);') do
-    local per, letter = sub(name, 2) + 0, string.lower(sub(name, 1, 1))
-    local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
-    local until_ = 0
-    if letter == 'l' or letter == 'b' then
-      until_ = (match(state, '(%d+),%d+,$') or -per) + per
-    elseif not a then -- no state at all
-    elseif letter == 's' then
-      until_ = sliding_ends(a + 0, per, b + 0, tonumber(c) or 0)
-    elseif letter == 't' then
-      until_ = a + (b + 0 > 0 and 1 or 0)
-    else
-      until_ = a + (b + 0 > 0 and per or 0)
-    end
-    if until_ > now then
-      kept, last, entries = kept .. name .. '=' .. state .. ';', max(last, until_), entries + 1
-    end
-  end
-  return kept, last, entries > 1
-end
-
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local reply, words = {clock[1], clock[2]}, 2
+local number -- a format; %d is faster, but cuts numbers where the server's long has 32 bits
+local living, enter, written -- of logs; defined when the first is there
 
-local function write(key, text, last, several, untidy)
-  if untidy then text, last, several = tidy(text, now) end
-  if text == '' then
-    call('DEL', key)
-  else
-    if several then text = text .. format('%016.0f', last) end
-    call('SET', key, text, 'PX', ceil((last - now) / 1000) .. '')
-  end
-end
-
--- state_of is the state of one name in a text, nil if it is not there.
-local function state_of(text, name)
-  local _, to = find(text, name, 1, true)
-  return to and match(text, '^[^;]*', to + 1)
-end
-
--- replaced is a text of states with another state of one name.
-local function replaced(text, name, state)
-  local from, to = find(text, name, 1, true)
-  if not from then return text .. name .. state .. ';' end
-  return sub(text, 1, from - 1) .. name .. state .. sub(text, find(text, ';', to, true), -1)
-end
-
+local done = {}
 local at, stop, key = 1, #ARGV, 0
 while at < stop do
   local times, subjects = ARGV[at] + 0, ARGV[at + 1] + 0
-  local granted, place, pending = times, words + 1, nil
+  local granted, place = times, words + 1
+  local changes, strikes -- what to write if it is granted, and if it is denied
   words = place
   at = at + 2
   for _ = 1, subjects do
@@ -295,63 +85,247 @@ while at < stop do
       text = ''
     elseif text.err then
       granted, text = -1, ''
-    elseif byte(text, -1) ~= 59 then -- no semicolon, but digits
-      last, several = byte(text, -17) == 59 and tonumber(sub(text, -16)) or -1, true
-      text = sub(text, 1, -17)
-      if last < 0 then granted, text = -1, '' end
+    else
+      if byte(text, -1) ~= 59 then -- no semicolon, but digits
+        last, several = byte(text, -17) == 59 and tonumber(sub(text, -16)) or -1, true
+        text = sub(text, 1, -17)
+        if last < 0 then granted, text = -1, '' end
+      end
+      if find(text, ' ', 1, true) then granted, text = -1, '' end -- it would be two words
     end
-    if find(text, ' ', 1, true) then granted, text = -1, '' end -- it would be two words
     words = words + 1
     reply[words] = text
     local denied, struck = false, nil
-    -- Quotas mostly come in the order of their states: done is what is new of the
-    -- text up to cursor.
-    local quotas, done, cursor = ARGV[at], '', 1
+    -- Quotas mostly come in the order of their states: done are the pieces of what is
+    -- new of the text up to cursor.
+    local quotas, pieces, cursor = ARGV[at] + 0, 0, 1
     for i = at + 1, at + 6 * quotas, 6 do
       local name, limit, per, cost = ARGV[i], ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0
-      local forced, receipt = cost > 0 and ARGV[i + 5] == '1', cost < 0 and ARGV[i + 5] + 0 or 0
-      local letter, before = byte(name), cursor + #name - 1
-      if sub(text, cursor, before) ~= name then
-        text = done .. sub(text, cursor)
-        cursor, before = find(text, name, 1, true)
-        cursor = cursor or #text + 1
-        done = sub(text, 1, cursor - 1)
+      local forced, receipt = false, 0
+      if ARGV[i + 5] ~= '0' then
+        forced, receipt = cost > 0, cost < 0 and ARGV[i + 5] + 0 or 0
       end
-      local n, state, until_, after
-      if letter == 98 then -- b
-        local cells, banned, strike
-        if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
-        if struck then cells = state_of(struck, name) end -- as a ban before it has left it
-        banned, strike = strikes(now, limit, per, ARGV[i + 4] + 0, denied and cost > 0, cells or '')
-        n = banned and 0 or times
-        if strike then struck = replaced(struck or reply[words], name, strike) end
-      elseif letter == 108 or letter == 76 then -- l, L
-        local cells
-        if before then cells, after = match(text, '^([%d,]*);()', before + 1) end
-        n, state, until_ = log(now, limit, per, cost, times, forced, receipt, cells or '')
-      else
-        local a, b, c
-        if before then a, b, c, after = match(text, '^(%d+),(%d+),(%d*),?;()', before + 1) end
-        if letter == 115 or letter == 83 then -- s, S
-          n, state, until_ = sliding(now, limit, per, cost, times, forced, receipt, a or 0, b or 0, tonumber(c) or 0)
-        elseif letter == 116 or letter == 84 then -- t, T
-          n, state, until_ = bucket(now, limit, per, cost, times, forced, receipt, (a or 0) + 0, (b or 0) + 0, ARGV[i + 4] + 0)
+      local letter, from, before = byte(name), find(text, name, cursor, true)
+      if from ~= cursor then
+        if not from then
+          text, cursor, pieces = table.concat(done, '', 1, pieces) .. sub(text, cursor), 1, 0
+          from, before = find(text, name, 1, true)
+          from = from or #text + 1
+        end
+        pieces = pieces + 1
+        done[pieces] = sub(text, cursor, from - 1)
+        cursor = from
+      end
+
+      -- Every algorithm tells how many of the times it is asked for it allows (n), and
+      -- if something is charged what the state is then, and when that means nothing
+      -- any more. after is where the state that there is ends.
+      local n, state, ends, after = times, nil, nil, nil
+      if letter == 115 or letter == 102 or letter == 83 or letter == 70 then -- s, f, S, F
+        local slides = letter == 115 or letter == 83
+        local a, b, c = nil, 0, 0
+        if before then
+          if slides then
+            a, b, c, after = match(text, '^(%d+),(%d+),(%d+),;()', before + 1)
+          else
+            a, c, after = match(text, '^(%d+),(%d+),;()', before + 1)
+          end
+        end
+        local begins, start, previous, current, weight = (a or 0) + 0, now - now % per, 0, (c or 0) + 0, per - 1
+        if start > begins then
+          if slides and begins + per == start then previous = current end
+          begins, current, a, b, weight = start, 0, nil, previous, weight + start - now
+        elseif slides and b ~= '0' then -- the same, or a later one, if the clock has run back
+          previous = (b or 0) + 0
+          if now > begins then weight = weight + begins - now end
+        end
+        local left = limit - current
+        if previous > 0 then
+          if previous * weight < EXACT then
+            left = left - floor(previous * weight / per)
+          else
+            left = left - (mul_div(previous, weight, per))
+          end
+        end
+        if cost > 0 then
+          if not forced then n = min(times, floor(left / cost)) end
+        elseif cost == 0 and left < 0 then
+          n = 0
+        end
+        if n > 0 and cost ~= 0 then
+          if receipt == 0 or receipt == begins then
+            current = min(MAX_UNITS, current + cost * n)
+            if current < 0 then -- what is not of this window is of the one before
+              if receipt == 0 then previous = max(0, previous + current) end
+              current, b = 0, previous
+            end
+          elseif receipt == begins - per then
+            previous = max(0, previous + cost * n)
+            b = previous
+          end
+          a = a or format('%.0f', begins)
+          state = slides and a .. ',' .. (b or 0) .. ',' .. current .. ',' or a .. ',' .. current .. ','
+          if not slides then
+            ends = current > 0 and begins + per or 0
+          else -- one unit alone counts for nothing in the next window
+            ends = current > 1 and begins + 2 * per or (current > 0 or previous > 1) and begins + per or 0
+          end
+        end
+
+      elseif letter == 116 or letter == 84 then -- t, T
+        local a, b
+        if before then a, b, after = match(text, '^(%d+),(%d+),;()', before + 1) end
+        local debt, fraction = (a or 0) - now, (b or 0) + 0
+        if fraction > 0 and fraction >= limit then debt, fraction = debt + 1, 0 end
+        if debt < 0 then debt, fraction = 0, 0 end
+        if limit == 0 then -- there is no rate to convert units with
+          if cost > 0 and not forced or cost == 0 and debt + fraction > 0 then n = 0 end
         else
-          n, state, until_ = fixed(now, limit, per, cost, times, forced, receipt, (a or 0) + 0, (b or 0) + 0)
+          local burst = ARGV[i + 4] + 0
+          local full, full_fraction = per, 0
+          if burst ~= 0 and burst ~= limit then full, full_fraction = mul_div(burst, per, limit) end
+          if full >= MAX_DEBT then full, full_fraction = MAX_DEBT - 1, 0 end -- less than any price that saturates
+          if cost >= 0 and not forced then
+            local room, rest = full - debt, full_fraction - fraction
+            if rest < 0 then room, rest = room - 1, rest + limit end
+            if room < 0 then
+              n = 0
+            elseif cost > 0 then
+              local units, part = mul_div(room, limit, per)
+              n = min(times, floor((units + floor((part + rest) / per)) / cost))
+            end
+          end
+          if n > 0 and cost ~= 0 then
+            local step, step_fraction = mul_div(cost < 0 and -cost or cost * n, per, limit)
+            if receipt ~= 0 and max(0, receipt - now) < step + (step_fraction > 0 and 1 or 0) then
+              step, step_fraction = max(0, receipt - now), 0 -- time has paid the rest
+            end
+            local owed, owed_fraction = debt + step, fraction + step_fraction
+            if cost < 0 then owed, owed_fraction = debt - step, fraction - step_fraction end
+            if owed_fraction >= limit then
+              owed, owed_fraction = owed + 1, owed_fraction - limit
+            elseif owed_fraction < 0 then
+              owed, owed_fraction = owed - 1, owed_fraction + limit
+            end
+            if owed < 0 then
+              owed, owed_fraction = 0, 0
+            elseif cost > 0 and owed >= MAX_DEBT then
+              owed, owed_fraction = max(debt, MAX_DEBT), 0
+            end
+            local tat = now + owed
+            number = number or format('%d', EXACT) == '9007199254740992' and '%d,' or '%.0f,'
+            state = format(number .. number, tat, owed_fraction)
+            ends = owed_fraction > 0 and tat + 1 or tat
+          end
+        end
+
+      else -- l, L, b
+        if not living then
+          -- The time a log has reached, and what it holds of the last period.
+          living = function(per, state)
+            local old, n, used = {}, 0, 0
+            for time, units in string.gmatch(state, '(%d+),(%d+),') do
+              n, used = n + 2, used + units
+              old[n - 1], old[n] = time + 0, units + 0
+            end
+            local reached, first = n > 0 and old[n - 1] > now and old[n - 1] or now, 1
+            while first < n and old[first] + per <= reached do used, first = used - old[first + 1], first + 2 end
+            if first > 1 then old, n = {unpack(old, first, n)}, n - first + 1 end
+            return reached, old, n, used
+          end
+          -- Adds units to a log, and tells how long it is then.
+          enter = function(cells, n, reached, units, limit, per)
+            local width = limit > 128 and ceil(per / 128) or 1
+            if n > 0 and (n == 2 * MAX_CELLS or floor(cells[n - 1] / width) == floor(reached / width)) then
+              cells[n - 1], cells[n] = reached, cells[n] + units
+              return n
+            end
+            cells[n + 1], cells[n + 2] = reached, units
+            return n + 2
+          end
+          number = number or format('%d', EXACT) == '9007199254740992' and '%d,' or '%.0f,'
+          written = function(cells, n) return format(string.rep(number, n), unpack(cells)) end
+        end
+        local text_of = ''
+        if before then
+          text_of, after = match(text, '^([%d,]*);()', before + 1)
+          text_of = text_of or ''
+        end
+        if letter == 98 then -- b: tells whether there is a ban, and counts a denial for it
+          if struck then -- as a ban before it has left it
+            local _, to = find(struck, name, 1, true)
+            text_of = to and match(struck, '^[^;]*', to + 1) or ''
+          end
+          local reached, cells, m, used = living(per, text_of)
+          local strike
+          if cells[2] == MAX_UNITS then
+            n = 0
+          elseif denied and cost > 0 then
+            if used + 1 >= limit then
+              n, strike = 0, format('%.0f,%.0f,', max(0, reached + ARGV[i + 4] - per), MAX_UNITS)
+            else
+              strike = written(cells, enter(cells, m, reached, 1, limit, per))
+            end
+          end
+          if strike then
+            struck = struck or reply[words]
+            local from, to = find(struck, name, 1, true)
+            if from then
+              struck = sub(struck, 1, from - 1) .. name .. strike .. sub(struck, find(struck, ';', to, true), -1)
+            else
+              struck = struck .. name .. strike .. ';'
+            end
+          end
+        else
+          local reached, cells, m, used = living(per, text_of)
+          if cost > 0 then
+            if not forced then n = min(times, floor((limit - used) / cost)) end
+          elseif cost == 0 and limit - used < 0 then
+            n = 0
+          end
+          if n > 0 and cost ~= 0 then
+            local units = min(cost * n, MAX_UNITS - used)
+            if units > 0 then m = enter(cells, m, reached, units, limit, per) end
+            if receipt ~= 0 then
+              local j = 1
+              while j < m and cells[j] < receipt do j = j + 2 end
+              if j < m and receipt + per > reached then
+                cells[j + 1] = cells[j + 1] + units
+                if cells[j + 1] <= 0 then
+                  table.remove(cells, j)
+                  table.remove(cells, j)
+                  m = m - 2
+                end
+              end
+              units = 0
+            end
+            while cost < 0 and units < 0 and m > 0 do
+              local back = min(-units, cells[m])
+              units, cells[m] = units + back, cells[m] - back
+              if cells[m] == 0 then
+                cells[m], cells[m - 1] = nil, nil
+                m = m - 2
+              end
+            end
+            state, ends = written(cells, m), m > 0 and cells[m - 1] + per or 0
+          end
         end
       end
+
       if before and not after then
         granted = -1 -- that is no state
       elseif state then
         changed = true
-        if not before and done ~= '' then -- one more, beside others
+        if not before and cursor > 1 then -- one more, beside others
           several, untidy = several or fresh, untidy or not several and not fresh
         end
         untidy = untidy or cost < 0 or #text > 8192
-        last = max(last, until_)
-        done = done .. name .. state .. ';'
+        last = max(last, ends)
+        done[pieces + 1], done[pieces + 2], done[pieces + 3] = name, state, ';'
+        pieces = pieces + 3
       elseif before then
-        done = done .. sub(text, cursor, after - 1)
+        pieces = pieces + 1
+        done[pieces] = sub(text, cursor, after - 1)
       end
       cursor = after or cursor
       if n < granted and letter > 90 then -- upper case is a shadow, which denies nothing
@@ -359,19 +333,56 @@ while at < stop do
       end
       denied = denied or n < times and letter > 98
     end
-    if struck and granted == 0 then write(KEYS[key], struck, 0, false, true) end
     at = at + 1 + 6 * quotas
-    text = done .. sub(text, cursor)
-    if not changed then -- or there is nothing to write
-    elseif subjects == 1 then
-      if granted > 0 then write(KEYS[key], text, last, several, untidy) end
-    else
-      pending = pending or {}
-      pending[#pending + 1] = {KEYS[key], text, last, several, untidy}
+    if struck then
+      strikes = strikes or {}
+      local m = #strikes
+      strikes[m + 1], strikes[m + 2], strikes[m + 3], strikes[m + 4], strikes[m + 5] = KEYS[key], struck, 0, false, true
+    elseif changed and granted > 0 then
+      if cursor <= #text then
+        pieces = pieces + 1
+        done[pieces] = sub(text, cursor)
+      end
+      changes = changes or {}
+      local m = #changes
+      changes[m + 1], changes[m + 2] = KEYS[key], table.concat(done, '', 1, pieces)
+      changes[m + 3], changes[m + 4], changes[m + 5] = last, several, untidy
     end
   end
-  if pending and granted > 0 then
-    for _, change in ipairs(pending) do write(unpack(change)) end
+
+  local writes = granted > 0 and changes or granted == 0 and strikes
+  for i = 1, writes and #writes or 0, 5 do
+    local text, last, several = writes[i + 1], writes[i + 2], writes[i + 3]
+    if writes[i + 4] then -- drop the limits that mean nothing any more
+      local kept, entries = '', 0
+      last = 0
+      for name, state in string.gmatch(text, '([^=]+)=([^;]*);') do
+        local per, letter = sub(name, 2) + 0, string.lower(sub(name, 1, 1))
+        local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
+        local ends = 0
+        if letter == 'l' or letter == 'b' then
+          ends = (match(state, '(%d+),%d+,$') or -per) + per
+        elseif not a then -- no state at all
+        elseif letter == 's' then
+          local previous, current = b + 0, tonumber(c) or 0
+          ends = current > 1 and a + 2 * per or (current > 0 or previous > 1) and a + per or 0
+        elseif letter == 't' then
+          ends = a + (b + 0 > 0 and 1 or 0)
+        else
+          ends = a + (b + 0 > 0 and per or 0)
+        end
+        if ends > now then
+          kept, last, entries = kept .. name .. '=' .. state .. ';', max(last, ends), entries + 1
+        end
+      end
+      text, several = kept, entries > 1
+    end
+    if text == '' then
+      call('DEL', writes[i])
+    else
+      if several then text = text .. format('%016.0f', last) end
+      call('SET', writes[i], text, 'PX', ceil((last - now) / 1000) .. '')
+    end
   end
   reply[place] = granted
 end

@@ -1,0 +1,148 @@
+package backends
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"time"
+)
+
+// call is a Take, or the part of one that is on one node, on its way to Redis.
+// It has copies of everything: whoever asked may have left when the answer comes.
+type call struct {
+	quotas   []Quota
+	subjects [][]int // the quotas of each key and scope
+	hash     uint64  // of the first key and scope
+	// kind is set where the call is plain: scripts/plain.lua may decide it.
+	kind *kind
+	// trial asks what the answer would be, and charges nothing.
+	trial bool
+	// more is how many units to lease beside what is asked for.
+	more int64
+	// resets is how many there had been when it was asked; see leases.
+	resets   uint64
+	ctx      context.Context
+	deadline time.Time // zero for none
+	gone     bool      // nobody waits for it any more; guarded by the queue
+	changes  []uint32  // of each subject, before it was sent; see denials
+
+	done chan struct{} // tells that the answer is here
+	next *call         // of the same group
+	self [1]*call      // a batch of this call alone
+
+	// The answer:
+	verdicts []Verdict
+	err      error
+	states   []numbers // as a denial has left them, one for each quota; nil when granted
+	at       moment    // when these were so
+	// What was leased, and the verdict after the last of it.
+	leased     int64
+	lastLeased Verdict
+}
+
+var subjectSeed = maphash.MakeSeed()
+
+// hashSubject is the same for the same key and scope, as long as the process lives.
+func hashSubject(key, scope string) uint64 {
+	return maphash.String(subjectSeed, key)*0x9e3779b97f4a7c15 ^ maphash.String(subjectSeed, scope)
+}
+
+// newCall copies the quotas, of which there is one at least.
+func newCall(ctx context.Context, quotas []Quota, trial bool) *call {
+	c := &call{done: make(chan struct{}, 1)}
+	c.self[0] = c
+	c.fill(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas, trial)
+	return c
+}
+
+// pooledCall is newCall with memory of calls that are over.
+func (r *redisBackend) pooledCall(ctx context.Context, hash uint64, quotas []Quota) *call {
+	c, ok := r.calls.Get().(*call)
+	if !ok {
+		return newCall(ctx, quotas, false)
+	}
+	c.fill(ctx, hash, quotas, false)
+	return c
+}
+
+// release is called by the last who uses a call. That is never the one who asked,
+// if he has left before the answer: the flight still has it then.
+func (r *redisBackend) release(c *call) {
+	clear(c.quotas) // which hold texts of others
+	*c = call{done: c.done, self: c.self, quotas: c.quotas[:0], verdicts: c.verdicts[:0], changes: c.changes[:0]}
+	r.calls.Put(c)
+}
+
+// onlySubject are the subjects of a call of one quota.
+var onlySubject = [][]int{{0}}
+
+func (c *call) fill(ctx context.Context, hash uint64, quotas []Quota, trial bool) {
+	c.quotas = append(c.quotas, quotas...)
+	for i := range c.quotas {
+		c.quotas[i].prepared = nil // which would tell equal quotas apart
+	}
+	c.verdicts = slices.Grow(c.verdicts, len(quotas))[:len(quotas)]
+	clear(c.verdicts)
+	c.hash, c.trial = hash, trial
+	c.ctx = ctx
+	c.deadline, _ = ctx.Deadline()
+	if len(quotas) > 1 {
+		c.subjects = subjectsOf(quotas)
+		return
+	}
+	c.subjects = onlySubject
+	if !trial {
+		c.kind = kindOf(&c.quotas[0])
+	}
+}
+
+// group is a decision that one or more callers ask for. Redis is asked once, and
+// grants it to as many of them as it can.
+type group struct {
+	first, last *call // and those between, by their next
+	size        int64
+}
+
+// times is how often a decision is asked for.
+func (g *group) times() int64 { return g.size + g.first.more }
+
+func (g *group) add(c *call) {
+	g.last.next, g.last = c, c
+	g.size++
+}
+
+// joinable tells whether a call can be decided together with equal ones.
+func (c *call) joinable() bool {
+	q := &c.quotas[0]
+	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 && !c.trial
+}
+
+// joins tells whether a call is decided together with another.
+func (c *call) joins(other *call) bool {
+	return c.hash == other.hash && c.joinable() && other.joinable() && c.quotas[0] == other.quotas[0]
+}
+
+// mergeCalls puts equal calls into one group, in the order in which they came.
+func mergeCalls(calls []*call) []group {
+	if len(calls) == 1 {
+		return []group{{calls[0], calls[0], 1}}
+	}
+	groups := make([]group, 0, min(len(calls), maxBatch))
+	var latest [256]int32 // of the groups whose hash ends in so many bits, one more than its number
+	var before []int32    // of each group, the one that was the latest then
+	for _, c := range calls {
+		c.next = nil
+		slot := &latest[c.hash%256]
+		at := *slot
+		for at > 0 && !groups[at-1].first.joins(c) {
+			at = before[at-1]
+		}
+		if at > 0 {
+			groups[at-1].add(c)
+			continue
+		}
+		groups, before = append(groups, group{c, c, 1}), append(before, *slot)
+		*slot = int32(len(groups))
+	}
+	return groups
+}

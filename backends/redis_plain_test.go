@@ -1,0 +1,113 @@
+package backends
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+func TestWhatIsPlain(t *testing.T) {
+	plain := Quota{Key: "k", Limit: 10, Per: time.Minute, Cost: 1}
+	for name, test := range map[string]struct {
+		change func(*Quota)
+		plain  bool
+	}{
+		"a sliding window":  {func(*Quota) {}, true},
+		"a fixed window":    {func(q *Quota) { q.Algorithm = FixedWindow }, true},
+		"a token bucket":    {func(q *Quota) { q.Algorithm = TokenBucket }, true},
+		"a cost over limit": {func(q *Quota) { q.Cost = 11 }, true},
+		"a tentative quota": {func(q *Quota) { q.Tentative = true }, true},
+		"a sliding log":     {func(q *Quota) { q.Algorithm = SlidingLog }, false},
+		"a limit of 0":      {func(q *Quota) { q.Limit = 0 }, false},
+		"a peek":            {func(q *Quota) { q.Cost = 0 }, false},
+		"a refund":          {func(q *Quota) { q.Cost = -1 }, false},
+		"forced":            {func(q *Quota) { q.Forced = true }, false},
+		"a shadow":          {func(q *Quota) { q.Shadow = true }, false},
+		"a ban":             {func(q *Quota) { q.Ban = time.Hour }, false},
+		"a bucket that holds more than can be owed": {
+			func(q *Quota) { q.Algorithm, q.Limit, q.Burst, q.Per = TokenBucket, 1, MaxLimit, MaxPer }, false,
+		},
+	} {
+		q := plain
+		test.change(&q)
+		require.Equal(t, test.plain, kindOf(&q) != nil, name)
+	}
+}
+
+func TestEqualQuotasAreOfOneKind(t *testing.T) {
+	one, other := Quota{Key: "a", Limit: 10, Per: time.Minute, Cost: 1}, Quota{Key: "b", Limit: 10, Per: time.Minute, Cost: 1}
+	require.Same(t, kindOf(&one), kindOf(&other))
+	other.Cost = 2
+	require.NotEqual(t, kindOf(&one).args, kindOf(&other).args)
+}
+
+// onPlain is a backend, with what its client sends.
+func onPlain(t *testing.T, client redis.UniversalClient, options map[string]any) (*redisBackend, *plainCounter, *tripCounter) {
+	plain, trips := &plainCounter{}, &tripCounter{}
+	client.AddHook(plain)
+	client.AddHook(trips)
+	t.Cleanup(func() { _ = client.Close() })
+	options["client"] = client
+	backend, err := NewRedis(options)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, backend.Close()) })
+	return backend.(*redisBackend), plain, trips
+}
+
+func charge(t *testing.T, backend Backend, quotas ...Quota) []Verdict {
+	t.Helper()
+	verdicts := make([]Verdict, len(quotas))
+	require.NoError(t, backend.Take(t.Context(), quotas, verdicts))
+	return verdicts
+}
+
+func TestAKeyWithSeveralLimitsIsTakenForPlainOnce(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: redistest.Single(t).Addr})
+	backend, plain, trips := onPlain(t, client, map[string]any{})
+	minutely, hourly := Quota{Key: "k", Limit: 100, Per: time.Minute, Cost: 1}, Quota{Key: "k", Limit: 100, Per: time.Hour, Cost: 1}
+	for _, script := range []*script{plainScript, takeScript} {
+		require.NoError(t, script.Load(t.Context(), client).Err())
+	}
+	for i, want := range []struct {
+		quota            Quota
+		trips, undecided int
+	}{{minutely, 1, 0}, {hourly, 2, 1}, {hourly, 1, 0}, {minutely, 1, 0}} {
+		before, undecided := trips.sent.Load(), plain.undecided
+		require.True(t, charge(t, backend, want.quota)[0].Allowed)
+		require.EqualValues(t, want.trips, trips.sent.Load()-before, "%d", i)
+		require.Equal(t, want.undecided, plain.undecided-undecided, "%d", i)
+	}
+	require.EqualValues(t, 97, charge(t, backend, minutely)[0].Remaining, "nothing was charged twice")
+	require.EqualValues(t, 97, charge(t, backend, hourly)[0].Remaining)
+}
+
+func TestLeasesAreTakenByTheShortScript(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: redistest.Single(t).Addr})
+	backend, plain, _ := onPlain(t, client, map[string]any{"lease": 10})
+	q := Quota{Key: "k", Limit: 100, Per: 240 * time.Hour, Cost: 1}
+	for i := range 100 {
+		require.EqualValues(t, 99-i, charge(t, backend, q)[0].Remaining)
+	}
+	require.Equal(t, 10, plain.asked)
+	require.False(t, charge(t, backend, q)[0].Allowed)
+	require.Zero(t, plain.undecided)
+}
+
+func TestACallThatIsOverCanBeUsedAgain(t *testing.T) {
+	backend := &redisBackend{}
+	first := backend.pooledCall(t.Context(), 1, []Quota{{Key: "a", Limit: 1, Per: time.Hour, Cost: 1}, {Key: "b", Limit: 1, Per: time.Hour}})
+	first.next, first.err, first.gone, first.leased, first.states = first, context.Canceled, true, 3, []numbers{{1}}
+	first.verdicts[0].Remaining, first.changes = 7, append(first.changes, 1, 2)
+	backend.release(first)
+	require.Empty(t, first.quotas[:1][0].Key, "it holds no text of others")
+	second := &call{done: first.done, self: first.self, quotas: first.quotas, verdicts: first.verdicts, changes: first.changes}
+	require.Equal(t, second, first)
+	first.fill(t.Context(), 2, []Quota{{Key: "c", Limit: 1, Per: time.Hour, Cost: 1}}, false)
+	require.Equal(t, make([]Verdict, 1), first.verdicts)
+	require.Len(t, first.quotas, 1)
+	require.NotNil(t, first.kind)
+}

@@ -1,0 +1,194 @@
+package backends
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// script decides groups of calls in one call of its own.
+type script struct {
+	*redis.Script // which is only asked for its digest
+	source        string
+	// words are the number of keys, the keys and the arguments, behind two empty
+	// places.
+	words func(groups []group) []any
+	// answer gives the calls of groups their verdicts, and returns the groups that
+	// were left undecided. Of several decisions at the same time order is the place
+	// of the first.
+	answer func(groups []group, reply string, order int) (undecided []group, err error)
+}
+
+// part is what one script call decides.
+type part struct {
+	script  *script
+	groups  []group
+	command once
+}
+
+// once is a command that the client must not send again by itself: a decision
+// whose answer was lost may have been made, and would be charged twice.
+type once struct{ *redis.StringCmd }
+
+func (once) NoRetry() bool { return true }
+
+// send makes the decisions of some calls in one round trip, and in another for those
+// that have turned out not to be plain.
+func (r *redisBackend) send(ctx context.Context, calls []*call) {
+	clock := sinceStart()
+	plain, others := r.divide(mergeCalls(calls), clock)
+	parts := r.appendParts(make([]part, 0, 2), plainScript, plain)
+	parts = r.appendParts(parts, takeScript, others)
+	undecided := trip(ctx, r.client, parts)
+	if len(undecided) == 0 {
+		return
+	}
+	for i := range undecided {
+		r.mixed.note(undecided[i].first.hash, clock)
+	}
+	trip(ctx, r.client, r.appendParts(nil, takeScript, undecided))
+}
+
+// divide tells which groups are plain, as far as is known. Those are in an order in
+// which groups of a kind stand together.
+func (r *redisBackend) divide(groups []group, clock time.Duration) (plain, others []group) {
+	for i := range groups {
+		if first := groups[i].first; first.kind != nil && r.mixed.has(first.hash, clock) {
+			first.kind = nil
+		}
+	}
+	sortByKind(groups)
+	n := 0
+	for n < len(groups) && groups[n].first.kind == nil {
+		n++
+	}
+	return groups[n:], groups[:n]
+}
+
+// appendParts lets a script decide groups: in one call, or in one for each where
+// their keys must not be mixed.
+func (r *redisBackend) appendParts(parts []part, script *script, groups []group) []part {
+	if !r.spread && len(groups) > 0 {
+		return append(parts, part{script: script, groups: groups})
+	}
+	for i := range groups {
+		parts = append(parts, part{script: script, groups: groups[i : i+1]})
+	}
+	return parts
+}
+
+// trip makes one round trip, and one more where the server does not know the
+// scripts. It returns the groups that were left undecided.
+func trip(ctx context.Context, client redis.UniversalClient, parts []part) (undecided []group) {
+	for i := range parts {
+		p := &parts[i]
+		words := p.script.words(p.groups)
+		words[0], words[1] = "evalsha", p.script.Hash()
+		p.command = once{redis.NewStringCmd(ctx, words...)}
+	}
+	unknown, undecided := exec(ctx, client, parts)
+	if len(unknown) == 0 {
+		return undecided
+	}
+	for i := range unknown { // at once too: a node that has just taken over knows none
+		p := &unknown[i]
+		words := append([]any{"eval", p.script.source}, p.command.Args()[2:]...)
+		p.command = once{redis.NewStringCmd(ctx, words...)}
+	}
+	_, rest := exec(ctx, client, unknown)
+	return append(undecided, rest...)
+}
+
+// exec sends commands in one round trip, and reads what was answered to them. The
+// server has decided nothing where it says that it does not know the script.
+func exec(ctx context.Context, client redis.UniversalClient, parts []part) (unknown []part, undecided []group) {
+	asked := sinceStart()
+	sendAll(ctx, client, parts)
+	told := sinceStart()
+	order := 0
+	for i := range parts {
+		p := &parts[i]
+		for j := range p.groups {
+			for c := p.groups[j].first; c != nil; c = c.next {
+				c.at = moment{asked: asked, told: told}
+			}
+		}
+		reply, err := p.command.Result()
+		var left []group
+		if err == nil {
+			left, err = p.script.answer(p.groups, reply, order)
+		}
+		if err != nil {
+			fail(p.groups, err)
+		}
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			unknown = append(unknown, *p)
+		}
+		undecided = append(undecided, left...)
+		order += len(p.groups)
+	}
+	return unknown, undecided
+}
+
+func sendAll(ctx context.Context, client redis.UniversalClient, parts []part) {
+	if len(parts) == 1 {
+		_ = client.Process(ctx, parts[0].command)
+		return
+	}
+	pipeline := client.Pipeline()
+	for i := range parts {
+		_ = pipeline.Process(ctx, parts[i].command)
+	}
+	_, _ = pipeline.Exec(ctx)
+}
+
+// fail gives all calls of groups the same error.
+func fail(groups []group, err error) {
+	for i := range groups {
+		groups[i].fail(err)
+	}
+}
+
+func (g *group) fail(err error) {
+	for c := g.first; c != nil; c = c.next {
+		c.err = err
+	}
+}
+
+// replyWords are what is left to read of a reply.
+type replyWords string
+
+// openReply reads the time of a reply, which must have so many words behind it.
+func openReply(reply string, size int) (now int64, rest replyWords, err error) {
+	if n := strings.Count(reply, " ") - 1; n != size {
+		return 0, "", fmt.Errorf("redis answered %.80q, with %d words and not %d behind the time", reply, n, size)
+	}
+	rest = replyWords(reply)
+	seconds, err := strconv.ParseInt(rest.next(), 10, 64)
+	micros, wrong := strconv.ParseInt(rest.next(), 10, 64)
+	if err := errors.Join(err, wrong); err != nil {
+		return 0, "", fmt.Errorf("redis answered %.80q, which begins with no time: %w", reply, err)
+	}
+	return seconds*1_000_000 + micros, rest, nil
+}
+
+func (w *replyWords) next() string {
+	word, rest, _ := strings.Cut(string(*w), " ")
+	*w = replyWords(rest)
+	return word
+}
+
+// granted reads how many times a group was granted.
+func (w *replyWords) granted() (int64, error) {
+	word := w.next()
+	n, err := strconv.ParseInt(word, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("redis answered %.80q, and how often it granted is no number: %w", word, err)
+	}
+	return n, nil
+}
