@@ -21,6 +21,7 @@ type asked struct {
 	*boundLimit
 	key    string // as people read it
 	banned bool
+	stage  int32  // of the next ban; see ban.grows
 	payer  *payer // that has charged the same counter already
 }
 
@@ -38,7 +39,7 @@ func (b *binding) newPlain() (q *request, texts *headerTexts) {
 		room.several.verdicts = room.verdicts[:len(b.limits)]
 		room.request.several = &room.several
 		return &room.request, b.textsIn(&room.headerTexts)
-	case b.xHeaders || b.standardHeaders:
+	case b.any():
 		room := new(struct {
 			request
 			headerTexts
@@ -49,7 +50,7 @@ func (b *binding) newPlain() (q *request, texts *headerTexts) {
 }
 
 func (b *binding) textsIn(room *headerTexts) *headerTexts {
-	if b.xHeaders || b.standardHeaders {
+	if b.any() {
 		return room
 	}
 	return nil
@@ -59,7 +60,7 @@ func (b *binding) textsIn(room *headerTexts) *headerTexts {
 // few limits.
 func (b *binding) newRequest() (q *request, texts *headerTexts) {
 	switch n := len(b.limits); {
-	case n == 1:
+	case n == 1 && b.limits[0].listed == nil:
 		room := new(struct {
 			request
 			headerTexts
@@ -92,7 +93,7 @@ func (b *binding) newRequest() (q *request, texts *headerTexts) {
 
 // addLimits finds out what the request asks of each limit. Those that are
 // unlimited for it are left out.
-func (q *request) addLimits(c *gin.Context) {
+func (q *request) addLimits(c *gin.Context) error {
 	q.scope = q.scopeOf(c, q.limits[0].scope)
 	for i := range q.limits {
 		l := &q.limits[i]
@@ -100,26 +101,42 @@ func (q *request) addLimits(c *gin.Context) {
 		if l.ownKey {
 			scope = q.scopeOf(c, l.scope)
 		}
-		q.add(c, l, scope)
+		if l.listed == nil {
+			q.add(c, l, scope)
+		} else if err := q.addList(c, i, scope); err != nil {
+			return err
+		}
 	}
 	if q.sharing {
 		q.findPayers()
 	}
+	return nil
 }
 
 // add asks for what the request costs of one limit.
 func (q *request) add(c *gin.Context, l *boundLimit, scope string) {
-	quota, key := l.quota, l.key
+	quota, key := q.newQuota(c, l, scope)
+	if l.limitFunc != nil {
+		quota.Limit = min(int64(l.limitFunc(c, key, scope)), backends.MaxLimit)
+	}
+	if quota.Limit >= 0 {
+		q.askFor(c, l, quota, key)
+	}
+}
+
+// newQuota is what a request asks of a limit, but for the limit itself and the cost, and
+// its key as people read it.
+func (q *request) newQuota(c *gin.Context, l *boundLimit, scope string) (quota backends.Quota, key string) {
+	quota, key = l.quota, l.key
 	quota.Scope = scope
 	if key == "" {
 		key, quota.Key = q.keyOf(c, l)
 	}
-	if l.limitFunc != nil {
-		quota.Limit = min(int64(l.limitFunc(c, key, scope)), backends.MaxLimit)
-	}
-	if quota.Limit < 0 {
-		return
-	}
+	return quota, key
+}
+
+// askFor adds a quota to the question, with what the request costs.
+func (q *request) askFor(c *gin.Context, l *boundLimit, quota backends.Quota, key string) {
 	if l.costFunc != nil {
 		quota.Cost = l.costFunc(c)
 	}
@@ -216,13 +233,11 @@ func (q *request) details() *several {
 // refuses reports whether any limit of the request can reject it, also if the
 // backend has failed to decide.
 func (q *request) refuses() bool {
-	if q.neverRefuse || q.several == nil {
-		return !q.neverRefuse && q.plain
-	}
-	return q.plain || slices.ContainsFunc(q.several.quotas, func(quota backends.Quota) bool { return !quota.Shadow })
+	enforced := func(quota backends.Quota) bool { return !quota.Shadow }
+	return !q.neverRefuse && (q.plain || q.several != nil && slices.ContainsFunc(q.several.quotas, enforced))
 }
 
-// exceeded reports whether a limit was that is not a shadow.
+// exceeded reports whether the request is over a limit that is not a shadow.
 func (q *request) exceeded() bool {
 	return !q.verdict.Allowed && !q.isShadow(q.closest)
 }

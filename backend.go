@@ -77,13 +77,13 @@ func findBackend(name string) (registered, error) {
 		return known, fmt.Errorf(`%s is a URL (not shown here); write "redis" there, and the URL as %s, {"url": ...}; known are %s`, ConfigBackend, ConfigBackendOptions, backendNames())
 	}
 	if !ok {
-		return known, fmt.Errorf("%s %q is not known; %sknown are %s", ConfigBackend, name, maybe(name), backendNames())
+		return known, fmt.Errorf("%s %q is not known; %sknown are %s", ConfigBackend, name, didYouMean(name), backendNames())
 	}
 	return known, nil
 }
 
-// maybe asks whether a known name was meant.
-func maybe(name string) string {
+// didYouMean suggests the known name that is nearest.
+func didYouMean(name string) string {
 	if nearest, ok := options.Nearest(name, strings.Split(backendNames(), ", ")); ok {
 		return fmt.Sprintf("did you mean %q? ", nearest)
 	}

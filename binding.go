@@ -3,7 +3,7 @@ package ratelimiter
 import (
 	"maps"
 	"net/http"
-	"slices"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +25,9 @@ type binding struct {
 	route    route
 	shown    string   // the route as people read it
 	earlier  *binding // of the RateLimit before it on the route; nil for the first
-	position int      // among the RateLimits of the route, from 1; see storedKey
+	position int      // among the RateLimits of the request, from 1; see storedKey
+	onRoute  bool     // Gin calls it, and not a handler
+	passed   int      // RateLimits that stand on the route, up to and with this one
 	limits   []boundLimit
 
 	// plain is set where a request needs nothing but its scope: see takePlain.
@@ -33,12 +35,19 @@ type binding struct {
 	// sharing is set where two limits of a request may have one counter; see payer.
 	sharing bool
 	kinds   kinds
-	// defaults is set where the default limits apply to a request that no RateLimit
-	// of the route can refuse, or to all; see takeDefaults.
-	defaults, keepDefaults bool
+	// leftOut is set for a RateLimit that a later one of the route leaves out.
+	leftOut bool
+	// defaults is set where the default limits apply behind this binding, to a request
+	// that no RateLimit of the route can reject, or to all; see takeDefaults.
+	defaults       bool
+	defaultsChoice defaultsChoice // of the RateLimits up to this one
+	mustAsk        bool           // one of those up to this one can reject every request
 
-	xHeaders, standardHeaders bool
-	policy                    string // RateLimit-Policy; empty where it depends on the request
+	headerSet
+	policy string // RateLimit-Policy; empty where it depends on the request
+	// oneLimit is set where the headers tell of one limit whose policy is known, in the
+	// form that writeHeaders has; see addHeaders.
+	oneLimit bool
 }
 
 // boundLimit is a limit of a binding.
@@ -47,9 +56,11 @@ type boundLimit struct {
 	quota backends.Quota // all but the scope, and what functions say
 	key   string         // as people read it; empty where functions say it
 	name  string         // which no other limit on the route has
+	seen  *seenKeys      // those that functions have said; see Status
 	// What is in the answers to all requests, empty where a function says the limit.
-	number  string // for X-RateLimit-Limit
-	refusal []byte // when this limit alone rejects a request
+	number  string        // for X-RateLimit-Limit
+	refusal []byte        // when this limit alone rejects a request
+	listed  *listedLimits // of a function that returns lists; nil for any other
 }
 
 // route is a route of the application. Requests that match none have no path, and
@@ -133,8 +144,16 @@ func (r *RateLimiter) bind(c *gin.Context, s *settings, rule *rule, earlier *bin
 		route: id.route, shown: id.route.String(), earlier: earlier, position: id.position,
 	}
 	b.kinds = kindsOf(c.HandlerNames())
-	if b.countIf != nil && b.position > b.kinds.limits {
+	b.onRoute = isCalledByGin()
+	if b.countIf != nil && !b.onRoute && !b.isConfigured() {
 		panic("ratelimiter: WithCountIf was used in a RateLimit that a handler calls itself, where nothing is left to run and to judge; put the RateLimit on the route, or call SetCost(c, 0) when the request is not to count")
+	}
+	if earlier != nil {
+		b.passed = earlier.passed
+	}
+	if b.onRoute && !b.isConfigured() {
+		b.passed++
+		b.leftOut = b.passed <= b.kinds.leftOut
 	}
 	b.bindLimits()
 	b.bindDefaults()
@@ -166,8 +185,12 @@ func (b *binding) bindLimits() {
 		bound := &b.limits[i]
 		bound.limitRule = l
 		bound.quota = l.quota(b.settings)
+		bound.seen = &seenKeys{}
 		bound.name = uniqueName(l.name, func(name string) bool { return b.hasName(name, i) })
-		if l.limitFunc == nil {
+		if l.listFunc != nil {
+			bound.listed = &listedLimits{}
+		}
+		if !l.varies() {
 			bound.number = strconv.FormatInt(mostAtOnce(&bound.quota), 10)
 			bound.refusal = headers.Refusal(l.limit, l.unit(), l.per, []string{bound.name})
 		}
@@ -194,7 +217,7 @@ func (l *limitRule) quota(s *settings) backends.Quota {
 // staticKey is the key of a limit, if no request is needed to tell it.
 func (l *limitRule) staticKey(route route) (name string, ok bool) {
 	switch l.namespace {
-	case ofRoute, ofDefault:
+	case ofRoute, ofDefault, ofFallback:
 		return route.String(), true
 	case ofApplication:
 		return applicationKey, true
@@ -206,13 +229,15 @@ func (l *limitRule) staticKey(route route) (name string, ok bool) {
 // elsewhere in the same rule.
 func (b *binding) hasName(name string, i int) bool {
 	for j := range b.rule.limits {
-		if j < i && b.limits[j].name == name || j > i && b.rule.limits[j].name == name {
+		if j < i && b.mayName(j, name) || j > i && b.rule.limits[j].name == name {
 			return true
 		}
 	}
 	for e := b.earlier; e != nil; e = e.earlier {
-		if slices.ContainsFunc(e.limits, func(l boundLimit) bool { return l.name == name }) {
-			return true
+		for j := range e.limits {
+			if !e.leftOut && e.mayName(j, name) {
+				return true
+			}
 		}
 	}
 	return false
@@ -223,7 +248,8 @@ func (b *binding) hasName(name string, i int) bool {
 func (b *binding) mayShare(i int) bool {
 	l := &b.limits[i]
 	same := func(o *boundLimit) bool {
-		return o.quota.Algorithm == l.quota.Algorithm && o.quota.Per == l.quota.Per && o.quota.Shadow == l.quota.Shadow
+		samePer := o.quota.Per == l.quota.Per || o.listed != nil || l.listed != nil
+		return samePer && o.quota.Algorithm == l.quota.Algorithm && o.quota.Shadow == l.quota.Shadow
 	}
 	for j := range i { // no namespace is compared, as an empty key is the route
 		if !b.isConfigured() && same(&b.limits[j]) {
@@ -232,7 +258,7 @@ func (b *binding) mayShare(i int) bool {
 	}
 	for e := b.earlier; e != nil && l.namespace == ofKey; e = e.earlier {
 		for j := range e.limits {
-			if o := &e.limits[j]; o.namespace == ofKey && same(o) {
+			if o := &e.limits[j]; !e.leftOut && o.namespace == ofKey && e.settings == b.settings && same(o) {
 				return true
 			}
 		}
@@ -240,24 +266,35 @@ func (b *binding) mayShare(i int) bool {
 	return false
 }
 
-// bindDefaults finds out whether this is the last RateLimit of the route, which looks
-// after the default limits.
+// bindDefaults finds out whether the default limits are asked behind this binding: the last
+// RateLimit of the route, or the application limits where the route has none.
 func (b *binding) bindDefaults() {
+	if b.earlier != nil {
+		b.defaultsChoice, b.mustAsk = b.earlier.defaultsChoice, b.earlier.mustAsk
+	}
+	due := b.kinds.configured > 0 && !b.kinds.exempt
 	if b.isConfigured() {
+		b.defaults = due && b.kinds.limits == 0 && b.rule == b.configured.first && b.rule == b.configured.applicationRule
 		return
 	}
-	b.keepDefaults = b.rule.keepDefaults
-	if b.earlier != nil {
-		b.keepDefaults = b.keepDefaults || b.earlier.keepDefaults
+	if b.leftOut {
+		return
 	}
-	last := b.position >= b.kinds.limits
-	b.defaults = b.kinds.configured && !b.kinds.exempt && last && (b.keepDefaults || !b.kinds.replaced)
+	if b.rule.defaults != defaultsWhereNothingRejects {
+		b.defaultsChoice = b.rule.defaults
+	}
+	b.mustAsk = b.mustAsk || b.alwaysAsks()
+	last := b.passed >= b.kinds.limits
+	b.defaults = due && last && b.defaultsChoice != defaultsNever && (b.defaultsChoice == defaultsBeside || !b.mustAsk)
 }
 
 func (b *binding) bindHeaders() {
-	b.xHeaders, b.standardHeaders = b.settings.xHeaders, b.settings.rateLimitHeaders
+	b.headerSet = b.settings.sent
 	if b.sendHeaders != nil {
-		b.xHeaders, b.standardHeaders = *b.sendHeaders, *b.sendHeaders
+		b.headerSet = headerSet{}
+		if *b.sendHeaders {
+			b.headerSet = b.settings.switchedOn
+		}
 	}
 	if b.settings.secret != "" {
 		return
@@ -266,26 +303,27 @@ func (b *binding) bindHeaders() {
 	for i := range b.limits {
 		l := &b.limits[i]
 		switch {
-		case l.limitFunc != nil:
+		case l.varies():
 			return
 		case l.limit >= 0 && !l.shadow:
 			policy = headers.AppendPolicy(headers.AppendSeparator(policy), l.name, l.limit, l.per)
 		}
 	}
 	b.policy = string(policy)
+	b.oneLimit = len(b.limits) == 1 && b.policy != "" && b.earlier == nil && !b.ofEarlierDrafts()
 }
 
 // isPlain reports whether a request needs nothing but its scope to be decided, in
 // the memory of this process. Anything else goes the general way.
 func (b *binding) isPlain() bool {
 	special := len(b.skip) > 0 || b.countIf != nil || b.ban != nil || b.longestWait > 0 || b.neverRefuse ||
-		b.mixed || b.sharing || b.defaults || b.earlier != nil
+		b.mixed || b.sharing || b.defaults || b.leftOut || b.earlier != nil
 	if special || b.settings.memory == nil || len(b.limits) > maxPlain || b.standardHeaders && b.policy == "" {
 		return false
 	}
 	for i := range b.limits {
 		l := &b.limits[i]
-		if l.limitFunc != nil || l.costFunc != nil || l.shadow || l.limit < 0 || l.key == "" || l.quota.Prepare() != nil {
+		if l.varies() || l.costFunc != nil || l.shadow || l.limit < 0 || l.key == "" || l.quota.Prepare() != nil {
 			return false
 		}
 	}
@@ -294,29 +332,58 @@ func (b *binding) isPlain() bool {
 
 // kinds is what the handlers of a route are, as far as they are this package's.
 type kinds struct {
-	limits     int  // how many RateLimits
-	replaced   bool // one of them always takes the place of the default limits
-	exempt     bool
-	configured bool // the limits in the configuration are asked first
+	limits             int  // how many RateLimits
+	leftOut            int  // how many of them, from the first, do not apply; see WithoutGroup
+	withoutApplication bool // one that applies leaves out the application limits
+	exempt             bool
+	configured         int // how many RateLimiters ask the limits of their configuration first
+}
+
+// isCalledByGin reports whether Gin called the RateLimit that is being bound, and not a
+// handler that has made or kept it.
+func isCalledByGin() bool {
+	var callers [16]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	for frame, more := frames.Next(); more; frame, more = frames.Next() {
+		if _, method, ours := strings.Cut(frame.Function, packageMethods); ours && isMiddleware(method) {
+			caller, _ := frames.Next()
+			return strings.HasSuffix(caller.Function, "gin.(*Context).Next")
+		}
+	}
+	return false
+}
+
+// packageMethods is how the names of the methods of RateLimiter begin.
+const packageMethods = "gin-ratelimiter/ratelimiter.(*RateLimiter)."
+
+// isMiddleware reports whether a method returned the function that is running.
+func isMiddleware(method string) bool {
+	return strings.HasPrefix(method, "limiting") || strings.HasPrefix(method, "configuredLimits.")
 }
 
 // kindsOf finds the middlewares of this package by the names of their functions.
 // The functions that return them are not inlined, which would change the names.
 func kindsOf(handlers []string) (found kinds) {
-	const of = "gin-ratelimiter/ratelimiter.(*RateLimiter)."
 	for _, name := range handlers {
-		_, method, ours := strings.Cut(name, of)
-		switch {
-		case !ours:
-		case strings.HasPrefix(method, "limiting."):
+		_, method, ours := strings.Cut(name, packageMethods)
+		if !ours {
+			continue
+		}
+		method, _, _ = strings.Cut(method, ".")
+		switch method {
+		case "limitingWithoutGroup", "limitingWithoutGroupAndApplication":
+			found.leftOut = found.limits
 			found.limits++
-			found.replaced = true
-		case strings.HasPrefix(method, "mayLimit."):
+			found.withoutApplication = method == "limitingWithoutGroupAndApplication"
+		case "limitingWithoutApplication":
 			found.limits++
-		case strings.HasPrefix(method, "Exempt."):
+			found.withoutApplication = true
+		case "limiting":
+			found.limits++
+		case "Exempt":
 			found.exempt = true
-		case strings.HasPrefix(method, "configuredLimits."):
-			found.configured = true
+		case "configuredLimits":
+			found.configured++
 		}
 	}
 	return found

@@ -91,20 +91,41 @@ const (
 	ConfigApplicationLimits = "RATELIMITER_APPLICATION_LIMITS"
 
 	// ConfigDefaultOptions is a []Option that applies to the default limits; none
-	// by default.
+	// by default. They are options of RateLimit: a scope, a skip, a cost, an algorithm, a
+	// shadow, a ban, a wait and so on. WithKey, WithName, WithBurst, WithLimit,
+	// WithDefaults and the options that leave something out do not suit, and are an
+	// error, as are options that exclude each other.
 	ConfigDefaultOptions = "RATELIMITER_DEFAULT_OPTIONS"
 
 	// ConfigApplicationOptions is a []Option that applies to the application
-	// limits; none by default.
+	// limits; none by default. It takes what ConfigDefaultOptions takes. Options other
+	// than WithCost, WithAlgorithm and WithShadow, in either key, make the two kinds of
+	// limits two questions to the backend in place of one.
 	ConfigApplicationOptions = "RATELIMITER_APPLICATION_OPTIONS"
 
-	// ConfigInjectXHeaders is a bool, true by default: whether responses have the
-	// headers X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset.
-	// WithHeaders overrides it.
+	// ConfigHeaders says which headers responses have beside Retry-After, which is always
+	// sent: a list of texts, or one text with commas. The default is "x, draft-11". WithHeaders overrides it.
+	//
+	//	x          X-RateLimit-Limit, X-RateLimit-Remaining, and X-RateLimit-Reset
+	//	           in Unix seconds
+	//	draft-11   RateLimit-Policy and RateLimit of
+	//	           draft-ietf-httpapi-ratelimit-headers-11, one item for each limit
+	//	draft-7    RateLimit-Policy, such as 100;w=60, and RateLimit of draft 7, such as
+	//	           limit=100, remaining=50, reset=30
+	//	draft-6    RateLimit-Policy as in draft-7, RateLimit-Limit,
+	//	           RateLimit-Remaining, and RateLimit-Reset in seconds from now
+	//	none       none of them
+	//
+	// Draft-7 and draft-11 exclude each other, as they write different things into the same
+	// headers. With draft-6 and draft-11, RateLimit-Policy is that of draft-11.
+	ConfigHeaders = "RATELIMITER_HEADERS"
+
+	// ConfigInjectXHeaders is a bool: whether ConfigHeaders has x. It must not contradict
+	// ConfigHeaders where both are given.
 	ConfigInjectXHeaders = "RATELIMITER_INJECT_X_HEADERS"
 
-	// ConfigInjectRateLimitHeaders is a bool, true by default: whether responses
-	// have the headers RateLimit-Policy and RateLimit. WithHeaders overrides it.
+	// ConfigInjectRateLimitHeaders is a bool: whether ConfigHeaders has draft-11, or with
+	// ConfigHeaders any draft. It must not contradict ConfigHeaders where both are given.
 	ConfigInjectRateLimitHeaders = "RATELIMITER_INJECT_RATELIMIT_HEADERS"
 
 	// ConfigPartitionSecret is a string of 16 bytes or more; none by default. With
@@ -113,8 +134,9 @@ const (
 	ConfigPartitionSecret = "RATELIMITER_PARTITION_SECRET"
 
 	// ConfigOverLimit is a gin.HandlerFunc or a func(*gin.Context) that answers
-	// requests over a limit, unless WithOverLimit says otherwise. The default is a
-	// problem document with status 429.
+	// requests over any limit that has no WithOverLimit, also default and application
+	// limits, who is banned and who has waited in vain. FromContext tells it about the limit. The
+	// default is a problem document with status 429.
 	ConfigOverLimit = "RATELIMITER_OVER_LIMIT"
 
 	// ConfigOnError says what happens to a request that the backend does not
@@ -123,8 +145,19 @@ const (
 	// backend is no longer asked, until it answers a probe; see backends.Breaker.
 	ConfigOnError = "RATELIMITER_ON_ERROR"
 
+	// ConfigFallbackLimits is a string such as "20/minute", see ParseLimits: limits that apply
+	// beside all others while the backend is away and "fallback" decides, so that the
+	// stricter counts. The default is "", none. Each client has them on each route, in the
+	// memory of each process; who the client is, is as for the default limits: the
+	// address, or what WithScope in ConfigDefaultOptions says. They reject no request that
+	// would not have been rejected otherwise: one that is skipped, or met nothing but shadows
+	// and limits that only observe. fallback_share does not divide them. They are an error
+	// where nothing is fallen back on.
+	ConfigFallbackLimits = "RATELIMITER_FALLBACK_LIMITS"
+
 	// ConfigOnUnavailable is a gin.HandlerFunc or a func(*gin.Context) that answers
-	// requests which "deny" rejects. The default is a problem document with
+	// requests which "deny" rejects, and all requests after Close. What the backend
+	// failed with is in the Errors of the context. The default is a problem document with
 	// status 503.
 	ConfigOnUnavailable = "RATELIMITER_ON_UNAVAILABLE"
 

@@ -11,9 +11,13 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// taken is what a request has been charged of each limit that it was asked about.
-type taken struct {
-	mu       sync.Mutex
+// ledger is what a request has been charged of each limit that it was asked about.
+type ledger struct {
+	// changing is held while the cost of a request changes, on all of its RateLimits.
+	// It is that of the first of them.
+	changing sync.Mutex
+
+	mu       sync.Mutex // held while what follows changes
 	units    []int64
 	receipts []int64            // for refunding the last of them
 	left     []backends.Verdict // what was left when it was last corrected
@@ -27,17 +31,17 @@ type payer struct {
 	limit int
 }
 
-// SetCost says what a request costs in all, total units of 0 to backends.MaxLimit,
-// where that is known only afterwards: the tokens of a language model, bytes sent,
-// rows read. The difference to what was charged before is charged, even past the
-// limit, which time pays back, or refunded. So calling it again with the same total
-// changes nothing. See AddCost for a stream.
+// SetCost sets what a request costs in all, where that is known only afterwards: the tokens
+// of a language model, bytes sent, rows read. total is from 0 to backends.MaxLimit. The
+// difference from what was charged before is charged, even past the limit, which time pays
+// back, or refunded. So calling it again with the same total changes nothing. See AddCost
+// for a stream.
 //
-// It is for the limits that have a cost (WithCost). Where none has, it is for
-// those of the last RateLimit before the handler. A request that no limit was
-// asked about costs nothing. FromContext still returns what was decided before;
-// Peek returns what is left now. It is safe for use by many goroutines, also on a
-// copy of the context.
+// It applies to the limits that have a cost (WithCost). Where none has, it applies to those
+// of the last RateLimit before the handler, or to the configured limits on a route without
+// one. A counter that several of them share is charged once. A request that no limit was asked about costs nothing. FromContext still returns
+// what was decided before; Peek returns what is left now. It is safe for use by many
+// goroutines, also on a copy of the context.
 func SetCost(c *gin.Context, total int) error {
 	if total < 0 || int64(total) > backends.MaxLimit {
 		return fmt.Errorf("a request cannot cost %d units; the cost is from 0 to %d", total, backends.MaxLimit)
@@ -45,10 +49,13 @@ func SetCost(c *gin.Context, total int) error {
 	return changeCost(c, func(int64) int64 { return int64(total) })
 }
 
-// AddCost says that a request costs so many units more, or less if the number is
-// negative, than was charged up to now, for example in a loop over the parts of a
-// stream. Everything else is as for SetCost. The cost in all stays from 0 to
-// backends.MaxLimit.
+// AddCost adds to the cost of a request: more units than were charged up to now, or fewer
+// if the number is negative. It suits a loop over the parts of a stream. The number is from
+// -backends.MaxLimit to backends.MaxLimit, and the total stays from 0 to backends.MaxLimit:
+// a request never refunds more than it was charged. Everything else is as for SetCost, and
+// concurrent calls lose nothing.
+//
+// After an error some limits may have been charged. SetCost with the total settles them.
 func AddCost(c *gin.Context, more int) error {
 	if int64(more) < -backends.MaxLimit || int64(more) > backends.MaxLimit {
 		return fmt.Errorf("a request cannot cost %d units more; the number is from %d to %d", more, -backends.MaxLimit, backends.MaxLimit)
@@ -65,21 +72,39 @@ func changeCost(c *gin.Context, change func(paid int64) int64) error {
 			chain = append(chain, q)
 		}
 	}
+	if len(chain) == 0 {
+		return nil
+	}
 	slices.Reverse(chain)
+	first := chain[0].openLedger()
+	first.changing.Lock()
+	defer first.changing.Unlock()
+	before := unitsOf(chain)
 	costed := slices.ContainsFunc(chain, (*request).hasCosts)
+	last := lastOfRoute(chain)
 	for i, q := range chain {
 		concerns := func(l *limitRule) bool { return l.hasCost }
 		if !costed {
-			if i < len(chain)-1 {
+			if i != last {
 				continue
 			}
 			concerns = func(*limitRule) bool { return true }
 		}
-		if err := q.correct(c, concerns, change); err != nil {
+		if err := q.correct(c, before, concerns, change); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lastOfRoute is the last RateLimit in a chain, or of configured limits alone the last.
+func lastOfRoute(chain []*request) int {
+	for i := len(chain) - 1; i >= 0; i-- {
+		if !chain[i].isConfigured() {
+			return i
+		}
+	}
+	return len(chain) - 1
 }
 
 // hasCosts reports whether any limit has a cost of its own.
@@ -93,7 +118,7 @@ func (q *request) refund(c *gin.Context) error {
 	if q.at == 0 {
 		return nil
 	}
-	t := q.ledger()
+	t := q.openLedger()
 	kept := make([]bool, len(t.units)) // found out before the lock: later ledgers are locked before earlier ones
 	for i := range kept {
 		kept[i] = q.pays(i, lastRequest(c))
@@ -131,7 +156,7 @@ func (q *request) pays(i int, last *request) bool {
 }
 
 func (q *request) isRefunded() bool {
-	t := q.taken.Load()
+	t := q.ledger.Load()
 	if t == nil {
 		return false
 	}
@@ -148,9 +173,23 @@ func (q *request) refundAll(c *gin.Context) {
 	}
 }
 
-// correct makes what some limits have charged what it should be.
-func (q *request) correct(c *gin.Context, concerns func(*limitRule) bool, change func(paid int64) int64) error {
-	t := q.ledger()
+// unitsOf is what each request of a chain has been charged of each of its limits.
+func unitsOf(chain []*request) map[*request][]int64 {
+	units := make(map[*request][]int64, len(chain))
+	for _, q := range chain {
+		t := q.openLedger()
+		t.mu.Lock()
+		units[q] = slices.Clone(t.units)
+		t.mu.Unlock()
+	}
+	return units
+}
+
+// correct makes what some limits have charged what it should be. before is what the
+// chain had been charged when the change began: limits that share a counter change to
+// one total, and a later one charges what the earlier ones have left of it.
+func (q *request) correct(c *gin.Context, before map[*request][]int64, concerns func(*limitRule) bool, change func(paid int64) int64) error {
+	t := q.openLedger()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.refunded {
@@ -160,37 +199,38 @@ func (q *request) correct(c *gin.Context, concerns func(*limitRule) bool, change
 	want := slices.Clone(t.units)
 	for i := range want {
 		if concerns(d.asked[i].limitRule) {
-			before := d.asked[i].payer.paid(q, want)
-			want[i] = max(0, change(before+t.units[i])-before)
+			payer := d.asked[i].payer
+			total := change(payer.paidIn(before) + before[q][i])
+			want[i] = max(0, total-payer.paid(q, want))
 		}
 	}
 	return q.charge(c, t, want)
 }
 
-// ledger is what the request has taken, made when it is first needed.
-func (q *request) ledger() *taken {
-	if t := q.taken.Load(); t != nil {
+// openLedger is what the request has been charged, made when it is first needed.
+func (q *request) openLedger() *ledger {
+	if t := q.ledger.Load(); t != nil {
 		return t
 	}
 	d := q.details()
-	t := &taken{units: make([]int64, len(d.verdicts)), receipts: make([]int64, len(d.verdicts)), left: slices.Clone(d.verdicts)}
+	t := &ledger{units: make([]int64, len(d.verdicts)), receipts: make([]int64, len(d.verdicts)), left: slices.Clone(d.verdicts)}
 	for i := range d.verdicts {
 		if v := &d.verdicts[i]; q.wasCharged(v) {
 			t.units[i], t.receipts[i] = d.quotas[i].Cost, v.Receipt
 		}
 	}
-	q.taken.CompareAndSwap(nil, t)
-	return q.taken.Load()
+	q.ledger.CompareAndSwap(nil, t)
+	return q.ledger.Load()
 }
 
-// wasCharged reports whether a limit was charged when the request was decided. None
-// was where the request exceeded one of them, shadows included.
+// wasCharged reports whether a limit was charged when the request was decided. If the
+// request exceeded an enforced limit, none was charged, not even a shadow.
 func (q *request) wasCharged(v *backends.Verdict) bool {
 	return q.at != 0 && v.Allowed && !q.exceeded()
 }
 
 // leftOf is what is left of a limit.
-func (t *taken) leftOf(i int) backends.Verdict {
+func (t *ledger) leftOf(i int) backends.Verdict {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.left[i]
@@ -199,7 +239,7 @@ func (t *taken) leftOf(i int) backends.Verdict {
 // charge asks the backend for the difference between what was taken and what is
 // wanted, in one question. It does not end with the request: a client that has left
 // must pay. It is called with the ledger locked.
-func (q *request) charge(c *gin.Context, t *taken, want []int64) error {
+func (q *request) charge(c *gin.Context, t *ledger, want []int64) error {
 	d := q.details()
 	var changes []backends.Quota
 	var of []int
@@ -264,7 +304,7 @@ func (q *request) payerOf(quota *backends.Quota, i int) *payer {
 		}
 		for j := n - 1; j >= 0; j-- {
 			charges := e == q && !costsTooMuch(&d.quotas[j]) || e != q && e.wasCharged(&d.verdicts[j])
-			if charges && sameCounter(&d.quotas[j], quota) {
+			if charges && e.settings == q.settings && sameCounter(&d.quotas[j], quota) {
 				return &payer{e, j}
 			}
 		}
@@ -277,13 +317,13 @@ func sameCounter(a, b *backends.Quota) bool {
 	return a.Key == b.Key && a.Scope == b.Scope && a.Algorithm == b.Algorithm && a.Per == b.Per && a.Shadow == b.Shadow
 }
 
-// paid is what a request has paid of a counter, up to this limit. asking is the
-// request that wants to know, and planned what its own limits are about to charge,
-// nil for what they ask in the first place.
+// paid is what this limit and those before it on the same counter have charged. The
+// limits of asking count with planned, what they are about to charge, or, where that
+// is nil, with the cost in their quotas.
 func (p *payer) paid(asking *request, planned []int64) int64 {
 	var sum int64
 	for p != nil {
-		switch t := p.request.taken.Load(); {
+		switch t := p.request.ledger.Load(); {
 		case p.request == asking && planned != nil:
 			sum += planned[p.limit]
 		case t != nil:
@@ -308,11 +348,26 @@ func (p *payer) includes(q *request, limit int) bool {
 	return false
 }
 
-// countAfter runs the handlers, and refunds what the request has taken unless it
-// is to count. It recovers from no panic: whoever does must see all of it.
-func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) {
-	panicking := true
+// paidIn is what a request had paid of a counter, up to this limit, when its units were
+// these.
+func (p *payer) paidIn(units map[*request][]int64) (sum int64) {
+	for ; p != nil; p = p.details().asked[p.limit].payer {
+		if of := units[p.request]; of != nil {
+			sum += of[p.limit]
+		}
+	}
+	return sum
+}
+
+// countAfter runs the handlers, if the limits behind this one allow that, and
+// refunds what the request has taken unless it is to count. It does not recover a panic, so
+// whoever does sees the whole stack.
+func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) (goesOn bool) {
+	panicking, rejected := true, false
 	defer func() {
+		if rejected {
+			return
+		}
 		if panicking && !c.Writer.Written() {
 			// What answers a panic comes later: until then the status is that of success.
 			before := c.Writer.Status()
@@ -326,10 +381,12 @@ func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) {
 			_ = c.Error(err) // it returns what it was given
 			return
 		}
-		if !c.Writer.Written() {
-			q.rewriteHeaders(c.Writer.Header())
-		}
+		lastRequest(c).rewriteHeaders(c)
 	}()
+	if rejected = !q.takeBehind(c, q); rejected {
+		return false
+	}
 	c.Next()
 	panicking = false
+	return true
 }

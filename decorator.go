@@ -41,28 +41,71 @@ func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option)
 	return r.middleware(newRule(limit, per, options))
 }
 
-// middleware makes a rule the handler of a route.
-func (r *RateLimiter) middleware(rule *rule) gin.HandlerFunc {
-	r.register(rule)
-	if rule.alwaysAsks() {
-		return r.limiting(rule)
+// RateLimits is RateLimit with a list of limits that differ in period. A request takes from
+// all of them, or from none if any of them rejects it. The list is one of these:
+//
+//   - a text that ParseLimits reads, such as "100/minute; 5/second"
+//   - a []Limit, with one limit or more and no period twice
+//   - a func(*gin.Context) []Limit, which is called for each request, so that the plan of a
+//     customer is a list of limits
+//
+// The options are those of RateLimit and apply to every limit of the list. WithLimit adds
+// a limit to it, with a key or a scope of its own for instance. WithName and WithBurst are
+// about one limit and panic; give them to RateLimit and WithLimit.
+//
+// What a function returns counts as follows. An empty list does not limit the request, and
+// neither does a negative limit. A limit over backends.MaxLimit counts as that. Of two
+// limits for one period the smaller counts. A period out of range (backends.MinPer to
+// backends.MaxPer) cannot be counted: the request is answered 500, or goes on without that
+// limit where the limits reject nobody (WithShadow, WithObserveOnly). The last two cases are
+// mistakes and reported through c.Error. A limit that the function no longer returns
+// keeps what was used of it, for as long as its period remembers, and applies with that
+// when it comes back.
+//
+// Text and []Limit are checked when the route is registered, where RateLimits panics on a
+// mistake, and are as fast as limits that WithLimit adds.
+func (r *RateLimiter) RateLimits(limits any, options ...Option) gin.HandlerFunc {
+	if r == nil {
+		panic("ratelimiter: RateLimits was called on a nil *RateLimiter; check the error of New")
 	}
-	return r.mayLimit(rule)
+	return r.middleware(newListRule(limits, options))
 }
 
-// limiting is the middleware of a rule that can reject every request, and so always
-// takes the place of the default limits. Gin tells the handlers of a route by the names
-// of their functions, so these are not inlined, which would change the names; see kindsOf.
+// middleware makes a rule the handler of a route. Gin tells the handlers of a route by
+// the names of their functions, and nothing else: so what the handlers before it must know
+// of a rule is in the name of the function that returns it. See kindsOf.
+func (r *RateLimiter) middleware(rule *rule) gin.HandlerFunc {
+	r.register(rule)
+	switch {
+	case rule.withoutGroup && rule.withoutApplication:
+		return r.limitingWithoutGroupAndApplication(rule)
+	case rule.withoutGroup:
+		return r.limitingWithoutGroup(rule)
+	case rule.withoutApplication:
+		return r.limitingWithoutApplication(rule)
+	}
+	return r.limiting(rule)
+}
+
+// limiting and the next three are not inlined, which would change the names.
 //
 //go:noinline
 func (r *RateLimiter) limiting(rule *rule) gin.HandlerFunc {
 	return func(c *gin.Context) { r.limit(c, rule) }
 }
 
-// mayLimit is the middleware of a rule that cannot reject some or all requests.
-//
 //go:noinline
-func (r *RateLimiter) mayLimit(rule *rule) gin.HandlerFunc {
+func (r *RateLimiter) limitingWithoutApplication(rule *rule) gin.HandlerFunc {
+	return func(c *gin.Context) { r.limit(c, rule) }
+}
+
+//go:noinline
+func (r *RateLimiter) limitingWithoutGroup(rule *rule) gin.HandlerFunc {
+	return func(c *gin.Context) { r.limit(c, rule) }
+}
+
+//go:noinline
+func (r *RateLimiter) limitingWithoutGroupAndApplication(rule *rule) gin.HandlerFunc {
 	return func(c *gin.Context) { r.limit(c, rule) }
 }
 
@@ -77,15 +120,13 @@ func (r *RateLimiter) mayLimit(rule *rule) gin.HandlerFunc {
 //go:noinline
 func (r *RateLimiter) Exempt() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		s := r.settings.Load()
-		if s == nil || !s.enabled || !s.limits.Load().any() {
-			return
-		}
 		c.Set(exemptKey{}, true)
-		for q := lastRequest(c); q != nil; q = q.earlier {
-			if q.isConfigured() && q.limiter == r {
+		last := lastRequest(c)
+		for q := last; q != nil; q = q.earlier {
+			if q.isConfigured() {
 				_ = q.refund(c) // what cannot be refunded stays charged
 			}
 		}
+		last.rewriteHeaders(c)
 	}
 }

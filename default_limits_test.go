@@ -204,3 +204,29 @@ func TestWithDefaultsHoldsAlsoBehindALimitThatAHandlerCalls(t *testing.T) {
 	engine.GET("/shadow", func(c *gin.Context) { shadow(c) }, limiter.RateLimit(100, time.Minute, ratelimiter.WithSkip(isStaff)), ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/shadow", 3, withHeader("X-Staff", "yes")))
 }
+
+func TestWithDefaultsHoldsAlsoInALimitBeforeInitApp(t *testing.T) {
+	engine := gin.New()
+	var limiter ratelimiter.RateLimiter
+	engine.Use(limiter.RateLimit(100, time.Hour, ratelimiter.WithDefaults()))
+	require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour", "RATELIMITER_APPLICATION_LIMITS": "1000/hour"}))
+	engine.GET("/", limiter.RateLimit(100, time.Hour), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+}
+
+func TestDefaultLimitsAreChargedOnceBehindAnUnlimitedMiddlewareBeforeInitApp(t *testing.T) {
+	engine := gin.New()
+	var limiter ratelimiter.RateLimiter
+	inline := limiter.RateLimit(ratelimiter.Unlimited, time.Hour)
+	engine.Use(func(c *gin.Context) { inline(c) })
+	require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"}))
+	engine.GET("/", ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+}
+
+func TestExemptCalledInAHandlerCorrectsTheHeaders(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "5/hour"})
+	engine.GET("/", func(c *gin.Context) { limiter.Exempt()(c); c.Status(204) })
+	w := get(engine, "/")
+	require.Equal(t, "5", header(w, "X-RateLimit-Remaining"))
+}

@@ -5,54 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
-	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
-
-// applicationKey is the key of the limits that all routes share, as people read it.
-const applicationKey = "application"
-
-// configured are the limits in the configuration, as they are now. Rules are nil
-// where there are no limits.
-type configured struct {
-	defaults, application []Limit // of each route by itself, and of all together
-	// defaultRule and applicationRule are asked one by one, bothRule on a route that
-	// both apply to, in one question.
-	defaultRule, applicationRule, bothRule *rule
-	// retired is set once Update has replaced these limits.
-	retired atomic.Bool
-}
-
-func newConfigured(defaults, application []Limit) *configured {
-	limits := &configured{defaults: defaults, application: application}
-	shared := configuredRules(application, ofApplication, "application-")
-	each := configuredRules(defaults, ofDefault, "")
-	limits.applicationRule = limits.rule(shared)
-	limits.defaultRule = limits.rule(each)
-	limits.bothRule = limits.rule(slices.Concat(shared, each))
-	return limits
-}
-
-func (limits *configured) rule(list []limitRule) *rule {
-	if len(list) == 0 {
-		return nil
-	}
-	return &rule{limits: list, configured: limits, mixed: list[0].namespace != list[len(list)-1].namespace}
-}
-
-func configuredRules(limits []Limit, of namespace, prefix string) []limitRule {
-	list := make([]limitRule, len(limits))
-	for i, l := range limits {
-		list[i] = limitRule{namespace: of, limit: l.Limit, per: l.Per, cost: 1, name: prefix + headers.PolicyName(l.Per), seen: &seenKeys{}}
-	}
-	return list
-}
-
-// any reports whether there is a limit at all.
-func (limits *configured) any() bool { return limits.bothRule != nil }
 
 // configuredLimits is the middleware of the limits in the configuration, which
 // InitApp puts before all routes of an engine. Default limits are taken here on a
@@ -71,12 +27,15 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 			return
 		}
 		earlier := lastRequest(c)
-		b := r.bindingFor(c, s, limits.bothRule, earlier.boundTo())
+		b := r.bindingFor(c, s, limits.first, earlier.boundTo())
 		if b.kinds.exempt || isExempt(c) {
 			return
 		}
-		if b.kinds.limits > 0 || earlier.anyRefuses() {
-			if limits.applicationRule == nil {
+		if b.kinds.limits > 0 || earlier.anyRefuses() || earlier.hasDefaults(r) {
+			if b.kinds.configured > 1 && limits.defaultRule != nil {
+				c.Set(postponedKey{}, append(postponed(c), r))
+			}
+			if limits.applicationRule == nil || b.kinds.withoutApplication {
 				return
 			}
 			b = r.bindingFor(c, s, limits.applicationRule, earlier.boundTo())
@@ -86,14 +45,41 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 }
 
 // takeDefaults takes the default limits behind the last RateLimit of a route, if no
-// RateLimit can refuse this request or one has kept them.
-func (b *binding) takeDefaults(c *gin.Context, q *request) {
-	if !b.defaults || isExempt(c) || !b.keepDefaults && q.anyRefuses() || q.hasDefaults(b.limiter) {
-		return
+// RateLimit can reject this request or one has kept them, or behind the application
+// limits. It reports whether they do not reject the request.
+func (b *binding) takeDefaults(c *gin.Context, q *request) (goesOn bool) {
+	if !b.defaults || isExempt(c) || b.defaultsChoice != defaultsBeside && q.anyRefuses() {
+		return true
 	}
-	if rule := b.settings.limits.Load().defaultRule; rule != nil {
-		b.limiter.take(c, b.limiter.bindingFor(c, b.settings, rule, q.binding), q)
+	limits := b.configured
+	if limits == nil {
+		limits = b.settings.limits.Load()
 	}
+	goesOn = b.limiter.takeDefaults(c, b.settings, limits)
+	for _, other := range postponed(c) {
+		s := other.settings.Load()
+		goesOn = goesOn && other.takeDefaults(c, s, s.limits.Load())
+	}
+	return goesOn
+}
+
+// takeDefaults takes the default limits of one RateLimiter, unless it has.
+func (r *RateLimiter) takeDefaults(c *gin.Context, s *settings, limits *configured) (goesOn bool) {
+	last := lastRequest(c)
+	if limits.defaultRule == nil || last.hasDefaults(r) {
+		return true
+	}
+	return r.take(c, r.bindingFor(c, s, limits.defaultRule, last.boundTo()), last)
+}
+
+// postponedKey is where a context keeps the RateLimiters whose default limits the last
+// RateLimit of the route takes, where several have some. It knows its own without that.
+type postponedKey struct{}
+
+func postponed(c *gin.Context) []*RateLimiter {
+	value, _ := c.Get(postponedKey{})
+	list, _ := value.([]*RateLimiter)
+	return list
 }
 
 // anyRefuses reports whether this RateLimit or one before it can refuse the request.
@@ -110,7 +96,7 @@ func (q *request) anyRefuses() bool {
 // RateLimit that a handler calls itself.
 func (q *request) hasDefaults(r *RateLimiter) bool {
 	for ; q != nil; q = q.earlier {
-		if q.isConfigured() && q.limiter == r && q.rule != q.configured.applicationRule {
+		if q.isConfigured() && q.limiter == r && q.limits[len(q.limits)-1].namespace == ofDefault {
 			return true
 		}
 	}
@@ -164,7 +150,8 @@ func (r *RateLimiter) Update(config Config) error {
 		}
 		failed = errors.Join(failed, fault)
 	}
-	next := newConfigured(defaults, application)
+	next, fault := newConfigured(defaults, application, s.defaultOptions, s.applicationOptions)
+	failed = errors.Join(failed, fault)
 	if failed == nil && next.any() && r.unreached > 0 {
 		failed = fmt.Errorf("an engine had %d routes when InitApp was called, which these limits cannot reach; call InitApp before the first route or group", r.unreached)
 	}

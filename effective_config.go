@@ -44,11 +44,13 @@ func (s *settings) effectiveConfig(observers int) Config {
 		ConfigApplicationLimits:      limitsText(limits.application),
 		ConfigDefaultOptions:         len(s.defaultOptions),
 		ConfigApplicationOptions:     len(s.applicationOptions),
-		ConfigInjectXHeaders:         s.xHeaders,
-		ConfigInjectRateLimitHeaders: s.rateLimitHeaders,
+		ConfigHeaders:                s.sent.String(),
+		ConfigInjectXHeaders:         s.sent.xHeaders,
+		ConfigInjectRateLimitHeaders: s.sent.standardHeaders || s.sent.ofEarlierDrafts(),
 		ConfigPartitionSecret:        secret,
 		ConfigOverLimit:              shownHandler(s.overLimit),
 		ConfigOnError:                string(s.onError),
+		ConfigFallbackLimits:         limitsText(s.fallbackLimits),
 		ConfigOnUnavailable:          shownHandler(s.onUnavailable),
 		ConfigTimeout:                s.timeout.String(),
 		ConfigIPv6Prefix:             s.ipv6Prefix,
@@ -74,8 +76,8 @@ func shownBackend(given any) string {
 	return defaultBackend
 }
 
-// places are the options that say where a backend is.
-var places = []string{"host", "addr", "addrs", "master_name"}
+// addressOptions are the options that say where a backend is.
+var addressOptions = []string{"host", "addr", "addrs", "master_name"}
 
 func shownOptions(given any) map[string]any {
 	all, _ := given.(map[string]any)
@@ -88,7 +90,7 @@ func shownOptions(given any) map[string]any {
 			shown[name] = value.String()
 		case string, []string, []any:
 			shown[name] = notShown
-			if slices.Contains(places, name) {
+			if slices.Contains(addressOptions, name) {
 				shown[name] = value
 			}
 		default:

@@ -89,8 +89,8 @@ var faults = map[string]fault{
 		lasting: true,
 	},
 	"without permission to write": {
-		strike:  func(t *testing.T, s *scene) { s.permit(t, "-set") },
-		mend:    func(t *testing.T, s *scene) { s.permit(t, "+set") },
+		strike:  func(t *testing.T, s *scene) { s.permit(t, "-@write") },
+		mend:    func(t *testing.T, s *scene) { s.permit(t, "+@write") },
 		lasting: true,
 	},
 	"demoted to a replica": {

@@ -15,7 +15,8 @@ import (
 const Unlimited = -1
 
 // Info is what a handler can read about the decision on its request: of all
-// limits on the route, the one that is closest to refusing, or has refused.
+// limits on the route, the one that is closest to refusing, or has refused. It can be
+// written as JSON and read back; see MarshalJSON.
 type Info struct {
 	// Name is the limit's name in the RateLimit headers, such as "per-minute". A
 	// second limit of that name on the route has a number: "per-minute-2".
@@ -39,7 +40,7 @@ type Info struct {
 	// Exceeded reports that the request was over the limit, refused or not.
 	Exceeded bool
 
-	// Banned reports that the client is banned (see WithBan): nothing remains, and
+	// Banned reports that the client is banned (see WithBan and RateLimiter.Ban): nothing remains, and
 	// RetryAfter and Reset are no earlier than the end of the ban.
 	Banned bool
 

@@ -169,6 +169,7 @@ const (
 	ofKey                          // what key functions return
 	ofDefault                      // a default limit, by route
 	ofApplication                  // an application limit
+	ofFallback                     // a limit of RATELIMITER_FALLBACK_LIMITS, by route
 )
 
 // storedKey is a key as backends see it: "GET /users/:id", "route2/GET /users/:id" for
@@ -180,6 +181,8 @@ func (s *settings) storedKey(of namespace, position int, key string) string {
 		return s.prefixed("application")
 	case of == ofDefault:
 		return s.prefixed("default/" + key)
+	case of == ofFallback:
+		return s.prefixed("fallback/" + key)
 	case of == ofKey:
 		return s.prefixed("key/" + key)
 	case position > 1:

@@ -33,7 +33,7 @@ const maxKnownKeys = 10_000
 // new numbers without end.
 const maxLimitsOfKey = 64
 
-// seenKeys are the keys that functions have made of requests for one limit. They are
+// seenKeys are the keys that functions have made of requests for one limit of a route. They are
 // looked at in each such request, and so are in a map that is replaced, never changed.
 type seenKeys struct {
 	keys atomic.Pointer[map[string]bool] // as stored
@@ -67,25 +67,25 @@ func (n *seenKeys) isNew(key string) bool {
 func (k *knownLimits) registered(s *settings, rule *rule) {
 	for i := range rule.limits {
 		l := &rule.limits[i]
-		if l.namespace != ofKey && l.namespace != ofApplication || l.limitFunc == nil && l.limit < 0 {
+		if l.namespace != ofKey && l.namespace != ofApplication || !l.varies() && l.limit < 0 {
 			continue
 		}
 		if key, ok := l.staticKey(route{}); ok {
 			quota := l.quota(s)
 			quota.Key = s.storedKey(l.namespace, 1, key)
-			k.add(knownLimit{asked{boundLimit: &boundLimit{limitRule: l, name: l.name}, key: key}, quota}, rule.configured)
+			k.add(s, knownLimit{asked{boundLimit: &boundLimit{limitRule: l, name: l.name}, key: key}, quota}, rule.configured)
 		}
 	}
 }
 
 // learn learns the limits of a binding that have a key of their own.
 func (k *knownLimits) learn(b *binding) {
-	if b.isConfigured() && (b.kinds.exempt || b.kinds.limits > 0 && b.rule == b.configured.bothRule) {
-		return // bound to find out that it does not apply
+	if !b.applies() {
+		return
 	}
 	for i := range b.limits {
-		if l := &b.limits[i]; l.key != "" && (l.limitFunc != nil || l.limit >= 0) {
-			k.add(knownLimit{asked{boundLimit: l, key: l.key}, l.quota}, b.configured)
+		if l := &b.limits[i]; l.key != "" && (l.varies() || l.limit >= 0) {
+			k.add(b.settings, knownLimit{asked{boundLimit: l, key: l.key}, l.quota}, b.configured)
 		}
 	}
 }
@@ -96,17 +96,17 @@ func (k *knownLimits) note(q *request) {
 		a, quota := &q.several.asked[i], q.several.quotas[i]
 		if a.boundLimit.key == "" && a.seen.isNew(quota.Key) {
 			quota.Scope = ""
-			k.add(knownLimit{asked{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
+			k.add(q.settings, knownLimit{asked{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
 		}
 	}
 }
 
 // add learns a limit, in the place of an earlier one on the same counter.
-func (k *knownLimits) add(added knownLimit, of *configured) {
+func (k *knownLimits) add(s *settings, added knownLimit, of *configured) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if of != nil && of.retired.Load() {
-		return // a request was on its way while Update replaced the limits
+	if s.closed.Load() || of != nil && of.retired.Load() {
+		return // a request was on its way during Close, or while Update replaced the limits
 	}
 	list, known := k.byKey[added.key]
 	if !known && len(k.byKey) >= maxKnownKeys {
@@ -140,7 +140,7 @@ func (k *knownLimit) replaces(old knownLimit) bool {
 func (k *knownLimits) of(key string) []knownLimit {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(k.byKey[key]), func(one knownLimit) bool { return one.limitFunc != nil })
+	return slices.DeleteFunc(slices.Clone(k.byKey[key]), func(one knownLimit) bool { return one.varies() })
 }
 
 // replaceConfigured forgets configured limits that Update has replaced.
@@ -162,7 +162,7 @@ func (k *knownLimits) replaceConfigured(s *settings, before, now *configured) {
 	}
 }
 
-// forgetAll is for a limiter that begins anew.
+// forgetAll forgets all limits, after the settings that they belong to were closed.
 func (k *knownLimits) forgetAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -123,3 +123,33 @@ func TestALimitThatIsMadeForEachRequestDoesNotLetStatusGrow(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(limiter.Keys()), 10_000)
 }
+
+func TestStatusKnowsAllKeysAgainAfterInitAppBeganAnew(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/:id", limiter.RateLimit(5, time.Hour, ratelimiter.WithKey(ratelimiter.ByParam("id"))), ok)
+	engine.GET("/", limiter.RateLimit(5, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("s"))), ok)
+	get(engine, "/a")
+	_, err := limiter.Status(t.Context(), "a", "192.0.2.1")
+	require.NoError(t, err)
+	require.NoError(t, limiter.Close())
+	get(engine, "/a")
+	require.NoError(t, limiter.InitApp(engine, nil))
+	_, err = limiter.Status(t.Context(), "s", "192.0.2.1")
+	require.NoError(t, err)
+	get(engine, "/a")
+	_, err = limiter.Status(t.Context(), "a", "192.0.2.1")
+	require.NoError(t, err)
+}
+
+func TestStatusKnowsNothingOfRequestsBetweenCloseAndInitApp(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(5, time.Hour), ok)
+	require.NoError(t, limiter.Close())
+	get(engine, "/")
+	require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_KEY_PREFIX": "new"}))
+	get(engine, "/")
+	infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+	require.NoError(t, err)
+	require.Len(t, infos, 1)
+	require.EqualValues(t, 4, infos[0].Remaining)
+}

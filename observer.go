@@ -1,6 +1,7 @@
 package ratelimiter
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -8,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
@@ -29,12 +29,14 @@ type Observer interface {
 // Event is what has come of one limit on one request.
 type Event struct {
 	// Info is the decision, as a handler reads it. Of a request that was skipped
-	// only Name, Per and Shadow are set, and Limit where no function says it; of
+	// only Name, Per and Shadow are set, and Limit where no function says it. A list
+	// that a function would have returned has the name "limits" and no Per. Of
 	// one that the backend could not decide, there is no Remaining and no Reset.
 	Info
 
 	// Route is the route of the application, as "GET /users/:id", or "unmatched".
-	// There are only so many, whatever clients ask for.
+	// There are only so many, whatever clients ask for. It is empty for
+	// RateLimiter.Take, which no request has asked for.
 	Route string
 
 	Outcome Outcome
@@ -84,7 +86,7 @@ const (
 	// is that of the memory.
 	BackendError
 	// Banned says that the client is banned from the limit, whatever is left of it;
-	// see WithBan.
+	// see WithBan and RateLimiter.Ban.
 	Banned
 	outcomes
 )
@@ -236,7 +238,7 @@ func (o *observers) decided(q *request, w watch, waited time.Duration, now time.
 			}
 		}
 		switch {
-		case d.asked[i].banned:
+		case d.asked[i].banned && !q.neverRefuse:
 			e.Outcome = Banned
 		case v.Allowed:
 			e.Outcome = Allowed
@@ -250,8 +252,8 @@ func (o *observers) decided(q *request, w watch, waited time.Duration, now time.
 }
 
 // failed reports that the backend gave no answer.
-func (o *observers) failed(c *gin.Context, q *request, w watch, waited time.Duration, err error) {
-	if w.began.IsZero() || c.Request.Context().Err() != nil || q.settings.closed.Load() {
+func (o *observers) failed(ctx context.Context, q *request, w watch, waited time.Duration, err error) {
+	if w.began.IsZero() || ctx.Err() != nil || q.settings.closed.Load() {
 		return
 	}
 	e := Event{Route: q.shown, Outcome: BackendError, Err: err, Took: time.Since(w.began) - waited, Waited: waited}
@@ -272,7 +274,7 @@ func (o *observers) skipped(q *request) {
 	e := Event{Route: q.shown, Outcome: Skipped}
 	for i := range q.limits {
 		l := &q.limits[i]
-		if l.limitFunc == nil && l.limit < 0 {
+		if !l.varies() && l.limit < 0 {
 			continue // Unlimited: there would have been no decision either
 		}
 		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.per, Shadow: l.shadow}

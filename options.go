@@ -2,6 +2,7 @@ package ratelimiter
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -34,7 +35,10 @@ type Option func(*rule)
 // of different size disagree about what was used; give such limits keys of their own.)
 func WithKey(key ...func(*gin.Context) string) Option {
 	mustFuncs("WithKey", key)
-	return func(r *rule) { r.limits[0].key = key }
+	return func(r *rule) {
+		r.mustBeOfRoute("WithKey", "whose keys are the route and the application")
+		r.limits[0].key = key
+	}
 }
 
 // WithScope says who is limited, in place of the client address: ByHeader,
@@ -108,7 +112,8 @@ func WithShadow() Option {
 }
 
 // WithHeaders switches the X-RateLimit and RateLimit headers of this limit on or
-// off, whatever the configuration says. Retry-After is always sent.
+// off, whatever the configuration says. On, they are those of RATELIMITER_HEADERS, and x and
+// draft-11 where it names none. Retry-After is always sent.
 func WithHeaders(send bool) Option {
 	return whole("WithHeaders", func(r *rule) { r.sendHeaders = &send })
 }
@@ -128,9 +133,33 @@ func WithObserveOnly() Option { return WithOverLimit(nil) }
 
 // WithDefaults keeps the default limits on a route beside its own. Without it the
 // default limits apply where no RateLimit on the route can reject the request: where all
-// are shadows or only observe, are skipped, or are unlimited for this request.
+// are shadows or only observe, are skipped, or are unlimited for this request. See
+// WithoutDefaults for the opposite.
 func WithDefaults() Option {
-	return whole("WithDefaults", func(r *rule) { r.keepDefaults = true })
+	return onRoute("WithDefaults", func(r *rule) { r.defaults = defaultsBeside })
+}
+
+// WithoutDefaults leaves out the default limits on a route, also where no RateLimit on it
+// can reject the request. It is a choice of the group or the route, like WithDefaults; the
+// last one on the way of a request decides.
+func WithoutDefaults() Option {
+	return onRoute("WithoutDefaults", func(r *rule) { r.defaults = defaultsNever })
+}
+
+// WithoutApplication leaves out the application limits on a route, or on all routes of a
+// group. They are asked before the RateLimit that has the option, so it is looked for among
+// the handlers of the route: a RateLimit that a handler calls itself cannot leave them out.
+// With several RateLimiters those of all are left out.
+func WithoutApplication() Option {
+	return onRoute("WithoutApplication", func(r *rule) { r.withoutApplication = true })
+}
+
+// WithoutGroup lets a RateLimit take the place of every RateLimit that stands before it on
+// the route: those of its groups, and of engine.Use. They and their options do not
+// count for this route, and are not in the headers. It is looked for among the handlers of
+// the route, as for WithoutApplication. The key remains that of a second or third RateLimit.
+func WithoutGroup() Option {
+	return onRoute("WithoutGroup", func(r *rule) { r.withoutGroup = true })
 }
 
 // WithAlgorithm chooses how the limits are counted, in place of
@@ -149,12 +178,12 @@ func WithAlgorithm(algorithm Algorithm) Option {
 // token bucket alone can: it implies WithAlgorithm(TokenBucket). 0 means the
 // limit itself.
 func WithBurst(burst int) Option {
-	return func(r *rule) {
+	return single("WithBurst", func(r *rule) {
 		if burst < 0 || int64(burst) > backends.MaxLimit {
 			panic(fmt.Sprintf("ratelimiter: WithBurst(%d) must be from 0 to %d", burst, backends.MaxLimit))
 		}
 		r.limits[0].burst = int64(burst)
-	}
+	})
 }
 
 // WithName names the first limit, or the one that WithLimit adds with this option,
@@ -162,12 +191,12 @@ func WithBurst(burst int) Option {
 // as "per-minute". A name is printable ASCII without quotes and backslashes; a
 // second limit of the same name on a request has a number behind it.
 func WithName(name string) Option {
-	return func(r *rule) {
+	return single("WithName", func(r *rule) {
 		if !headers.ValidName(name) {
 			panic(fmt.Sprintf("ratelimiter: WithName(%q) must be one or more printable ASCII characters without quotes and backslashes", name))
 		}
 		r.limits[0].name = name
-	}
+	})
 }
 
 // WithLimit adds another limit. A request takes from all limits, or from none if
@@ -180,17 +209,46 @@ func WithName(name string) Option {
 // a shadow.
 func WithLimit(limit any, per time.Duration, options ...Option) Option {
 	return whole("WithLimit", func(r *rule) {
-		added := &rule{isAdded: true}
+		r.mustBeOfRoute("WithLimit", "which are a text; write the limit there")
+		added := &rule{}
 		added.add("WithLimit", limit, per)
 		added.apply("WithLimit", options)
 		r.limits = append(r.limits, added.limits[0])
 	})
 }
 
+// single marks an option that is about one limit and makes no sense for a list.
+func single(name string, option Option) Option {
+	return func(r *rule) {
+		if r.function == "RateLimits" || r.ofConfiguration() {
+			panic(fmt.Sprintf("ratelimiter: %s is about one limit, and %s is about a list; write RateLimit(limit, per, %s(...)), and WithLimit for further limits", name, r.function, name))
+		}
+		option(r)
+	}
+}
+
+// onRoute marks an option of a RateLimit on a route or a group.
+func onRoute(name string, option Option) Option {
+	return whole(name, func(r *rule) {
+		r.mustBeOfRoute(name, "which have no route")
+		option(r)
+	})
+}
+
+// mustBeOfRoute panics for the limits in the configuration, of which it says why.
+func (r *rule) mustBeOfRoute(option, why string) {
+	if r.ofConfiguration() {
+		panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of the limits in the configuration, %s", option, why))
+	}
+}
+
+// ofConfiguration reports whether the options are those of a configuration key.
+func (r *rule) ofConfiguration() bool { return strings.HasPrefix(r.function, keyPrefix) }
+
 // whole marks an option that is for a RateLimit and not for one limit of it.
 func whole(name string, option Option) Option {
 	return func(r *rule) {
-		if r.isAdded {
+		if r.function == "WithLimit" {
 			panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of WithLimit", name))
 		}
 		option(r)

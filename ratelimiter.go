@@ -45,7 +45,7 @@ type RateLimiter struct {
 	mu         sync.Mutex // held while what follows changes
 	engines    []*gin.Engine
 	equipped   []weak.Pointer[gin.Engine] // those that have our middleware, also after Close
-	registered []*rule                    // before InitApp; see knownLimits.registered
+	registered []*rule                    // see knownLimits.registered
 	unreached  int                        // routes that were there before InitApp
 }
 
@@ -122,25 +122,26 @@ func (r *RateLimiter) learnRegistered(s *settings) {
 	for _, rule := range r.registered {
 		r.known.registered(s, rule)
 	}
-	r.registered = nil
 	if rule := s.limits.Load().applicationRule; rule != nil {
 		r.known.registered(s, rule)
 	}
 }
 
-// maxRegistered is how many rules wait for InitApp to be known to Status.
+// maxRegistered is how many rules are kept for Status to know after each InitApp.
 const maxRegistered = 1000
 
 // register takes note of a rule, for Status.
 func (r *RateLimiter) register(rule *rule) {
-	if s := r.settings.Load(); s != nil {
-		r.known.registered(s, rule)
-		return
+	if !slices.ContainsFunc(rule.limits, func(l limitRule) bool { _, shared := sharedName(l.key); return shared }) {
+		return // its keys are those of routes or of requests
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.registered) < maxRegistered {
 		r.registered = append(r.registered, rule)
+	}
+	if s := r.settings.Load(); s != nil {
+		r.known.registered(s, rule)
 	}
 }
 
@@ -155,7 +156,8 @@ func (r *RateLimiter) Backend() backends.Backend {
 // Reset forgets what a scope has used of every limit on a key, as after a
 // captcha or a payment. Key and scope are those of Info, or what key and scope
 // functions have returned, without the prefix of the configuration; see Join where
-// there are several. A pair that was never seen is no error. Requests of this process
+// there are several. Of a route it reaches the first nine RateLimits. A pair that was
+// never seen is no error. Requests of this process
 // that wait for one of these limits (see WithWait) need not wait for it any longer.
 func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 	s := r.settings.Load()
@@ -174,7 +176,7 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 
 // storedKeys are all keys under which backends may know a key that people read.
 func (s *settings) storedKeys(key string) []string {
-	keys := []string{s.storedKey(ofKey, 1, printable(key))}
+	keys := []string{s.storedKey(ofKey, 1, printable(key)), s.banKey(key)}
 	if key == applicationKey {
 		keys = append(keys, s.storedKey(ofApplication, 1, key))
 	}
@@ -182,6 +184,9 @@ func (s *settings) storedKeys(key string) []string {
 		return keys
 	}
 	keys = append(keys, s.storedKey(ofDefault, 1, key))
+	if s.fallbackRule != nil {
+		keys = append(keys, s.storedKey(ofFallback, 1, key))
+	}
 	for position := 1; position <= maxPositions; position++ {
 		keys = append(keys, s.storedKey(ofRoute, position, key))
 	}
@@ -211,8 +216,9 @@ func (r *RateLimiter) Close() error {
 		return nil
 	}
 	r.engines, r.unreached = nil, 0
+	err := s.close()
 	r.known.forgetAll()
-	return s.close()
+	return err
 }
 
 // Health tells whether the backend is asked, or has failed repeatedly and is
@@ -236,8 +242,8 @@ type Stats struct {
 	// on; see backends.Stats.
 	Memory backends.MemoryStats
 
-	// LocalDenials counts the questions that were denied without asking Redis.
-	LocalDenials uint64
+	// CachedDenials counts the questions that were denied without asking Redis.
+	CachedDenials uint64
 
 	// Waiting is how many requests wait for their turn now; see WithWait.
 	Waiting int
@@ -254,7 +260,7 @@ func (r *RateLimiter) Stats() Stats {
 		return Stats{}
 	}
 	sum := Stats{Health: r.Health(), Waiting: s.queues.Waiting()}
-	sum.LocalDenials, _ = backends.LocalDenials(s.backend)
+	sum.CachedDenials, _ = backends.CachedDenials(s.backend)
 	counting := s.backend
 	if s.local != nil {
 		counting = s.local

@@ -14,8 +14,8 @@ import (
 
 // request is what one RateLimit has decided on one request. The context keeps it,
 // for FromContext and for the RateLimits behind, and a copy of the context may
-// outlive the request: so it does not change once it was decided, and is never used
-// again. Only taken does, under a lock.
+// outlive the request. So it does not change once it is decided, and is never reused.
+// Only the ledger changes, under a lock.
 type request struct {
 	*binding
 	earlier *request // of the RateLimit before, if any
@@ -24,7 +24,7 @@ type request struct {
 	verdict backends.Verdict // of the limit that is closest to refusing
 	closest int              // which limit that is
 	several *several         // nil for one plain limit
-	taken   atomic.Pointer[taken]
+	ledger  atomic.Pointer[ledger]
 }
 
 // contextKey is where a gin.Context keeps the last request of the chain.
@@ -64,13 +64,12 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	r.take(c, r.bindingFor(c, s, rule, earlier.boundTo()), earlier)
 }
 
-// take takes a request through one binding.
-func (r *RateLimiter) take(c *gin.Context, b *binding, earlier *request) {
-	if b.plain && !r.observers.any() && !b.settings.closed.Load() {
-		b.takePlain(c)
-		return
+// take takes a request through one binding, and reports whether it was not rejected.
+func (r *RateLimiter) take(c *gin.Context, b *binding, earlier *request) (goesOn bool) {
+	if b.plain && !r.observers.any() && !b.settings.closed.Load() && !b.settings.bans.known() {
+		return b.takePlain(c)
 	}
-	b.takeAny(c, earlier)
+	return b.takeAny(c, earlier)
 }
 
 func (q *request) boundTo() *binding {
@@ -85,10 +84,9 @@ const maxPlain = 4
 
 // takePlain is the way of most requests: static limits on one key and scope, with
 // counters in this process, and no option that needs more.
-func (b *binding) takePlain(c *gin.Context) {
+func (b *binding) takePlain(c *gin.Context) (goesOn bool) {
 	if c.Request.Context().Err() != nil {
-		b.takeAny(c, nil)
-		return
+		return b.takeAny(c, nil)
 	}
 	q, texts := b.newPlain()
 	q.binding, q.scope = b, b.scopeOf(c, b.limits[0].scope)
@@ -100,8 +98,7 @@ func (b *binding) takePlain(c *gin.Context) {
 	}
 	if err != nil {
 		q.at = 0
-		q.failed(c, err)
-		return
+		return q.failed(c, err)
 	}
 	q.keep(c)
 	if texts != nil {
@@ -110,6 +107,7 @@ func (b *binding) takePlain(c *gin.Context) {
 	if !q.verdict.Allowed {
 		q.refuse(c)
 	}
+	return q.verdict.Allowed
 }
 
 // takeSeveral decides the limits of a plain request together.
@@ -126,31 +124,32 @@ func (q *request) takeSeveral() (err error) {
 }
 
 // takeAny is the general way of a request.
-func (b *binding) takeAny(c *gin.Context, earlier *request) {
-	if b.skips(c) {
+func (b *binding) takeAny(c *gin.Context, earlier *request) (goesOn bool) {
+	if b.leftOut || b.skips(c) {
 		q := &request{binding: b, earlier: earlier}
-		b.limiter.observers.skipped(q)
+		if !b.leftOut {
+			b.limiter.observers.skipped(q)
+		}
 		q.keep(c)
-		b.takeDefaults(c, q)
-		return
+		return b.takeBehind(c, q)
 	}
 	q, texts := b.newRequest()
 	q.binding, q.earlier = b, earlier
-	q.addLimits(c)
+	if err := q.addLimits(c); err != nil {
+		answerError(c, http.StatusInternalServerError, err)
+		return false
+	}
 	if len(q.several.quotas) == 0 { // unlimited for this request
 		q.keep(c)
-		b.takeDefaults(c, q)
-		return
+		return b.takeBehind(c, q)
 	}
 	if !q.decide(c, texts) {
-		return
+		return false
 	}
-	if b.takeDefaults(c, q); c.IsAborted() {
-		return
+	if b.countIf == nil || q.at == 0 || !b.onRoute { // elsewhere nothing is left to run
+		return b.takeBehind(c, q)
 	}
-	if b.countIf != nil && q.at != 0 {
-		q.countAfter(c, b.countIf)
-	}
+	return q.countAfter(c, b.countIf)
 }
 
 func (r *rule) skips(c *gin.Context) bool {
@@ -174,7 +173,7 @@ func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
 	watched := q.limiter.observers.begin(q.settings)
 	waited, err := q.ask(c)
 	if err != nil {
-		q.limiter.observers.failed(c, q, watched, waited, err)
+		q.limiter.observers.failed(c.Request.Context(), q, watched, waited, err)
 		return q.failed(c, err)
 	}
 	now := time.Now()
@@ -195,30 +194,40 @@ func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
 // ask puts the question to the backend, and waits for the request's turn if the
 // rule says so.
 func (q *request) ask(c *gin.Context) (waited time.Duration, err error) {
-	switch ctx := c.Request.Context(); {
-	case q.longestWait > 0:
-		return q.takeInTurn(c)
-	case q.ban != nil:
-		return 0, q.settings.takeWithBans(ctx, q.several.quotas, q.several.asked, q.several.verdicts, 1)
-	default:
-		return 0, q.settings.decider.Take(ctx, q.several.quotas, q.several.verdicts)
+	if q.local {
+		return 0, q.settings.takeLocal(c.Request.Context(), q.several.quotas, q.several.verdicts)
 	}
+	if q.longestWait > 0 {
+		return q.takeInTurn(c)
+	}
+	ctx := c.Request.Context()
+	err = q.settings.takeWithBans(ctx, q.several.quotas, q.several.asked, q.several.verdicts, 1)
+	if err == nil && q.ban != nil && q.ban.grows() {
+		q.recordRejection(ctx)
+	}
+	return 0, err
 }
 
 // failed does what RATELIMITER_ON_ERROR says, as there is no decision, and reports
-// whether the request goes on. Limits that refuse nobody do not begin to because
-// their backend is away.
+// whether the request goes on. Limits that reject nobody do not reject a request because
+// the backend is away or the request has ended.
 func (q *request) failed(c *gin.Context, err error) (goesOn bool) {
 	switch {
 	case errors.Is(err, backends.ErrClosed):
+	case !q.refuses():
+		q.keep(c)
+		return true
 	case errors.Is(c.Request.Context().Err(), context.Canceled):
+		q.earlier.refundAll(c)
 		c.AbortWithStatus(statusClientClosedRequest) // nobody reads the answer, and nothing is wrong
 		return false
 	case c.Request.Context().Err() != nil:
-	case q.settings.onError == onErrorAllow, !q.refuses():
+	case q.settings.onError == onErrorAllow:
 		q.keep(c)
 		return true
 	}
+	q.earlier.refundAll(c)
+	q.earlier.rewriteHeaders(c)
 	q.answerUnavailable(c, fmt.Errorf("the rate limiter could not decide on %s: %w", q.shown, err))
 	return false
 }

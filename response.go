@@ -39,8 +39,7 @@ func (t *headerTexts) text(b []byte) string {
 // draft-ietf-httpapi-ratelimit-headers-11, one item each. Where several RateLimits
 // stand on a route, the later adds to what the earlier wrote.
 func (q *request) writeHeaders(header http.Header, t *headerTexts) {
-	one := len(q.limits) == 1 && q.policy != "" && q.earlier == nil
-	if !one || len(header) > 0 && (header[headers.Policy] != nil || header[headers.RateLimit] != nil) {
+	if !q.oneLimit || len(header) > 0 && (header[headers.Policy] != nil || header[headers.RateLimit] != nil) {
 		q.addHeaders(header, t)
 		return
 	}
@@ -82,6 +81,9 @@ func (q *request) addHeaders(header http.Header, t *headerTexts) {
 		t.set(header, 2, headers.Limit, q.number(q.closest))
 		t.set(header, 3, headers.Remaining, all[limits:remaining])
 		t.set(header, 4, headers.Reset, all[remaining:])
+	}
+	if q.ofEarlierDrafts() {
+		q.writeEarlierDrafts(header)
 	}
 }
 
@@ -192,7 +194,7 @@ func (q *request) rewriteLimits(header http.Header) {
 func (q *request) appendNow(b []byte, item string) []byte {
 	name := headers.ItemName(item)
 	for ; q != nil; q = q.earlier {
-		if i, t := q.listed(name), q.taken.Load(); i >= 0 && t != nil {
+		if i, t := q.listed(name), q.ledger.Load(); i >= 0 && t != nil {
 			left := t.leftOf(i)
 			return q.appendLimit(b, i, &left)
 		}
@@ -200,9 +202,15 @@ func (q *request) appendNow(b []byte, item string) []byte {
 	return append(b, item...)
 }
 
-// rewriteHeaders lets all headers tell what is left after units were refunded.
-func (q *request) rewriteHeaders(header http.Header) {
+// rewriteHeaders corrects all headers after units were refunded, unless they have been
+// sent. The receiver is the last request of the chain, as any may be the strictest.
+func (q *request) rewriteHeaders(c *gin.Context) {
+	if c.Writer.Written() {
+		return
+	}
+	header := c.Writer.Header()
 	q.rewriteLimits(header)
+	q.writeEarlierDrafts(header)
 	if header[headers.Remaining] == nil {
 		return
 	}
@@ -210,8 +218,11 @@ func (q *request) rewriteHeaders(header http.Header) {
 	var closest int
 	var best standing
 	for e := q; e != nil; e = e.earlier {
+		if e.at == 0 || !e.xHeaders {
+			continue
+		}
 		for i := range e.count() {
-			if now := e.standingNow(i); e.xHeaders && (strictest == nil || now.stricter(best)) {
+			if now := e.standingNow(i); strictest == nil || now.stricter(best) {
 				strictest, closest, best = e, i, now
 			}
 		}
@@ -226,7 +237,7 @@ func (q *request) rewriteHeaders(header http.Header) {
 // standingNow is how a limit stands since the request was last corrected.
 func (q *request) standingNow(i int) standing {
 	s := q.standing(i)
-	if t := q.taken.Load(); t != nil {
+	if t := q.ledger.Load(); t != nil {
 		left := t.leftOf(i)
 		s.Verdict = &left
 	}
@@ -238,7 +249,7 @@ func (q *request) refuse(c *gin.Context) {
 	c.Abort()
 	if q.earlier != nil {
 		q.earlier.refundAll(c)
-		q.earlier.rewriteLimits(c.Writer.Header())
+		q.rewriteHeaders(c)
 	}
 	if q.verdict.RetryAfter >= 0 {
 		seconds := max(1, headers.SecondsUp(q.verdict.RetryAfter))
@@ -329,7 +340,7 @@ func answer(c *gin.Context, status int, document []byte) {
 type standing struct {
 	*backends.Verdict
 	shadow bool
-	whole  time.Duration // when the full limit is available again, since 1970
+	fullAt time.Duration // when the full limit is available again, since 1970
 }
 
 func (q *request) standing(i int) standing {
@@ -352,5 +363,5 @@ func (a standing) stricter(b standing) bool {
 	case a.Remaining != b.Remaining:
 		return a.Remaining < b.Remaining
 	}
-	return a.whole > b.whole
+	return a.fullAt > b.fullAt
 }

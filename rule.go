@@ -14,28 +14,43 @@ import (
 // rule is what a RateLimit was asked for: everything that depends on neither the
 // route nor the request. It does not change after registration.
 type rule struct {
-	limits       []limitRule
-	skip         []func(*gin.Context) bool
-	sendHeaders  *bool                   // nil for what the configuration says
-	overLimit    gin.HandlerFunc         // nil for the problem document
-	neverRefuse  bool                    // record only
-	countIf      func(*gin.Context) bool // nil to count every request
-	ban          *ban                    // nil for none
-	longestWait  time.Duration           // for a turn; 0 to reject at once
-	keepDefaults bool                    // see WithDefaults
-	configured   *configured             // that the limits are of, nil for a RateLimit
+	limits      []limitRule
+	skip        []func(*gin.Context) bool
+	sendHeaders *bool                   // nil for what the configuration says
+	overLimit   gin.HandlerFunc         // nil for the problem document
+	neverRefuse bool                    // record only
+	countIf     func(*gin.Context) bool // nil to count every request
+	ban         *ban                    // nil for none
+	longestWait time.Duration           // for a turn; 0 to reject at once
+	defaults    defaultsChoice          // see WithDefaults
+	configured  *configured             // that the limits are of, nil for a RateLimit
 
-	isAdded bool // while the options of WithLimit are applied, which not all options suit
-	mixed   bool // not all limits are on the same key and scope
+	local bool // the limits are asked in this process; see fallback_limits.go
+
+	withoutApplication bool // see WithoutApplication
+	withoutGroup       bool // see WithoutGroup
+
+	function string // whose options are applied, as not all options suit all of them
+	mixed    bool   // not all limits are on the same key and scope
 
 	bindings bindings
 }
+
+// defaultsChoice is whether the default limits apply on a route with a RateLimit.
+type defaultsChoice uint8
+
+const (
+	defaultsWhereNothingRejects defaultsChoice = iota // and no RateLimit before has chosen
+	defaultsBeside                                    // see WithDefaults
+	defaultsNever                                     // see WithoutDefaults
+)
 
 // limitRule is one limit of a rule.
 type limitRule struct {
 	namespace namespace
 	limit     int64
 	limitFunc func(c *gin.Context, key, scope string) int // nil where limit says it
+	listFunc  func(*gin.Context) []Limit                  // the limits are in a list; see limit_list.go
 	per       time.Duration
 	name      string
 	burst     int64
@@ -50,8 +65,6 @@ type limitRule struct {
 	ownKey    bool // an added limit on a key or scope of its own
 	tentative bool // units may be refunded; see backends.Quota
 	ban       *ban // that its rejections lead to, nil for none
-
-	seen *seenKeys // see Status
 }
 
 func newRule(limit any, per time.Duration, options []Option) *rule {
@@ -71,6 +84,7 @@ func (r *rule) finish() *rule {
 
 // apply lets options change the first limit, and the rule.
 func (r *rule) apply(function string, options []Option) {
+	r.function = function
 	for _, option := range options {
 		if option == nil {
 			panic(fmt.Sprintf("ratelimiter: %s was given a nil Option; leave it out", function))
@@ -115,11 +129,14 @@ func (r *rule) inherit() {
 			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit for %v, and there is a limit for %v already; keep one of them", l.per, l.per))
 		}
 		if l.shadow && l.name == headers.PolicyName(l.per) {
-			l.name = "shadow-" + l.name
+			l.name = shadowPrefix + l.name
 		}
 	}
 	r.dedupeNames()
 }
+
+// shadowPrefix begins the names of shadows that were given none.
+const shadowPrefix = "shadow-"
 
 // dedupeNames numbers the second and further limits of one name.
 func (r *rule) dedupeNames() {
@@ -144,15 +161,18 @@ func (l *limitRule) sameCounter(other limitRule) bool {
 	return !l.ownKey && !other.ownKey && l.per == other.per && l.shadow == other.shadow
 }
 
+// varies reports whether a function decides the limit, request by request.
+func (l *limitRule) varies() bool { return l.limitFunc != nil || l.listFunc != nil }
+
 // alwaysAsks reports whether every request is asked about a limit that can reject it.
 func (r *rule) alwaysAsks() bool {
 	return !r.neverRefuse && len(r.skip) == 0 &&
-		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && l.limitFunc == nil && l.limit >= 0 })
+		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && !l.varies() && l.limit >= 0 })
 }
 
 // add checks a limit as far as it is known when a route is registered.
 func (r *rule) add(function string, limit any, per time.Duration) {
-	added := limitRule{per: per, cost: 1, seen: &seenKeys{}}
+	added := limitRule{per: per, cost: 1}
 	shown := fmt.Sprintf("%T", limit)
 	if number, ok := wholeNumber(limit); ok {
 		shown = strconv.FormatInt(number, 10)
@@ -192,14 +212,22 @@ func wholeNumber(limit any) (int64, bool) {
 
 // mustPeriod panics on what is no period of a limit or a ban.
 func mustPeriod(call, what string, d time.Duration) {
+	if err := checkPeriod(call, what, d); err != nil {
+		panic(err.Error())
+	}
+}
+
+// checkPeriod reports what is no period of a limit or a ban.
+func checkPeriod(call, what string, d time.Duration) error {
 	switch {
 	case d <= 0:
-		panic(fmt.Sprintf("%s: the %s must be over zero; write for example time.Minute", call, what))
+		return fmt.Errorf("%s: the %s must be over zero; write for example time.Minute", call, what)
 	case d < backends.MinPer:
-		panic(fmt.Sprintf("%s: the %s %v is shorter than %v; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", call, what, d, backends.MinPer, int64(d)))
+		return fmt.Errorf("%s: the %s %v is shorter than %v; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", call, what, d, backends.MinPer, int64(d))
 	case d > backends.MaxPer:
-		panic(fmt.Sprintf("%s: the %s is longer than %v (366 days)", call, what, backends.MaxPer))
+		return fmt.Errorf("%s: the %s is longer than %v (366 days)", call, what, backends.MaxPer)
 	}
+	return nil
 }
 
 func mustFuncs(option string, functions []func(*gin.Context) string) {

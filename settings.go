@@ -45,13 +45,15 @@ type settings struct {
 	algorithm          Algorithm
 	given              Config // the keys that were given, by their constants
 	limits             atomic.Pointer[configured]
-	defaultOptions     []Option // for the default limits
-	applicationOptions []Option // for the application limits
-	xHeaders           bool
-	rateLimitHeaders   bool
+	defaultOptions     []Option        // for the default limits
+	applicationOptions []Option        // for the application limits
+	sent               headerSet       // the headers that a client gets
+	switchedOn         headerSet       // and those that WithHeaders(true) sends
 	secret             string          // for partition keys; empty for none
 	overLimit          gin.HandlerFunc // nil for the problem document
 	onError            errorPolicy
+	fallbackLimits     []Limit         // further ones, while this process decides by itself
+	fallbackRule       *rule           // which are asked by this; nil for none
 	onUnavailable      gin.HandlerFunc // nil for the problem document
 	timeout            time.Duration
 	ipv6Prefix         int
@@ -59,6 +61,7 @@ type settings struct {
 	observers          []Observer       // from the configuration
 	memory             *backends.Memory // the backend, if it is in this process; nil elsewhere
 	queues             queue.Queues     // of requests that wait for their turn
+	bans               bansByHand
 	closed             atomic.Bool
 }
 
@@ -77,18 +80,25 @@ func (config Config) check() (*settings, error) {
 		given:              own,
 		defaultOptions:     readOptions(read, ConfigDefaultOptions),
 		applicationOptions: readOptions(read, ConfigApplicationOptions),
-		xHeaders:           read.Flag(ConfigInjectXHeaders, true),
-		rateLimitHeaders:   read.Flag(ConfigInjectRateLimitHeaders, true),
 		secret:             readSecret(read),
 		overLimit:          readHandler(read, ConfigOverLimit),
 		onError:            readErrorPolicy(read),
+		fallbackLimits:     readLimits(read, ConfigFallbackLimits),
 		onUnavailable:      readHandler(read, ConfigOnUnavailable),
 		timeout:            readTimeout(read),
 		ipv6Prefix:         read.Integer(ConfigIPv6Prefix, 64, 1, 128),
 		timeZone:           readTimeZone(read),
 		observers:          readObservers(read),
 	}
-	s.limits.Store(newConfigured(readLimits(read, ConfigDefaultLimits), readLimits(read, ConfigApplicationLimits)))
+	s.sent, s.switchedOn = readHeaders(read)
+	limits, err := newConfigured(readLimits(read, ConfigDefaultLimits), readLimits(read, ConfigApplicationLimits), s.defaultOptions, s.applicationOptions)
+	if err != nil {
+		read.Reject(err)
+	}
+	s.limits.Store(limits)
+	if err == nil {
+		s.fallbackRule = newFallbackRule(s.fallbackLimits, s.defaultOptions)
+	}
 	chosen := readBackend(read)
 	err = read.Finish(func(string) bool { return true })
 	if err == nil {
@@ -118,6 +128,7 @@ func (s *settings) open(chosen backendChoice) error {
 	if err := backends.CheckAccess(ctx, s.backend, s.prefixed(probeKey)); err != nil {
 		return fmt.Errorf("%s, for keys that begin with %q: %w", ConfigBackend, s.prefixed(""), err)
 	}
+	s.begin(ctx)
 	return s.guard(chosen)
 }
 
@@ -125,7 +136,7 @@ func (s *settings) open(chosen backendChoice) error {
 // the backend without making it. An empty memory takes its place, so that Reset,
 // Status and the like need no special case.
 func (s *settings) openNothing(chosen backendChoice) (err error) {
-	if err = errors.Join(chosen.check(), s.checkShare(chosen, chosen.name == defaultBackend)); err != nil {
+	if err = errors.Join(chosen.check(), s.checkFallback(chosen, chosen.name == defaultBackend)); err != nil {
 		return err
 	}
 	if s.backend, err = backends.NewMemory(nil); err != nil {
@@ -136,9 +147,15 @@ func (s *settings) openNothing(chosen backendChoice) (err error) {
 	return nil
 }
 
-// checkShare rejects fallback_share where there is no fallback.
-func (s *settings) checkShare(chosen backendChoice, inProcess bool) error {
-	if chosen.share > 0 && (inProcess || s.onError != onErrorFallback) {
+// checkFallback rejects settings of the fallback where there is none.
+func (s *settings) checkFallback(chosen backendChoice, inProcess bool) error {
+	if !inProcess && s.onError == onErrorFallback {
+		return nil
+	}
+	if s.fallbackRule != nil {
+		return fmt.Errorf(`%s has no effect without a fallback; leave it out, or use a backend such as "redis" and %s "fallback"`, ConfigFallbackLimits, ConfigOnError)
+	}
+	if chosen.share > 0 {
 		return chosen.fault(fmt.Errorf(`option %q has no effect without a fallback; leave it out, or use a backend such as "redis" and %s "fallback"`, shareOption, ConfigOnError))
 	}
 	return nil
@@ -150,7 +167,7 @@ func (s *settings) guard(chosen backendChoice) error {
 	s.decider = s.backend
 	s.memory, _ = s.backend.(*backends.Memory)
 	inProcess := s.memory != nil
-	if err := s.checkShare(chosen, inProcess); err != nil || inProcess {
+	if err := s.checkFallback(chosen, inProcess); err != nil || inProcess {
 		return err
 	}
 	s.breaker = backends.NewBreaker(s.backend, s.timeout, s.prefixed(probeKey))

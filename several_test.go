@@ -107,3 +107,38 @@ func TestAFunctionIsNotShownAsAnAddress(t *testing.T) {
 	defer func() { require.Contains(t, fmt.Sprint(recover()), "RateLimit(func(*gin.Context) int, 0s)") }()
 	limiter.RateLimit(func(*gin.Context) int { return 1 }, 0)
 }
+
+func TestAShadowOfOneExtensionReplacesTheDefaultLimitsOfNone(t *testing.T) {
+	engine, _ := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"})
+	second, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	engine.GET("/", second.RateLimit(100, time.Hour, ratelimiter.WithShadow()), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+}
+
+func TestTwoExtensionsCountTheSameKeyEachInItsOwnBackend(t *testing.T) {
+	engine, first := application(t, nil)
+	second, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	key := ratelimiter.WithKey(ratelimiter.Shared("x"))
+	engine.GET("/", first.RateLimit(100, time.Hour, key), second.RateLimit(2, time.Hour, key), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+}
+
+func TestExemptCalledInAMiddlewareHoldsForAllExtensions(t *testing.T) {
+	engine := gin.New()
+	var first, second ratelimiter.RateLimiter
+	engine.Use(func(c *gin.Context) { second.Exempt()(c) })
+	require.NoError(t, first.InitApp(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"}))
+	require.NoError(t, second.InitApp(engine, nil))
+	engine.GET("/", ok)
+	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3))
+}
+
+func TestARequestThatALaterLimitCannotDecideCostsAnEarlierOneNothing(t *testing.T) {
+	engine, first := application(t, nil)
+	second, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "deny"})
+	require.NoError(t, err)
+	engine.GET("/", first.RateLimit(3, time.Hour), second.RateLimit(3, time.Hour), ok)
+	require.Equal(t, []int{503, 503, 503, 503, 503}, statuses(engine, "/", 5))
+}

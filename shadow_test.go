@@ -1,6 +1,8 @@
 package ratelimiter_test
 
 import (
+	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -54,5 +56,25 @@ func TestTwoShadowsForOnePeriodAreRefusedInWhateverOrderTheyCome(t *testing.T) {
 	for _, options := range [][]ratelimiter.Option{{shadow, ratelimiter.WithShadow()}, {ratelimiter.WithShadow(), shadow}} {
 		require.PanicsWithValue(t, "ratelimiter: WithLimit was given a limit for 1h0m0s, and there is a limit for 1h0m0s already; keep one of them",
 			func() { limiter.RateLimit(9, time.Hour, options...) })
+	}
+}
+
+func TestAShadowLetsARequestThatHasEndedReachItsHandler(t *testing.T) {
+	for _, option := range []ratelimiter.Option{ratelimiter.WithShadow(), ratelimiter.WithObserveOnly()} {
+		for _, end := range []func(context.Context) context.Context{
+			func(ctx context.Context) context.Context { c, cancel := context.WithCancel(ctx); cancel(); return c },
+			func(ctx context.Context) context.Context {
+				c, cancel := context.WithTimeout(ctx, -1)
+				cancel()
+				return c
+			},
+		} {
+			engine, limiter := application(t, nil)
+			ran := false
+			engine.GET("/", func(c *gin.Context) { c.Request = c.Request.WithContext(end(c.Request.Context())) },
+				limiter.RateLimit(5, time.Hour, option), func(c *gin.Context) { ran = true; c.Status(http.StatusNoContent) })
+			w := get(engine, "/")
+			require.True(t, ran, w.Code)
+		}
 	}
 }

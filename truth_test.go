@@ -116,3 +116,26 @@ func TestARequestThatHasRunOutOfTimeIsUndecided(t *testing.T) {
 		require.Equal(t, 503, get(engine, "/", func(r *http.Request) { *r = *r.WithContext(late) }).Code)
 	})
 }
+
+func TestCountingByOutcomeWorksBehindALimitThatAMiddlewareCalls(t *testing.T) {
+	engine, limiter := application(t, nil)
+	inline := limiter.RateLimit(100, time.Hour)
+	engine.Use(func(c *gin.Context) { inline(c) })
+	engine.GET("/", limiter.RateLimit(2, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool { return false })), ok)
+	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3))
+}
+
+func TestARefusalWithoutHeadersLeavesTheXHeadersOfEarlierLimitsTrue(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(5, time.Hour), limiter.RateLimit(1, time.Hour, ratelimiter.WithHeaders(false)), ok)
+	require.Equal(t, "4", header(get(engine, "/"), "X-RateLimit-Remaining"))
+	require.Equal(t, "4", header(get(engine, "/"), "X-RateLimit-Remaining"))
+}
+
+func TestARefundLeavesTheXHeadersToTheStrictestLimitWhereverItStands(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool { return false })), limiter.RateLimit(3, time.Hour), func(c *gin.Context) { c.Status(204) })
+	w := get(engine, "/")
+	require.Equal(t, "3", header(w, "X-RateLimit-Limit"))
+	require.Equal(t, "2", header(w, "X-RateLimit-Remaining"))
+}

@@ -77,9 +77,6 @@ func (q *request) takeInTurn(c *gin.Context) (waited time.Duration, err error) {
 		return q.askInTurn(c, ctx)
 	})
 	switch {
-	case err != nil && ctx.Err() != nil && q.at == 0:
-		q.earlier.refundAll(c)
-		return waited, err
 	case err != nil:
 		return waited, err
 	case rejected != nil:

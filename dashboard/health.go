@@ -28,10 +28,10 @@ type backendState struct {
 	Seconds  [][3]float64 `json:"seconds,omitempty"`
 	Quarters [][3]float64 `json:"quarters,omitempty"`
 
-	Remembered   int    `json:"remembered"` // limits of clients, in this process
-	Evictions    uint64 `json:"evictions"`
-	LocalDenials uint64 `json:"local_denials"`
-	Panics       uint64 `json:"observer_panics"`
+	Remembered    int    `json:"remembered"` // limits of clients, in this process
+	Evictions     uint64 `json:"evictions"`
+	CachedDenials uint64 `json:"local_denials"`
+	Panics        uint64 `json:"observer_panics"`
 }
 
 // unsteady is how many seconds a backend that has failed is called failing.
@@ -42,7 +42,7 @@ func (h *Handler) backendState(whole bool) backendState {
 	s := backendState{
 		Down: stats.Health.Down.Seconds(), Failures: stats.Health.Failures,
 		Remembered: stats.Memory.Keys, Evictions: stats.Memory.Evictions,
-		LocalDenials: stats.LocalDenials, Panics: stats.ObserverPanics,
+		CachedDenials: stats.CachedDenials, Panics: stats.ObserverPanics,
 	}
 	if stats.Health.Err != nil {
 		s.Error = stats.Health.Err.Error()

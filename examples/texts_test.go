@@ -252,6 +252,8 @@ func TestTheReadmeKnowsEveryKeyAndOption(t *testing.T) {
 		"../backends/redis_options.go": `read\.[A-Z]\w+\("(\w+)"`,
 		"../backends/memory.go":        `read\.[A-Z]\w+\("(\w+)"`,
 		"../options.go":                `(?m)^func (With\w+)\(`,
+		"../ban.go":                    `(?m)^func (With\w+)\(`,
+		"../wait.go":                   `(?m)^func (With\w+)\(`,
 		"../backends/algorithm.go":     `"([a-z]+-[a-z]+)"[,}]`,
 	} {
 		names := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, path), -1)

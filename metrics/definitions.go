@@ -98,7 +98,7 @@ func (t *Tally) Values() []Value {
 		{Definition{
 			"ratelimiter.local_denials", "{denial}",
 			"Questions that were denied without asking the backend.", Counter,
-		}, float64(stats.LocalDenials)},
+		}, float64(stats.CachedDenials)},
 		{Definition{
 			"ratelimiter.waiting", "{request}",
 			"Requests that wait for their turn.", UpDown,

@@ -59,7 +59,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) { c.Set("user", c.GetHeader("X-User")) })
 
-	const mostAnswered = 400 // what the model is told as its max_tokens
+	const mostAnswered = 400 // passed to the model as max_tokens
 	estimate := func(c *gin.Context) int { return int(max(0, c.Request.ContentLength))/4 + mostAnswered }
 
 	tokens := limiter.RateLimit(10_000, 24*time.Hour,
@@ -78,7 +78,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 			return // the client has left: the estimate stays charged
 		}
 		if charged := ratelimiter.SetCost(c, used); charged != nil {
-			_ = c.Error(charged) // here too
+			_ = c.Error(charged) // the estimate stays charged
 		}
 		if err != nil {
 			c.Status(http.StatusBadGateway)
@@ -93,23 +93,21 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 			c.Status(http.StatusBadRequest)
 			return
 		}
-		reserved, used := estimate(c), 0
-		defer func() { _ = ratelimiter.SetCost(c, used) }()
+		unpaid := -estimate(c) // the estimate is paid already
+		defer func() { _ = ratelimiter.AddCost(c, unpaid) }()
 		for piece, err := range model.stream(c.Request.Context(), string(prompt)) {
 			if err != nil {
-				return // the client has left, or the model has failed: what was made is paid for
+				return // the client has left or the model has failed: charge what was generated
 			}
-			used += piece.tokens
-			if used > reserved { // a hundred at a time, and not a question for each token
-				reserved = used + 100
-				_ = ratelimiter.SetCost(c, reserved)
+			if unpaid += piece.tokens; unpaid >= 100 && ratelimiter.AddCost(c, unpaid) == nil {
+				unpaid = 0
 			}
 			c.SSEvent("message", piece.text)
 			c.Writer.Flush()
 		}
 	})
 
-	// 60 requests a minute, and a hundred megabytes a day.
+	// 60 requests a minute, and 100 megabytes a day.
 	bytes := limiter.RateLimit(60, time.Minute,
 		ratelimiter.WithLimit(100_000_000, 24*time.Hour, ratelimiter.WithName("bytes"), ratelimiter.WithCost(0)))
 	countBytes := func(c *gin.Context) {

@@ -219,8 +219,8 @@ func TestMessagesOfAConnectionAreLimited(t *testing.T) {
 			return
 		}
 		defer func() { _ = connection.Close() }()
-		for n := 1; connection.receive(); n++ {
-			_ = ratelimiter.SetCost(c, n) // in all, so one more each time
+		for connection.receive() {
+			_ = ratelimiter.AddCost(c, 1)
 			left, err := limiter.Peek(c)
 			if err == nil && len(left) > 0 && left[0].Exceeded {
 				connection.send("Too many messages.")

@@ -1,8 +1,10 @@
 package pages_test
 
 import (
+	"log"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -34,6 +36,24 @@ func planApplication(t *testing.T, customers map[string]customer) *gin.Engine {
 		ratelimiter.WithLimit(100, time.Second))
 	engine.GET("/reports", authenticate, limited, func(c *gin.Context) { c.String(http.StatusOK, "Here is your report.\n") })
 	engine.GET("/charts", authenticate, limited, func(c *gin.Context) { c.String(http.StatusOK, "Here is your chart.\n") })
+
+	plans := map[string][]ratelimiter.Limit{}
+	for name, text := range map[string]string{"free": "3/hour; 1/second", "pro": "1000/hour; 20/minute"} {
+		limits, err := ratelimiter.ParseLimits(text)
+		if err != nil {
+			log.Fatal(err)
+		}
+		plans[name] = limits
+	}
+	nothing := []ratelimiter.Limit{{Limit: 0, Per: time.Hour}}
+
+	limitsOfPlan := func(c *gin.Context) []ratelimiter.Limit {
+		if limits, known := plans[c.GetString("plan")]; known {
+			return limits
+		}
+		return nothing
+	}
+	engine.GET("/search", authenticate, limiter.RateLimits(limitsOfPlan, perCustomer), ok)
 
 	free := limiter.RateLimit(byPlan, time.Hour, api, perCustomer, ratelimiter.WithCost(0), ratelimiter.WithOverLimit(nil))
 	engine.GET("/usage", authenticate, free, func(c *gin.Context) {
@@ -99,10 +119,30 @@ func TestAnotherPlanCountsAtOnce(t *testing.T) {
 	require.Equal(t, `"per-second";q=100;w=1`, header(response, "RateLimit-Policy"), "the other limit holds")
 }
 
+func TestAPlanIsAListOfLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		customers := ours()
+		engine := planApplication(t, customers)
+		search := func(times int, key string) []int {
+			return statuses(engine, times, http.MethodGet, "/search", with("X-API-Key", key))
+		}
+		for range 3 {
+			require.Equal(t, []int{200, 429}, search(2, "key-of-ann"), "one a second")
+			pass(2 * time.Second)
+		}
+		require.Equal(t, []int{429}, search(1, "another-key-of-ann"), "three an hour")
+		require.Equal(t, []int{429}, search(1, "key-of-ops"), "a plan without a list allows nothing")
+		customers["key-of-ann"] = customer{"ann", "pro"}
+		response := ask(engine, http.MethodGet, "/search", with("X-API-Key", "key-of-ann"))
+		require.Equal(t, `"per-hour";q=1000;w=3600, "per-minute";q=20;w=60`, header(response, "RateLimit-Policy"))
+		require.Contains(t, header(response, "RateLimit"), `"per-hour";r=996;`, "three were used before")
+	})
+}
+
 func TestSupportSeesTheLimitsThatAreTheSameForAll(t *testing.T) {
 	engine := planApplication(t, ours())
 	response := ask(engine, http.MethodGet, "/support/usage/ann")
 	require.Equal(t, 200, response.Code)
-	require.Contains(t, response.Body.String(), `"Name":"per-second","Key":"api","Scope":"ann","Limit":100,"Remaining":100`)
+	require.Contains(t, response.Body.String(), `"name":"per-second","key":"api","scope":"ann","limit":100,"remaining":100,"per":1,"retry_after":0,`)
 	require.NotContains(t, response.Body.String(), "per-hour")
 }

@@ -81,7 +81,7 @@ func header(response *httptest.ResponseRecorder, name string) string {
 var session = regexp.MustCompile("(?s)```sh\n([^`]*)```\n\n```(?:text|http)\n([^`]*)```")
 
 // passing differs from run to run.
-var passing = regexp.MustCompile(`(?m)^Date: .*\n|;t=\d+|(?:X-Ratelimit-Reset|Retry-After): \d+`)
+var passing = regexp.MustCompile(`(?m)^Date: .*\n|;t=\d+|(?:(?:X-)?Ratelimit-Reset|Retry-After): \d+`)
 
 // typed types the commands of a page into a shell, in their order, and demands that
 // they print what the page says. The server takes the place of the one on port 8080.
@@ -107,6 +107,21 @@ func typed(t *testing.T, page string, handler http.Handler) {
 		printed = append(bytes.TrimRight(bytes.ReplaceAll(printed, []byte("\r"), nil), "\n"), '\n')
 		require.Equal(t, passing.ReplaceAllString(string(s[2]), ""), passing.ReplaceAllString(string(printed), ""), commands)
 	}
+}
+
+// tableRows are the cells of the rows of a page's tables that begin with code.
+func tableRows(t *testing.T, page string) (rows [][]string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
+	require.NoError(t, err)
+	for _, match := range regexp.MustCompile("(?m)^\\| (`.*) ?\\|$").FindAllStringSubmatch(string(text), -1) {
+		cells := strings.Split(match[1], "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	return rows
 }
 
 // pass lets time go by in a bubble of synctest.

@@ -8,9 +8,12 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/period"
 )
 
+// PolicyPrefix begins every PolicyName.
+const PolicyPrefix = "per-"
+
 // PolicyName is the name of a limit that was given none: "per-minute", "per-5m",
 // "per-1h30m".
-func PolicyName(per time.Duration) string { return "per-" + period.Name(per) }
+func PolicyName(per time.Duration) string { return PolicyPrefix + period.Name(per) }
 
 // count writes a number of things: "1 request", "3 requests".
 func count(number int64, things string) string {

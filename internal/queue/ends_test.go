@@ -13,29 +13,29 @@ import (
 
 func TestCloseEndsTheWaitOfAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(time.Hour, bucket(1, time.Minute))
+		h := newHarness(time.Hour, bucket(1, time.Minute))
 		for range 3 {
-			c.come(1)
+			h.send(1)
 		}
 		pass(time.Second)
-		c.Close()
+		h.Close()
 		pass(time.Second)
-		c.come(1)
-		require.Equal(t, []string{"passed at 0s", "closed at 1s", "closed at 1s", "closed at 2s"}, c.results(t))
-		require.Equal(t, time.Second, c.visits[1].waited)
+		h.send(1)
+		require.Equal(t, []string{"passed at 0s", "closed at 1s", "closed at 1s", "closed at 2s"}, h.results(t))
+		require.Equal(t, time.Second, h.visits[1].waited)
 	})
 }
 
 func TestAnErrorOfTheBackendEndsTheWaitOfTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(time.Hour, bucket(1, time.Second))
+		h := newHarness(time.Hour, bucket(1, time.Second))
 		for range 3 {
-			c.come(1)
+			h.send(1)
 		}
-		c.locked(func() { c.broken = errors.New("out of order") })
+		h.locked(func() { h.broken = errors.New("out of order") })
 		pass(time.Second)
-		require.Equal(t, "failed", c.visits[1].outcome)
-		require.Equal(t, []string{"passed at 0s", "failed at 1s", "failed at 1s"}, c.results(t))
+		require.Equal(t, "failed", h.visits[1].outcome)
+		require.Equal(t, []string{"passed at 0s", "failed at 1s", "failed at 1s"}, h.results(t))
 	})
 }
 
@@ -75,55 +75,85 @@ func TestABackendThatDoesNotKnowWhenIsNotAskedWithoutABreak(t *testing.T) {
 
 func TestAPanicHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(time.Minute, bucket(1, time.Second))
-		c.come(1)
-		c.all.Go(func() {
+		h := newHarness(time.Minute, bucket(1, time.Second))
+		h.send(1)
+		h.all.Go(func() {
 			defer func() { require.Equal(t, "ask", recover()) }()
-			_, _, _ = c.Wait(t.Context(), Request{Quotas: []backends.Quota{c.limits[0].quota(1)}, Longest: time.Minute}, func(context.Context) (Answer, error) {
-				if c.Waiting() > 0 {
+			_, _, _ = h.Wait(t.Context(), Request{Quotas: []backends.Quota{h.limits[0].quota(1)}, Longest: time.Minute}, func(context.Context) (Answer, error) {
+				if h.Waiting() > 0 {
 					panic("ask")
 				}
 				return Answer{RetryAfter: time.Second}, nil
 			})
 		})
 		synctest.Wait()
-		c.come(1)
-		require.Equal(t, []string{"passed at 0s", "passed at 1s"}, c.results(t))
+		h.send(1)
+		require.Equal(t, []string{"passed at 0s", "passed at 1s"}, h.results(t))
 	})
 }
 
 func TestFreedUnitsLetTheFirstAskAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(time.Hour, fixed(2, time.Hour))
+		h := newHarness(time.Hour, fixed(2, time.Hour))
 		for range 6 {
-			c.come(1)
+			h.send(1)
 		}
 		pass(time.Second)
-		c.forget()
-		c.Free("key", "somebody else")
-		c.Free("other", "scope")
+		h.forget()
+		h.Free("key", "somebody else")
+		h.Free("other", "scope")
 		synctest.Wait()
-		require.Equal(t, 2, c.Waiting())
-		c.Free("key", "scope")
+		require.Equal(t, 2, h.Waiting())
+		h.Free("key", "scope")
 		synctest.Wait()
-		require.Zero(t, c.Waiting())
-		require.Equal(t, []string{"passed at 0s", "passed at 0s", "passed at 1s", "passed at 1s", "rejected at 0s", "rejected at 0s"}, c.results(t))
-		c.Free("key", "scope") // nobody waits
+		require.Zero(t, h.Waiting())
+		require.Equal(t, []string{"passed at 0s", "passed at 0s", "passed at 1s", "passed at 1s", "rejected at 0s", "rejected at 0s"}, h.results(t))
+		h.Free("key", "scope") // nobody waits
 	})
 }
 
 // The answer of a backend may be older than the refund that makes it untrue.
 func TestUnitsThatAreFreedWhileTheFirstAsksAreNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(time.Hour, fixed(1, 40*time.Minute))
-		c.come(1)
-		c.setAway(50 * time.Millisecond)
-		c.come(1)
+		h := newHarness(time.Hour, fixed(1, 40*time.Minute))
+		h.send(1)
+		h.setAway(50 * time.Millisecond)
+		h.send(1)
 		pass(time.Second)
-		c.Free("key", "scope") // nothing has changed, but it asks
+		h.Free("key", "scope") // nothing has changed, but it asks
 		pass(20 * time.Millisecond)
-		c.forget()
-		c.Free("key", "scope")
-		require.Equal(t, []string{"passed at 0s", "passed at 1.1s"}, c.results(t))
+		h.forget()
+		h.Free("key", "scope")
+		require.Equal(t, []string{"passed at 0s", "passed at 1.1s"}, h.results(t))
 	})
+}
+
+// The later of two who ask together may be answered first, and what the other knows of
+// the room is too much then.
+func TestAnOldAnswerLetsNobodyOvertake(t *testing.T) {
+	var queues Queues
+	var waiters []*waiter
+	for i := range 5 {
+		w := &waiter{quotas: []backends.Quota{fixed(4, time.Second).quota(1)}, wake: make(chan struct{}, 1), arrived: time.Unix(int64(i), 0)}
+		queues.join(w, turn{})
+		waiters = append(waiters, w)
+	}
+	asking := func() (who []bool) {
+		for _, w := range waiters {
+			who = append(who, w.asking)
+		}
+		return who
+	}
+	room := func(remaining int64) []backends.Verdict {
+		return []backends.Verdict{{Allowed: true, Remaining: remaining}}
+	}
+	require.Equal(t, []bool{true, false, false, false, false}, asking())
+	queues.leave(waiters[0], room(3))
+	require.Equal(t, []bool{true, true, true, true}, asking()[:4])
+	require.False(t, waiters[4].asking)
+	queues.leave(waiters[3], room(1))
+	queues.leave(waiters[2], room(2)) // one unit is left, and the second request asks for it
+	require.False(t, waiters[4].asking)
+	queues.leave(waiters[1], room(0))
+	require.True(t, waiters[4].asking, "it is the first")
 }

@@ -48,7 +48,7 @@ func (e *Estimate) Quotas(deny int) []backends.Quota {
 	for i, q := range e.quotas {
 		q.Tentative = true // a denial of what is not a request must not be remembered
 		if !q.Shadow {
-			q.Cost, e.later[i] = e.ahead[i].then(&q)
+			q.Cost, e.later[i] = e.ahead[i].question(&q)
 		}
 		quotas[i] = q
 	}
@@ -62,67 +62,70 @@ func (e *Estimate) Quotas(deny int) []backends.Quota {
 // late for it. Verdicts that final is true of stay as they are, such as those of a ban;
 // final may be nil.
 func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) {
-	var (
-		all       time.Duration // the waits for all limits
-		waits     int
-		strictest *backends.Verdict // with the longest wait
-		denied    bool
-	)
+	var strictest *backends.Verdict
+	var sum time.Duration
+	waits, denied := 0, false
 	for i := range e.quotas {
-		q, v := &e.quotas[i], &verdicts[i]
+		v := &verdicts[i]
 		switch {
-		case q.Shadow:
+		case e.quotas[i].Shadow:
 			continue
 		case v.RetryAfter < 0 || final != nil && final(i):
 			denied = denied || !v.Allowed
 			continue
 		}
-		v.RetryAfter += e.later[i]
-		if several := len(e.quotas) > 1; e.later[i] > 0 && alignsWindows(q.Algorithm) && (several || v.Remaining >= e.ahead[i].first) {
-			// Another limit holds up the first, or it has not passed although there is
-			// room. So where in a window those ahead will pass is not known.
-			v.RetryAfter += q.Per
-		}
-		v.Allowed = v.RetryAfter == 0
-		if v.RetryAfter > 0 {
+		if e.correct(i, v); !v.Allowed {
 			waits++
-			all = min(all+min(v.RetryAfter, farAway), farAway)
+			sum += min(v.RetryAfter, farAway/time.Duration(len(e.quotas)))
 		}
-		if strictest == nil || v.RetryAfter > strictest.RetryAfter ||
-			v.RetryAfter == strictest.RetryAfter && v.Remaining < strictest.Remaining {
+		if strictest == nil || isStricter(v, strictest) {
 			strictest = v
 		}
 	}
-	// One limit may hold up those ahead while another has units that are not used, and
-	// then the other way round. So together they take up to the sum.
-	if strictest == nil || denied {
+	switch {
+	case denied || strictest == nil:
 		return
+	case waits == 0:
+		strictest.Allowed, strictest.RetryAfter = false, soon
+	case waits > 1:
+		// One limit may hold up those ahead while another lets units pass unused, and
+		// later the other way round. So they hold them up for as long as all waits together.
+		strictest.RetryAfter = max(strictest.RetryAfter, sum+e.ahead[0].roundings())
 	}
-	switch waits {
-	case 0:
-		all = soon
-	case 1:
-	default:
-		all += e.ahead[0].roundings()
-	}
-	strictest.Allowed, strictest.RetryAfter = false, all
 }
 
-func alignsWindows(a backends.Algorithm) bool {
-	return a == backends.FixedWindow || a == backends.SlidingWindow
+// correct adds what the backend does not know to the verdict on one quota.
+func (e *Estimate) correct(i int, v *backends.Verdict) {
+	q := &e.quotas[i]
+	v.RetryAfter += e.later[i]
+	aligned := q.Algorithm == backends.FixedWindow || q.Algorithm == backends.SlidingWindow
+	if e.later[i] > 0 && aligned && (len(e.quotas) > 1 || v.Remaining >= e.ahead[i].first) {
+		// Another limit holds up the first, or it has not passed although there is room.
+		// So where in a window those ahead will pass is not known.
+		v.RetryAfter += q.Per
+	}
+	v.Allowed = v.RetryAfter == 0
 }
 
-// then is what to ask the backend for a request behind a load, and how long after that
-// is allowed the request will have its turn: all units together may be more than the
-// limit ever allows at once.
+// isStricter reports whether a makes the request wait longer than b, or has less room.
+func isStricter(a, b *backends.Verdict) bool {
+	if a.RetryAfter != b.RetryAfter {
+		return a.RetryAfter > b.RetryAfter
+	}
+	return a.Remaining < b.Remaining
+}
+
+// question is what to ask the backend for a request behind a load, and how long after
+// that is allowed the request will have its turn: all units together may be more than
+// the limit ever allows at once.
 //
-// Where the cost is all that they ask, each of them passes no later than all at once
-// would. Else they pass in pieces, and a piece may leave units unused as the next
-// request does not fit in. While one waits that asks h, more than limit-h units are
-// used. So at least pass units do in each period, either because none asks more than
-// the largest, or because what is used of a period and the one that did not fit in are
-// more than the limit together.
-func (l *load) then(q *backends.Quota) (cost int64, later time.Duration) {
+// Where the cost is that of all together, each of them passes no later than all at once
+// would. Where it is not, they pass in pieces, and a piece may leave units unused because
+// the next request does not fit in. As long as a request waits that asks h, more than
+// limit-h units are used. So each period passes so many units at least: by the largest
+// request, what all but that one leave free, and by half, as one period and the request
+// that did not fit into it ask more than the limit together.
+func (l *load) question(q *backends.Quota) (cost int64, later time.Duration) {
 	most, units, per := mostAtOnce(q), l.units+q.Cost, roundUp(q.Per)
 	if most == 0 || q.Cost > most {
 		return q.Cost, 0
@@ -135,7 +138,6 @@ func (l *load) then(q *backends.Quota) (cost int64, later time.Duration) {
 		return units, width
 	}
 	byLargest, byHalf := max(1, most-max(l.largest, q.Cost)+1), (most+1)/2
-	pass := max(byLargest, byHalf)
 	switch q.Algorithm {
 	case backends.TokenBucket:
 		n := (units - 1) / most
@@ -145,13 +147,14 @@ func (l *load) then(q *backends.Quota) (cost int64, later time.Duration) {
 		}
 		return units - n*most, later
 	case backends.SlidingWindow:
-		// After k units of the window before have left, k of this one have been used: a
-		// period passes byLargest units or more, one after the other. It passes byHalf
-		// by its end.
-		own := max(1, q.Cost)
-		return most, min(paceUp(units-own+1-byLargest, byLargest, per), periods(2+(units-1)/byHalf, per))
+		// Units of the window before leave one by one, and those that wait take their
+		// place. After there was room for the whole limit, the rest passes at the pace of
+		// byLargest or faster, and each window passes byHalf by its end.
+		rest := units - max(1, q.Cost) + 1 - byLargest
+		return most, min(paceUp(rest, byLargest, per), periods(2+(units-1)/byHalf, per))
 	}
 	// The first does not fit in before its turn, however little is asked.
+	pass := max(byLargest, byHalf)
 	n := (units - 1) / pass
 	return min(max(units-n*pass, l.first), most), periods(n, per+width) + width
 }
@@ -167,5 +170,5 @@ func cellWidth(q *backends.Quota) time.Duration {
 	if q.Algorithm != backends.SlidingLog || q.Limit <= cells {
 		return 0
 	}
-	return roundUp(q.Per/cells + 1)
+	return roundUp((roundUp(q.Per) + cells - 1) / cells)
 }

@@ -117,8 +117,8 @@ func (l limits) drawCosts(t *rapid.T) []int64 {
 	for _, m := range l {
 		most = min(most, m.most())
 	}
-	dearest := rapid.Int64Range(1, most).Draw(t, "dearest")
-	return rapid.SliceOfN(rapid.Int64Range(0, dearest), 1, 40).Draw(t, "costs")
+	largest := rapid.Int64Range(1, most).Draw(t, "largest")
+	return rapid.SliceOfN(rapid.Int64Range(0, largest), 1, 40).Draw(t, "costs")
 }
 
 func TestAnEstimateIsNeverTooEarly(t *testing.T) {
@@ -147,6 +147,60 @@ func TestAnEstimateOfSeveralLimitsIsNeverTooEarly(t *testing.T) {
 		told, _ := l.estimateOf(now, costs)
 		require.GreaterOrEqual(t, told, truth)
 	})
+}
+
+// Cases that are easy to get wrong. The clock begins with a window, and what is used was
+// taken at the times that are given.
+func TestAnEstimateCountsWhatPeriodsLeaveUnused(t *testing.T) {
+	const second, start = 1_000_000, 1_000_000_000_000
+	of := func(algorithm backends.Algorithm, limit, per int64, used ...event) *model {
+		m := &model{algorithm: algorithm, limit: limit, per: per}
+		for _, e := range used {
+			m.charge(start+e.at, e.units)
+		}
+		return m
+	}
+	for name, test := range map[string]struct {
+		limits      limits
+		now         int64
+		costs       []int64
+		truth, told time.Duration
+	}{
+		"the first does not fit into this window, nor the second into the next": {
+			limits{of(backends.FixedWindow, 9, 10*second, event{0, 4})}, 4 * second, []int64{6, 4}, 16 * time.Second, 16 * time.Second,
+		},
+		"the first does not fit into a log": {
+			limits{of(backends.SlidingLog, 9, 10*second, event{0, 3}, event{second, 1})}, 4 * second, []int64{6, 4}, 16 * time.Second, 16 * time.Second,
+		},
+		"the window before holds less than the limit": {
+			limits{of(backends.SlidingWindow, 10, 10*second, event{-5 * second, 2}, event{second, 9})}, 4 * second, slices.Repeat([]int64{1}, 12), 16 * time.Second, 16*time.Second + 888888*time.Microsecond,
+		},
+		"a sliding window of one unit": {
+			limits{of(backends.SlidingWindow, 1, 10*second, event{3 * second, 1})}, 4 * second, []int64{1, 1, 1}, 26 * time.Second, 26 * time.Second,
+		},
+		"cells of a log hold units longer": {
+			limits{of(backends.SlidingLog, 129, 128*second, event{0, 129})}, second / 2, slices.Repeat([]int64{1}, 130), 255*time.Second + time.Second/2, 257*time.Second + time.Second/2,
+		},
+		"the first has not passed yet although there is room": {
+			limits{of(backends.SlidingWindow, 2, 10*second)}, 0, []int64{1, 1, 1}, 10 * time.Second, 15 * time.Second,
+		},
+		"turns are rounded up to a microsecond": {
+			limits{{algorithm: backends.TokenBucket, limit: 3, burst: 1, per: 1000, events: []event{{start, 1}}}},
+			0, []int64{1, 1, 1}, 1002 * time.Microsecond, 1003 * time.Microsecond,
+		},
+		"one limit holds up those whom another lets through at once": {
+			limits{of(backends.TokenBucket, 1, 10*second, event{0, 1}), of(backends.SlidingLog, 5, 3600*second)},
+			0, slices.Repeat([]int64{1}, 6), 3610 * time.Second, 3660*time.Second + 5*time.Microsecond,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := start + test.now
+			truth := time.Duration(test.limits.clone().pass(now, test.costs)-now) * time.Microsecond
+			require.Equal(t, test.truth, truth)
+			told, _ := test.limits.estimateOf(now, test.costs)
+			require.Equal(t, test.told, told)
+		})
+	}
 }
 
 // Where all requests cost 1 and the first is not allowed yet, a period passes exactly

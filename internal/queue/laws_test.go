@@ -13,34 +13,34 @@ import (
 
 const never = time.Duration(1 << 60)
 
-// guest is a request as the diary sees it: when it comes, until when its turn must be,
-// when it goes without having passed, and when it passes. All times count from the
+// arrival is a request as the reference sees it: when it comes, until when its turn must
+// be, when it goes without having passed, and when it passes. All times count from the
 // beginning.
-type guest struct {
+type arrival struct {
 	cost               int64
 	comes, until, goes time.Duration
 	turn, passes       time.Duration
 }
 
-// diary is what waiting means, written as a list of all that happens: the first asks
+// reference is what waiting means, written as a list of all that happens: the first asks
 // when it becomes the first, and when it was told to.
-type diary struct {
+type reference struct {
 	limits limits
 	began  int64 // µs
 }
 
-// read returns the guests with the times at which they pass.
-func (d diary) read(guests []guest) []guest {
-	guests, limits := slices.Clone(guests), d.limits.clone()
-	var line []*guest
+// read returns the arrivals with the times at which they pass.
+func (r reference) read(arrivals []arrival) []arrival {
+	arrivals, limits := slices.Clone(arrivals), r.limits.clone()
+	var line []*arrival
 	for now, come := time.Duration(0), 0; ; {
-		for ; come < len(guests) && guests[come].comes <= now; come++ {
-			guests[come].turn, guests[come].passes = now, never
-			line = append(line, &guests[come])
+		for ; come < len(arrivals) && arrivals[come].comes <= now; come++ {
+			arrivals[come].turn, arrivals[come].passes = now, never
+			line = append(line, &arrivals[come])
 		}
-		line = slices.DeleteFunc(line, func(g *guest) bool { return g.goes <= now })
+		line = slices.DeleteFunc(line, func(g *arrival) bool { return g.goes <= now })
 		if len(line) > 0 && line[0].turn <= now {
-			wait := limits.take(d.began+now.Microseconds(), line[0].cost)
+			wait := limits.take(r.began+now.Microseconds(), line[0].cost)
 			if wait == 0 {
 				line[0].passes = now
 				line = line[1:]
@@ -49,14 +49,14 @@ func (d diary) read(guests []guest) []guest {
 			line[0].turn = now + min(wait, never-now)
 		}
 		next := never
-		if come < len(guests) {
-			next = guests[come].comes
+		if come < len(arrivals) {
+			next = arrivals[come].comes
 		}
 		for _, g := range line {
 			next = min(next, line[0].turn, g.goes)
 		}
 		if next == never {
-			return guests
+			return arrivals
 		}
 		now = next
 	}
@@ -79,31 +79,31 @@ func (l limits) take(now, cost int64) (wait time.Duration) {
 	return wait
 }
 
-// drawGuests draws who comes when.
-func (d diary) drawGuests(t *rapid.T, longest time.Duration) (guests []guest) {
-	dearest := rapid.Int64Range(1, d.limits[0].limit+1).Draw(t, "dearest")
+// drawArrivals draws who comes when.
+func (r reference) drawArrivals(t *rapid.T, longest time.Duration) (arrivals []arrival) {
+	largest := rapid.Int64Range(1, r.limits[0].limit+1).Draw(t, "largest")
 	var at time.Duration
 	for i := range rapid.IntRange(1, 25).Draw(t, "requests") {
 		if rapid.Bool().Draw(t, "later") {
 			at += time.Duration(rapid.IntRange(0, 1500).Draw(t, "gap")) * time.Millisecond
 		}
-		g := guest{comes: at, until: at + longest, goes: never, cost: rapid.Int64Range(1, dearest).Draw(t, "cost")}
+		g := arrival{comes: at, until: at + longest, goes: never, cost: rapid.Int64Range(1, largest).Draw(t, "cost")}
 		if rapid.IntRange(0, 4).Draw(t, "leaves") == 0 {
 			// Never just when another goes, nor at a whole microsecond when turns come.
 			g.goes = at + time.Duration(rapid.IntRange(0, 20_000).Draw(t, "patience"))*time.Millisecond + time.Duration(i)*time.Microsecond + 500
 		}
-		guests = append(guests, g)
+		arrivals = append(arrivals, g)
 	}
-	return guests
+	return arrivals
 }
 
-// Requests that are not rejected pass when the diary says. Those that are could not have
+// Requests that are not rejected pass when the reference says. Those that are could not have
 // passed in time, had all before them stayed.
 func TestRequestsPassInOrderAndInTime(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		var d diary
+		var r reference
 		for range rapid.IntRange(1, 2).Draw(rt, "limits") {
-			d.limits = append(d.limits, &model{
+			r.limits = append(r.limits, &model{
 				algorithm: rapid.SampledFrom(algorithms).Draw(rt, "algorithm"),
 				limit:     rapid.Int64Range(1, 6).Draw(rt, "limit"),
 				per:       rapid.Int64Range(1, 10).Draw(rt, "per") * 1_000_000,
@@ -111,30 +111,30 @@ func TestRequestsPassInOrderAndInTime(t *testing.T) {
 		}
 		longest := time.Duration(rapid.IntRange(1, 40).Draw(rt, "longest")) * time.Second
 		offset := time.Duration(rapid.IntRange(0, 10_000).Draw(rt, "offset")) * time.Millisecond
-		guests := d.drawGuests(rt, longest)
-		var c *crowd
+		arrivals := r.drawArrivals(rt, longest)
+		var h *harness
 		synctest.Test(t, func(t *testing.T) {
 			pass(offset)
-			c = newCrowd(longest, d.limits.clone()...)
-			d.began = c.began.UnixMicro()
-			for _, g := range guests {
-				pass(g.comes - time.Since(c.began))
-				visit := c.come(g.cost)
+			h = newHarness(longest, r.limits.clone()...)
+			r.began = h.began.UnixMicro()
+			for _, g := range arrivals {
+				pass(g.comes - time.Since(h.began))
+				visit := h.send(g.cost)
 				time.AfterFunc(g.goes-g.comes, visit.leave)
 			}
-			c.results(t)
+			h.results(t)
 		})
-		d.check(rt, guests, c.visits)
+		r.check(rt, arrivals, h.visits)
 	})
 }
 
-func (d diary) check(t *rapid.T, guests []guest, visits []*visit) {
+func (r reference) check(t *rapid.T, arrivals []arrival, visits []*visit) {
 	for i, v := range visits {
 		if v.outcome == "denied" || v.outcome == "rejected" {
-			guests[i].goes = min(guests[i].goes, v.at)
+			arrivals[i].goes = min(arrivals[i].goes, v.at)
 		}
 	}
-	for i, g := range d.read(guests) {
+	for i, g := range r.read(arrivals) {
 		v := visits[i]
 		told := fmt.Sprintf("request %d: %+v, %s at %v", i, g, v.outcome, v.at)
 		switch v.outcome {
@@ -146,18 +146,18 @@ func (d diary) check(t *rapid.T, guests []guest, visits []*visit) {
 		default:
 			require.LessOrEqual(t, v.at, g.until, told)
 			require.Equal(t, v.at, g.goes, told)
-			require.Greater(t, d.ifAllStayed(guests, i), g.until, told)
+			require.Greater(t, r.ifAllStayed(arrivals, i), g.until, told)
 		}
 	}
 }
 
-// ifAllStayed is when a guest would pass, had nobody gone after it has.
-func (d diary) ifAllStayed(guests []guest, i int) time.Duration {
-	stay := slices.Clone(guests[:i+1])
+// ifAllStayed is when an arrival would pass, had nobody gone after it has.
+func (r reference) ifAllStayed(arrivals []arrival, i int) time.Duration {
+	stay := slices.Clone(arrivals[:i+1])
 	for j := range stay {
-		if j == i || stay[j].goes > guests[i].goes {
+		if j == i || stay[j].goes > arrivals[i].goes {
 			stay[j].goes = never
 		}
 	}
-	return d.read(stay)[i].passes
+	return r.read(stay)[i].passes
 }

@@ -102,7 +102,11 @@ func (m *model) next(now, cost int64) int64 {
 	return low
 }
 
-func (m *model) charge(now, cost int64) { m.events = append(m.events, event{now, cost}) }
+func (m *model) charge(now, cost int64) {
+	if cost != 0 {
+		m.events = append(m.events, event{now, cost})
+	}
+}
 
 func (m *model) quota(cost int64) backends.Quota {
 	return backends.Quota{

@@ -17,6 +17,7 @@ type queue struct {
 	waiters []*waiter // never empty, but while the queue is made
 	loads   []load    // of all waiters, by quota
 	turn    turn      // of the first
+	passed  int       // how many of them have passed
 }
 
 // waiter is a request in a queue.
@@ -28,7 +29,8 @@ type waiter struct {
 	// What follows is guarded by Queues.mu.
 	queue    *queue    // nil when it is in none
 	asking   bool      // it asks the backend now
-	stale    bool      // units were freed after it began to ask
+	passed   int       // of its queue, when it began to ask
+	stale    bool      // units were freed since then
 	rejected *Estimate // set when it was rejected
 }
 
@@ -92,10 +94,12 @@ func (qs *Queues) join(w *waiter, first turn) {
 		}
 		qs.queues[id] = q
 	}
-	if place == 0 {
-		q.turn, w.asking = first, first == turn{}
-	}
 	w.queue = q
+	if place == 0 {
+		if q.turn = first; first == (turn{}) {
+			w.ask()
+		}
+	}
 	q.waiters = slices.Insert(q.waiters, place, w)
 	add(q.loads, w)
 	qs.waiting.Add(1)
@@ -116,8 +120,9 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 	case w.asking:
 		return 0, nil
 	case q.waiters[0] == w:
-		pause = max(0, q.turn.at.Sub(now))
-		w.asking = pause == 0
+		if pause = max(0, q.turn.at.Sub(now)); pause == 0 {
+			w.ask()
+		}
 		return pause, nil
 	}
 	if pause := w.deadline.Sub(now); pause > 0 {
@@ -139,13 +144,12 @@ func (qs *Queues) postpone(w *waiter, t turn) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := w.queue
-	stale := w.stale
-	w.asking, w.stale = false, false
+	w.asking = false
 	if q.waiters[0] != w {
 		return
 	}
-	if stale { // the answer is older than what was freed
-		w.asking = true
+	if w.stale { // the answer is older than what was freed
+		w.ask()
 		return
 	}
 	q.turn = t
@@ -173,13 +177,27 @@ func (qs *Queues) Free(key, scope string) {
 	defer qs.mu.Unlock()
 	for _, q := range qs.queues {
 		if slices.ContainsFunc(q.waiters[0].quotas, func(quota backends.Quota) bool { return quota.Key == key && quota.Scope == scope }) {
-			for _, w := range q.waiters {
-				w.stale = w.asking
-			}
-			q.turn = turn{}
-			q.callFirst(nil)
+			q.free()
 		}
 	}
+}
+
+// FreeAll lets all who wait ask at once, as everything was forgotten.
+func (qs *Queues) FreeAll() {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	for _, q := range qs.queues {
+		q.free()
+	}
+}
+
+// free lets the first ask at once. What others are being told is out of date.
+func (q *queue) free() {
+	for _, w := range q.waiters {
+		w.stale = w.asking
+	}
+	q.turn = turn{}
+	q.callFirst(nil)
 }
 
 // Close ends the wait of all requests, and of those that come later.
@@ -199,10 +217,19 @@ func (qs *Queues) Close() {
 func (qs *Queues) leave(w *waiter, room []backends.Verdict) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if q := w.queue; q != nil {
-		if first := qs.remove(w); first || room != nil {
-			q.callFirst(room)
-		}
+	q := w.queue
+	if q == nil {
+		return
+	}
+	passed := room != nil
+	if w.passed != q.passed {
+		room = nil // others may have taken of it since
+	}
+	if passed {
+		q.passed++
+	}
+	if first := qs.remove(w); first || passed {
+		q.callFirst(room)
 	}
 }
 
@@ -236,7 +263,7 @@ func (q *queue) callFirst(room []backends.Verdict) {
 			return
 		}
 		if !w.asking {
-			w.asking = true
+			w.ask()
 			w.call()
 		}
 	}
@@ -252,6 +279,10 @@ func fits(need []load, quotas []backends.Quota, room []backends.Verdict) bool {
 	return room != nil
 }
 
+// ask records that a request begins to ask.
+func (w *waiter) ask() { w.asking, w.stale, w.passed = true, false, w.queue.passed }
+
+// call lets a request look what it is to do.
 func (w *waiter) call() {
 	select {
 	case w.wake <- struct{}{}:

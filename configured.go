@@ -1,0 +1,100 @@
+package ratelimiter
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
+)
+
+// applicationKey is the key of the limits that all routes share, as people read it.
+const applicationKey = "application"
+
+// configured are the limits in the configuration, as they are now. Rules are nil
+// where there are no limits.
+type configured struct {
+	defaults, application        []Limit // of each route by itself, and of all together
+	defaultRule, applicationRule *rule
+	// first is asked first on a route without a RateLimit: both kinds in one question where
+	// their options allow that; else the application limits, behind which the default
+	// limits are asked; or the only kind that there is.
+	first *rule
+	// retired is set once Update has replaced these limits.
+	retired atomic.Bool
+}
+
+func newConfigured(defaults, application []Limit, defaultOptions, applicationOptions []Option) (*configured, error) {
+	limits := &configured{defaults: defaults, application: application}
+	each, failed := configuredRule(ConfigDefaultOptions, defaults, defaultOptions, ofDefault, "")
+	shared, err := configuredRule(ConfigApplicationOptions, application, applicationOptions, ofApplication, "application-")
+	limits.defaultRule, limits.applicationRule = each, shared
+	switch {
+	case each == nil:
+		limits.first = shared
+	case shared == nil:
+		limits.first = each
+	case each.hasLimitOptionsOnly() && shared.hasLimitOptionsOnly():
+		limits.first = &rule{limits: slices.Concat(shared.limits, each.limits), mixed: true}
+	default:
+		limits.first = shared
+	}
+	for _, rule := range []*rule{each, shared, limits.first} {
+		if rule != nil {
+			rule.configured = limits
+		}
+	}
+	return limits, errors.Join(failed, err)
+}
+
+// configuredRule makes the rule of one kind of limits. key is that of the options, which
+// are checked even where there are no limits: Update may bring some. What an option
+// panics with is an error here.
+func configuredRule(key string, limits []Limit, options []Option, of namespace, prefix string) (made *rule, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			made, err = nil, fmt.Errorf("%s: %s", key, strings.TrimPrefix(fmt.Sprint(fault), "ratelimiter: "))
+		}
+	}()
+	r := &rule{}
+	for _, l := range limits {
+		r.limits = append(r.limits, limitRule{namespace: of, limit: l.Limit, per: l.Per, cost: 1, name: prefix + headers.PolicyName(l.Per)})
+	}
+	if len(limits) == 0 {
+		r.limits = []limitRule{{limit: 1, per: time.Minute, cost: 1}}
+	}
+	r.apply(key, options)
+	if r.finish(); len(limits) == 0 {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// hasLimitOptionsOnly reports whether no option is about the rule as a whole or about the
+// scope, so that its limits can be asked together with others.
+func (r *rule) hasLimitOptionsOnly() bool {
+	return len(r.skip) == 0 && r.sendHeaders == nil && r.overLimit == nil && !r.neverRefuse && r.countIf == nil &&
+		r.ban == nil && r.longestWait == 0 && r.limits[0].scope == nil
+}
+
+// any reports whether there is a limit at all.
+func (limits *configured) any() bool { return limits.first != nil }
+
+// applies reports whether the limits of a binding apply to its route. Some are bound to
+// find out that they do not.
+func (b *binding) applies() bool {
+	switch {
+	case !b.isConfigured():
+		return !b.leftOut
+	case b.local || b.kinds.exempt:
+		return false
+	case b.kinds.limits == 0:
+		return true
+	case b.rule == b.configured.applicationRule:
+		return !b.kinds.withoutApplication
+	}
+	return b.position > 0 && b.rule == b.configured.defaultRule // behind the last RateLimit
+}

@@ -1,0 +1,158 @@
+package ratelimiter
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
+	"github.com/gin-ratelimiter/ratelimiter/internal/options"
+)
+
+// headerSet is which headers a client gets; see ConfigHeaders. Retry-After is in none.
+type headerSet struct {
+	xHeaders        bool // X-RateLimit-Limit, -Remaining and -Reset
+	standardHeaders bool // RateLimit-Policy and RateLimit, of draft 11
+	draft7Headers   bool
+	draft6Headers   bool
+}
+
+// usualHeaders are those by default.
+var usualHeaders = headerSet{xHeaders: true, standardHeaders: true}
+
+// headerNames are the names in RATELIMITER_HEADERS, in the order in which they are shown.
+var headerNames = []string{"x", "draft-11", "draft-7", "draft-6"}
+
+// of is the field of a name.
+func (set *headerSet) of(name string) *bool {
+	return []*bool{&set.xHeaders, &set.standardHeaders, &set.draft7Headers, &set.draft6Headers}[slices.Index(headerNames, name)]
+}
+
+// String lists the names as RATELIMITER_HEADERS has them.
+func (set headerSet) String() string {
+	names := slices.DeleteFunc(slices.Clone(headerNames), func(name string) bool { return !*set.of(name) })
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// any reports whether there is any header.
+func (set headerSet) any() bool { return set != headerSet{} }
+
+// ofEarlierDrafts reports whether there are headers of a draft before 11.
+func (set headerSet) ofEarlierDrafts() bool { return set.draft7Headers || set.draft6Headers }
+
+// readHeaders reads which headers are sent, and which WithHeaders(true) sends: those that
+// RATELIMITER_HEADERS names, and the usual ones where it names none.
+func readHeaders(read *options.Reader) (sent, switchedOn headerSet) {
+	value, given := read.Value(ConfigHeaders)
+	xHeaders, rateLimitHeaders := read.Flag(ConfigInjectXHeaders, true), read.Flag(ConfigInjectRateLimitHeaders, true)
+	if !given {
+		return headerSet{xHeaders: xHeaders, standardHeaders: rateLimitHeaders}, usualHeaders
+	}
+	for _, name := range headerList(read, value) {
+		*sent.of(name) = true
+	}
+	if sent.standardHeaders && sent.draft7Headers {
+		read.Reject(fmt.Errorf("%s holds draft-11 and draft-7, which write different things into the same headers; keep one of them", ConfigHeaders))
+	}
+	rejectContradiction(read, ConfigInjectXHeaders, xHeaders, sent.xHeaders, "x")
+	rejectContradiction(read, ConfigInjectRateLimitHeaders, rateLimitHeaders, sent.standardHeaders || sent.ofEarlierDrafts(), "a draft")
+	if !sent.any() {
+		return sent, usualHeaders
+	}
+	return sent, sent
+}
+
+// headerList reads RATELIMITER_HEADERS. "none" stands for an empty list.
+func headerList(read *options.Reader, value any) (list []string) {
+	var given []string
+	switch value := value.(type) {
+	case string:
+		given = strings.Split(value, ",")
+	case []string:
+		given = value
+	case []any:
+		for _, item := range value {
+			given = append(given, fmt.Sprint(item))
+		}
+	default:
+		given = []string{""} // which is no name
+	}
+	for _, name := range given {
+		switch name := strings.ToLower(strings.TrimSpace(name)); {
+		case slices.Contains(headerNames, name):
+			list = append(list, name)
+		case name != "none" || len(given) > 1:
+			read.Fault(ConfigHeaders, value, `"none", or one or more of "x", "draft-11", "draft-7" and "draft-6", as a list or as a text with commas`)
+			return nil
+		}
+	}
+	return list
+}
+
+// rejectContradiction rejects a switch that RATELIMITER_HEADERS says the opposite of.
+func rejectContradiction(read *options.Reader, name string, on, sent bool, what string) {
+	if !read.Given(name) || on == sent {
+		return
+	}
+	has := "has"
+	if on {
+		has = "does not have"
+	}
+	read.Reject(fmt.Errorf("%s is %v, and %s %s %s; leave %s out", name, on, ConfigHeaders, has, what, name))
+}
+
+// writeEarlierDrafts writes the headers of drafts 6 and 7: the limit that is closest to
+// rejecting the request, as it stands now, and the policies of all of them. They have no
+// names, so what stood there is replaced.
+func (q *request) writeEarlierDrafts(header http.Header) {
+	var strictest *request
+	var closest int
+	var best standing
+	var policy []byte
+	for e := q; e != nil; e = e.earlier {
+		if e.at == 0 || !e.ofEarlierDrafts() {
+			continue
+		}
+		policy = e.appendDraftPolicies(policy)
+		for i := range e.details().asked {
+			if now := e.standingNow(i); strictest == nil || now.stricter(best) {
+				strictest, closest, best = e, i, now
+			}
+		}
+	}
+	if strictest == nil || best.shadow {
+		return
+	}
+	if !strictest.standardHeaders { // draft 6 needs no policy, and there is that of draft 11
+		header[headers.Policy] = []string{string(policy)}
+	}
+	limit := strictest.number(closest)
+	if strictest.draft7Headers {
+		header[headers.RateLimit] = []string{string(headers.AppendDraft7(nil, limit, best.Remaining, best.ResetAfter))}
+	}
+	if strictest.draft6Headers {
+		header[headers.Draft6Limit] = []string{limit}
+		header[headers.Draft6Remaining] = []string{strconv.FormatInt(best.Remaining, 10)}
+		header[headers.Draft6Reset] = []string{strconv.FormatInt(headers.SecondsUp(best.ResetAfter), 10)}
+	}
+}
+
+// appendDraftPolicies puts the policies of this request before those behind it.
+func (q *request) appendDraftPolicies(behind []byte) []byte {
+	var b []byte
+	d := q.details()
+	for i := range d.quotas {
+		if quota := &d.quotas[i]; !quota.Shadow {
+			b = headers.AppendDraftPolicy(headers.AppendSeparator(b), quota.Limit, quota.Per)
+		}
+	}
+	if len(behind) > 0 {
+		b = append(headers.AppendSeparator(b), behind...)
+	}
+	return b
+}

@@ -1,0 +1,136 @@
+package ratelimiter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// infoJSON is an Info in JSON.
+type infoJSON struct {
+	Name       string    `json:"name"`
+	Key        string    `json:"key"`
+	Scope      string    `json:"scope"`
+	Limit      int64     `json:"limit"`
+	Remaining  int64     `json:"remaining"`
+	Burst      int64     `json:"burst,omitempty"`
+	Per        seconds   `json:"per"`
+	RetryAfter seconds   `json:"retry_after"`
+	Reset      time.Time `json:"reset,omitzero"`
+	Exceeded   bool      `json:"exceeded"`
+	Banned     bool      `json:"banned"`
+	Shadow     bool      `json:"shadow"`
+}
+
+func (i Info) toJSON() infoJSON {
+	return infoJSON{
+		i.Name, i.Key, i.Scope, i.Limit, i.Remaining, i.Burst,
+		seconds(i.Per), seconds(i.RetryAfter), i.Reset.UTC(), i.Exceeded, i.Banned, i.Shadow,
+	}
+}
+
+func (i infoJSON) info() Info {
+	return Info{
+		Name: i.Name, Key: i.Key, Scope: i.Scope, Limit: i.Limit, Remaining: i.Remaining, Burst: i.Burst,
+		Per: time.Duration(i.Per), RetryAfter: time.Duration(i.RetryAfter), Reset: i.Reset,
+		Exceeded: i.Exceeded, Banned: i.Banned, Shadow: i.Shadow,
+	}
+}
+
+// MarshalJSON writes the fields in snake case, durations as numbers of seconds, and
+// Reset as RFC 3339 has times, in UTC: {"name": "per-minute", ..., "per": 60,
+// "retry_after": 1.5, "reset": "2026-01-01T00:00:30Z", ...}. A negative RetryAfter is -1.
+// A Burst of 0 and a zero Reset are left out.
+func (i Info) MarshalJSON() ([]byte, error) { return json.Marshal(i.toJSON()) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (i *Info) UnmarshalJSON(text []byte) error {
+	read := i.toJSON() // what is absent stays
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*i = read.info()
+	return nil
+}
+
+// eventJSON is an Event in JSON.
+type eventJSON struct {
+	infoJSON
+	Route    string  `json:"route"`
+	Outcome  string  `json:"outcome"`
+	Cost     int64   `json:"cost"`
+	Fallback bool    `json:"fallback"`
+	Took     seconds `json:"took"`
+	Waited   seconds `json:"waited"`
+	Place    int     `json:"place"`
+	Err      string  `json:"error,omitempty"`
+}
+
+// MarshalJSON writes the fields of the Info, and beside them the others in the same way.
+// Outcome is its name, and Err, as "error", its text.
+func (e Event) MarshalJSON() ([]byte, error) {
+	written := eventJSON{e.Info.toJSON(), e.Route, e.Outcome.String(), e.Cost, e.Fallback, seconds(e.Took), seconds(e.Waited), e.Place, ""}
+	if e.Err != nil {
+		written.Err = e.Err.Error()
+	}
+	return json.Marshal(written)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. Of an error it knows the text alone.
+func (e *Event) UnmarshalJSON(text []byte) error {
+	var read eventJSON
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	outcome := slices.Index(outcomeNames[:], read.Outcome)
+	if outcome < 0 {
+		return fmt.Errorf("%q is not an outcome; it is one of %s", read.Outcome, strings.Join(outcomeNames[:], ", "))
+	}
+	*e = Event{read.info(), read.Route, Outcome(outcome), read.Cost, read.Fallback, time.Duration(read.Took), time.Duration(read.Waited), read.Place, nil}
+	if read.Err != "" {
+		e.Err = errors.New(read.Err)
+	}
+	return nil
+}
+
+// seconds is a duration that JSON has as a number of seconds. All that are negative are
+// never, and -1.
+type seconds time.Duration
+
+const never = -time.Microsecond
+
+func (s seconds) MarshalJSON() ([]byte, error) {
+	if s < 0 {
+		return []byte("-1"), nil
+	}
+	text := strconv.AppendInt(nil, int64(s)/int64(time.Second), 10)
+	if rest := int64(s) % int64(time.Second); rest != 0 {
+		text = fmt.Appendf(text, ".%09d", rest)
+		text = []byte(strings.TrimRight(string(text), "0"))
+	}
+	return text, nil
+}
+
+// UnmarshalJSON reads digits exactly, and an exponent with the precision of a float64.
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil // as encoding/json does with every number
+	}
+	d, err := time.ParseDuration(string(text) + "s")
+	if err != nil {
+		number, isNumber := strconv.ParseFloat(string(text), 64)
+		if isNumber != nil || number > (1<<63-1<<10)/1e9 {
+			return fmt.Errorf("%s is not a duration; write a number of seconds", text)
+		}
+		d = time.Duration(max(number, -1) * 1e9)
+	}
+	if d < 0 {
+		d = never
+	}
+	*s = seconds(d)
+	return nil
+}

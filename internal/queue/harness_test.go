@@ -1,0 +1,185 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/stretchr/testify/require"
+)
+
+// harness is requests that come to the same limits, and what becomes of them.
+type harness struct {
+	Queues
+	mu     sync.Mutex
+	limits limits
+	away   time.Duration // on the way back from the backend
+	broken error
+	asked  int // how often the backend was
+
+	longest, grace time.Duration
+	began          time.Time
+	all            sync.WaitGroup
+	visits         []*visit
+}
+
+// visit is a request and what became of it.
+type visit struct {
+	cost     int64
+	leave    context.CancelFunc
+	outcome  string
+	at       time.Duration // when that was, since the test began
+	waited   time.Duration
+	rejected *Estimate
+}
+
+// newHarness is a harness for limits of which nothing is used.
+func newHarness(longest time.Duration, limits ...*model) *harness {
+	return &harness{limits: limits, longest: longest, grace: 100 * time.Millisecond, began: time.Now()}
+}
+
+func bucket(limit int64, per time.Duration) *model {
+	return &model{algorithm: backends.TokenBucket, limit: limit, per: per.Microseconds()}
+}
+
+func fixed(limit int64, per time.Duration) *model {
+	return &model{algorithm: backends.FixedWindow, limit: limit, per: per.Microseconds()}
+}
+
+// send sends a request, and returns when it waits, asks or is answered.
+func (h *harness) send(cost int64) *visit {
+	ctx, leave := context.WithCancel(context.Background())
+	return h.sendWith(ctx, leave, "scope", cost)
+}
+
+func (h *harness) sendWith(ctx context.Context, leave context.CancelFunc, scope string, cost int64) *visit {
+	v := &visit{cost: cost, leave: leave}
+	h.visits = append(h.visits, v)
+	h.all.Go(func() {
+		defer leave()
+		v.outcome, v.waited, v.rejected = h.wait(ctx, scope, cost)
+		v.at = time.Since(h.began)
+	})
+	synctest.Wait()
+	return v
+}
+
+func (h *harness) wait(ctx context.Context, scope string, cost int64) (outcome string, waited time.Duration, rejected *Estimate) {
+	var quotas []backends.Quota
+	for _, m := range h.limits {
+		q := m.quota(cost)
+		q.Scope = scope
+		quotas = append(quotas, q)
+	}
+	allowed := false
+	waited, rejected, err := h.Wait(ctx, Request{Quotas: quotas, Longest: h.longest, Grace: h.grace}, func(asking context.Context) (Answer, error) {
+		answer, err := h.take(asking, cost)
+		if err == nil && ctx.Err() != nil {
+			h.refund(answer, cost)
+			return Answer{}, ctx.Err()
+		}
+		allowed = answer.Allowed
+		return answer, err
+	})
+	switch {
+	case errors.Is(err, backends.ErrClosed):
+		return "closed", waited, rejected
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "ended", waited, rejected
+	case err != nil:
+		return "failed", waited, rejected
+	case rejected != nil:
+		return "rejected", waited, rejected
+	case allowed:
+		return "passed", waited, rejected
+	}
+	return "denied", waited, rejected
+}
+
+// take charges all limits or none, and answers after a while.
+func (h *harness) take(ctx context.Context, cost int64) (answer Answer, err error) {
+	var away time.Duration
+	h.locked(func() {
+		answer, err = h.decide(cost)
+		away = h.away
+	})
+	select {
+	case <-time.After(away):
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	}
+	return answer, err
+}
+
+func (h *harness) decide(cost int64) (answer Answer, err error) {
+	h.asked++
+	now := time.Now().UnixMicro()
+	answer.Allowed = true
+	for i, m := range h.limits {
+		v := m.verdict(now, cost)
+		if !v.Allowed && (answer.Allowed || v.RetryAfter < 0 || v.RetryAfter > answer.RetryAfter && answer.RetryAfter >= 0) {
+			answer = Answer{RetryAfter: v.RetryAfter, Limit: i}
+		}
+	}
+	for _, m := range h.limits {
+		if answer.Allowed && h.broken == nil {
+			m.charge(now, cost)
+		}
+		answer.Verdicts = append(answer.Verdicts, backends.Verdict{Remaining: m.remaining(now)})
+	}
+	return answer, h.broken
+}
+
+// refund gives back what was charged last.
+func (h *harness) refund(answer Answer, cost int64) {
+	if answer.Allowed {
+		h.locked(func() {
+			for _, m := range h.limits {
+				m.charge(time.Now().UnixMicro(), -cost)
+			}
+		})
+		h.Free("key", "scope")
+	}
+}
+
+// locked runs a function while no request is asking, as one that looks at the backend
+// or changes it.
+func (h *harness) locked(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
+}
+
+// forget lets the backend forget all that was charged.
+func (h *harness) forget() {
+	h.locked(func() {
+		for _, m := range h.limits {
+			m.events = nil
+		}
+	})
+}
+
+// setAway changes how long the way back from the backend takes.
+func (h *harness) setAway(away time.Duration) { h.locked(func() { h.away = away }) }
+
+// results waits for all requests and lists what became of them: "passed at 1s".
+func (h *harness) results(t *testing.T) (list []string) {
+	h.all.Wait()
+	for _, v := range h.visits {
+		list = append(list, fmt.Sprintf("%s at %v", v.outcome, v.at))
+	}
+	require.Zero(t, h.Waiting())
+	require.Zero(t, h.Len())
+	return list
+}
+
+// pass lets virtual time pass.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}

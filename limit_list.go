@@ -1,0 +1,189 @@
+package ratelimiter
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
+	"github.com/gin-ratelimiter/ratelimiter/internal/period"
+)
+
+// This file is about the lists of RateLimits. A list that is known at registration
+// becomes the limits of a rule, as if WithLimit had added them. One that a function
+// returns stands in the rule as a single limit without a period, and is bound to a route
+// period by period as the periods come.
+
+// listName is the name of such a limit where the function was not asked.
+const listName = "limits"
+
+// newListRule is newRule for a list of limits.
+func newListRule(limits any, options []Option) *rule {
+	r := &rule{}
+	switch limits := limits.(type) {
+	case string:
+		list, err := ParseLimits(limits)
+		if err != nil {
+			panic(fmt.Sprintf("ratelimiter: RateLimits: %v", err))
+		}
+		r.addAll(list)
+	case []Limit:
+		r.addAll(limits)
+	case func(*gin.Context) []Limit:
+		if limits == nil {
+			panic("ratelimiter: RateLimits was given a nil function; write a list or a function that returns one")
+		}
+		r.limits = []limitRule{{listFunc: limits, name: listName, cost: 1}}
+	default:
+		panic(fmt.Sprintf(`ratelimiter: the limits of RateLimits are a %T; write a text such as "100/minute; 5/second", a []ratelimiter.Limit, or a func(*gin.Context) []ratelimiter.Limit`, limits))
+	}
+	r.apply("RateLimits", options)
+	return r.finish()
+}
+
+// addAll adds the limits of a list that is known at registration.
+func (r *rule) addAll(list []Limit) {
+	if len(list) == 0 {
+		panic("ratelimiter: RateLimits was given an empty list; write a limit, or leave the middleware out")
+	}
+	for i, limit := range list {
+		r.add("RateLimits", limit.Limit, limit.Per)
+		for _, before := range list[:i] {
+			if before.Per == limit.Per {
+				panic(fmt.Sprintf("ratelimiter: RateLimits was given two limits for %v, %d and %d; keep one of them", limit.Per, before.Limit, limit.Limit))
+			}
+		}
+	}
+}
+
+// addList asks for what the request costs of each limit that a function returns. It
+// fails if one of them cannot be counted.
+func (q *request) addList(c *gin.Context, i int, scope string) error {
+	l := &q.limits[i]
+	list := l.listFunc(c)
+	for n, limit := range list {
+		switch {
+		case limit.Limit < 0:
+			continue
+		case limit.Per < backends.MinPer || limit.Per > backends.MaxPer:
+			err := fmt.Errorf("the rate limiter cannot count the limit of %d in %v that a function returned on %s: the period must be from %v to %v, where a bare number counts nanoseconds", limit.Limit, limit.Per, q.shown, backends.MinPer, backends.MaxPer)
+			if !l.shadow && !q.neverRefuse {
+				return err
+			}
+			_ = c.Error(err) // it returns what it was given
+			continue
+		case isOutdone(list, n):
+			_ = c.Error(fmt.Errorf("ratelimiter: of the limits in %v that a function returned on %s, %d is left out; the smaller one counts", limit.Per, q.shown, limit.Limit))
+			continue
+		}
+		bound := q.listedLimit(i, limit.Per)
+		quota, key := q.newQuota(c, bound, scope)
+		quota.Limit = min(limit.Limit, backends.MaxLimit)
+		q.askFor(c, bound, quota, key)
+	}
+	return nil
+}
+
+// isOutdone reports whether another limit of the list counts in the place of limit n, as
+// both are for one period.
+func isOutdone(list []Limit, n int) bool {
+	for m, other := range list {
+		if m == n || other.Per != list[n].Per || other.Limit < 0 {
+			continue
+		}
+		if other.Limit < list[n].Limit || other.Limit == list[n].Limit && m < n {
+			return true
+		}
+	}
+	return false
+}
+
+// listedLimits are the limits that a function has returned on a route, bound to it. The
+// zero value is ready. It is safe for use by many goroutines.
+type listedLimits struct {
+	byPer atomic.Pointer[map[time.Duration]*boundLimit] // replaced, never changed
+	mu    sync.Mutex                                    // held while it is replaced
+}
+
+// maxListed is how many periods are kept. Plans have few, and a function may make up
+// more without end: those are bound for each request.
+const maxListed = 64
+
+// listedLimit is the limit of a period, in the list of limit i.
+func (b *binding) listedLimit(i int, per time.Duration) *boundLimit {
+	known := b.limits[i].listed
+	if bound := known.of(per); bound != nil {
+		return bound
+	}
+	bound := b.bindListed(i, per)
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	byPer := map[time.Duration]*boundLimit{}
+	if before := known.byPer.Load(); before != nil {
+		if len(*before) >= maxListed {
+			return bound
+		}
+		byPer = maps.Clone(*before)
+	}
+	if byPer[per] == nil {
+		byPer[per] = bound
+		known.byPer.Store(&byPer)
+	}
+	return byPer[per]
+}
+
+func (ls *listedLimits) of(per time.Duration) *boundLimit {
+	if byPer := ls.byPer.Load(); byPer != nil {
+		return (*byPer)[per]
+	}
+	return nil
+}
+
+// bindListed binds a limit of a list to its period.
+func (b *binding) bindListed(i int, per time.Duration) *boundLimit {
+	bound, rule := b.limits[i], *b.limits[i].limitRule
+	rule.per, rule.name = per, b.listedName(i, per)
+	bound.limitRule, bound.name, bound.quota.Per, bound.listed = &rule, rule.name, per, nil
+	return &bound
+}
+
+// listedName is the name of a period, in the list of limit i.
+func (b *binding) listedName(i int, per time.Duration) string {
+	name := headers.PolicyName(per)
+	if b.limits[i].shadow {
+		name = shadowPrefix + name
+	}
+	return uniqueName(name, func(name string) bool { return b.hasName(name, i) })
+}
+
+// mayName reports whether limit i has a name, or a limit of its list may have it. What
+// follows on the route has another, whether or not that limit was ever returned.
+func (b *binding) mayName(i int, name string) bool {
+	l := &b.limits[i]
+	if l.listed == nil {
+		return l.name == name
+	}
+	base := name
+	if end := strings.LastIndexByte(name, '-'); end > 0 && !strings.ContainsFunc(name[end+1:], isNoDigit) {
+		base = name[:end] // it may be numbered
+	}
+	return b.isListedName(i, name, name) || base != name && b.isListedName(i, base, name)
+}
+
+// isListedName reports whether base names a period, and name is what the limit of a list
+// for that period is called on this route.
+func (b *binding) isListedName(i int, base, name string) bool {
+	if b.limits[i].shadow {
+		base = strings.TrimPrefix(base, shadowPrefix)
+	}
+	text, isPeriod := strings.CutPrefix(base, headers.PolicyPrefix)
+	per, err := period.Parse(text)
+	return isPeriod && err == nil && b.listedName(i, per) == name
+}
+
+func isNoDigit(r rune) bool { return r < '0' || r > '9' }

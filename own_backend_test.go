@@ -1,0 +1,72 @@
+package ratelimiter_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+)
+
+// texts is a backend of one's own: a map of texts under a lock.
+type texts struct {
+	mu    sync.Mutex
+	known map[[2]string]string // by key and scope
+	asked [][]backends.Quota   // by each Take
+}
+
+func newTexts() *texts { return &texts{known: map[[2]string]string{}} }
+
+func (m *texts) Take(_ context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = append(m.asked, append([]backends.Quota(nil), quotas...))
+	get := func(key, scope string) (string, error) { return m.known[[2]string{key, scope}], nil }
+	put := func(key, scope, text string, _ time.Time) error {
+		m.known[[2]string{key, scope}] = text
+		return nil
+	}
+	return backends.Decide(time.Now(), quotas, verdicts, get, put)
+}
+
+func (m *texts) Reset(_ context.Context, key, scope string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, [2]string{key, scope})
+	return nil
+}
+
+func (m *texts) ResetAll(ctx context.Context, prefix string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for of := range m.known {
+		if strings.HasPrefix(of[0], prefix) {
+			delete(m.known, of)
+		}
+	}
+	return nil
+}
+
+func (m *texts) Close() error { return nil }
+
+// onRedis is the configuration of a limiter whose counters are in a Redis.
+func onRedis(addr string) ratelimiter.Config {
+	return ratelimiter.Config{
+		"RATELIMITER_BACKEND":         "redis",
+		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": addr},
+		"RATELIMITER_TIMEOUT":         time.Minute,
+	}
+}
+
+// realRedis is the address of a server that is started for the test.
+func realRedis(t *testing.T) string {
+	t.Helper()
+	return redistest.Single(t).Addr
+}
