@@ -41,8 +41,11 @@ type contender struct {
 	memory func(quota) opened
 	redis  func(q quota, addr string) opened
 	// gin is the middleware with counters in memory, which tells the client
-	// about the limit in as many headers as it can unless the name says otherwise.
+	// about the limit in as many headers as it can unless the name says otherwise,
+	// or it is silent.
 	gin func(*gin.Engine, quota) (gin.HandlerFunc, func())
+	// silent middleware sends no headers.
+	silent bool
 }
 
 // contenders are in the order of the tables. gin-rate-limit is last: its memory

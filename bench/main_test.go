@@ -28,21 +28,17 @@ func byName(name string) contender {
 	panic("nobody is called " + name)
 }
 
-// label writes a name so that a benchmark may have it, and cmd/table can read it.
+// label writes a name so that a test may have it.
 func label(name string) string { return strings.NewReplacer(" ", "+", "/", "|").Replace(name) }
 
-// failures counts the decisions that were not reached.
-type failures struct{ atomic.Int64 }
+// failures counts the decisions, and those that were not reached.
+type failures struct{ all, failed atomic.Int64 }
 
-func (f *failures) note(err error) {
-	if err != nil {
-		f.Add(1)
-	}
+// note is called after so many decisions.
+func (f *failures) note(all, failed int) {
+	f.all.Add(int64(all))
+	f.failed.Add(int64(failed))
 }
 
-// report is silent when there were none.
-func (f *failures) report(b *testing.B) {
-	if n := f.Load(); n > 0 {
-		b.ReportMetric(100*float64(n)/float64(b.N), "%errors")
-	}
-}
+// share is how many of all failed.
+func (f *failures) share() float64 { return float64(f.failed.Load()) / float64(max(1, f.all.Load())) }

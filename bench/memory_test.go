@@ -1,18 +1,19 @@
 package bench
 
 import (
-	"runtime"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
-	"testing"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/bench/results"
 )
 
-// BenchmarkMemory measures a decision with counters in memory, the clock
-// included. Keys are known already, so what is measured is no growing map.
-func BenchmarkMemory(b *testing.B) {
+// memoryGroups measure a decision with counters in memory, the clock included. Keys
+// are known already, so what is measured is no growing map.
+func memoryGroups() []results.Group {
 	all := keysOf(million)
 	one := make([]uint32, draws)
+	var alone, together []results.Group
 	for _, row := range []struct {
 		name  string
 		quota quota
@@ -20,34 +21,39 @@ func BenchmarkMemory(b *testing.B) {
 		order []uint32
 	}{
 		{"one hot key", ample, all.first(1), one},
-		{"100k keys", ample, all.first(100_000), uniform(100_000)},
 		{"always denied", usual, all.first(1), one},
+		{"100k keys", ample, all.first(100_000), uniform(100_000)},
 		{"1M keys, zipf", ample, all, zipf(million)},
 	} {
+		progress("memory, " + row.name)
+		var serial, parallel []entrant
+		var stops []func()
 		for _, c := range contenders() {
 			if c.memory == nil {
 				continue
 			}
-			stop := nothing
-			ready := sync.OnceValue(func() opened { // only if -bench selects it
-				limiter := c.memory(row.quota)
-				stop = limiter.stop
-				fill(limiter.take(), row.keys)
-				if row.quota == usual {
-					exhaust(limiter.take(), row.keys.at(0))
-				}
-				runtime.GC() // or it would begin while the first decisions are measured
-				return limiter
-			})
-			b.Run(label(row.name)+"/"+label(c.name), func(b *testing.B) {
-				serial(b, ready(), row.keys, row.order)
-			})
-			b.Run(label(row.name+", 2 goroutines")+"/"+label(c.name), func(b *testing.B) {
-				parallel(b, ready(), row.keys, row.order)
-			})
+			limiter := c.memory(row.quota)
+			fill(limiter.take(), row.keys)
+			if row.quota == usual {
+				exhaust(limiter.take(), row.keys.at(0))
+			}
+			// Nobody shall find in the cache what another has asked for just now.
+			start := len(serial) * draws / 16
+			serial = append(serial, asker(c.name, limiter, 1, row.keys, row.order, start))
+			parallel = append(parallel, asker(c.name, limiter, 2, row.keys, row.order, start))
+			stops = append(stops, limiter.stop)
+		}
+		p := pace{turns: *turns, turn: time.Millisecond, patience: 20}
+		if row.keys.len() > 1 {
+			p.lead = 25 * time.Millisecond // at the end of which most keys have come
+		}
+		alone = append(alone, results.Group{Part: "A decision in memory", Name: row.name, Contenders: p.race(serial)})
+		together = append(together, results.Group{Part: "A decision in memory, 2 goroutines at once", Name: row.name, Contenders: p.race(parallel)})
+		for _, stop := range stops {
 			stop()
 		}
 	}
+	return append(alone, together...)
 }
 
 // fill lets the collector look less often at a table that only grows.
@@ -69,29 +75,33 @@ func exhaust(take take, key string) (admitted int) {
 	return admitted
 }
 
-func serial(b *testing.B, limiter opened, keys keys, order []uint32) {
-	take := limiter.take()
-	var failed failures
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		_, err := take(keys.at(int(order[i&(draws-1)])))
-		failed.note(err)
+// asker divides decisions among goroutines, which begin far from each other in the
+// order of the keys, or they would all ask for the same key at once.
+func asker(name string, limiter opened, goroutines int, keys keys, order []uint32, start int) entrant {
+	failed := &failures{}
+	takes, next := make([]take, goroutines), make([]int, goroutines)
+	for g := range takes {
+		takes[g], next[g] = limiter.take(), start+g*draws/2
 	}
-	failed.report(b)
-}
-
-func parallel(b *testing.B, limiter opened, keys keys, order []uint32) {
-	var failed failures
-	var goroutines atomic.Int64
-	b.ReportAllocs()
-	b.ResetTimer() // the limiter may just have been opened
-	b.RunParallel(func(pb *testing.PB) {
-		take := limiter.take()
-		// Far from each other, or all would ask for the same key at once.
-		for i := int(goroutines.Add(1)) * (draws / 4); pb.Next(); i++ {
-			_, err := take(keys.at(int(order[i&(draws-1)])))
-			failed.note(err)
+	ask := func(g, n int) {
+		take, i, errs := takes[g], next[g], 0
+		for range n {
+			if _, err := take(keys.at(int(order[i&(draws-1)]))); err != nil {
+				errs++
+			}
+			i++
 		}
-	})
-	failed.report(b)
+		next[g] = i
+		failed.note(n, errs)
+	}
+	if goroutines == 1 {
+		return entrant{name, func(n int) { ask(0, n) }, failed}
+	}
+	return entrant{name, func(n int) {
+		var group sync.WaitGroup
+		for g := range goroutines {
+			group.Go(func() { ask(g, (n+g)/goroutines) })
+		}
+		group.Wait()
+	}, failed}
 }

@@ -80,7 +80,7 @@ func roundContenders() []contender {
 	return []contender{
 		floors()[1], oursSlidingWindow, oursTokenBucket,
 		handedIn("ours, a client handed in", 0),
-		handedIn("ours, a client handed in, with a deadline", 100*time.Millisecond),
+		handedIn("ours, a client handed in, with a deadline", time.Second),
 		ulule, redisRate,
 	}
 }

@@ -5,15 +5,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/gin-ratelimiter/ratelimiter/bench/results"
 	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
 )
 
-// BenchmarkRedis measures how many decisions a second a process gets from one
-// real server on loopback, which it starts and stops. Everybody has a go-redis
-// client of its own as it comes, with ten connections for each core.
-func BenchmarkRedis(b *testing.B) {
-	server := redistest.Single(b)
+// redisGroups measure how many decisions a second a process gets from one real
+// server on loopback, which they start and stop. Everybody has a go-redis client of
+// its own as it comes, with ten connections for each core.
+func redisGroups(t *testing.T) (groups []results.Group) {
+	server := redistest.Single(t)
 	all := keysOf(100_000)
 	for _, row := range []struct {
 		name    string
@@ -26,42 +28,61 @@ func BenchmarkRedis(b *testing.B) {
 		{"one denied key", usual, all[keySize:].first(1), []int{1, 256}},
 	} {
 		for _, callers := range row.callers {
-			b.Run(label(fmt.Sprintf("%s/%d", row.name, callers)), func(b *testing.B) {
-				for _, c := range append(floors(), contenders()...) {
-					if c.redis == nil {
-						continue
-					}
-					limiter := c.redis(row.quota, server.Addr)
-					if row.quota == usual {
-						exhaust(limiter.take(), row.keys.at(0))
-					}
-					b.Run(label(c.name), func(b *testing.B) { crowd(b, limiter, callers, row.keys) })
-					limiter.stop()
+			group := results.Group{Part: "Redis, " + row.name, Name: fmt.Sprint(callers, " callers"), Reference: plainLoop}
+			if callers == 1 {
+				group.Name = "1 caller"
+			}
+			progress(group.Part + ", " + group.Name)
+			var entrants []entrant
+			var stops []func()
+			for _, c := range append(floors(), contenders()...) {
+				if c.redis == nil {
+					continue
 				}
-			})
+				limiter := c.redis(row.quota, server.Addr)
+				if row.quota == usual {
+					exhaust(limiter.take(), row.keys.at(0))
+				}
+				entrants = append(entrants, crowd(c.name, limiter, callers, row.keys))
+				stops = append(stops, limiter.stop)
+			}
+			group.Contenders = pace{turns: max(3, *turns/10), turn: 50 * time.Millisecond}.race(entrants)
+			groups = append(groups, group)
+			for _, stop := range stops {
+				stop()
+			}
 		}
 	}
+	return groups
 }
 
-// crowd shares b.N decisions among callers that each wait for the answer before
-// they ask again.
-func crowd(b *testing.B, limiter opened, callers int, keys keys) {
-	var failed failures
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range callers {
-		take := limiter.take()
-		all.Go(func() {
-			for {
-				i := next.Add(1)
-				if i > int64(b.N) {
-					return
-				}
-				_, err := take(keys.at(int(i) % keys.len()))
-				failed.note(err)
-			}
-		})
+// crowd shares decisions among callers that each wait for the answer before they
+// ask again.
+func crowd(name string, limiter opened, callers int, keys keys) entrant {
+	failed := &failures{}
+	takes := make([]take, callers)
+	for i := range takes {
+		takes[i] = limiter.take()
 	}
-	all.Wait()
-	failed.report(b)
+	asked := 0
+	return entrant{name, func(n int) {
+		var next atomic.Int64
+		next.Store(int64(asked))
+		asked += n
+		end := int64(asked)
+		var all sync.WaitGroup
+		for _, take := range takes {
+			all.Go(func() {
+				asked, errs := 0, 0
+				for i := next.Add(1); i <= end; i = next.Add(1) {
+					if _, err := take(keys.at(int(i) % keys.len())); err != nil {
+						errs++
+					}
+					asked++
+				}
+				failed.note(asked, errs)
+			})
+		}
+		all.Wait()
+	}, failed}
 }

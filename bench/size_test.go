@@ -7,9 +7,10 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"testing"
 
+	"github.com/gin-ratelimiter/ratelimiter/bench/results"
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -17,66 +18,43 @@ import (
 // nothing else: heaps are compared in processes of their own.
 const measureVariable = "BENCH_MEASURE"
 
-// size is what is left in memory.
-type size struct {
-	PerKey  float64 // bytes, at a million live keys
-	Flooded float64 // MB, after five million keys that come once
-	Freed   int     // of victims that were limited before the flood, how many are not after it
-}
-
 const victims = 1000
 
-// BenchmarkSize takes no time, but memory. Sizes do not differ from run to run.
-func BenchmarkSize(b *testing.B) {
-	found, err := sizes()
-	if err != nil {
-		b.Fatal(err)
-	}
+// sizes measure what stays in memory, of two contenders at a time: nobody is timed
+// here.
+func sizes(t *testing.T) []results.Size {
+	var list []contender
 	for _, c := range contenders() {
-		if c.memory == nil {
-			continue
+		if c.memory != nil {
+			list = append(list, c)
 		}
-		b.Run(label(c.name), func(b *testing.B) {
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(found[c.name].PerKey, "B/key")
-			b.ReportMetric(found[c.name].Flooded, "MB")
-			b.ReportMetric(float64(found[c.name].Freed), "freed")
-		})
 	}
-}
-
-// sizes measures two contenders at a time: nobody is timed here.
-var sizes = sync.OnceValues(func() (map[string]size, error) {
-	var mu sync.Mutex
-	found := map[string]size{}
+	found := make([]results.Size, len(list))
 	var all errgroup.Group
 	all.SetLimit(2)
-	for _, c := range contenders() {
-		if c.memory == nil {
-			continue
-		}
-		all.Go(func() error {
-			result, err := measureApart(c.name)
-			mu.Lock()
-			defer mu.Unlock()
-			found[c.name] = result
+	for i, c := range list {
+		all.Go(func() (err error) {
+			progress("size of " + c.name)
+			found[i], err = measureApart(c.name)
 			return err
 		})
 	}
-	return found, all.Wait()
-})
+	require.NoError(t, all.Wait())
+	return found
+}
 
-func measureApart(name string) (result size, err error) {
+func measureApart(name string) (result results.Size, err error) {
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), measureVariable+"="+name)
 	output, err := command.Output()
 	if err != nil {
-		return size{}, fmt.Errorf("measuring %s: %w", name, err)
+		return result, fmt.Errorf("measuring %s: %w", name, err)
 	}
 	return result, json.Unmarshal(output, &result)
 }
 
-func measure(c contender) (result size) {
+func measure(c contender) (result results.Size) {
+	result.Name = c.name
 	// Look less often at tables that only grow, but leave room for others.
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(2 << 30)

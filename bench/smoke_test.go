@@ -52,7 +52,7 @@ func TestEverybodyLimitsInRedis(t *testing.T) {
 }
 
 func TestEverybodyLimitsInGin(t *testing.T) {
-	for _, c := range contenders() {
+	for _, c := range append(contenders(), oursThreeLimits) {
 		if c.gin == nil {
 			continue
 		}

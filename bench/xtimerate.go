@@ -11,7 +11,8 @@ import (
 // xTimeRate is golang.org/x/time/rate in a sync.Map, as people write it by hand.
 // It forgets no key and sends no header.
 var xTimeRate = contender{
-	name: "sync.Map of x/time/rate",
+	name:   "sync.Map of x/time/rate",
+	silent: true,
 	memory: func(q quota) opened {
 		clients := &byHand{quota: q}
 		return shared(func(key string) (bool, error) { return clients.allow(key), nil }, nothing)
