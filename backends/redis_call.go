@@ -101,6 +101,7 @@ func (c *call) fill(ctx context.Context, hash uint64, quotas []Quota, trial bool
 type group struct {
 	first, last *call // and those between, by their next
 	size        int64
+	block       int // see sortByKind
 }
 
 // times is how often a decision is asked for.
@@ -125,7 +126,7 @@ func (c *call) joins(other *call) bool {
 // mergeCalls puts equal calls into one group, in the order in which they came.
 func mergeCalls(calls []*call) []group {
 	if len(calls) == 1 {
-		return []group{{calls[0], calls[0], 1}}
+		return []group{{first: calls[0], last: calls[0], size: 1}}
 	}
 	groups := make([]group, 0, min(len(calls), maxBatch))
 	var latest [256]int32 // of the groups whose hash ends in so many bits, one more than its number
@@ -141,7 +142,7 @@ func mergeCalls(calls []*call) []group {
 			groups[at-1].add(c)
 			continue
 		}
-		groups, before = append(groups, group{c, c, 1}), append(before, *slot)
+		groups, before = append(groups, group{first: c, last: c, size: 1}), append(before, *slot)
 		*slot = int32(len(groups))
 	}
 	return groups

@@ -29,11 +29,8 @@ type kind struct {
 	per                time.Duration
 	limit, burst, cost int64
 
-	number uint64 // kinds are sorted by it
-	args   [6]any // what plain.lua is told, as texts: the name with =, the limit, and four numbers
+	args [6]any // what plain.lua is told, as texts: the name with =, the limit, and four numbers
 }
-
-var kindsMade atomic.Uint64
 
 // kinds are those asked for lately, each in the place of its hash. An application has
 // few of them, unless a limit or a cost is a function of the request.
@@ -62,7 +59,7 @@ func (k *kind) is(q *Quota) bool {
 
 func newKind(q *Quota) *kind {
 	id := idOf(q)
-	k := &kind{algorithm: q.Algorithm, per: q.Per, limit: q.Limit, burst: q.Burst, cost: q.Cost, number: kindsMade.Add(1)}
+	k := &kind{algorithm: q.Algorithm, per: q.Per, limit: q.Limit, burst: q.Burst, cost: q.Cost}
 	values := [4]int64{id.per, q.Cost}
 	if q.Algorithm == TokenBucket {
 		var step, full bool
@@ -111,28 +108,31 @@ func inMinute(hash uint64, clock time.Duration) uint64 {
 }
 
 // sortByKind puts groups side by side that can be in one block, and those that are not
-// plain first.
+// plain first. Blocks are in the order in which the first of their groups came.
 func sortByKind(groups []group) {
+	if !slices.ContainsFunc(groups, func(g group) bool { return !g.alike(&groups[0]) }) {
+		return // as mostly
+	}
+	var blocks []group // the first of each
 	for i := range groups {
-		if !groups[i].alike(&groups[0]) {
-			slices.SortStableFunc(groups, func(a, b group) int {
-				if a.first.kind != b.first.kind {
-					return cmp.Compare(a.first.kind.order(), b.first.kind.order())
-				}
-				return cmp.Compare(a.times(), b.times())
-			})
-			return
+		g := &groups[i]
+		if g.block = slices.IndexFunc(blocks, g.alikeTo); g.block < 0 {
+			g.block = len(blocks)
+			blocks = append(blocks, *g)
 		}
 	}
+	slices.SortStableFunc(groups, func(a, b group) int {
+		if plain := a.first.kind != nil; plain != (b.first.kind != nil) {
+			if plain {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.block, b.block)
+	})
 }
 
-// order is 0 for what is not plain.
-func (k *kind) order() uint64 {
-	if k == nil {
-		return 0
-	}
-	return k.number
-}
+func (g *group) alikeTo(other group) bool { return g.alike(&other) }
 
 func (g *group) alike(other *group) bool {
 	return g.first.kind == other.first.kind && g.times() == other.times()
