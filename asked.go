@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/inprogress"
 )
 
 // several is what a request keeps of its limits where they are not one plain limit.
@@ -21,8 +22,9 @@ type asked struct {
 	*boundLimit
 	key    string // as people read it
 	banned bool
-	stage  int32  // of the next ban; see ban.grows
-	payer  *payer // that has charged the same counter already
+	stage  int32             // of the next ban; see ban.grows
+	payer  *payer            // that has charged the same counter already
+	place  *inprogress.Place // what a Concurrent has given the request
 }
 
 // newPlain makes room for a plain request in one allocation: with the values of
@@ -150,9 +152,9 @@ func (q *request) askFor(c *gin.Context, l *boundLimit, quota backends.Quota, ke
 func (b *binding) keyOf(c *gin.Context, l *boundLimit) (shown, stored string) {
 	shown = joinParts(c, l.limitRule.key, func() string { return "" })
 	if shown == "" {
-		return b.shown, b.settings.storedKey(ofRoute, b.position, b.shown)
+		return b.shown, l.storedKey(b.settings, ofRoute, b.position, b.shown)
 	}
-	return shown, b.settings.storedKey(ofKey, b.position, shown)
+	return shown, l.storedKey(b.settings, ofKey, b.position, shown)
 }
 
 // scopeOf is who is limited.

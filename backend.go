@@ -159,6 +159,14 @@ func (chosen *backendChoice) takeShare() error {
 	return chosen.fault(read.Finish(func(string) bool { return false }))
 }
 
+// localLimit is what a limit is for this process while the backend is away.
+func (chosen *backendChoice) localLimit(limit int64) int64 {
+	if chosen.share == 0 {
+		return limit
+	}
+	return backends.ShareOf(limit, chosen.share)
+}
+
 // fault adds to an error in the options where they were given.
 func (chosen *backendChoice) fault(err error) error {
 	switch {

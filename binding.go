@@ -25,7 +25,7 @@ type binding struct {
 	route    route
 	shown    string   // the route as people read it
 	earlier  *binding // of the RateLimit before it on the route; nil for the first
-	position int      // among the RateLimits of the request, from 1; see storedKey
+	position int      // among the RateLimits, or the Concurrents, of the request, from 1; see storedKey
 	onRoute  bool     // Gin calls it, and not a handler
 	passed   int      // RateLimits that stand on the route, up to and with this one
 	limits   []boundLimit
@@ -125,8 +125,10 @@ func (b *binding) fits(s *settings, route route, engine *gin.Engine, earlier *bi
 // limits have no position.
 func (b *binding) next(rule *rule) int {
 	position := 0
-	if b != nil {
-		position = b.position
+	for e := b; e != nil && position == 0; e = e.earlier {
+		if !e.isConfigured() && e.isConcurrent() == rule.isConcurrent() {
+			position = e.position
+		}
 	}
 	if rule.isConfigured() {
 		return position
@@ -148,10 +150,13 @@ func (r *RateLimiter) bind(c *gin.Context, s *settings, rule *rule, earlier *bin
 	if b.countIf != nil && !b.onRoute && !b.isConfigured() {
 		panic("ratelimiter: WithCountIf was used in a RateLimit that a handler calls itself, where nothing is left to run and to judge; put the RateLimit on the route, or call SetCost(c, 0) when the request is not to count")
 	}
+	if b.isConcurrent() && !b.onRoute {
+		panic("ratelimiter: a handler called Concurrent itself, where nothing is left to run that could be in progress; put the Concurrent on the route")
+	}
 	if earlier != nil {
 		b.passed = earlier.passed
 	}
-	if b.onRoute && !b.isConfigured() {
+	if b.onRoute && !b.isConfigured() && !b.isConcurrent() {
 		b.passed++
 		b.leftOut = b.passed <= b.kinds.leftOut
 	}
@@ -192,11 +197,11 @@ func (b *binding) bindLimits() {
 		}
 		if !l.varies() {
 			bound.number = strconv.FormatInt(mostAtOnce(&bound.quota), 10)
-			bound.refusal = headers.Refusal(l.limit, l.unit(), l.per, []string{bound.name})
+			bound.refusal = l.refusal(l.limit, []string{bound.name})
 		}
 		if name, ok := l.staticKey(b.route); ok {
 			bound.key = name
-			bound.quota.Key = b.settings.storedKey(l.namespace, b.position, name)
+			bound.quota.Key = l.storedKey(b.settings, l.namespace, b.position, name)
 		}
 		b.sharing = b.sharing || b.mayShare(i)
 	}
@@ -277,7 +282,7 @@ func (b *binding) bindDefaults() {
 		b.defaults = due && b.kinds.limits == 0 && b.rule == b.configured.first && b.rule == b.configured.applicationRule
 		return
 	}
-	if b.leftOut {
+	if b.leftOut || b.isConcurrent() {
 		return
 	}
 	if b.rule.defaults != defaultsWhereNothingRejects {
@@ -296,6 +301,9 @@ func (b *binding) bindHeaders() {
 			b.headerSet = b.settings.switchedOn
 		}
 	}
+	if b.isConcurrent() { // which has no window, and nothing for X-RateLimit-Reset
+		b.xHeaders, b.draft7Headers, b.draft6Headers = false, false, false
+	}
 	if b.settings.secret != "" {
 		return
 	}
@@ -306,18 +314,18 @@ func (b *binding) bindHeaders() {
 		case l.varies():
 			return
 		case l.limit >= 0 && !l.shadow:
-			policy = headers.AppendPolicy(headers.AppendSeparator(policy), l.name, l.limit, l.per)
+			policy = l.appendPolicy(headers.AppendSeparator(policy), l.limit)
 		}
 	}
 	b.policy = string(policy)
-	b.oneLimit = len(b.limits) == 1 && b.policy != "" && b.earlier == nil && !b.ofEarlierDrafts()
+	b.oneLimit = len(b.limits) == 1 && b.policy != "" && b.earlier == nil && !b.ofEarlierDrafts() && !b.isConcurrent()
 }
 
 // isPlain reports whether a request needs nothing but its scope to be decided, in
 // the memory of this process. Anything else goes the general way.
 func (b *binding) isPlain() bool {
 	special := len(b.skip) > 0 || b.countIf != nil || b.ban != nil || b.longestWait > 0 || b.neverRefuse ||
-		b.mixed || b.sharing || b.defaults || b.leftOut || b.earlier != nil
+		b.mixed || b.sharing || b.defaults || b.leftOut || b.earlier != nil || b.isConcurrent()
 	if special || b.settings.memory == nil || len(b.limits) > maxPlain || b.standardHeaders && b.policy == "" {
 		return false
 	}
@@ -358,7 +366,7 @@ const packageMethods = "gin-ratelimiter/ratelimiter.(*RateLimiter)."
 
 // isMiddleware reports whether a method returned the function that is running.
 func isMiddleware(method string) bool {
-	return strings.HasPrefix(method, "limiting") || strings.HasPrefix(method, "configuredLimits.")
+	return strings.HasPrefix(method, "limiting") || strings.HasPrefix(method, "inProgress.") || strings.HasPrefix(method, "configuredLimits.")
 }
 
 // kindsOf finds the middlewares of this package by the names of their functions.

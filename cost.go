@@ -68,7 +68,7 @@ func AddCost(c *gin.Context, more int) error {
 func changeCost(c *gin.Context, change func(paid int64) int64) error {
 	var chain []*request // the first RateLimit first, as later ones charge the difference
 	for q := lastRequest(c); q != nil; q = q.earlier {
-		if q.at != 0 {
+		if q.at != 0 && !q.isConcurrent() {
 			chain = append(chain, q)
 		}
 	}
@@ -115,7 +115,7 @@ func (q *request) hasCosts() bool {
 // refund gives back what this RateLimit has taken. Nothing is charged after that. What
 // a later limit, which counts the request, has found paid stays charged.
 func (q *request) refund(c *gin.Context) error {
-	if q.at == 0 {
+	if q.at == 0 || q.isConcurrent() { // a place is given back when the request ends
 		return nil
 	}
 	t := q.openLedger()

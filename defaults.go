@@ -85,7 +85,7 @@ func postponed(c *gin.Context) []*RateLimiter {
 // anyRefuses reports whether this RateLimit or one before it can refuse the request.
 func (q *request) anyRefuses() bool {
 	for ; q != nil; q = q.earlier {
-		if !q.isConfigured() && q.refuses() {
+		if !q.isConfigured() && !q.isConcurrent() && q.refuses() {
 			return true
 		}
 	}

@@ -29,12 +29,13 @@ type Info struct {
 	// Burst is the most that can be taken at once, where WithBurst says so; 0 means Limit.
 	Burst int64
 
-	// Per is the period. RetryAfter is how long to wait until a request like
+	// Per is the period, 0 for requests in progress. RetryAfter is how long to wait until a request like
 	// this is allowed: 0 when it was, negative when waiting does not help
 	// because it asks for more than the limit.
 	Per, RetryAfter time.Duration
 
-	// Reset is when the full limit is available again.
+	// Reset is when the full limit is available again; the zero time for requests in
+	// progress, as nobody knows when they end.
 	Reset time.Time
 
 	// Exceeded reports that the request was over the limit, refused or not.
@@ -73,15 +74,18 @@ func (q *request) strictest() (strictest *request) {
 
 // info is what people read about a limit, decided at a time in Unix microseconds.
 func (a *asked) info(quota *backends.Quota, v *backends.Verdict, at int64) Info {
-	return Info{
+	info := Info{
 		Name: a.name, Key: a.key, Scope: quota.Scope,
 		Limit: quota.Limit, Remaining: v.Remaining, Burst: quota.Burst,
-		Per: quota.Per, RetryAfter: v.RetryAfter,
-		Reset:    time.UnixMicro(at).Add(v.ResetAfter),
+		Per: a.period(), RetryAfter: v.RetryAfter,
 		Exceeded: !v.Allowed,
 		Banned:   a.banned,
 		Shadow:   quota.Shadow,
 	}
+	if !a.concurrent {
+		info.Reset = time.UnixMicro(at).Add(v.ResetAfter)
+	}
+	return info
 }
 
 // Peek tells what is left now of every limit of this RateLimiter that was asked for
@@ -158,6 +162,10 @@ func (s *settings) peek(ctx context.Context, quotas []backends.Quota, about []as
 	now := time.Now().UnixMicro()
 	list := make([]Info, len(quotas))
 	for i := range list {
+		if about[i].concurrent {
+			left := quotas[i].Limit - s.places.Taken(&quotas[i])
+			verdicts[i].Remaining = max(0, min(left, verdicts[i].Remaining))
+		}
 		list[i] = about[i].info(&quotas[i], &verdicts[i], now)
 		if !list[i].Banned {
 			list[i].RetryAfter = 0

@@ -172,23 +172,37 @@ const (
 	ofFallback                     // a limit of RATELIMITER_FALLBACK_LIMITS, by route
 )
 
-// storedKey is a key as backends see it: "GET /users/:id", "route2/GET /users/:id" for
+// storedKey is a key as backends see it.
+func (s *settings) storedKey(of namespace, position int, key string) string {
+	return s.prefixed(ownKey(of, position, key))
+}
+
+// ownKey is a stored key without the prefix: "GET /users/:id", "route2/GET /users/:id" for
 // the second RateLimit of a route, "key/uploads", "default/GET /users/:id" or "application".
 // No method has a slash in it, so none of these is another.
-func (s *settings) storedKey(of namespace, position int, key string) string {
+func ownKey(of namespace, position int, key string) string {
 	switch {
 	case of == ofApplication:
-		return s.prefixed("application")
+		return "application"
 	case of == ofDefault:
-		return s.prefixed("default/" + key)
+		return "default/" + key
 	case of == ofFallback:
-		return s.prefixed("fallback/" + key)
+		return "fallback/" + key
 	case of == ofKey:
-		return s.prefixed("key/" + key)
+		return "key/" + key
 	case position > 1:
-		return s.prefixed("route" + strconv.Itoa(position) + "/" + key)
+		return "route" + strconv.Itoa(position) + "/" + key
 	}
-	return s.prefixed(key)
+	return key
+}
+
+// storedKey is the key of a limit as backends see it. Requests in progress have a
+// namespace of their own: "concurrent/GET /users/:id".
+func (l *limitRule) storedKey(s *settings, of namespace, position int, key string) string {
+	if l.concurrent {
+		return s.prefixed("concurrent/" + ownKey(of, position, key))
+	}
+	return s.storedKey(of, position, key)
 }
 
 // isRoute reports whether a key that people read may be that of a route.

@@ -72,7 +72,7 @@ func (k *knownLimits) registered(s *settings, rule *rule) {
 		}
 		if key, ok := l.staticKey(route{}); ok {
 			quota := l.quota(s)
-			quota.Key = s.storedKey(l.namespace, 1, key)
+			quota.Key = l.storedKey(s, l.namespace, 1, key)
 			k.add(s, knownLimit{asked{boundLimit: &boundLimit{limitRule: l, name: l.name}, key: key}, quota}, rule.configured)
 		}
 	}
@@ -121,7 +121,7 @@ func (k *knownLimits) add(s *settings, added knownLimit, of *configured) {
 		return
 	default:
 		list = append(list, added)
-		slices.SortStableFunc(list, func(a, b knownLimit) int { return cmp.Compare(a.quota.Per, b.quota.Per) })
+		slices.SortStableFunc(list, func(a, b knownLimit) int { return cmp.Compare(a.period(), b.period()) })
 	}
 	if k.byKey == nil {
 		k.byKey = map[string][]knownLimit{}

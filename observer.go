@@ -260,7 +260,7 @@ func (o *observers) failed(ctx context.Context, q *request, w watch, waited time
 	d := q.details()
 	for i := range d.quotas {
 		quota, a := &d.quotas[i], &d.asked[i]
-		e.Info = Info{Name: a.name, Key: a.key, Scope: quota.Scope, Limit: quota.Limit, Per: quota.Per, Shadow: quota.Shadow}
+		e.Info = Info{Name: a.name, Key: a.key, Scope: quota.Scope, Limit: quota.Limit, Per: a.period(), Shadow: quota.Shadow}
 		e.Cost, e.Place = quota.Cost, i
 		o.notify(e)
 	}
@@ -277,7 +277,7 @@ func (o *observers) skipped(q *request) {
 		if !l.varies() && l.limit < 0 {
 			continue // Unlimited: there would have been no decision either
 		}
-		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.per, Shadow: l.shadow}
+		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.period(), Shadow: l.shadow}
 		o.notify(e)
 		e.Place++
 	}

@@ -206,7 +206,9 @@ func (s *settings) reset(ctx context.Context, stored, scope string) error {
 }
 
 // Close closes the backend, if it was made from the configuration; one that was
-// handed in stays open. Requests are answered 503 until InitApp is called again. Close
+// handed in stays open. Requests are answered 503 until InitApp is called again. Those in
+// progress that hold a place (see Concurrent) keep it, and the backend is closed when
+// the last of them has ended. Close
 // before InitApp, and a second Close, do nothing.
 func (r *RateLimiter) Close() error {
 	r.mu.Lock()
@@ -245,7 +247,7 @@ type Stats struct {
 	// CachedDenials counts the questions that were denied without asking Redis.
 	CachedDenials uint64
 
-	// Waiting is how many requests wait for their turn now; see WithWait.
+	// Waiting is how many requests wait for their turn or for a place now; see WithWait.
 	Waiting int
 
 	// ObserverPanics counts what observers have panicked with.
@@ -259,7 +261,7 @@ func (r *RateLimiter) Stats() Stats {
 	if s == nil {
 		return Stats{}
 	}
-	sum := Stats{Health: r.Health(), Waiting: s.queues.Waiting()}
+	sum := Stats{Health: r.Health(), Waiting: s.queues.Waiting() + s.places.Waiting()}
 	sum.CachedDenials, _ = backends.CachedDenials(s.backend)
 	counting := s.backend
 	if s.local != nil {

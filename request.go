@@ -143,6 +143,9 @@ func (b *binding) takeAny(c *gin.Context, earlier *request) (goesOn bool) {
 		q.keep(c)
 		return b.takeBehind(c, q)
 	}
+	if b.isConcurrent() {
+		return q.holdPlace(c, texts)
+	}
 	if !q.decide(c, texts) {
 		return false
 	}
@@ -196,6 +199,9 @@ func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
 func (q *request) ask(c *gin.Context) (waited time.Duration, err error) {
 	if q.local {
 		return 0, q.settings.takeLocal(c.Request.Context(), q.several.quotas, q.several.verdicts)
+	}
+	if q.isConcurrent() {
+		return q.takePlace(c)
 	}
 	if q.longestWait > 0 {
 		return q.takeInTurn(c)

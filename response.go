@@ -125,7 +125,7 @@ func (q *request) policies(existing []string) string {
 	}
 	for i := range q.count() {
 		if quota := q.quotaOf(i); !quota.Shadow {
-			b = headers.AppendPolicy(headers.AppendSeparator(b), q.limitOf(i).name, quota.Limit, quota.Per)
+			b = q.limitOf(i).appendPolicy(headers.AppendSeparator(b), quota.Limit)
 			b = q.appendPartition(b, quota)
 		}
 	}
@@ -146,8 +146,21 @@ func (q *request) appendLimits(b []byte, existing []string) []byte {
 	return b
 }
 
+// appendPolicy says what a limit is.
+func (l *boundLimit) appendPolicy(b []byte, limit int64) []byte {
+	b = headers.AppendPolicy(b, l.name, limit, l.period())
+	if l.concurrent {
+		b = headers.AppendUnit(b, headers.ConcurrentRequests)
+	}
+	return b
+}
+
 func (q *request) appendLimit(b []byte, i int, v *backends.Verdict) []byte {
-	b = headers.AppendLimit(b, q.limitOf(i).name, v.Remaining, v.ResetAfter)
+	if l := q.limitOf(i); l.concurrent {
+		b = headers.AppendRemaining(b, l.name, v.Remaining)
+	} else {
+		b = headers.AppendLimit(b, l.name, v.Remaining, v.ResetAfter)
+	}
 	return q.appendPartition(b, q.quotaOf(i))
 }
 
@@ -282,8 +295,18 @@ func (q *request) refusal() []byte {
 		return headers.NothingAllowed(violated)
 	case hopeless:
 		return headers.CostsTooMuch(quota.Cost, mostAtOnce(quota), violated)
+	case q.isConcurrent() && q.limits[0].refusal != nil:
+		return q.limits[0].refusal
 	}
-	return headers.Refusal(quota.Limit, d.asked[q.closest].unit(), quota.Per, violated)
+	return d.asked[q.closest].limitRule.refusal(quota.Limit, violated)
+}
+
+// refusal is the problem document for a request that waiting can help.
+func (l *limitRule) refusal(limit int64, violated []string) []byte {
+	if l.concurrent {
+		return headers.TooManyInProgress(limit, violated)
+	}
+	return headers.Refusal(limit, l.unit(), l.per, violated)
 }
 
 // unit is what a limit counts.

@@ -65,6 +65,9 @@ type limitRule struct {
 	ownKey    bool // an added limit on a key or scope of its own
 	tentative bool // units may be refunded; see backends.Quota
 	ban       *ban // that its rejections lead to, nil for none
+
+	// concurrent is set on the limit of a Concurrent, whose period is the length of a lease.
+	concurrent bool
 }
 
 func newRule(limit any, per time.Duration, options []Option) *rule {
@@ -77,6 +80,7 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 // finish settles what depends on all options, in whatever order they came.
 func (r *rule) finish() *rule {
 	r.inherit()
+	r.checkConcurrent()
 	r.checkBan()
 	r.checkWait()
 	return r
@@ -123,12 +127,12 @@ func (r *rule) inherit() {
 		if l.key != nil {
 			l.namespace = ofKey
 		}
-		l.tentative = l.hasCost || r.countIf != nil
+		l.tentative = l.hasCost || r.countIf != nil || l.concurrent
 		l.shadow = l.shadow || first.shadow
 		if slices.ContainsFunc(r.limits[:i], l.sameCounter) {
 			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit for %v, and there is a limit for %v already; keep one of them", l.per, l.per))
 		}
-		if l.shadow && l.name == headers.PolicyName(l.per) {
+		if l.shadow && l.name == l.usualName() {
 			l.name = shadowPrefix + l.name
 		}
 	}
@@ -137,6 +141,22 @@ func (r *rule) inherit() {
 
 // shadowPrefix begins the names of shadows that were given none.
 const shadowPrefix = "shadow-"
+
+// usualName is the name of a limit that was given none.
+func (l *limitRule) usualName() string {
+	if l.concurrent {
+		return concurrentName
+	}
+	return headers.PolicyName(l.per)
+}
+
+// period is what people read as the period of a limit.
+func (l *limitRule) period() time.Duration {
+	if l.concurrent {
+		return 0
+	}
+	return l.per
+}
 
 // dedupeNames numbers the second and further limits of one name.
 func (r *rule) dedupeNames() {
@@ -178,6 +198,9 @@ func (r *rule) add(function string, limit any, per time.Duration) {
 		shown = strconv.FormatInt(number, 10)
 	}
 	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, shown, per)
+	if function == "Concurrent" { // whose period is the length of a lease, see WithLease
+		call = fmt.Sprintf("ratelimiter: %s(%s)", function, shown)
+	}
 	switch limit := limit.(type) {
 	case int, int64:
 		added.limit, _ = wholeNumber(limit)

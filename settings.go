@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/inprogress"
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
 )
@@ -58,9 +59,10 @@ type settings struct {
 	timeout            time.Duration
 	ipv6Prefix         int
 	timeZone           *time.Location
-	observers          []Observer       // from the configuration
-	memory             *backends.Memory // the backend, if it is in this process; nil elsewhere
-	queues             queue.Queues     // of requests that wait for their turn
+	observers          []Observer          // from the configuration
+	memory             *backends.Memory    // the backend, if it is in this process; nil elsewhere
+	queues             queue.Queues        // of requests that wait for their turn
+	places             inprogress.Counters // of requests in progress
 	bans               bansByHand
 	closed             atomic.Bool
 }
@@ -173,8 +175,10 @@ func (s *settings) guard(chosen backendChoice) error {
 	s.breaker = backends.NewBreaker(s.backend, s.timeout, s.prefixed(probeKey))
 	s.decider = s.breaker
 	if s.onError != onErrorFallback {
+		s.places.Share(s.breaker, nil)
 		return nil
 	}
+	s.places.Share(s.breaker, chosen.localLimit)
 	local, err := backends.NewMemory(nil)
 	if err != nil {
 		return err
@@ -187,10 +191,15 @@ func (s *settings) guard(chosen backendChoice) error {
 	return nil
 }
 
-// close closes what open made. A backend that was handed in stays open.
+// close closes what open made, when the last request in progress has given its place
+// back. A backend that was handed in stays open.
 func (s *settings) close() error {
 	s.closed.Store(true)
 	s.queues.Close()
+	return s.places.Close(s.closeBackends)
+}
+
+func (s *settings) closeBackends() error {
 	if s.breaker != nil {
 		s.breaker.Stop()
 	}

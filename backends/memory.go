@@ -42,7 +42,7 @@ const maxShards = 64
 //
 //	max_keys   how many clients (pairs of key and scope) to remember for each
 //	           algorithm and period (int, 1 to 2^30, default DefaultMaxKeys). Memory
-//	           grows with those in use, to 39 bytes for each of max_keys at most (a
+//	           grows with those in use, to 40 bytes for each of max_keys at most (a
 //	           sliding log takes 16 bytes more for each unit of its limit, up to 2 kB).
 //
 // Clients are forgotten when their limit is full again. While no more than four

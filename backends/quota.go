@@ -47,7 +47,8 @@ type Quota struct {
 	// Receipt, with a negative cost, is that of the verdict on the units which are
 	// given back: those of them that the limit has forgotten meanwhile, or that
 	// time has paid, are not given back again. Without one (0) the units that were
-	// taken last are.
+	// taken last are. Of a SlidingLog with a limit of 128 or less it names these units
+	// exactly: they are refunded once, and those of others never, also after a Reset.
 	Receipt int64
 
 	prepared *prepared // nil, or what Prepare found out

@@ -31,7 +31,7 @@ func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) er
 	copy(parts, quotas)
 	for i := range parts {
 		if q := &parts[i]; q.Ban == 0 { // refusals are counted whole
-			q.Limit, q.Burst = s.of(q.Limit), s.of(q.Burst)
+			q.Limit, q.Burst = ShareOf(q.Limit, s.part), ShareOf(q.Burst, s.part)
 		}
 	}
 	if err := s.backend.Take(ctx, parts, verdicts); err != nil {
@@ -45,12 +45,13 @@ func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) er
 	return nil
 }
 
-func (s *share) of(limit int64) int64 {
+// ShareOf is a part of a limit, as NewShare limits at it.
+func ShareOf(limit int64, part float64) int64 {
 	if limit == 0 {
 		return 0
 	}
 	const slip = 1e-9 // 0.29 of 100 is 29, not 28.999999999999996
-	return max(1, int64(math.Floor(float64(limit)*s.part+slip)))
+	return max(1, int64(math.Floor(float64(limit)*part+slip)))
 }
 
 func (s *share) Reset(ctx context.Context, key, scope string) error {

@@ -48,16 +48,32 @@ type standing struct {
 	Text      string `json:"text"`  // the limit as "100/minute"
 	Limit     int64  `json:"limit"` // the most that can remain
 	Remaining int64  `json:"remaining"`
-	Reset     int64  `json:"reset"` // milliseconds since 1970
+	Reset     int64  `json:"reset"` // milliseconds since 1970; 0 where nobody knows
 	Banned    bool   `json:"banned,omitempty"`
 	Shadow    bool   `json:"shadow,omitempty"`
 }
 
 func standingOf(info ratelimiter.Info) standing {
 	return standing{
-		Key: info.Key, Name: info.Name, Text: ratelimiter.Limit{Limit: info.Limit, Per: info.Per}.String(),
-		Limit: most(&info), Remaining: info.Remaining, Reset: info.Reset.UnixMilli(), Banned: info.Banned, Shadow: info.Shadow,
+		Key: info.Key, Name: info.Name, Text: limitText(&info),
+		Limit: most(&info), Remaining: info.Remaining, Reset: resetOf(&info), Banned: info.Banned, Shadow: info.Shadow,
 	}
+}
+
+// limitText is a limit as people write it: "100/minute", or "10 at once" for requests in
+// progress.
+func limitText(info *ratelimiter.Info) string {
+	if info.Per == 0 {
+		return fmt.Sprintf("%d at once", info.Limit)
+	}
+	return ratelimiter.Limit{Limit: info.Limit, Per: info.Per}.String()
+}
+
+func resetOf(info *ratelimiter.Info) int64 {
+	if info.Reset.IsZero() {
+		return 0
+	}
+	return info.Reset.UnixMilli()
 }
 
 // doubt says why a request may come from a page of another site; it is empty for one

@@ -22,6 +22,8 @@ var cases = slices.Concat(
 	each("a refund restores what was taken and never more", refundRestores),
 	each("a refund and a charge in one take are made one after the other", refundThenCharge),
 	timed(each("a refund with a receipt gives back what still counts", receiptsAreHeeded)),
+	timed(each("a receipt from before a reset gives back nothing", receiptsOutliveAReset)),
+	timed(each("a refund and a charge in one take make units younger", renews)),
 	each("a forced charge goes past the limit", forcedGoesPast),
 	each("a shadow decides by itself and alters nothing", shadowAltersNothing),
 	each("a changed limit applies at once and forgets nothing", changedLimit),
@@ -161,6 +163,48 @@ func receiptsAreHeeded(s *subject, algorithm backends.Algorithm) {
 	require.Zero(s, s.takeOne(costing(q, 4)).Remaining)
 	refund.Receipt = charged.Receipt
 	require.Zero(s, s.takeOne(refund).Remaining, "those units are back long since")
+}
+
+// receiptsOutliveAReset is for backends that give receipts. The log alone can tell the
+// units of one charge from those of another.
+func receiptsOutliveAReset(s *subject, algorithm backends.Algorithm) {
+	if algorithm != backends.SlidingLog {
+		return
+	}
+	q := daily(algorithm, 4)
+	q.Tentative = true
+	refund := costing(q, -1)
+	if refund.Receipt = s.takeOne(q).Receipt; refund.Receipt == 0 {
+		return
+	}
+	require.NoError(s, s.backend.Reset(s.Context(), q.Key, q.Scope))
+	s.clock.Advance(time.Second)
+	s.takeOne(costing(q, 2))
+	require.EqualValues(s, 2, s.takeOne(refund).Remaining, "the units of others stay")
+}
+
+// renews is for backends that give receipts. Nobody can come between the refund and the
+// charge, and the charge cannot be denied.
+func renews(s *subject, algorithm backends.Algorithm) {
+	q := daily(algorithm, 2)
+	q.Per, q.Tentative = time.Second, true
+	refund := costing(q, -1)
+	refund.Receipt = s.takeOne(q).Receipt
+	if algorithm != backends.SlidingLog || refund.Receipt == 0 {
+		return
+	}
+	s.takeOne(q)
+	s.clock.Advance(600 * time.Millisecond)
+	charge := q
+	charge.Forced = true
+	v := s.take(refund, charge)
+	require.Zero(s, v[1].Remaining)
+	require.NotEqual(s, refund.Receipt, v[1].Receipt)
+	require.False(s, s.takeOne(q).Allowed)
+	s.clock.Advance(600 * time.Millisecond)
+	require.EqualValues(s, 1, s.takeOne(costing(q, 0)).Remaining, "the unit that was not renewed has left")
+	refund.Receipt = v[1].Receipt
+	require.EqualValues(s, 2, s.takeOne(refund).Remaining)
 }
 
 func forcedGoesPast(s *subject, algorithm backends.Algorithm) {

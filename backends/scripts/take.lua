@@ -67,7 +67,7 @@ local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local reply, words = {clock[1], clock[2]}, 2
 local number -- a format; %d is faster, but cuts numbers where the server's long has 32 bits
-local living, enter, written -- of logs; defined when the first is there
+local living, share_cell, enter, written -- of logs; defined when the first is there
 
 local done = {}
 local at, stop, key = 1, #ARGV, 0
@@ -233,10 +233,15 @@ while at < stop do
             if first > 1 then old, n = {unpack(old, first, n)}, n - first + 1 end
             return reached, old, n, used
           end
+          -- Whether charges at two times go into one cell of a log.
+          share_cell = function(a, b, limit, per)
+            if limit <= 128 then return a == b end
+            local width = ceil(per / 128)
+            return floor(a / width) == floor(b / width)
+          end
           -- Adds units to a log, and tells how long it is then.
           enter = function(cells, n, reached, units, limit, per)
-            local width = limit > 128 and ceil(per / 128) or 1
-            if n > 0 and (n == 2 * MAX_CELLS or floor(cells[n - 1] / width) == floor(reached / width)) then
+            if n > 0 and (n == 2 * MAX_CELLS or share_cell(cells[n - 1], reached, limit, per)) then
               cells[n - 1], cells[n] = reached, cells[n] + units
               return n
             end
@@ -289,7 +294,7 @@ while at < stop do
             if receipt ~= 0 then
               local j = 1
               while j < m and cells[j] < receipt do j = j + 2 end
-              if j < m and receipt + per > reached then
+              if j < m and receipt + per > reached and share_cell(cells[j], receipt, limit, per) then
                 cells[j + 1] = cells[j + 1] + units
                 if cells[j + 1] <= 0 then
                   table.remove(cells, j)

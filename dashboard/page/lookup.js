@@ -38,7 +38,7 @@ function row(one) {
       ...(one.banned ? [make("span", { class: "tag ban" }, "banned")] : [])),
     make("td", null, ...used(share)),
     make("td", { class: "left" }, number(one.remaining) + " of " + number(one.limit)),
-    make("td", null, until(one.reset)));
+    make("td", null, one.reset ? until(one.reset) : "as requests end"));
 }
 
 function show(answer, done) {

@@ -72,9 +72,15 @@ func AppendUnit(b []byte, unit string) []byte {
 // AppendLimit appends the RateLimit item of a limit: "per-minute";r=50;t=30, where t
 // is how many seconds pass until the full limit is available again, rounded up.
 func AppendLimit(b []byte, name string, remaining int64, resetAfter time.Duration) []byte {
-	b = append(append(append(b, '"'), name...), `";r=`...)
-	b = strconv.AppendInt(b, remaining, 10)
+	b = AppendRemaining(b, name, remaining)
 	return strconv.AppendInt(append(b, ";t="...), SecondsUp(resetAfter), 10)
+}
+
+// AppendRemaining appends the RateLimit item of a limit of which nobody knows when the
+// full limit is available again, as on requests in progress: "concurrent";r=3.
+func AppendRemaining(b []byte, name string, remaining int64) []byte {
+	b = append(append(append(b, '"'), name...), `";r=`...)
+	return strconv.AppendInt(b, remaining, 10)
 }
 
 // partitionBytes is how much of the HMAC makes a partition key.

@@ -37,6 +37,12 @@ func Refusal(limit int64, unit string, per time.Duration, violated []string) []b
 	return quotaExceeded("Limit: "+count(limit, unit)+" per "+period.InWords(per)+".", violated)
 }
 
+// TooManyInProgress is the document for a request that is over a limit on requests in
+// progress: "Limit: 10 requests in progress at once."
+func TooManyInProgress(limit int64, violated []string) []byte {
+	return quotaExceeded("Limit: "+count(limit, "requests")+" in progress at once.", violated)
+}
+
 // NothingAllowed is the document for a limit of 0. Waiting does not help, so no
 // Retry-After belongs to it.
 func NothingAllowed(violated []string) []byte {

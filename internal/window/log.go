@@ -127,12 +127,14 @@ func shareCell(a, b int64, c *Charge) bool {
 }
 
 // refund gives units back: of the cell that a receipt is for, which is the first
-// that is not older. Without a receipt it is those of the newest cells first.
+// that is not older, if that cell can hold the charge at all. The log may have been
+// reset since, and the units of others must stay. Without a receipt it is those of
+// the newest cells first.
 func refund(cells []Cell, now int64, c *Charge) []Cell {
 	units := -c.Cost
 	if c.Receipt != 0 {
 		i := slices.IndexFunc(cells, func(cell Cell) bool { return cell.Time >= c.Receipt })
-		if i < 0 || c.Receipt+c.Per <= now {
+		if i < 0 || c.Receipt+c.Per <= now || !shareCell(cells[i].Time, c.Receipt, c) {
 			return cells
 		}
 		if cells[i].Units > units {

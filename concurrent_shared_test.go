@@ -1,0 +1,345 @@
+package ratelimiter_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/stretchr/testify/require"
+)
+
+func TestProcessesShareALimitOnRequestsInProgress(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		require.Equal(t, []int{200, 200, 429, 429}, []int{w.enter(a), w.enter(b), w.enter(a), w.enter(b)})
+		require.Zero(t, info(t, a.limiter, "jobs").Remaining)
+		w.hall.letOut(1)
+		require.EqualValues(t, 1, info(t, b.limiter, "jobs").Remaining)
+		require.Equal(t, []int{200, 429, 429}, []int{w.enter(b), w.enter(b), w.enter(a)})
+	})
+}
+
+func TestAPlaceIsRenewedWhileItsRequestIsInProgress(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		w.enter(a)
+		w.enter(b)
+		for range 100 {
+			pass(7 * time.Second)
+			require.Equal(t, 429, w.enter(a))
+			require.Equal(t, 429, w.enter(b))
+		}
+		w.hall.letOut(2)
+		require.Equal(t, []int{200, 200, 429}, []int{w.enter(b), w.enter(b), w.enter(a)}, "both come back, whoever held them")
+		w.hall.letOut(2)
+		require.Empty(t, w.redis.Keys())
+	})
+}
+
+func TestShortRequestsCostTwoQuestionsAndNoRenewal(t *testing.T) {
+	inShared(t, 5, func(t *testing.T, w *cluster) {
+		p := w.process()
+		for range 10 {
+			w.enter(p)
+			w.hall.letOut(1)
+		}
+		pass(time.Hour)
+		require.EqualValues(t, 20, p.link.asked.Load())
+		for range 5 {
+			w.enter(p)
+		}
+		require.EqualValues(t, 25, p.link.asked.Load())
+		require.Equal(t, 429, w.enter(p))
+		require.EqualValues(t, 25, p.link.asked.Load(), "the process knows that all places are its own")
+		pass(time.Minute)
+		require.EqualValues(t, 31, p.link.asked.Load(), "one question renews all places, three times in each lease")
+	})
+}
+
+// Limits above 128 merge cells of the log.
+func TestPlacesAboveWhatALogKeepsApartAreCounted(t *testing.T) {
+	const limit = 400
+	inShared(t, limit, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		for i := range limit {
+			if pass(7 * time.Millisecond); i%2 == 0 {
+				require.Equal(t, 200, w.enter(a))
+			} else {
+				require.Equal(t, 200, w.enter(b))
+			}
+		}
+		for range 20 {
+			require.Equal(t, []int{429, 429}, []int{w.enter(a), w.enter(b)})
+			pass(3 * time.Second)
+		}
+		w.hall.letOut(limit)
+		require.EqualValues(t, limit, info(t, a.limiter, "jobs").Remaining)
+		require.Empty(t, w.redis.Keys())
+	})
+}
+
+func TestPlacesOfAProcessThatIsGoneComeBackWithinOneLease(t *testing.T) {
+	inShared(t, 3, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		require.Equal(t, []int{200, 200, 200}, []int{w.enter(a), w.enter(a), w.enter(b)})
+		pass(11 * time.Second) // they were renewed one second ago
+		a.link.down.Store(true)
+		pass(8900 * time.Millisecond)
+		require.Equal(t, 429, w.enter(b))
+		pass(100 * time.Millisecond)
+		require.Equal(t, []int{200, 200, 429}, []int{w.enter(b), w.enter(b), w.enter(b)})
+	}, ratelimiter.WithLease(10*time.Second))
+}
+
+func TestAProcessThatComesBackHasNotLostItsPlaces(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(a)})
+		a.link.down.Store(true)
+		pass(25 * time.Second) // less than a lease
+		require.Equal(t, 429, w.enter(b))
+		a.link.down.Store(false)
+		pass(2 * time.Second)
+		for range 5 {
+			pass(10 * time.Second)
+			require.Equal(t, 429, w.enter(b))
+		}
+		a.link.down.Store(true)
+		pass(time.Minute) // more than a lease: others come in
+		require.Equal(t, 200, w.enter(b))
+		a.link.down.Store(false)
+		pass(2 * time.Second)
+		w.hall.letOut(1) // of three
+		require.Equal(t, 429, w.enter(b), "three of two were in progress, and two are left")
+	})
+}
+
+func TestWhileRedisIsAwayAProcessCountsAllRequestsThatItHas(t *testing.T) {
+	inShared(t, 3, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(a)})
+		a.link.down.Store(true)
+		require.Equal(t, []int{200, 429}, []int{w.enter(a), w.enter(a)}, "also those from before")
+		require.Equal(t, []int{200, 429}, []int{w.enter(b), w.enter(b)}, "Redis knows of two")
+		w.hall.letOut(1) // of a
+		require.Equal(t, []int{200, 429}, []int{w.enter(a), w.enter(a)})
+		a.link.down.Store(false)
+		pass(2 * time.Second)
+		require.Equal(t, []int{429, 429}, []int{w.enter(a), w.enter(b)}, "Redis knows of all four again")
+		w.hall.letOut(3)
+		pass(30 * time.Second)
+		require.EqualValues(t, 2, info(t, b.limiter, "jobs").Remaining)
+	})
+}
+
+func TestAPlaceThatIsGivenBackWhileRedisIsAwayIsFreeWhenItIsBack(t *testing.T) {
+	inShared(t, 9, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		for range 9 {
+			w.enter(a)
+		}
+		a.link.down.Store(true)
+		w.hall.letOut(5) // these questions fail, and may have been answered
+		require.True(t, a.limiter.Health().Open)
+		w.hall.letOut(4) // these are not asked
+		a.link.down.Store(false)
+		pass(3 * time.Second)
+		require.EqualValues(t, 4, info(t, b.limiter, "jobs").Remaining)
+		pass(28 * time.Second)
+		require.EqualValues(t, 9, info(t, b.limiter, "jobs").Remaining, "the others after a lease")
+	})
+}
+
+func TestOnErrorSaysWhatHappensToRequestsInProgressWhileRedisIsAway(t *testing.T) {
+	for policy, want := range map[string]int{"allow": 200, "deny": 503} {
+		t.Run(policy, func(t *testing.T) {
+			inShared(t, 1, func(t *testing.T, w *cluster) {
+				p := w.process(ratelimiter.Config{"RATELIMITER_ON_ERROR": policy})
+				p.link.down.Store(true)
+				require.Equal(t, want, w.enter(p))
+				p.link.down.Store(false)
+				pass(time.Minute)
+				require.Equal(t, 200, w.enter(p), "nothing is held")
+				require.Equal(t, 429, w.enter(p))
+			})
+		})
+	}
+}
+
+func TestAShareOfTheLimitHoldsForRequestsInProgressToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCluster(t, 4)
+		engine, limiter := gin.New(), &ratelimiter.RateLimiter{}
+		nowhere := clientOf(func(context.Context, string, string) (net.Conn, error) { return nil, errLost })
+		require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{
+			"RATELIMITER_BACKEND":         "redis",
+			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 0.5, "client": nowhere},
+		}))
+		engine.GET("/", w.rule(limiter), w.hall.handle)
+		p := &process{Engine: engine}
+		require.Equal(t, []int{200, 200, 429}, []int{w.enter(p), w.enter(p), w.enter(p)})
+		w.hall.letOut(2)
+		require.NoError(t, limiter.Close())
+		require.NoError(t, nowhere.Close())
+		pass(time.Minute) // the client notices
+	})
+}
+
+func TestATrialOfProcessesThatShareALimitIsAShadow(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		require.Equal(t, []int{200, 200, 200, 200}, []int{w.enter(a), w.enter(b), w.enter(a), w.enter(b)})
+		for range 4 {
+			pass(12 * time.Second)
+			require.Zero(t, info(t, a.limiter, "jobs").Remaining)
+		}
+		w.hall.letOut(4) // two of them had a place
+		require.EqualValues(t, 2, info(t, a.limiter, "jobs").Remaining)
+	}, ratelimiter.WithShadow())
+}
+
+func TestLeasesThatRedisHasLostAreRenewed(t *testing.T) {
+	inShared(t, 3, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(a)})
+		w.redis.FlushAll()
+		pass(10 * time.Second)
+		require.Equal(t, []int{200, 429, 429}, []int{w.enter(b), w.enter(b), w.enter(a)}, "a third of a lease later")
+		w.redis.FlushAll()
+		w.hall.letOut(1) // of a, whose receipt is of a lease that is lost
+		require.Equal(t, 200, w.enter(a))
+		pass(time.Millisecond)
+		require.EqualValues(t, 1, info(t, b.limiter, "jobs").Remaining, "the next request has told of those before; that of b comes later")
+		pass(10 * time.Second)
+		require.Zero(t, info(t, b.limiter, "jobs").Remaining)
+	})
+}
+
+func TestAPlaceWhoseLeaseIsLostFreesNobodyElses(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		w.enter(a)
+		pass(time.Second)
+		w.redis.FlushAll()
+		require.Equal(t, []int{200, 200}, []int{w.enter(b), w.enter(b)})
+		w.hall.letOut(1) // of a
+		require.Equal(t, []int{429, 429}, []int{w.enter(a), w.enter(b)})
+	})
+}
+
+func TestAnAnswerThatIsLostCountsForNoLongerThanALease(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(ratelimiter.Config{"RATELIMITER_ON_ERROR": "deny"}), w.process()
+		a.link.lose.Store(true)
+		require.Equal(t, 503, w.enter(a))
+		require.EqualValues(t, 1, info(t, b.limiter, "jobs").Remaining)
+		pass(30 * time.Second)
+		require.EqualValues(t, 2, info(t, b.limiter, "jobs").Remaining)
+
+		require.Equal(t, 200, w.enter(a))
+		a.link.lose.Store(true)
+		pass(12 * time.Second) // a renewal, whose answer is lost, and another
+		require.Zero(t, info(t, b.limiter, "jobs").Remaining, "counted twice")
+		pass(30 * time.Second)
+		require.EqualValues(t, 1, info(t, b.limiter, "jobs").Remaining)
+		a.link.lose.Store(true)
+		w.hall.letOut(1)
+		require.EqualValues(t, 2, info(t, b.limiter, "jobs").Remaining)
+	})
+}
+
+func TestAClientThatLeavesWhileRedisIsAskedLeavesNoPlaceBehind(t *testing.T) {
+	inShared(t, 1, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		a.link.delay = 50 * time.Millisecond
+		w.enter(a)
+		w.crowd.sent[0].leave()
+		pass(time.Second)
+		require.Equal(t, 200, w.enter(b))
+	})
+}
+
+func TestTheClockOfRedisMayBeSet(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(b)})
+		for _, step := range []time.Duration{-time.Hour, -time.Second, time.Second} {
+			w.redis.SetTime(time.Now().Add(step))
+			require.Equal(t, []int{429, 429}, []int{w.enter(a), w.enter(b)}, "by %v", step)
+			pass(11 * time.Second)
+			w.redis.SetTime(time.Now().Add(step))
+			require.Equal(t, []int{429, 429}, []int{w.enter(a), w.enter(b)}, "by %v", step)
+		}
+		w.redis.SetTime(time.Now().Add(24 * time.Hour)) // all leases are over
+		pass(11 * time.Second)
+		require.Equal(t, []int{429, 429}, []int{w.enter(a), w.enter(b)})
+		w.hall.letOut(2)
+		require.Equal(t, []int{200, 200, 429}, []int{w.enter(a), w.enter(b), w.enter(b)})
+	})
+}
+
+func TestThoseWhoWaitAreLetInWhenAnotherProcessGivesAPlaceBack(t *testing.T) {
+	inShared(t, 1, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		w.enter(a)
+		for range 3 {
+			w.enter(b)
+		}
+		pass(5 * time.Second)
+		require.Less(t, b.link.asked.Load(), int64(15), "the first asks again, more and more seldom")
+		require.Equal(t, 3, b.limiter.Stats().Waiting)
+		w.hall.letOut(1)
+		pass(time.Second)
+		require.Equal(t, 2, b.limiter.Stats().Waiting)
+		w.hall.letOut(1)
+		require.Equal(t, 1, b.limiter.Stats().Waiting, "those of this process are noticed at once")
+		w.hall.letOut(2)
+	}, ratelimiter.WithWait(time.Minute))
+}
+
+func TestCloseLetsRequestsInProgressKeepTheirPlaces(t *testing.T) {
+	inShared(t, 2, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		w.enter(a)
+		w.enter(b)
+		require.NoError(t, a.limiter.Close())
+		require.Equal(t, 503, w.enter(a))
+		for range 10 {
+			pass(7 * time.Second)
+			require.Equal(t, 429, w.enter(b))
+		}
+		w.hall.letOut(1)
+		require.Equal(t, []int{200, 429}, []int{w.enter(b), w.enter(b)}, "and give them back")
+		asked := a.link.asked.Load()
+		pass(time.Hour)
+		require.Equal(t, asked, a.link.asked.Load(), "nothing is renewed any more")
+	})
+}
+
+func TestABackendWithoutReceiptsCannotCountRequestsInProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": unreceipted{newDistant(t, 0)}, "RATELIMITER_ON_ERROR": "deny"})
+		var reported string
+		engine.GET("/", func(c *gin.Context) {
+			c.Next()
+			reported = c.Errors.String()
+		}, limiter.Concurrent(5), ok)
+		require.Equal(t, 503, get(engine, "/").Code)
+		require.Contains(t, reported, "the backend gives no receipts for the sliding log")
+	})
+}
+
+type unreceipted struct{ backends.Backend }
+
+func (u unreceipted) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
+	err := u.Backend.Take(ctx, quotas, verdicts)
+	for i := range verdicts {
+		verdicts[i].Receipt = 0
+	}
+	return err
+}
