@@ -49,11 +49,12 @@ const (
 // same too, and a request holds one place there. Keys never meet those of a RateLimit,
 // and a Concurrent neither takes the place of the default limits nor is it counted where
 // several RateLimits stand on a route. Reset does not end requests, and so frees no
-// place. Status and Peek tell of the places that are free.
+// place; after ResetAll other processes may exceed a limit in Redis until leases are renewed.
+// Bans are for RateLimits. Status and Peek tell of the places that are free.
 //
 // In the RateLimit headers the limit is called "concurrent", with
-// qu="concurrent-requests" and no time; in the X-RateLimit headers, which tell of a
-// window, it is not. In Info, Per is 0 and Reset the zero time.
+// qu="concurrent-requests" and no time. It is not in the X-RateLimit headers and those of
+// drafts 6 and 7, which tell of a window. In Info, Per is 0 and Reset the zero time.
 //
 // It must stand on the route, a group or the engine. A handler that calls it itself panics.
 func (r *RateLimiter) Concurrent(limit any, options ...Option) gin.HandlerFunc {

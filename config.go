@@ -169,8 +169,9 @@ const (
 	// IPv6 address identify a client.
 	ConfigIPv6Prefix = "RATELIMITER_IPV6_PREFIX"
 
-	// ConfigTimeZone is the time zone of limits by the calendar: a *time.Location,
-	// or a name such as "Europe/Zurich", "UTC" (the default) or "Local".
+	// ConfigTimeZone is the time zone of WithCalendar(nil): a *time.Location, or a name
+	// such as "Europe/Zurich", "UTC" (the default) or "Local". Limits without that option,
+	// such as "10000/month" in a text, are of 30 days whatever the zone.
 	ConfigTimeZone = "RATELIMITER_TIME_ZONE"
 
 	// ConfigObserver is an Observer or a []Observer, none by default, which are told

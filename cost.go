@@ -314,7 +314,7 @@ func (q *request) payerOf(quota *backends.Quota, i int) *payer {
 }
 
 func sameCounter(a, b *backends.Quota) bool {
-	return a.Key == b.Key && a.Scope == b.Scope && a.Algorithm == b.Algorithm && a.Per == b.Per && a.Shadow == b.Shadow
+	return a.Key == b.Key && a.Scope == b.Scope && a.Algorithm == b.Algorithm && a.Per == b.Per && a.Shadow == b.Shadow && sameZone(a.Calendar, b.Calendar)
 }
 
 // paid is what this limit and those before it on the same counter have charged. The

@@ -148,7 +148,9 @@ func (ls *listedLimits) of(per time.Duration) *boundLimit {
 func (b *binding) bindListed(i int, per time.Duration) *boundLimit {
 	bound, rule := b.limits[i], *b.limits[i].limitRule
 	rule.per, rule.name = per, b.listedName(i, per)
-	bound.limitRule, bound.name, bound.quota.Per, bound.listed = &rule, rule.name, per, nil
+	key := bound.quota.Key
+	bound.limitRule, bound.name, bound.quota, bound.listed = &rule, rule.name, rule.quota(b.settings), nil
+	bound.quota.Key = key
 	return &bound
 }
 

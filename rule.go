@@ -58,6 +58,8 @@ type limitRule struct {
 	key       []func(*gin.Context) string // none for the route
 	scope     []func(*gin.Context) string // none for the client address
 	algorithm *Algorithm                  // nil for what the configuration says
+	calendar  bool                        // see WithCalendar
+	zone      *time.Location              // of the calendar; nil for what the configuration says
 	cost      int64                       // where there is no function
 	costFunc  func(*gin.Context) int64
 	hasCost   bool // WithCost was given; see SetCost
@@ -89,6 +91,7 @@ func (r *rule) finish() *rule {
 // apply lets options change the first limit, and the rule.
 func (r *rule) apply(function string, options []Option) {
 	r.function = function
+	listed := len(r.limits) // those of WithLimit come behind them
 	for _, option := range options {
 		if option == nil {
 			panic(fmt.Sprintf("ratelimiter: %s was given a nil Option; leave it out", function))
@@ -103,6 +106,8 @@ func (r *rule) apply(function string, options []Option) {
 	if first.burst > 0 && *first.algorithm != TokenBucket {
 		panic(fmt.Sprintf("ratelimiter: WithBurst is for the token bucket alone, not for %s; add WithAlgorithm(ratelimiter.TokenBucket) or leave it out", *first.algorithm))
 	}
+	r.checkCalendar()
+	r.spreadCalendar(listed)
 }
 
 // inherit gives added limits what the first one has and they lack.

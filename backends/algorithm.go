@@ -18,7 +18,9 @@ const (
 	SlidingWindow Algorithm = iota
 
 	// FixedWindow counts in windows that begin at multiples of the period since
-	// the Unix epoch. A rolling window admits at most twice the limit.
+	// the Unix epoch, or in those of a calendar; see Quota.Calendar. A rolling window
+	// admits at most twice the limit. Without a calendar, days begin at midnight UTC,
+	// weeks on Thursdays, as the epoch did, and 30 and 365 days anywhere.
 	FixedWindow
 
 	// SlidingLog remembers when units were taken: no rolling window ever admits
@@ -33,6 +35,8 @@ const (
 
 	// strikes stands among them for the count of a quota with a Ban.
 	strikes = algorithms
+	// calendar stands among them for a FixedWindow with a Calendar.
+	calendar = algorithms + 1
 )
 
 var algorithmNames = [algorithms]string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}

@@ -60,6 +60,21 @@ func (c *codec) decodeSliding(w words) window.Sliding {
 	}
 }
 
+// A calendar window is encoded as its start, its length and a counter. Both are whole
+// seconds, as all changes of clocks are; a year has less than 2^25 of them.
+const lengthBits = 25
+
+func encodeCalendar(s window.Calendar) words {
+	const second = 1_000_000
+	return words{uint64(s.Start/second)<<lengthBits | uint64((s.End-s.Start)/second), uint64(s.Count)}
+}
+
+func decodeCalendar(w words) window.Calendar {
+	const second, mask = 1_000_000, 1<<lengthBits - 1
+	start := int64(w.a>>lengthBits) * second
+	return window.Calendar{Start: start, End: start + int64(w.a&mask)*second, Count: int64(w.b)}
+}
+
 // decide lets the algorithm decide, and returns the words of the next state. Logs
 // are charged in place: clone them before, to keep them as they are.
 func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window.Verdict) {
@@ -67,6 +82,9 @@ func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window
 	case FixedWindow:
 		next, v := window.Fixed{Start: int64(w.a), Count: int64(w.b)}.Take(now, charge)
 		return words{uint64(next.Start), uint64(next.Count)}, v
+	case calendar:
+		next, v := decodeCalendar(w).Take(now, charge)
+		return encodeCalendar(next), v
 	case TokenBucket:
 		next, v := window.Bucket{TAT: int64(w.a), Frac: int64(w.b)}.Take(now, charge)
 		return words{uint64(next.TAT), uint64(next.Frac)}, v
@@ -168,6 +186,8 @@ func (c *codec) expires(w words) int64 {
 	switch c.id.algorithm {
 	case FixedWindow:
 		return window.Fixed{Start: int64(w.a), Count: int64(w.b)}.Expires(c.id.per)
+	case calendar:
+		return decodeCalendar(w).Expires()
 	case SlidingLog, strikes:
 		return c.logs[w.a].Expires(c.id.per)
 	case TokenBucket:

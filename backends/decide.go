@@ -121,12 +121,22 @@ type counterID struct {
 	algorithm Algorithm
 	shadow    bool
 	per       int64 // µs
+	zone      zoneID
 }
 
 // numbers are the state of one limit, as it is written.
 type numbers []int64
 
-func idOf(q *Quota) counterID { return counterID{q.kind(), q.Shadow, q.micros()} }
+func idOf(q *Quota) counterID { return idWith(q, q.micros()) }
+
+// idWith is idOf for a period in microseconds that is known already.
+func idWith(q *Quota, per int64) counterID {
+	id := counterID{algorithm: q.kind(), shadow: q.Shadow, per: per}
+	if id.algorithm == calendar {
+		id.zone = zoneOf(q.Calendar)
+	}
+	return id
+}
 
 // now is the state of a limit as far as it was charged.
 func (l *ledger) now(id counterID) numbers {
@@ -153,6 +163,9 @@ func (n numbers) take(now int64, id counterID, c *window.Charge) (numbers, windo
 	case FixedWindow:
 		s, v := n.fixed().Take(now, c)
 		return numbers{s.Start, s.Count}, v
+	case calendar:
+		s, v := n.calendar().Take(now, c)
+		return numbers{s.Start, s.End, s.Count}, v
 	case TokenBucket:
 		s, v := n.bucket().Take(now, c)
 		return numbers{s.TAT, s.Frac}, v
@@ -173,6 +186,8 @@ func (n numbers) verdict(now int64, id counterID, c *window.Charge) (v window.Ve
 	switch id.algorithm {
 	case FixedWindow:
 		_, v = n.fixed().Take(now, c)
+	case calendar:
+		_, v = n.calendar().Take(now, c)
 	case TokenBucket:
 		_, v = n.bucket().Take(now, c)
 	case SlidingLog:
@@ -190,6 +205,8 @@ func (n numbers) expires(id counterID) int64 {
 	switch id.algorithm {
 	case FixedWindow:
 		return n.fixed().Expires(id.per)
+	case calendar:
+		return n.calendar().Expires()
 	case TokenBucket:
 		return n.bucket().Expires()
 	case SlidingLog, strikes:
@@ -208,6 +225,10 @@ func (n numbers) at(i int) int64 {
 }
 
 func (n numbers) fixed() window.Fixed { return window.Fixed{Start: n.at(0), Count: n.at(1)} }
+
+func (n numbers) calendar() window.Calendar {
+	return window.Calendar{Start: n.at(0), End: n.at(1), Count: n.at(2)}
+}
 
 func (n numbers) bucket() window.Bucket { return window.Bucket{TAT: n.at(0), Frac: n.at(1)} }
 
@@ -257,7 +278,7 @@ func (l *ledger) text(now int64) (text string, expires int64) {
 }
 
 // The letters of the algorithms in a name, in upper case for shadow limits.
-const letters = "sfltb"
+const letters = "sfltbc"
 
 // name is what a limit is found by among all those of a key and scope.
 func (id counterID) name() string {
@@ -265,7 +286,11 @@ func (id counterID) name() string {
 	if id.shadow {
 		letter -= 'a' - 'A'
 	}
-	return string(letter) + strconv.FormatInt(id.per, 10)
+	name := string(letter) + strconv.FormatInt(id.per, 10)
+	if id.algorithm == calendar {
+		name += "@" + id.zone.name()
+	}
+	return name
 }
 
 // parseStates reads what text has written.
@@ -278,11 +303,15 @@ func parseStates(text string) (map[counterID]numbers, error) {
 			return nil, fmt.Errorf("%.40q is not a name, =, numbers and a semicolon", text)
 		}
 		algorithm := strings.IndexByte(letters, name[0]|('a'-'A'))
-		per, err := strconv.ParseInt(name[1:], 10, 64)
-		if algorithm < 0 || err != nil || per < 1000 || per > window.MaxPeriod {
+		digits, zone, inZone := strings.Cut(name[1:], "@")
+		per, err := strconv.ParseInt(digits, 10, 64)
+		if algorithm < 0 || err != nil || inZone != (Algorithm(algorithm) == calendar) || per < 1000 || per > window.MaxPeriod {
 			return nil, fmt.Errorf("%.40q is not the name of a limit", name)
 		}
-		id := counterID{Algorithm(algorithm), name[0] <= 'Z', per}
+		id := counterID{algorithm: Algorithm(algorithm), shadow: name[0] <= 'Z', per: per}
+		if inZone {
+			id.zone = zoneNamed(zone)
+		}
 		if states[id], err = parseNumbers(list, id.algorithm); err != nil {
 			return nil, err
 		}
@@ -303,7 +332,7 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 	}
 	right := len(list) == 2
 	switch algorithm {
-	case SlidingWindow:
+	case SlidingWindow, calendar:
 		right = len(list) == 3
 	case SlidingLog, strikes:
 		right = len(list)%2 == 0 && len(list) <= 2*window.MaxCells

@@ -136,7 +136,7 @@ func (m *Memory) takeOne(q *Quota, scope string, v *Verdict) (now int64, err err
 	s := &m.shards[m.shard(hash)]
 	s.mu.Lock()
 	now = s.notBefore(now, &m.clock)
-	t := s.table(counterID{q.Algorithm, q.Shadow, per}, now)
+	t := s.table(idWith(q, per), now)
 	var answer window.Verdict
 	if n, i := t.find(hash); n != nil {
 		answer = t.charge(now, n, i, &charge)

@@ -114,7 +114,7 @@ func (b *batch) try(now int64) (granted bool) {
 		q, v, t := &b.quotas[i], &verdicts[i], &trials[i]
 		var charge window.Charge
 		q.fill(&charge, t.per)
-		t.table = t.shard.table(counterID{q.kind(), q.Shadow, t.per}, now)
+		t.table = t.shard.table(idWith(q, t.per), now)
 		t.n, t.i = t.table.find(t.hash)
 		var before words
 		switch earlier := counterOf(t, trials[:i]); {

@@ -76,6 +76,22 @@ func TestATableIsAMap(t *testing.T) {
 	})
 }
 
+// A refund that leaves nothing drops the entry, and a later charge of the same Take
+// makes it again.
+func TestAChargeBehindARefundOfEverythingIsKept(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+		m := newMemoryOn(100, func() int64 { return 1 << 50 })
+		charge := Quota{Key: "k", Scope: "s", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 1}
+		refund, peek := charge, charge
+		refund.Cost, peek.Cost = -1, 0
+		verdicts := make([]Verdict, 2)
+		for _, quotas := range [][]Quota{{charge}, {refund, charge}, {peek}} {
+			require.NoError(t, m.Take(t.Context(), quotas, verdicts))
+		}
+		require.EqualValues(t, 4, verdicts[0].Remaining)
+	})
+}
+
 func TestIdleKeysLeave(t *testing.T) {
 	now := int64(1 << 50)
 	m := newMemoryOn(1<<20, func() int64 { return now })

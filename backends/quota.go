@@ -51,6 +51,17 @@ type Quota struct {
 	// exactly: they are refunded once, and those of others never, also after a Reset.
 	Receipt int64
 
+	// Calendar, where it is not nil, makes the windows of a FixedWindow those of the
+	// calendar in a time zone: from midnight, Monday, the 1st of the month or the 1st of
+	// January, for a Per of 24 hours, 7, 30 or 365 days. Any other algorithm or Per is
+	// ErrInvalidQuota. The backend's clock decides which window it is; Receipt,
+	// ResetAfter and RetryAfter are as for any FixedWindow. The counter is another than
+	// without a Calendar, and another for each zone. Zones are told apart by their names
+	// alone, so processes that share counters should name one, and not use time.Local.
+	// Decide does all of this; a backend that does not know the field would count in
+	// windows that are not the calendar's, which backendtest finds.
+	Calendar *time.Location
+
 	prepared *prepared // nil, or what Prepare found out
 }
 
@@ -124,9 +135,9 @@ func (q *Quota) resolve() (key uint64, per int64, err error) {
 }
 
 // fits tells whether what was prepared is true of a quota. It is not for quotas with
-// a Ban, which are rare.
+// a Ban or a Calendar, which are rare.
 func (p *prepared) fits(q *Quota) bool {
-	return q.Ban == 0 && p.limit == q.Limit && p.per == q.Per && p.burst == q.Burst && p.algorithm == q.Algorithm &&
+	return q.Ban == 0 && q.Calendar == nil && p.limit == q.Limit && p.per == q.Per && p.burst == q.Burst && p.algorithm == q.Algorithm &&
 		validCost(q.Cost) && sameText(p.key, q.Key)
 }
 
@@ -147,10 +158,13 @@ func mix(key, scope uint64) uint64 {
 	return max(1, high^low)
 }
 
-// kind is the algorithm, or strikes.
+// kind is the algorithm, strikes or calendar.
 func (q *Quota) kind() Algorithm {
 	if q.Ban != 0 {
 		return strikes
+	}
+	if q.Calendar != nil {
+		return calendar
 	}
 	return q.Algorithm
 }
@@ -179,6 +193,7 @@ func (q *Quota) fill(c *window.Charge, per int64) {
 		return
 	}
 	c.Burst, c.Cost, c.Forced, c.Tentative, c.Receipt = q.Burst, q.Cost, q.Forced, q.Tentative, q.Receipt
+	c.Zone = q.Calendar
 }
 
 // peek is the charge that changes nothing.
@@ -222,7 +237,7 @@ func (q *Quota) most() int64 {
 // valid is check without the words, for every request. A negative number is a
 // huge one without its sign.
 func (q *Quota) valid() bool {
-	return q.Ban == 0 && q.Algorithm < algorithms && uint64(q.Limit) <= uint64(MaxLimit) && uint64(q.Burst) <= uint64(MaxLimit) &&
+	return q.Ban == 0 && q.Calendar == nil && q.Algorithm < algorithms && uint64(q.Limit) <= uint64(MaxLimit) && uint64(q.Burst) <= uint64(MaxLimit) &&
 		validCost(q.Cost) && uint64(q.Per-MinPer) <= uint64(MaxPer-MinPer)
 }
 
@@ -233,6 +248,10 @@ func (q *Quota) check() error {
 	switch {
 	case q.Algorithm >= algorithms:
 		return fmt.Errorf("%w: algorithm %d is none of %s", ErrInvalidQuota, q.Algorithm, AlgorithmNames())
+	case q.Calendar != nil && (q.Algorithm != FixedWindow || q.Ban != 0):
+		return fmt.Errorf("%w: a Calendar is for %s alone, not for %s or a ban", ErrInvalidQuota, FixedWindow, q.Algorithm)
+	case q.Calendar != nil && !window.IsCalendarPeriod(q.micros()):
+		return fmt.Errorf("%w: the calendar has windows of 24 hours, 7 days, 30 days (a month) and 365 days (a year), not of %v", ErrInvalidQuota, q.Per)
 	case q.Limit < 0 || q.Limit > MaxLimit:
 		return fmt.Errorf("%w: limit %d is not from 0 to %d", ErrInvalidQuota, q.Limit, MaxLimit)
 	case q.Per < MinPer || q.Per > MaxPer:

@@ -17,6 +17,9 @@ type call struct {
 	kind *kind
 	// trial asks what the answer would be, and charges nothing.
 	trial bool
+	// around is a time near that of the server, in µs, as far as one was told. It is 0 for
+	// the time of this process; see appendQuotas.
+	around int64
 	// more is how many units to lease beside what is asked for.
 	more int64
 	// resets is how many there had been when it was asked; see leases.

@@ -56,7 +56,7 @@ func newLeases(size int64) *leases {
 // more is how many units to take beside the one that is asked for.
 func (l *leases) more(q *Quota) int64 {
 	aligned := q.Algorithm == SlidingWindow || q.Algorithm == FixedWindow
-	if !aligned || q.Cost != 1 || q.Forced || q.Shadow || q.Ban != 0 {
+	if !aligned || q.Calendar != nil || q.Cost != 1 || q.Forced || q.Shadow || q.Ban != 0 {
 		return 0
 	}
 	return max(0, min(l.size, q.Limit/leaseShare)-1)

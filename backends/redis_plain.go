@@ -38,7 +38,7 @@ var kinds [4096]atomic.Pointer[kind]
 
 // kindOf is the kind of a quota that is charged by itself, nil if it is not plain.
 func kindOf(q *Quota) *kind {
-	if q.Cost <= 0 || q.Limit == 0 || q.Forced || q.Shadow || q.Ban != 0 || q.Algorithm == SlidingLog {
+	if q.Cost <= 0 || q.Limit == 0 || q.Forced || q.Shadow || q.Ban != 0 || q.Calendar != nil || q.Algorithm == SlidingLog {
 		return nil
 	}
 	hash := uint64(q.Limit)*0x9e3779b97f4a7c15 + uint64(q.Per)*0xd1b54a32d192ed03 + uint64(q.Cost)*0x8cb92ba72f3d8dd7

@@ -40,21 +40,23 @@ func takeWords(groups []group) []any {
 		words = append(words, times, len(first.subjects))
 		for _, members := range first.subjects {
 			words = append(words, len(members))
-			words = appendQuotas(words, first.quotas, members, false)
-			words = appendQuotas(words, first.quotas, members, true) // they count what the others deny
+			words = first.appendQuotas(words, members, false)
+			words = first.appendQuotas(words, members, true) // they count what the others deny
 		}
 	}
 	return words
 }
 
 // appendQuotas adds those members that are bans, or those that are not.
-func appendQuotas(args []any, quotas []Quota, members []int, bans bool) []any {
+func (c *call) appendQuotas(args []any, members []int, bans bool) []any {
 	for _, member := range members {
-		q := &quotas[member]
+		q := &c.quotas[member]
 		switch {
 		case (q.Ban != 0) != bans:
 		case bans:
 			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, microsUp(q.Ban), 0)
+		case q.Calendar != nil:
+			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, calendarBounds(q, c.around), manner(q))
 		default:
 			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, manner(q))
 		}
@@ -80,8 +82,13 @@ func redisKey(key, scope string) string {
 	return key + ":" + scope + ":" + strconv.Itoa(len(key))
 }
 
-// takeAnswer is the answer of a script. It leaves nothing undecided.
-func takeAnswer(groups []group, reply string, order int) ([]group, error) {
+// undecidable is how often a decision was granted for which no window was found.
+const undecidable = -2
+
+// takeAnswer is the answer of a script. It leaves those decisions undecided whose
+// calendar windows were not sent, as the clocks of this process and of the server are
+// far apart. They are asked for again, with the windows around the server's time.
+func takeAnswer(groups []group, reply string, order int) (undecided []group, err error) {
 	size := 0
 	for i := range groups {
 		size += 1 + len(groups[i].first.subjects)
@@ -101,12 +108,17 @@ func takeAnswer(groups []group, reply string, order int) ([]group, error) {
 		for range g.first.subjects {
 			texts = append(texts, words.next())
 		}
+		if granted == undecidable {
+			g.first.around = now
+			undecided = append(undecided, *g)
+			continue
+		}
 		err = g.answer(now, granted, texts)
 		for c := g.first; c != nil; c = c.next {
 			c.err, c.at.now, c.at.order = err, now, order+i
 		}
 	}
-	return nil, nil
+	return undecided, nil
 }
 
 // answer replays a decision as Redis has made it, on what was there before.

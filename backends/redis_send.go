@@ -38,7 +38,7 @@ type once struct{ *redis.StringCmd }
 func (once) NoRetry() bool { return true }
 
 // send makes the decisions of some calls in one round trip, and in another for those
-// that have turned out not to be plain.
+// that have turned out not to be plain, or whose calendar windows were not sent.
 func (r *redisBackend) send(ctx context.Context, calls []*call) {
 	clock := sinceStart()
 	plain, others := r.divide(mergeCalls(calls), clock)
@@ -51,8 +51,11 @@ func (r *redisBackend) send(ctx context.Context, calls []*call) {
 	for i := range undecided {
 		r.mixed.note(undecided[i].first.hash, clock)
 	}
-	trip(ctx, r.client, r.appendParts(nil, takeScript, undecided))
+	fail(trip(ctx, r.client, r.appendParts(nil, takeScript, undecided)), errClock)
 }
+
+// errClock is for a server whose clock has left a calendar window between two round trips.
+var errClock = errors.New("the clock of redis has jumped to another calendar window while it decided")
 
 // divide tells which groups are plain, as far as is known. Those are in an order in
 // which groups of a kind stand together.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	_ "time/tzdata"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/stretchr/testify/require"
@@ -75,6 +76,16 @@ var backward = history{
 	false,
 }
 
+var twinZones = []*time.Location{nil, time.UTC, mustZone("Europe/Zurich"), time.FixedZone("Café; a=1", -11*3600)}
+
+func mustZone(name string) *time.Location {
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		panic(err)
+	}
+	return zone
+}
+
 func (h history) quota(t *rapid.T) Quota {
 	limit := h.limits.Draw(t, "limit")
 	q := Quota{
@@ -94,6 +105,11 @@ func (h history) quota(t *rapid.T) Quota {
 	}
 	if !h.refunds {
 		q.Cost = max(q.Cost, -q.Cost)
+	}
+	if q.Algorithm == FixedWindow {
+		if zone := rapid.SampledFrom(twinZones).Draw(t, "zone"); zone != nil {
+			q.Calendar, q.Per = zone, rapid.SampledFrom([]time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour, 365 * 24 * time.Hour}).Draw(t, "calendar")
+		}
 	}
 	if rapid.IntRange(0, 3).Draw(t, "banning") == 0 {
 		return Quota{
@@ -150,7 +166,7 @@ func describe(quotas []Quota, verdicts []Verdict) (lines []string) {
 
 // What get returns may be anything: it must be an error or a state.
 func FuzzStatesOfAText(f *testing.F) {
-	for _, seed := range []string{"", "s60000000=1,2,3,;", "f1000=0,0,;T1000=9,0,;", "l1000=1,1,2,2,;", "s=;", "=", ";", "s1000=1,;", "x1000=1,2,;", "s1000=-1,2,3,;"} {
+	for _, seed := range []string{"", "s60000000=1,2,3,;", "c86400000000@UTC=1,2,3,;", "c86400000000=1,2,3,;", "f1000@UTC=0,0,;", "f1000=0,0,;T1000=9,0,;", "l1000=1,1,2,2,;", "s=;", "=", ";", "s1000=1,;", "x1000=1,2,;", "s1000=-1,2,3,;"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

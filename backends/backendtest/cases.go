@@ -47,6 +47,8 @@ var cases = slices.Concat(
 		single("a context that is over is not served", contextOver),
 		single("nonsense is an error", nonsense),
 		single("algorithms and periods on one key have counters of their own", ownCounters),
+		single("calendars of zones have counters of their own", calendarsApart),
+		{name: "a window of a calendar ends with its day", timed: true, test: func(s *subject) { s.fresh(calendarEnds) }},
 		single("closed it says so", closed),
 		single("reset all forgets every limit, if the backend can", resetAll),
 	},

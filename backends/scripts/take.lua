@@ -6,11 +6,13 @@
 --       for each of these how many quotas it has;
 --       for each quota 6 values: name with =, limit, period, cost, burst, and 1 for a
 --       forced cost, or the receipt (0 for none) of a cost below 0; bans come last,
---       with their length for a burst
+--       with their length for a burst, and calendars have the bounds of three windows
+--       there, with a comma after each
 -- Returns words with a space between: the seconds and microseconds of the time;
 -- for each decision how many times it was granted, and what was known of each of
 -- its keys before. The caller finds the verdicts from that. Granted -1 times: the
--- value of a key is none of ours.
+-- value of a key is none of ours. Granted -2 times: none of the windows of a calendar
+-- is that of this server's clock, and nothing was charged.
 --
 -- Asked for several times, a decision has one quota, which is enforced and not
 -- forced, and costs something.
@@ -24,6 +26,7 @@
 --   t60000000=tat,fraction,            token-bucket
 --   l60000000=time,units,time,units,   sliding-log
 --   b60000000=time,units,time,units,   refusals, of which many make a ban
+--   c86400000000@UTC=start,end,count,  a fixed-window of the calendar, with its zone
 -- Times are integer microseconds of this server's clock. All numbers stay below
 -- 2^53, where a Lua number is an exact integer; products that might not go
 -- through mul_div. Times are formatted, which is slow; units have 14 digits at
@@ -219,6 +222,36 @@ while at < stop do
           end
         end
 
+      elseif letter == 99 or letter == 67 then -- c, C
+        local begins, finish, current = 0, 0, 0
+        if before then
+          local a, b, c
+          a, b, c, after = match(text, '^(%d+),(%d+),(%d+),;()', before + 1)
+          begins, finish, current = (a or 0) + 0, (b or 0) + 0, (c or 0) + 0
+        end
+        if finish <= now then
+          begins, current = nil, 0
+          for bound in string.gmatch(ARGV[i + 4], '%d+') do
+            finish = bound + 0
+            if finish > now then break end
+            begins = finish
+          end
+        end
+        if not begins or finish <= now then -- the window was not sent
+          granted, n = -2, 0
+        else
+          if cost > 0 then
+            if not forced then n = min(times, floor((limit - current) / cost)) end
+          elseif cost == 0 and current > limit then
+            n = 0
+          end
+          if n > 0 and cost ~= 0 and (receipt == 0 or receipt == begins) then
+            current = max(0, min(MAX_UNITS, current + cost * n))
+            state = format('%.0f,%.0f,', begins, finish) .. current .. ','
+            ends = current > 0 and finish or 0
+          end
+        end
+
       else -- l, L, b
         if not living then
           -- The time a log has reached, and what it holds of the last period.
@@ -362,7 +395,7 @@ while at < stop do
       local kept, entries = '', 0
       last = 0
       for name, state in string.gmatch(text, '([^=]+)=([^;]*);') do
-        local per, letter = sub(name, 2) + 0, string.lower(sub(name, 1, 1))
+        local per, letter = match(name, '%d+') + 0, string.lower(sub(name, 1, 1))
         local a, b, c = match(state, '^(%d+),(%d+),(%d*)')
         local ends = 0
         if letter == 'l' or letter == 'b' then
@@ -371,6 +404,8 @@ while at < stop do
         elseif letter == 's' then
           local previous, current = b + 0, tonumber(c) or 0
           ends = current > 1 and a + 2 * per or (current > 0 or previous > 1) and a + per or 0
+        elseif letter == 'c' then
+          ends = (tonumber(c) or 0) > 0 and b + 0 or 0
         elseif letter == 't' then
           ends = a + (b + 0 > 0 and 1 or 0)
         else

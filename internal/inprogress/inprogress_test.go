@@ -251,7 +251,7 @@ func TestManyGoroutinesNeverHoldMoreThanTheLimit(t *testing.T) {
 		require.GreaterOrEqual(t, served.Load(), int64(32*50), "all who wait are served")
 		cs.mu.Lock()
 		require.Zero(t, cs.total)
-		require.Zero(t, cs.queued)
+		require.Zero(t, cs.Waiting())
 		cs.mu.Unlock()
 		require.Zero(t, store.taken(t, 3))
 	}

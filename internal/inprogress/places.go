@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
 )
 
 // RetryAfter is what a denied request is told: nobody knows when a request ends, so it
@@ -25,10 +26,10 @@ const RetryAfter = time.Second
 type Counters struct {
 	shared backends.Backend        // nil where this process is all there is
 	alone  func(limit int64) int64 // see Share; nil for none
+	queues queue.Queues            // of requests that wait for a place
 	mu     sync.Mutex              // guards all that follows, also in counters and places
 	known  map[counterID]*counter  // those in use
 	total  int                     // places that are taken
-	queued int                     // requests that wait
 	closed bool                    // nobody is let in any more
 	then   func() error            // what Close has left to the last place
 	clock  struct {                // when leases are renewed next
@@ -49,8 +50,7 @@ type counterID struct {
 // uses it.
 type counter struct {
 	id    counterID
-	taken int64     // places that requests of this process hold, or ask the backend for
-	line  []*waiter // by arrival
+	taken int64 // places that requests of this process hold, or ask the backend for
 	leases
 }
 
@@ -74,17 +74,18 @@ func (cs *Counters) Share(backend backends.Backend, alone func(limit int64) int6
 // which is that of a request with a place of the same counter and waits for nothing.
 //
 // The period of the quota is the lease, its algorithm the sliding log, and its cost 1 or
-// 0. waited is how long the request has waited in line, without the questions. The error is that of the backend
-// or of the context, or backends.ErrClosed.
+// 0. waited is how long the request has waited in a queue, without the questions. The
+// error is that of the backend or of the context, or backends.ErrClosed.
 func (cs *Counters) Take(ctx context.Context, quota *backends.Quota, verdict *backends.Verdict, longest time.Duration) (place *Place, waited time.Duration, err error) {
 	p := &Place{counters: cs, lease: lease{quota: *quota}}
-	var arrived time.Time
-	if longest > 0 {
-		arrived = time.Now()
-	}
-	allowed, err := cs.try(ctx, p, nil, verdict)
-	if !allowed && err == nil && longest > 0 && 0 < quota.Cost && quota.Cost <= quota.Limit {
-		allowed, waited, err = cs.wait(ctx, p, verdict, arrived, longest)
+	var allowed bool
+	switch {
+	case longest > 0 && 0 < quota.Cost && quota.Cost <= quota.Limit:
+		allowed, waited, err = cs.wait(ctx, p, *quota, verdict, longest)
+	case !cs.queues.IsEmpty([]backends.Quota{*quota}): // nobody overtakes those who wait
+		*verdict = denial(quota, cs.Taken(quota))
+	default:
+		allowed, err = cs.try(ctx, p, verdict)
 	}
 	if !allowed || err != nil || quota.Cost == 0 {
 		return nil, waited, err
@@ -93,20 +94,20 @@ func (cs *Counters) Take(ctx context.Context, quota *backends.Quota, verdict *ba
 }
 
 // try asks for a place at once: here first, where all requests of this process are
-// known, and then in the backend. w is the waiter who asks, nil for a newcomer.
-func (cs *Counters) try(ctx context.Context, p *Place, w *waiter, v *backends.Verdict) (allowed bool, err error) {
-	if allowed, err = cs.reserve(p, w, v); !allowed || cs.shared == nil {
+// known, and then in the backend.
+func (cs *Counters) try(ctx context.Context, p *Place, v *backends.Verdict) (allowed bool, err error) {
+	if allowed, err = cs.reserve(p, v); !allowed || cs.shared == nil {
 		return allowed, err
 	}
 	if err = cs.lease(ctx, p, v); err == nil && v.Allowed {
 		return true, nil
 	}
-	cs.free(p, false)
+	cs.free(p)
 	return false, err
 }
 
-// reserve takes a place of this process, unless others wait for it.
-func (cs *Counters) reserve(p *Place, w *waiter, v *backends.Verdict) (allowed bool, err error) {
+// reserve takes a place of this process.
+func (cs *Counters) reserve(p *Place, v *backends.Verdict) (allowed bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.closed {
@@ -115,7 +116,7 @@ func (cs *Counters) reserve(p *Place, w *waiter, v *backends.Verdict) (allowed b
 	quota := &p.lease.quota
 	id := idOf(quota)
 	c := cs.known[id]
-	if taken := c.inUse(); !c.isNext(w) || taken+quota.Cost > quota.Limit {
+	if taken := c.inUse(); taken+quota.Cost > quota.Limit {
 		*v = denial(quota, taken)
 		return false, nil
 	}
@@ -147,22 +148,20 @@ func (p *Place) GiveBack() {
 	if cs.shared != nil {
 		cs.endLease(p)
 	}
-	cs.free(p, true)
+	cs.free(p)
+	cs.queues.Free(p.counter.id.key, p.counter.id.scope)
 	if cs.shared != nil {
 		_ = cs.finish() // the error of a backend that is closed late is nobody's
 	}
 }
 
-// free gives back a place of this process. call tells whether others may ask for it now.
-func (cs *Counters) free(p *Place, call bool) {
+// free gives back a place of this process.
+func (cs *Counters) free(p *Place) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c, cost := p.counter, p.lease.quota.Cost
 	c.taken -= cost
 	cs.total -= int(cost)
-	if call {
-		c.callFirst()
-	}
 	cs.forget(c)
 }
 
@@ -174,11 +173,7 @@ func (cs *Counters) Taken(quota *backends.Quota) int64 {
 }
 
 // Waiting is how many requests wait for a place.
-func (cs *Counters) Waiting() int {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return cs.queued
-}
+func (cs *Counters) Waiting() int { return cs.queues.Waiting() }
 
 // Close lets nobody in any more, and sends all who wait away. Requests in progress keep
 // their places, and their leases are renewed: then, which closes the backend, is called
@@ -187,11 +182,7 @@ func (cs *Counters) Waiting() int {
 func (cs *Counters) Close(then func() error) error {
 	cs.mu.Lock()
 	cs.closed = true
-	for _, c := range cs.known {
-		for _, w := range c.line {
-			w.call()
-		}
-	}
+	cs.queues.Close()
 	if cs.shared == nil {
 		cs.mu.Unlock()
 		return then()
@@ -231,14 +222,9 @@ func (cs *Counters) add(id counterID) *counter {
 
 // forget forgets a counter that nobody uses.
 func (cs *Counters) forget(c *counter) {
-	if c.taken == 0 && len(c.line) == 0 && len(c.held) == 0 {
+	if c.taken == 0 && len(c.held) == 0 {
 		delete(cs.known, c.id)
 	}
-}
-
-// isNext reports whether a waiter, or a newcomer (nil), may ask: nobody overtakes.
-func (c *counter) isNext(w *waiter) bool {
-	return c == nil || len(c.line) == 0 || c.line[0] == w
 }
 
 // inUse is how many places are taken of a counter, which may be nil.

@@ -102,7 +102,7 @@ func (e *Estimate) correct(i int, v *backends.Verdict) {
 	if e.later[i] > 0 && aligned && (len(e.quotas) > 1 || v.Remaining >= e.ahead[i].first) {
 		// Another limit holds up the first, or it has not passed although there is room.
 		// So where in a window those ahead will pass is not known.
-		v.RetryAfter += q.Per
+		v.RetryAfter += longest(q)
 	}
 	v.Allowed = v.RetryAfter == 0
 }
@@ -126,7 +126,7 @@ func isStricter(a, b *backends.Verdict) bool {
 // request, what all but that one leave free, and by half, as one period and the request
 // that did not fit into it ask more than the limit together.
 func (l *load) question(q *backends.Quota) (cost int64, later time.Duration) {
-	most, units, per := mostAtOnce(q), l.units+q.Cost, roundUp(q.Per)
+	most, units, per := mostAtOnce(q), l.units+q.Cost, roundUp(longest(q))
 	if most == 0 || q.Cost > most {
 		return q.Cost, 0
 	}

@@ -40,7 +40,7 @@ func (q *queue) ahead(place int) []load {
 // isTooLate reports whether a request behind others is known not to have its turn in
 // time.
 func (q *queue) isTooLate(w *waiter, ahead []load) bool {
-	return q.turn.at.After(time.Now()) && q.earliest(w, ahead).After(w.deadline)
+	return !w.open && q.turn.at.After(time.Now()) && q.earliest(w, ahead).After(w.deadline)
 }
 
 // earliest is a time before which a request behind others cannot have its turn: the
@@ -57,8 +57,36 @@ func (q *queue) earliest(w *waiter, ahead []load) time.Time {
 		// The turn of the first was rounded up, so what is added is rounded down.
 		return q.turn.at.Add(pace(units-first.Cost, first.Limit, first.Per))
 	}
-	return q.turn.at.Add(periods(max(0, units-1)/first.Limit, first.Per)) // all units of a period may come at once
+	return q.turn.at.Add(periods(max(0, units-1)/first.Limit, shortest(first))) // all units of a period may come at once
 }
+
+// longest and shortest are how long the windows of a quota may be. Those of a calendar
+// differ: clocks change by two hours at most, months have 28 to 31 days, years 365 or 366.
+func longest(q *backends.Quota) time.Duration {
+	switch {
+	case q.Calendar == nil:
+		return q.Per
+	case q.Per < month:
+		return q.Per + clockChange
+	}
+	return q.Per + day + clockChange
+}
+
+func shortest(q *backends.Quota) time.Duration {
+	switch {
+	case q.Calendar == nil:
+		return q.Per
+	case q.Per == month:
+		return q.Per - 2*day - clockChange
+	}
+	return q.Per - clockChange
+}
+
+const (
+	day         = 24 * time.Hour
+	month       = 30 * day
+	clockChange = 2 * time.Hour
+)
 
 // mostAtOnce is the most that a quota ever allows at once.
 func mostAtOnce(q *backends.Quota) int64 {

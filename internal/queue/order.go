@@ -23,6 +23,7 @@ type queue struct {
 // waiter is a request in a queue.
 type waiter struct {
 	quotas            []backends.Quota
+	open              bool // see Request
 	arrived, deadline time.Time
 	wake              chan struct{} // tells it to call next
 
@@ -51,20 +52,10 @@ func idOf(quotas []backends.Quota) (id uint64) {
 			algorithm  backends.Algorithm
 			per        time.Duration
 			shadow     bool
-		}{id, q.Key, q.Scope, q.Algorithm, q.Per, q.Shadow})
+			calendar   *time.Location
+		}{id, q.Key, q.Scope, q.Algorithm, q.Per, q.Shadow, q.Calendar})
 	}
 	return id
-}
-
-// isEmpty reports whether no request waits for these quotas.
-func (qs *Queues) isEmpty(quotas []backends.Quota) bool {
-	if qs.waiting.Load() == 0 {
-		return true
-	}
-	id := idOf(quotas)
-	qs.mu.Lock()
-	defer qs.mu.Unlock()
-	return qs.queues[id] == nil
 }
 
 // join puts a request where it belongs by its arrival, as answers of the backend may
@@ -96,7 +87,8 @@ func (qs *Queues) join(w *waiter, first turn) {
 	}
 	w.queue = q
 	if place == 0 {
-		if q.turn = first; first == (turn{}) {
+		// Units may have been freed between the answer to an open request and now.
+		if q.turn = first; first == (turn{}) || w.open {
 			w.ask()
 		}
 	}
@@ -120,7 +112,7 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 	case w.asking:
 		return 0, nil
 	case q.waiters[0] == w:
-		if pause = max(0, q.turn.at.Sub(now)); pause == 0 {
+		if pause = max(0, w.asksAt(q.turn).Sub(now)); pause == 0 {
 			w.ask()
 		}
 		return pause, nil
@@ -136,6 +128,14 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 	w.rejected = q.estimate(w, place, ahead)
 	qs.remove(w)
 	return 0, errRejected
+}
+
+// asksAt is when the first of a queue asks next, unless it is called before.
+func (w *waiter) asksAt(t turn) time.Time {
+	if w.open && t.at.After(w.deadline) {
+		return w.deadline
+	}
+	return t.at
 }
 
 // postpone records when the turn of a request will be that the backend has denied. If

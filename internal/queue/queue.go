@@ -39,6 +39,11 @@ type Request struct {
 	// Grace is how much longer a request is held that could have had its turn in time,
 	// while those before it are still being let through.
 	Grace time.Duration
+
+	// Open tells that nobody knows when units come back, as those that requests in progress
+	// hold. RetryAfter is then only when to ask again: the request waits until its
+	// deadline, asks once more, and is rejected then, and not before.
+	Open bool
 }
 
 // Answer is what the backend says of a request.
@@ -75,18 +80,18 @@ type Answer struct {
 // context that does not end with the request, so that what they charge is known. If the
 // request has ended meanwhile, ask has to refund that, and to return an error.
 func (qs *Queues) Wait(ctx context.Context, r Request, ask func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
-	w := waiter{quotas: r.Quotas, arrived: time.Now()}
+	w := waiter{quotas: r.Quotas, open: r.Open, arrived: time.Now()}
 	w.deadline = w.arrived.Add(r.Longest)
 	if ends, ok := ctx.Deadline(); ok && ends.Before(w.deadline) {
 		w.deadline = ends
 	}
 	var first turn
-	if qs.isEmpty(r.Quotas) {
+	if qs.IsEmpty(r.Quotas) {
 		answer, err := ask(ctx)
 		if err != nil {
 			return 0, nil, causeOf(ctx, err)
 		}
-		if first = answer.turn(); answer.Allowed || first.isAfter(w.deadline) {
+		if first = answer.turn(); answer.Allowed || w.misses(first) {
 			return 0, nil, nil
 		}
 	}
@@ -119,7 +124,7 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 				return waited, nil, nil
 			}
 			turn := answer.turn()
-			if turn.isAfter(w.deadline) {
+			if w.misses(turn) {
 				return waited, nil, nil
 			}
 			qs.postpone(&w, turn)
@@ -172,10 +177,27 @@ func (a Answer) turn() turn {
 	return turn{limit: a.Limit, at: time.Now().Add(wait)}
 }
 
-func (t turn) isAfter(deadline time.Time) bool { return t.never || t.at.After(deadline) }
+// misses reports whether a request that was denied until its turn ends its wait now.
+func (w *waiter) misses(t turn) bool {
+	if w.open {
+		return t.never || !time.Now().Before(w.deadline)
+	}
+	return t.never || t.at.After(w.deadline)
+}
 
 // soon is when to ask again where nothing better is known.
 const soon = time.Millisecond
+
+// IsEmpty reports whether no request waits for quotas.
+func (qs *Queues) IsEmpty(quotas []backends.Quota) bool {
+	if qs.waiting.Load() == 0 {
+		return true
+	}
+	id := idOf(quotas)
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	return qs.queues[id] == nil
+}
 
 // Waiting is how many requests wait in all queues.
 func (qs *Queues) Waiting() int { return int(qs.waiting.Load()) }

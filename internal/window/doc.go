@@ -5,6 +5,7 @@
 //
 //	algorithm  state                           most in any rolling window of Per
 //	Fixed      one counter, aligned windows    2 × Limit
+//	Calendar   one counter, a zone's windows   2 × Limit
 //	Sliding    two counters, aligned windows   2 × Limit
 //	Log        at most MaxCells (time, units)  Limit
 //	Bucket     one time                        Burst + Limit

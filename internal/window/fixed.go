@@ -2,7 +2,8 @@ package window
 
 // Fixed counts in windows aligned to the Unix epoch: [k×per, (k+1)×per). It is
 // the oldest limiter there is, as in the INCR pattern of the Redis manual
-// (https://redis.io/docs/latest/commands/incr/), and what Flask-RateLimiter did.
+// (https://redis.io/docs/latest/commands/incr/), and what Flask-RateLimiter did. Windows
+// of a week begin on Thursdays, as the epoch did. See Calendar for those from Monday.
 //
 //	allowed  if  Count + cost <= limit
 //

@@ -1,6 +1,9 @@
 package window
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+)
 
 const (
 	// MaxLimit is the largest Limit and Burst, and the largest Cost either way.
@@ -25,6 +28,9 @@ type Charge struct {
 	Burst int64 // Bucket alone: the most that passes at once; 0 means Limit
 	Ban   int64 // Strikes alone: microseconds that a ban lasts
 	Cost  int64 // units to take; 0 peeks, less than 0 gives back
+
+	// Zone is that of a Calendar; nil means UTC.
+	Zone *time.Location
 
 	// Forced takes the units even past the limit. It means nothing to a peek or
 	// a refund.

@@ -1,0 +1,172 @@
+package ratelimiter_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+	_ "time/tzdata"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/stretchr/testify/require"
+)
+
+func zoneNamed(t *testing.T, name string) *time.Location {
+	zone, err := time.LoadLocation(name)
+	require.NoError(t, err)
+	return zone
+}
+
+// calendarEnds are a month's end and both days on which clocks change, in two time zones.
+var calendarEnds = []struct {
+	what, zone string
+	per        time.Duration
+	now, end   string
+}{
+	{"a month's end in Zurich", "Europe/Zurich", ratelimiter.Month, "2026-10-31T23:00:00+01:00", "2026-11-01T00:00:00+01:00"},
+	{"a month's end in New York", "America/New_York", ratelimiter.Month, "2026-10-31T23:00:00-04:00", "2026-11-01T00:00:00-04:00"},
+	{"23 hours in Zurich", "Europe/Zurich", ratelimiter.Day, "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00"},
+	{"23 hours in New York", "America/New_York", ratelimiter.Day, "2026-03-08T00:00:00-05:00", "2026-03-09T00:00:00-04:00"},
+	{"25 hours in Zurich", "Europe/Zurich", ratelimiter.Day, "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00"},
+	{"25 hours in New York", "America/New_York", ratelimiter.Day, "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00"},
+	{"a week from Monday", "Europe/Zurich", ratelimiter.Week, "2026-06-08T00:00:00+02:00", "2026-06-15T00:00:00+02:00"},
+	{"a leap year", "America/New_York", ratelimiter.Year, "2028-02-29T12:00:00-05:00", "2029-01-01T00:00:00-05:00"},
+}
+
+func parseTime(t *testing.T, text string) time.Time {
+	parsed, err := time.Parse(time.RFC3339, text)
+	require.NoError(t, err)
+	return parsed
+}
+
+// calendarEngine has one route, of two requests a period.
+func calendarEngine(t *testing.T, config ratelimiter.Config, per time.Duration, zone *time.Location) *gin.Engine {
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = limiter.Close() })
+	engine.GET("/", limiter.RateLimit(2, per, ratelimiter.WithCalendar(zone)), func(c *gin.Context) { c.Status(http.StatusOK) })
+	return engine
+}
+
+func TestACalendarLimitEndsWithItsWindow(t *testing.T) {
+	for _, c := range calendarEnds {
+		t.Run(c.what, func(t *testing.T) {
+			now, end := parseTime(t, c.now), parseTime(t, c.end)
+			zone := zoneNamed(t, c.zone)
+			t.Run("memory", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					pass(time.Until(now))
+					engine := calendarEngine(t, nil, c.per, zone)
+					checkWindow(t, engine, now, end, func(to time.Time) { pass(time.Until(to)) })
+				})
+			})
+			t.Run("redis", func(t *testing.T) {
+				server := miniredis.RunT(t)
+				server.SetTime(now)
+				engine := calendarEngine(t, ratelimiter.Config{
+					"RATELIMITER_BACKEND":         "redis",
+					"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr(), "local_denials": false},
+				}, c.per, zone)
+				checkWindow(t, engine, now, end, server.SetTime)
+			})
+		})
+	}
+}
+
+// checkWindow uses up a limit of 2, which is denied until the window ends and not longer.
+func checkWindow(t *testing.T, engine *gin.Engine, now, end time.Time, goTo func(time.Time)) {
+	for range 2 {
+		require.Equal(t, http.StatusOK, get(engine, "/").Code)
+	}
+	denied := get(engine, "/")
+	require.Equal(t, http.StatusTooManyRequests, denied.Code)
+	require.Equal(t, strconv.Itoa(int(end.Sub(now)/time.Second)), denied.Header().Get("Retry-After"))
+	goTo(end.Add(-time.Microsecond))
+	require.Equal(t, http.StatusTooManyRequests, get(engine, "/").Code)
+	goTo(end)
+	require.Equal(t, http.StatusOK, get(engine, "/").Code)
+}
+
+func TestTheClockOfRedisDecidesOnTheWindowOfACalendar(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour, -50 * time.Hour, 50 * time.Hour} {
+		server := miniredis.RunT(t)
+		now := time.Now().Truncate(time.Second).Add(ahead)
+		server.SetTime(now)
+		end := now.Add(time.Minute)
+		zone := time.FixedZone("where it is a minute to midnight", -int(end.Unix()%(24*3600)))
+		engine := calendarEngine(t, ratelimiter.Config{
+			"RATELIMITER_BACKEND":         "redis",
+			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr(), "local_denials": false},
+			"RATELIMITER_ON_ERROR":        "deny",
+		}, ratelimiter.Day, zone)
+		checkWindow(t, engine, now, end, server.SetTime)
+	}
+}
+
+func TestTheResetOfACalendarLimitIsTheEndOfItsWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pass(time.Until(parseTime(t, "2028-02-10T12:00:00+01:00")))
+		engine := calendarEngine(t, ratelimiter.Config{"RATELIMITER_TIME_ZONE": "Europe/Zurich"}, ratelimiter.Month, nil)
+		end := parseTime(t, "2028-03-01T00:00:00+01:00").Unix()
+		require.Equal(t, strconv.FormatInt(end, 10), get(engine, "/").Header().Get("X-RateLimit-Reset"))
+	})
+}
+
+func TestACalendarInAListIsAboutItsDaysAndLongerPeriods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := parseTime(t, "2026-10-31T23:59:00+01:00")
+		pass(time.Until(now))
+		zurich := ratelimiter.WithCalendar(zoneNamed(t, "Europe/Zurich"))
+		for what, open := range map[string]func(*gin.Engine) (*ratelimiter.RateLimiter, []gin.HandlerFunc){
+			"a text": func(engine *gin.Engine) (*ratelimiter.RateLimiter, []gin.HandlerFunc) {
+				limiter, err := ratelimiter.New(engine, nil)
+				require.NoError(t, err)
+				return limiter, []gin.HandlerFunc{limiter.RateLimits("5/hour; 1/month", zurich)}
+			},
+			"a function": func(engine *gin.Engine) (*ratelimiter.RateLimiter, []gin.HandlerFunc) {
+				limiter, err := ratelimiter.New(engine, nil)
+				require.NoError(t, err)
+				list := func(*gin.Context) []ratelimiter.Limit {
+					return []ratelimiter.Limit{{Limit: 5, Per: time.Hour}, {Limit: 1, Per: ratelimiter.Month}}
+				}
+				return limiter, []gin.HandlerFunc{limiter.RateLimits(list, zurich)}
+			},
+			"the configuration": func(engine *gin.Engine) (*ratelimiter.RateLimiter, []gin.HandlerFunc) {
+				limiter, err := ratelimiter.New(engine, ratelimiter.Config{
+					"RATELIMITER_DEFAULT_LIMITS":  "5/hour; 1/month",
+					"RATELIMITER_DEFAULT_OPTIONS": []ratelimiter.Option{zurich},
+				})
+				require.NoError(t, err)
+				return limiter, nil
+			},
+		} {
+			engine := gin.New()
+			limiter, handlers := open(engine)
+			engine.GET("/", append(handlers, func(c *gin.Context) { c.Status(http.StatusOK) })...)
+			require.Equal(t, http.StatusOK, get(engine, "/").Code, what)
+			require.Equal(t, "60", get(engine, "/").Header().Get("Retry-After"), what)
+			require.NoError(t, limiter.Close())
+		}
+	})
+}
+
+func TestACalendarHasDaysWeeksMonthsAndYears(t *testing.T) {
+	limiter, err := ratelimiter.New(gin.New(), nil)
+	require.NoError(t, err)
+	calendar := ratelimiter.WithCalendar(time.UTC)
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar is for a period of ratelimiter.Day, Week, Month or Year, not of 1h0m0s; write one of these, or leave it out",
+		func() { limiter.RateLimit(1, time.Hour, calendar) })
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar counts in fixed windows, not by sliding-log; leave WithAlgorithm and WithBurst out",
+		func() {
+			limiter.RateLimit(1, ratelimiter.Day, calendar, ratelimiter.WithAlgorithm(ratelimiter.SlidingLog))
+		})
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar counts in fixed windows, not by token-bucket; leave WithAlgorithm and WithBurst out",
+		func() { limiter.RateLimit(1, ratelimiter.Day, ratelimiter.WithBurst(5), calendar) })
+	require.NotPanics(t, func() {
+		limiter.RateLimit(1, time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket), ratelimiter.WithLimit(1, ratelimiter.Day, calendar))
+	})
+}

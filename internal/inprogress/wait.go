@@ -1,0 +1,41 @@
+package inprogress
+
+import (
+	"context"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
+)
+
+// Places that other processes give back are noticed by asking again, first after
+// firstPause and then after twice the time, up to longestPause.
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = time.Second
+)
+
+// wait takes a place when it is the turn of the request, unless too much time has passed
+// by then.
+func (cs *Counters) wait(ctx context.Context, p *Place, quota backends.Quota, v *backends.Verdict, longest time.Duration) (allowed bool, waited time.Duration, err error) {
+	again := longest // in this process GiveBack tells, and there is nothing to ask for
+	if cs.shared != nil {
+		again = firstPause
+	}
+	waited, rejected, err := cs.queues.Wait(ctx, queue.Request{Quotas: []backends.Quota{quota}, Longest: longest, Open: true}, func(context.Context) (queue.Answer, error) {
+		allowed, err = cs.try(ctx, p, v)
+		if err == nil && allowed && ctx.Err() != nil {
+			p.GiveBack()
+			allowed, err = false, ctx.Err()
+		}
+		answer := queue.Answer{Allowed: allowed, RetryAfter: again, Verdicts: []backends.Verdict{*v}}
+		if cs.shared != nil {
+			again = min(2*again, longestPause)
+		}
+		return answer, err
+	})
+	if rejected != nil {
+		*v = denial(&quota, cs.Taken(&quota))
+	}
+	return allowed, waited, err
+}
