@@ -42,6 +42,9 @@ func parseTime(t *testing.T, text string) time.Time {
 	return parsed
 }
 
+// moveTo moves the clock of a bubble of synctest.
+func moveTo(to time.Time) { <-time.After(time.Until(to)) }
+
 // calendarEngine has one route, of two requests a period.
 func calendarEngine(t *testing.T, config ratelimiter.Config, per time.Duration, zone *time.Location) *gin.Engine {
 	engine := gin.New()
@@ -59,9 +62,9 @@ func TestACalendarLimitEndsWithItsWindow(t *testing.T) {
 			zone := zoneNamed(t, c.zone)
 			t.Run("memory", func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					pass(time.Until(now))
+					moveTo(now)
 					engine := calendarEngine(t, nil, c.per, zone)
-					checkWindow(t, engine, now, end, func(to time.Time) { pass(time.Until(to)) })
+					checkWindow(t, engine, now, end, moveTo)
 				})
 			})
 			t.Run("redis", func(t *testing.T) {
@@ -109,7 +112,7 @@ func TestTheClockOfRedisDecidesOnTheWindowOfACalendar(t *testing.T) {
 
 func TestTheResetOfACalendarLimitIsTheEndOfItsWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pass(time.Until(parseTime(t, "2028-02-10T12:00:00+01:00")))
+		moveTo(parseTime(t, "2028-02-10T12:00:00+01:00"))
 		engine := calendarEngine(t, ratelimiter.Config{"RATELIMITER_TIME_ZONE": "Europe/Zurich"}, ratelimiter.Month, nil)
 		end := parseTime(t, "2028-03-01T00:00:00+01:00").Unix()
 		require.Equal(t, strconv.FormatInt(end, 10), get(engine, "/").Header().Get("X-RateLimit-Reset"))
@@ -119,7 +122,7 @@ func TestTheResetOfACalendarLimitIsTheEndOfItsWindow(t *testing.T) {
 func TestACalendarInAListIsAboutItsDaysAndLongerPeriods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := parseTime(t, "2026-10-31T23:59:00+01:00")
-		pass(time.Until(now))
+		moveTo(now)
 		zurich := ratelimiter.WithCalendar(zoneNamed(t, "Europe/Zurich"))
 		for what, open := range map[string]func(*gin.Engine) (*ratelimiter.RateLimiter, []gin.HandlerFunc){
 			"a text": func(engine *gin.Engine) (*ratelimiter.RateLimiter, []gin.HandlerFunc) {
@@ -169,4 +172,19 @@ func TestACalendarHasDaysWeeksMonthsAndYears(t *testing.T) {
 	require.NotPanics(t, func() {
 		limiter.RateLimit(1, time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket), ratelimiter.WithLimit(1, ratelimiter.Day, calendar))
 	})
+}
+
+func TestTwoZonesOnOneKeyCountApart(t *testing.T) {
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+	shared := ratelimiter.WithKey(ratelimiter.Shared("exports"))
+	for path, zone := range map[string]string{"/zurich": "Europe/Zurich", "/zurich-too": "Europe/Zurich", "/york": "America/New_York"} {
+		engine.GET(path, limiter.RateLimit(2, ratelimiter.Year, shared, ratelimiter.WithCalendar(zoneNamed(t, zone))), func(c *gin.Context) { c.Status(http.StatusOK) })
+	}
+	for path, left := range map[string]string{"/zurich": "1", "/york": "1"} {
+		require.Equal(t, left, get(engine, path).Header().Get("X-RateLimit-Remaining"), path)
+	}
+	require.Equal(t, "0", get(engine, "/zurich-too").Header().Get("X-RateLimit-Remaining"))
 }

@@ -3,9 +3,11 @@ package pages_test
 import (
 	"log"
 	"net/http"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
+	_ "time/tzdata"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
@@ -73,6 +75,12 @@ func planApplication(t *testing.T, customers map[string]customer) *gin.Engine {
 		}
 		c.JSON(http.StatusOK, limits)
 	})
+	export := ok
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	if err != nil {
+		log.Fatal(err)
+	}
+	engine.GET("/exports", authenticate, limiter.RateLimit(10_000, ratelimiter.Month, ratelimiter.WithCalendar(zurich)), export)
 	return engine
 }
 
@@ -145,4 +153,14 @@ func TestSupportSeesTheLimitsThatAreTheSameForAll(t *testing.T) {
 	require.Equal(t, 200, response.Code)
 	require.Contains(t, response.Body.String(), `"name":"per-second","key":"api","scope":"ann","limit":100,"remaining":100,"per":1,"retry_after":0,`)
 	require.NotContains(t, response.Body.String(), "per-hour")
+}
+
+func TestTheQuotaForTheMonthStartsAnewOnTheFirst(t *testing.T) {
+	engine := planApplication(t, ours())
+	answer := ask(engine, http.MethodGet, "/exports", with("X-API-Key", "key-of-ann"))
+	seconds, err := strconv.ParseInt(answer.Header().Get("X-RateLimit-Reset"), 10, 64)
+	require.NoError(t, err)
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	require.NoError(t, err)
+	require.Equal(t, "1 00:00:00", time.Unix(seconds, 0).In(zurich).Format("2 15:04:05"))
 }

@@ -290,3 +290,21 @@ func TestAnEstimateDoesNotOverflow(t *testing.T) {
 		}
 	}
 }
+
+// The windows of a calendar are not of one length: no estimate may be earlier than the
+// longest, nor give a request up before the shortest.
+func TestTheWindowsOfACalendarAreOfSeveralLengths(t *testing.T) {
+	const day = 24 * time.Hour
+	for per, bounds := range map[time.Duration][2]time.Duration{
+		day:       {23 * time.Hour, 25 * time.Hour},
+		7 * day:   {7*day - time.Hour, 7*day + time.Hour},
+		30 * day:  {28*day - time.Hour, 31*day + time.Hour},
+		365 * day: {365 * day, 366 * day},
+	} {
+		q := backends.Quota{Algorithm: backends.FixedWindow, Per: per, Calendar: time.UTC}
+		require.LessOrEqual(t, shortest(&q), bounds[0])
+		require.GreaterOrEqual(t, longest(&q), bounds[1])
+		q.Calendar = nil
+		require.Equal(t, [2]time.Duration{per, per}, [2]time.Duration{shortest(&q), longest(&q)})
+	}
+}

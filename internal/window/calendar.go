@@ -113,11 +113,12 @@ func begin(y int, m time.Month, d int, zone *time.Location) int64 {
 	for {
 		at := time.Unix(from, 0).In(zone)
 		_, offset := at.Zone()
-		_, change := at.ZoneBounds() // the clocks have this offset until then
+		_, change := at.ZoneBounds()              // the clocks have this offset until then
+		until := max(change.Unix(), from+quarter) // ZoneBounds returns the time itself on some 31 Decembers
 		begins := max(from, midnight-int64(offset))
-		if change.IsZero() || begins < change.Unix() {
+		if change.IsZero() || begins < until {
 			return begins * 1_000_000
 		}
-		from = max(change.Unix(), from+quarter) // ZoneBounds may return the time itself, far in the future
+		from = until
 	}
 }

@@ -56,6 +56,8 @@ func TestTheWindowsOfACalendar(t *testing.T) {
 		{"December", "America/New_York", aMonth, "2026-12-31T23:59:59-05:00", "2026-12-01T00:00:00-05:00", "2027-01-01T00:00:00-05:00", 31 * 24},
 
 		{"a year", "Europe/Zurich", aYear, "2026-07-01T00:00:00+02:00", "2026-01-01T00:00:00+01:00", "2027-01-01T00:00:00+01:00", 365 * 24},
+		{"the last day of a leap year", "America/New_York", aDay, "2040-12-31T12:00:00-05:00", "2040-12-31T00:00:00-05:00", "2041-01-01T00:00:00-05:00", 24},
+		{"the day before it", "America/New_York", aDay, "2040-12-30T12:00:00-05:00", "2040-12-30T00:00:00-05:00", "2040-12-31T00:00:00-05:00", 24},
 		{"a leap year", "America/New_York", aYear, "2028-12-31T23:59:59-05:00", "2028-01-01T00:00:00-05:00", "2029-01-01T00:00:00-05:00", 366 * 24},
 	} {
 		t.Run(c.what, func(t *testing.T) {
