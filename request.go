@@ -180,7 +180,9 @@ func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
 		return q.failed(c, err)
 	}
 	now := time.Now()
-	q.at = now.UnixMicro()
+	if q.at == 0 {
+		q.at = now.UnixMicro()
+	}
 	q.findClosest()
 	q.limiter.observers.decided(q, watched, waited, now)
 	if texts != nil && !q.several.quotas[q.closest].Shadow {
@@ -205,6 +207,10 @@ func (q *request) ask(c *gin.Context) (waited time.Duration, err error) {
 	}
 	if q.longestWait > 0 {
 		return q.takeInTurn(c)
+	}
+	if memory := q.settings.memory; memory != nil && q.ban == nil && !q.settings.bans.known() {
+		q.at, err = memory.TakeAll(q.several.quotas, q.several.verdicts)
+		return 0, err
 	}
 	ctx := c.Request.Context()
 	err = q.settings.takeWithBans(ctx, q.several.quotas, q.several.asked, q.several.verdicts, 1)

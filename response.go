@@ -57,9 +57,11 @@ func (q *request) writeHeaders(header http.Header, t *headerTexts) {
 	}
 }
 
-// resetAt is when the full limit is available again, in Unix seconds, rounded up.
+// resetAt is when the full limit is available again, in Unix seconds, rounded up. Less than
+// a millisecond past a second is that second: windows end on whole seconds, and the clock of
+// a backend is not that of this process to the microsecond.
 func (q *request) resetAt(v *backends.Verdict) int64 {
-	return (q.at + v.ResetAfter.Microseconds() + 999_999) / 1_000_000
+	return (q.at + v.ResetAfter.Microseconds() + 999_000) / 1_000_000
 }
 
 // addHeaders is writeHeaders where there is more than one limit, or something there.

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"strconv"
 	"testing"
 	"time"
 	"unsafe"
@@ -85,4 +86,28 @@ func TestAShardFillsACacheLine(t *testing.T) {
 	require.EqualValues(t, 64, unsafe.Sizeof(shard{}))
 	require.EqualValues(t, 128, unsafe.Sizeof(node{}))
 	require.EqualValues(t, 64, unsafe.Sizeof(prepared{}))
+}
+
+// A decision on several shards is the latest of each of them, also where one of them has
+// moved its time on: or a request that was held up would be decided before it.
+func TestADecisionOnSeveralShardsIsTheLatestOfAll(t *testing.T) {
+	times := []int64{100, 90, 110} // in seconds; the second Take was held up
+	m := newMemoryOn(1<<16, func() int64 {
+		now := times[0]
+		if len(times) > 1 {
+			times = times[1:]
+		}
+		return now * 1_000_000
+	})
+	quota := func(key string) Quota { return Quota{Key: key, Scope: "s", Limit: 5, Per: time.Minute, Cost: 1} }
+	shardOf := func(key string) int { return m.shard(mix(hashText(key), hashText("s"))) }
+	first, last := "a", "b"
+	for n := 0; shardOf(first) >= shardOf(last); n++ {
+		last = strconv.Itoa(n)
+	}
+	verdicts := make([]Verdict, 2)
+	require.NoError(t, m.Take(t.Context(), []Quota{quota(last)}, verdicts))
+	require.NoError(t, m.Take(t.Context(), []Quota{quota(first), quota(last)}, verdicts))
+	require.EqualValues(t, 110_000_000, m.shards[shardOf(last)].latest)
+	require.EqualValues(t, 110_000_000, m.shards[shardOf(first)].latest)
 }

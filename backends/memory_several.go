@@ -96,6 +96,9 @@ func (b *batch) lock() (now int64) {
 	for rest := b.shards; rest != 0; rest &= rest - 1 {
 		now = b.memory.shards[bits.TrailingZeros64(rest)].notBefore(now, &b.memory.clock)
 	}
+	for rest := b.shards; rest != 0; rest &= rest - 1 { // a later one may have moved it on
+		b.memory.shards[bits.TrailingZeros64(rest)].latest = now
+	}
 	return now
 }
 
