@@ -232,11 +232,11 @@ func (q *request) details() *several {
 	return d
 }
 
-// refuses reports whether any limit of the request can reject it, also if the
+// rejects reports whether any limit of the request can reject it, also if the
 // backend has failed to decide.
-func (q *request) refuses() bool {
+func (q *request) rejects() bool {
 	enforced := func(quota backends.Quota) bool { return !quota.Shadow }
-	return !q.neverRefuse && (q.plain || q.several != nil && slices.ContainsFunc(q.several.quotas, enforced))
+	return !q.neverReject && (q.plain || q.several != nil && slices.ContainsFunc(q.several.quotas, enforced))
 }
 
 // exceeded reports whether the request is over a limit that is not a shadow.
@@ -246,7 +246,7 @@ func (q *request) exceeded() bool {
 
 func (q *request) isShadow(i int) bool { return q.quotaOf(i).Shadow }
 
-// findClosest finds the limit that is closest to refusing.
+// findClosest finds the limit that is closest to rejecting.
 func (q *request) findClosest() {
 	q.closest = 0
 	for i := 1; i < len(q.several.verdicts); i++ {

@@ -164,7 +164,7 @@ func (chosen *backendChoice) localLimit(limit int64) int64 {
 	if chosen.share == 0 {
 		return limit
 	}
-	return backends.ShareOf(limit, chosen.share)
+	return backends.ScaledLimit(limit, chosen.share)
 }
 
 // fault adds to an error in the options where they were given.

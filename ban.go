@@ -63,8 +63,8 @@ func (r *rule) checkBan() {
 	if r.ban == nil {
 		return
 	}
-	if r.neverRefuse || r.limits[0].shadow {
-		panic("ratelimiter: WithBan needs limits that refuse; leave out WithShadow and WithObserveOnly, or WithBan")
+	if r.neverReject || r.limits[0].shadow {
+		panic("ratelimiter: WithBan needs limits that reject; leave out WithShadow and WithObserveOnly, or WithBan")
 	}
 	for i := range r.limits {
 		if l := &r.limits[i]; !l.ownKey && !l.shadow {

@@ -17,13 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhoeverIsRefusedTooOftenIsBannedEvenIfTheySlowDown(t *testing.T) {
+func TestWhoeverIsRejectedTooOftenIsBannedEvenIfTheySlowDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(2, time.Second, ratelimiter.WithBan(3, time.Minute, time.Hour)), ok)
 		require.Equal(t, []int{200, 200, 429, 429}, statuses(engine, "/", 4))
 		pass(2 * time.Second)
-		require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "two refusals do not ban, the third does")
+		require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "two rejections do not ban, the third does")
 		require.Equal(t, 200, get(engine, "/", from("192.0.2.9:1")).Code, "others are not banned")
 		for range 6 {
 			pass(9 * time.Minute)
@@ -36,7 +36,7 @@ func TestWhoeverIsRefusedTooOftenIsBannedEvenIfTheySlowDown(t *testing.T) {
 	})
 }
 
-func TestRefusalsThatAreFarApartBanNobody(t *testing.T) {
+func TestRejectionsThatAreFarApartBanNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Minute, time.Hour)), ok)
@@ -114,7 +114,7 @@ func TestPeekTellsThatABanWasLiftedMeanwhile(t *testing.T) {
 	require.EqualValues(t, 1, after[0].Remaining)
 }
 
-func TestAClientIsBannedForItsOwnRefusalsAlone(t *testing.T) {
+func TestAClientIsBannedForItsOwnRejectionsAlone(t *testing.T) {
 	engine, limiter := application(t, nil)
 	everyone := ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithName("all"))
 	shadow := ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithShadow())
@@ -216,7 +216,7 @@ func TestABanCountsBesideAnotherMiddlewareWithTheSameLimit(t *testing.T) {
 	require.Equal(t, 200, get(engine, "/").Code)
 }
 
-func TestMiddlewaresOnOneRouteCountRefusalsForTheirOwnBans(t *testing.T) {
+func TestMiddlewaresOnOneRouteCountRejectionsForTheirOwnBans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		group := engine.Group("/", limiter.RateLimit(3, time.Minute, ratelimiter.WithBan(3, time.Hour, 24*time.Hour)))
@@ -228,7 +228,7 @@ func TestMiddlewaresOnOneRouteCountRefusalsForTheirOwnBans(t *testing.T) {
 		require.Equal(t, 200, get(engine, "/").Code)
 		require.Equal(t, []int{429, 429}, statuses(engine, "/", 2), "by the first")
 		pass(2 * time.Minute)
-		require.Equal(t, 200, get(engine, "/").Code, "the first has refused twice, not six times")
+		require.Equal(t, 200, get(engine, "/").Code, "the first has rejected twice, not six times")
 	})
 }
 
@@ -289,27 +289,27 @@ func TestWhileTheBackendIsAwayEachProcessBansByItself(t *testing.T) {
 	require.Equal(t, "3600", header(get(engine, "/"), "Retry-After"))
 }
 
-func TestABanThatMakesNoSenseIsRefusedWhenARouteIsRegistered(t *testing.T) {
+func TestABanThatMakesNoSenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	_, limiter := application(t, nil)
 	most := backends.MaxLimit
 	for name, test := range map[string]struct {
 		make func()
 		says string
 	}{
-		"after no refusal": {func() { ratelimiter.WithBan(0, time.Minute, time.Hour) }, "must be from 1"},
-		"after too many":   {func() { ratelimiter.WithBan(1+int(most), time.Minute, time.Hour) }, "must be from 1 to 10000000000000"},
-		"no period":        {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be over zero"},
-		"nanoseconds":      {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "write 3600*time.Second"},
-		"for ever":         {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},
+		"after no rejection": {func() { ratelimiter.WithBan(0, time.Minute, time.Hour) }, "must be from 1"},
+		"after too many":     {func() { ratelimiter.WithBan(1+int(most), time.Minute, time.Hour) }, "must be from 1 to 10000000000000"},
+		"no period":          {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be over zero"},
+		"nanoseconds":        {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "write 3600*time.Second"},
+		"for ever":           {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},
 		"of one limit": {func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithBan(1, time.Hour, time.Hour)))
 		}, "not of WithLimit"},
 		"of a shadow": {func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithBan(1, time.Hour, time.Hour), ratelimiter.WithShadow())
-		}, "WithBan needs limits that refuse"},
+		}, "WithBan needs limits that reject"},
 		"of nobody": {func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(nil), ratelimiter.WithBan(1, time.Hour, time.Hour))
-		}, "WithBan needs limits that refuse"},
+		}, "WithBan needs limits that reject"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() { require.Contains(t, recover(), test.says) }()
@@ -335,7 +335,7 @@ func ExampleWithBan() {
 	if err != nil {
 		panic(err)
 	}
-	// Ten a minute. Whoever is refused twenty times within an hour is out for a day.
+	// Ten a minute. Whoever is rejected twenty times within an hour is out for a day.
 	engine.GET("/search", limiter.RateLimit(10, time.Minute, ratelimiter.WithBan(20, time.Hour, 24*time.Hour)), ok)
 }
 

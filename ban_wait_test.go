@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhoWaitsIsNotRefusedAndWhoIsRefusedCountsOnce(t *testing.T) {
+func TestWhoWaitsIsNotRejectedAndWhoIsRejectedCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
@@ -29,7 +29,7 @@ func TestWhoWaitsIsNotRefusedAndWhoIsRefusedCountsOnce(t *testing.T) {
 		group.Wait()
 		require.Equal(t, []int{429, 429, 429}, []int{answers[0].Code, answers[1].Code, answers[2].Code}, "the ban is for the one in line too")
 		require.Equal(t, "2", header(answers[1], "Retry-After"), "two seconds, behind the one that waited")
-		require.Equal(t, "60", header(answers[2], "Retry-After"), "the second refusal bans")
+		require.Equal(t, "60", header(answers[2], "Retry-After"), "the second rejection bans")
 		began = time.Now()
 		require.Equal(t, 429, get(engine, "/").Code)
 		require.Zero(t, time.Since(began), "whoever is banned does not wait, though the ban is the longer")

@@ -56,9 +56,9 @@ type boundLimit struct {
 	name  string         // which no other limit on the route has
 	seen  *seenKeys      // those that functions have said; see Status
 	// What is in the answers to all requests, empty where a function says the limit.
-	number  string        // for X-RateLimit-Limit
-	refusal []byte        // when this limit alone rejects a request
-	listed  *listedLimits // of a function that returns lists; nil for any other
+	number    string        // for X-RateLimit-Limit
+	rejection []byte        // when this limit alone rejects a request
+	listed    *listedLimits // of a function that returns lists; nil for any other
 }
 
 // route is a route of the application. Requests that match none have no path, and
@@ -195,7 +195,7 @@ func (b *binding) bindLimits() {
 		}
 		if !l.varies() {
 			bound.number = strconv.FormatInt(mostAtOnce(&bound.quota), 10)
-			bound.refusal = l.refusal(l.limit, []string{bound.name})
+			bound.rejection = l.rejection(l.limit, []string{bound.name})
 		}
 		if name, ok := l.staticKey(b.route); ok {
 			bound.key = name
@@ -327,7 +327,7 @@ func (b *binding) bindHeaders() {
 // isPlain reports whether a request needs nothing but its scope to be decided, in
 // the memory of this process. Anything else goes the general way.
 func (b *binding) isPlain() bool {
-	special := len(b.skip) > 0 || b.countIf != nil || b.ban != nil || b.longestWait > 0 || b.neverRefuse ||
+	special := len(b.skip) > 0 || b.countIf != nil || b.ban != nil || b.longestWait > 0 || b.neverReject ||
 		b.mixed || b.sharing || b.defaults || b.leftOut || b.earlier != nil || b.isConcurrent()
 	if special || b.settings.memory == nil || len(b.limits) > maxPlain || b.standardHeaders && b.policy == "" {
 		return false

@@ -77,8 +77,8 @@ func TestTheReasonOfA503NamesTheLastFailureOfTheBackend(t *testing.T) {
 	engine.Use(func(c *gin.Context) { c.Next(); reasons = append(reasons, c.Errors.Last().Err) })
 	engine.GET("/", limiter.RateLimit(6, time.Hour), ok)
 	statuses(engine, "/", 6)
-	require.NotErrorIs(t, reasons[4], backends.ErrNotAsked)
-	require.ErrorIs(t, reasons[5], backends.ErrNotAsked)
+	require.NotErrorIs(t, reasons[4], backends.ErrBreakerOpen)
+	require.ErrorIs(t, reasons[5], backends.ErrBreakerOpen)
 	require.ErrorContains(t, reasons[5], "out of order")
 }
 
@@ -154,7 +154,7 @@ func TestWhileRedisIsAwayAProcessLimitsAtItsShare(t *testing.T) {
 	}
 }
 
-func TestAShareThatIsWrongOrHasNoEffectIsRefused(t *testing.T) {
+func TestAShareThatIsWrongOrHasNoEffectIsRejected(t *testing.T) {
 	for name, test := range map[string]struct {
 		backend, policy string
 		share           any

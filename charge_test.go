@@ -199,7 +199,7 @@ func TestTheOutcomeIsAskedOnceWhenAHijackedConnectionEnds(t *testing.T) {
 	server.Close()
 }
 
-func TestARequestRefusedBehindIsGivenBackOnce(t *testing.T) {
+func TestARequestRejectedBehindIsGivenBackOnce(t *testing.T) {
 	engine, limiter := application(t, nil)
 	group := engine.Group("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("outer")),
 		ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Writer.Status() == 200 })))

@@ -37,7 +37,7 @@ func TestOptionsThatMakeNoSenseForRequestsInProgressPanic(t *testing.T) {
 		"ratelimiter: Concurrent was given a nil Option; leave it out":                                                             func() { limiter.Concurrent(1, nil) },
 		"ratelimiter: Concurrent(20000000000000): the limit is more than 10000000000000; write ratelimiter.Unlimited for no limit": func() { limiter.Concurrent(20_000_000_000_000) },
 		"ratelimiter: Concurrent was called on a nil *RateLimiter; check the error of New":                                         func() { (*ratelimiter.RateLimiter)(nil).Concurrent(1) },
-		"ratelimiter: WithWait holds requests in place of refusing them, and WithObserveOnly and WithShadow refuse nobody; leave one of them out": func() {
+		"ratelimiter: WithWait holds requests in place of rejecting them, and WithObserveOnly and WithShadow reject nobody; leave one of them out": func() {
 			limiter.Concurrent(1, ratelimiter.WithShadow(), ratelimiter.WithWait(time.Second))
 		},
 	} {

@@ -54,14 +54,14 @@ func TestAtMostSoManyRequestsAreInProgressAtOnce(t *testing.T) {
 		}
 		require.EqualValues(t, 2, hall.inside.Load())
 		pass(400 * 24 * time.Hour) // no place ever expires
-		refused := crowd.send(engine, "/").response
-		require.Equal(t, 429, refused.Code)
-		require.Equal(t, "1", header(refused, "Retry-After"))
-		require.Equal(t, `"concurrent";q=2;qu="concurrent-requests"`, header(refused, "RateLimit-Policy"))
-		require.Equal(t, `"concurrent";r=0`, header(refused, "RateLimit"))
-		require.Empty(t, header(refused, "X-RateLimit-Limit"))
+		rejected := crowd.send(engine, "/").response
+		require.Equal(t, 429, rejected.Code)
+		require.Equal(t, "1", header(rejected, "Retry-After"))
+		require.Equal(t, `"concurrent";q=2;qu="concurrent-requests"`, header(rejected, "RateLimit-Policy"))
+		require.Equal(t, `"concurrent";r=0`, header(rejected, "RateLimit"))
+		require.Empty(t, header(rejected, "X-RateLimit-Limit"))
 		var problem map[string]any
-		require.NoError(t, json.Unmarshal(refused.Body.Bytes(), &problem))
+		require.NoError(t, json.Unmarshal(rejected.Body.Bytes(), &problem))
 		require.Equal(t, "Limit: 2 requests in progress at once.", problem["detail"])
 		require.Equal(t, []any{"concurrent"}, problem["violated-policies"])
 
@@ -203,9 +203,9 @@ func TestALimitOfRequestsInProgressIsANumberOrAFunction(t *testing.T) {
 			return 1
 		}), hall.handle)
 
-		refused := get(engine, "/none")
-		require.Equal(t, 429, refused.Code)
-		require.Empty(t, header(refused, "Retry-After"), "no waiting helps")
+		rejected := get(engine, "/none")
+		require.Equal(t, 429, rejected.Code)
+		require.Empty(t, header(rejected, "Retry-After"), "no waiting helps")
 		for path, inside := range map[string]int64{"/any": 5, "/int64": 1, "/scope": 1} {
 			for range 5 {
 				crowd.send(engine, path)
@@ -278,25 +278,25 @@ func info(t *testing.T, limiter *ratelimiter.RateLimiter, key string) ratelimite
 	return infos[0]
 }
 
-func TestWhoIsRefusedForRequestsInProgressPaysNothing(t *testing.T) {
+func TestWhoIsRejectedForRequestsInProgressPaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
 		engine.GET("/before", limiter.RateLimit(5, time.Hour), limiter.Concurrent(1), hall.handle)
 		engine.GET("/behind", limiter.Concurrent(2), limiter.RateLimit(1, time.Hour), hall.handle)
 		crowd.send(engine, "/before")
-		refused := get(engine, "/before")
-		require.Equal(t, 429, refused.Code)
-		require.Equal(t, `"per-hour";r=4;t=3600, "concurrent";r=0`, header(refused, "RateLimit"))
+		rejected := get(engine, "/before")
+		require.Equal(t, 429, rejected.Code)
+		require.Equal(t, `"per-hour";r=4;t=3600, "concurrent";r=0`, header(rejected, "RateLimit"))
 		infos, err := limiter.Status(t.Context(), "GET /before", "192.0.2.1")
 		require.NoError(t, err)
 		require.EqualValues(t, 4, infos[1].Remaining)
 
 		crowd.send(engine, "/behind")
 		for range 5 {
-			refused := get(engine, "/behind")
-			require.Equal(t, 429, refused.Code, "by the RateLimit behind, and the place is back")
-			require.Equal(t, `"concurrent";r=0, "per-hour";r=0;t=3600`, header(refused, "RateLimit"))
+			rejected := get(engine, "/behind")
+			require.Equal(t, 429, rejected.Code, "by the RateLimit behind, and the place is back")
+			require.Equal(t, `"concurrent";r=0, "per-hour";r=0;t=3600`, header(rejected, "RateLimit"))
 		}
 		hall.letOut(2)
 		crowd.all.Wait()

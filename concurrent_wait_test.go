@@ -30,7 +30,7 @@ func TestRequestsWaitForAPlaceInTheOrderOfTheirArrival(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsForAPlaceIsRefusedWhenTheTimeIsOver(t *testing.T) {
+func TestWhoWaitsForAPlaceIsRejectedWhenTheTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()

@@ -47,7 +47,7 @@ func TestTheEnvironmentConfigures(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAWrongEnvironmentIsRefused(t *testing.T) {
+func TestAWrongEnvironmentIsRejected(t *testing.T) {
 	for name, test := range map[string]struct{ variable, value, says string }{
 		"unknown":      {"RATELIMITER_BACKND", "redis", `did you mean "RATELIMITER_BACKEND"?`},
 		"flag":         {"RATELIMITER_ENABLED", "maybe", "true or false"},

@@ -55,7 +55,7 @@ func TestAnyCaseOfAnyKeyIsThatKey(t *testing.T) {
 	})
 }
 
-func TestAKeyThatIsNearlyOursIsRefused(t *testing.T) {
+func TestAKeyThatIsNearlyOursIsRejected(t *testing.T) {
 	for name, meant := range map[string]string{
 		"RATELIMIT_BACKEND":               "RATELIMITER_BACKEND",
 		"ratelimit_backend":               "RATELIMITER_BACKEND",
@@ -89,7 +89,7 @@ func TestAKeyThatIsNearlyOursIsRefused(t *testing.T) {
 	}
 }
 
-func TestANestedMapIsRefused(t *testing.T) {
+func TestANestedMapIsRejected(t *testing.T) {
 	for _, nested := range []any{
 		map[string]any{"backend": "redis", "colour": "red"}, map[any]any{"backend": "redis", 7: 8}, map[string]string{"BACKEND": "redis"},
 		ratelimiter.Config{"backend": "redis"},

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAWrongConfigurationIsRefusedAndSaysWhatWouldBeRight(t *testing.T) {
+func TestAWrongConfigurationIsRejectedAndSaysWhatWouldBeRight(t *testing.T) {
 	for name, test := range map[string]struct {
 		config ratelimiter.Config
 		says   []string
@@ -130,7 +130,7 @@ func TestARedisThatIsDownAtTheStartIsNoError(t *testing.T) {
 	require.Len(t, server.Keys(), 1)
 }
 
-func TestARedisThatRefusesThePasswordIsAnError(t *testing.T) {
+func TestARedisThatRejectsThePasswordIsAnError(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.RequireAuth("right")
 	for _, password := range []string{"", "wrong-secret"} {

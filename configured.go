@@ -76,7 +76,7 @@ func configuredRule(key string, limits []Limit, options []Option, of namespace, 
 // hasLimitOptionsOnly reports whether no option is about the rule as a whole or about the
 // scope, so that its limits can be asked together with others.
 func (r *rule) hasLimitOptionsOnly() bool {
-	return len(r.skip) == 0 && r.sendHeaders == nil && r.overLimit == nil && !r.neverRefuse && r.countIf == nil &&
+	return len(r.skip) == 0 && r.sendHeaders == nil && r.overLimit == nil && !r.neverReject && r.countIf == nil &&
 		r.ban == nil && r.longestWait == 0 && r.limits[0].scope == nil
 }
 

@@ -38,7 +38,7 @@ func TestAMiddlewareStandsOnARouteAGroupOrTheEngine(t *testing.T) {
 	})
 }
 
-func TestZeroRefusesEverybodyAndANegativeLimitNobody(t *testing.T) {
+func TestZeroRejectsEverybodyAndANegativeLimitNobody(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/none", limiter.RateLimit(0, time.Minute), ok)
 	engine.GET("/all", limiter.RateLimit(ratelimiter.Unlimited, time.Minute), func(c *gin.Context) {
@@ -101,7 +101,7 @@ func TestOverTheLimit(t *testing.T) {
 		})), ok)
 		require.Equal(t, 302, get(engine, "/").Code)
 	})
-	t.Run("nil refuses nobody and records", func(t *testing.T) {
+	t.Run("nil rejects nobody and records", func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		var exceeded []bool
 		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(nil)), func(c *gin.Context) {
@@ -171,11 +171,11 @@ func TestSeveralLimitsOnARouteAreTakenTogether(t *testing.T) {
 		pass(10 * time.Second)
 		response := get(engine, "/")
 		require.Equal(t, `"per-second";q=2;w=1, "per-hour";q=3;w=3600`, header(response, "RateLimit-Policy"))
-		require.Equal(t, "2", header(response, "X-RateLimit-Limit"), "the one closest to refusing")
+		require.Equal(t, "2", header(response, "X-RateLimit-Limit"), "the one closest to rejecting")
 		require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 		pass(2 * time.Second)
 		response = get(engine, "/")
-		require.Equal(t, 200, response.Code, "what one limit refused, the other has not counted")
+		require.Equal(t, 200, response.Code, "what one limit rejected, the other has not counted")
 		require.Equal(t, "3", header(response, "X-RateLimit-Limit"))
 		require.Equal(t, "0", header(response, "X-RateLimit-Remaining"))
 		require.Equal(t, `"per-second";r=1;t=1, "per-hour";r=0;t=5988`, header(response, "RateLimit"))
@@ -205,7 +205,7 @@ func TestSeveralMiddlewaresOnARouteShowTheStrictestAndListAll(t *testing.T) {
 	}
 }
 
-func TestNonsenseIsRefusedWhenARouteIsRegistered(t *testing.T) {
+func TestNonsenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	var noLimit func(*gin.Context) int
 	var noLimitOfKey func(c *gin.Context, key, scope string) int

@@ -13,7 +13,7 @@ import (
 // configuredLimits is the middleware of the limits in the configuration, which
 // InitApp puts before all routes of an engine. Default limits are taken here on a
 // route without a RateLimit; elsewhere the last RateLimit takes them, as it knows
-// whether any of them can refuse the request.
+// whether any of them can reject the request.
 //
 //go:noinline
 func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
@@ -31,7 +31,7 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 		if b.kinds.exempt || isExempt(c) {
 			return
 		}
-		if b.kinds.limits > 0 || earlier.anyRefuses() || earlier.hasDefaults(r) {
+		if b.kinds.limits > 0 || earlier.anyRejects() || earlier.hasDefaults(r) {
 			if b.kinds.configured > 1 && limits.defaultRule != nil {
 				c.Set(postponedKey{}, append(postponed(c), r))
 			}
@@ -48,7 +48,7 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 // RateLimit can reject this request or one has kept them, or behind the application
 // limits. It reports whether they do not reject the request.
 func (b *binding) takeDefaults(c *gin.Context, q *request) (goesOn bool) {
-	if !b.defaults || isExempt(c) || b.defaultsChoice != defaultsBeside && q.anyRefuses() {
+	if !b.defaults || isExempt(c) || b.defaultsChoice != defaultsBeside && q.anyRejects() {
 		return true
 	}
 	limits := b.configured
@@ -82,10 +82,10 @@ func postponed(c *gin.Context) []*RateLimiter {
 	return list
 }
 
-// anyRefuses reports whether this RateLimit or one before it can refuse the request.
-func (q *request) anyRefuses() bool {
+// anyRejects reports whether this RateLimit or one before it can reject the request.
+func (q *request) anyRejects() bool {
 	for ; q != nil; q = q.earlier {
-		if !q.isConfigured() && !q.isConcurrent() && q.refuses() {
+		if !q.isConfigured() && !q.isConcurrent() && q.rejects() {
 			return true
 		}
 	}

@@ -10,18 +10,18 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// refusals counts the requests that were refused, by many goroutines at once.
-type refusals struct{ count atomic.Int64 }
+// rejections counts the requests that were rejected, by many goroutines at once.
+type rejections struct{ count atomic.Int64 }
 
-func (r *refusals) Observe(event ratelimiter.Event) {
-	if event.Outcome == ratelimiter.Refused {
+func (r *rejections) Observe(event ratelimiter.Event) {
+	if event.Outcome == ratelimiter.Rejected {
 		r.count.Add(1)
 	}
 }
 
 func ExampleObserver() {
 	engine := gin.New()
-	observer := &refusals{}
+	observer := &rejections{}
 	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	if err != nil {
 		panic(err)
@@ -29,8 +29,8 @@ func ExampleObserver() {
 	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
 
 	fmt.Println(statuses(engine, "/search", 5))
-	fmt.Println(observer.count.Load(), "refused")
+	fmt.Println(observer.count.Load(), "rejected")
 	// Output:
 	// [200 200 429 429 429]
-	// 3 refused
+	// 3 rejected
 }

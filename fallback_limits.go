@@ -46,7 +46,7 @@ func (b *binding) takeBehind(c *gin.Context, q *request) (goesOn bool) {
 // needsFallbackLimits reports whether the fallback has decided a request that could have been
 // rejected, and its limits were not asked before.
 func (q *request) needsFallbackLimits() bool {
-	if q.settings.fallbackRule == nil || q.at == 0 || q.several == nil || !q.several.verdicts[0].Fallback || !q.refuses() {
+	if q.settings.fallbackRule == nil || q.at == 0 || q.several == nil || !q.several.verdicts[0].Fallback || !q.rejects() {
 		return false
 	}
 	for e := q; e != nil; e = e.earlier {

@@ -30,7 +30,7 @@ type service struct {
 	admitted     atomic.Int64 // of what is scarce
 	excused      atomic.Int64 // those among them that nobody has decided
 	unavailable  atomic.Int64
-	refused      atomic.Int64
+	rejected     atomic.Int64
 
 	ended chan struct{}
 	group sync.WaitGroup
@@ -58,7 +58,7 @@ func named(key string) ratelimiter.Option {
 }
 
 // load makes requests until it is stopped: some for what is scarce, more for
-// what is not, as refusals are decided even where nothing can be written.
+// what is not, as rejections are decided even where nothing can be written.
 func (s *service) load(t *testing.T) {
 	for _, path := range []string{"/scarce", "/plenty", "/plenty", "/plenty", "/plenty", "/plenty"} {
 		s.group.Go(func() {
@@ -93,7 +93,7 @@ func (s *service) request(t *testing.T, path string) {
 		}
 	case response.Code == http.StatusOK:
 	case response.Code == http.StatusTooManyRequests && path == "/scarce":
-		s.refused.Add(1)
+		s.rejected.Add(1)
 	case response.Code == http.StatusServiceUnavailable && s.policy == "deny" && header(response, "Retry-After") == "1":
 		s.unavailable.Add(1)
 	default:
@@ -116,7 +116,7 @@ func (s *service) took(d time.Duration) {
 
 func (s *service) worst() time.Duration { return time.Duration(s.longest.Load()) }
 
-func (s *service) usedUp() bool { return s.refused.Load() > 0 }
+func (s *service) usedUp() bool { return s.rejected.Load() > 0 }
 
 // over is how many units were admitted that the limit did not allow.
 func (s *service) over() int64 { return max(0, s.admitted.Load()-scarce) }

@@ -265,12 +265,12 @@ func (s *scene) recover(t *testing.T) []time.Duration {
 	return back
 }
 
-// hold waits until the limit refuses by itself again.
+// hold waits until the limit rejects by itself again.
 func (s *scene) hold(t *testing.T) {
 	t.Helper()
 	before := map[*service]int64{}
 	for _, service := range s.services {
-		before[service] = service.refused.Load()
+		before[service] = service.rejected.Load()
 	}
-	s.until(t, "the limit holds again", func(service *service) bool { return service.refused.Load() > before[service]+5 })
+	s.until(t, "the limit holds again", func(service *service) bool { return service.rejected.Load() > before[service]+5 })
 }

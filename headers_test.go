@@ -71,7 +71,7 @@ func TestTheRateLimitHeadersAreStructuredFields(t *testing.T) {
 	require.NotContains(t, err.Error(), "short")
 }
 
-func TestABrowserIsRefusedWithAPage(t *testing.T) {
+func TestABrowserIsRejectedWithAPage(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket), ratelimiter.WithName("a<b")), ok)
 	get(engine, "/")

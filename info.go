@@ -15,7 +15,7 @@ import (
 const Unlimited = -1
 
 // Info is what a handler can read about the decision on its request: of all
-// limits on the route, the one that is closest to refusing, or has refused. It can be
+// limits on the route, the one that is closest to rejecting, or has rejected. It can be
 // written as JSON and read back; see MarshalJSON.
 type Info struct {
 	// Name is the limit's name in the RateLimit headers, such as "per-minute". A
@@ -38,14 +38,14 @@ type Info struct {
 	// progress, as nobody knows when they end.
 	Reset time.Time
 
-	// Exceeded reports that the request was over the limit, refused or not.
+	// Exceeded reports that the request was over the limit, rejected or not.
 	Exceeded bool
 
 	// Banned reports that the client is banned (see WithBan and RateLimiter.Ban): nothing remains, and
 	// RetryAfter and Reset are no earlier than the end of the ban.
 	Banned bool
 
-	// Shadow reports that the limit is only being tried and refuses nobody.
+	// Shadow reports that the limit is only being tried and rejects nobody.
 	Shadow bool
 }
 
@@ -61,7 +61,7 @@ func FromContext(c *gin.Context) (Info, bool) {
 	return d.asked[q.closest].info(&d.quotas[q.closest], &q.verdict, q.at), true
 }
 
-// strictest is the request that is closest to refusing, of this one and those
+// strictest is the request that is closest to rejecting, of this one and those
 // before: nil if no limit was asked.
 func (q *request) strictest() (strictest *request) {
 	for ; q != nil; q = q.earlier {

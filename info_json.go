@@ -60,20 +60,20 @@ func (i *Info) UnmarshalJSON(text []byte) error {
 // eventJSON is an Event in JSON.
 type eventJSON struct {
 	infoJSON
-	Route    string  `json:"route"`
-	Outcome  string  `json:"outcome"`
-	Cost     int64   `json:"cost"`
-	Fallback bool    `json:"fallback"`
-	Took     seconds `json:"took"`
-	Waited   seconds `json:"waited"`
-	Place    int     `json:"place"`
-	Err      string  `json:"error,omitempty"`
+	Route          string  `json:"route"`
+	Outcome        string  `json:"outcome"`
+	Cost           int64   `json:"cost"`
+	Fallback       bool    `json:"fallback"`
+	BackendLatency seconds `json:"backend_latency"`
+	QueueTime      seconds `json:"queue_time"`
+	LimitIndex     int     `json:"limit_index"`
+	Err            string  `json:"error,omitempty"`
 }
 
 // MarshalJSON writes the fields of the Info, and beside them the others in the same way.
 // Outcome is its name, and Err, as "error", its text.
 func (e Event) MarshalJSON() ([]byte, error) {
-	written := eventJSON{e.Info.toJSON(), e.Route, e.Outcome.String(), e.Cost, e.Fallback, seconds(e.Took), seconds(e.Waited), e.Place, ""}
+	written := eventJSON{e.Info.toJSON(), e.Route, e.Outcome.String(), e.Cost, e.Fallback, seconds(e.BackendLatency), seconds(e.QueueTime), e.LimitIndex, ""}
 	if e.Err != nil {
 		written.Err = e.Err.Error()
 	}
@@ -90,7 +90,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 	if outcome < 0 {
 		return fmt.Errorf("%q is not an outcome; it is one of %s", read.Outcome, strings.Join(outcomeNames[:], ", "))
 	}
-	*e = Event{read.info(), read.Route, Outcome(outcome), read.Cost, read.Fallback, time.Duration(read.Took), time.Duration(read.Waited), read.Place, nil}
+	*e = Event{read.info(), read.Route, Outcome(outcome), read.Cost, read.Fallback, time.Duration(read.BackendLatency), time.Duration(read.QueueTime), read.LimitIndex, nil}
 	if read.Err != "" {
 		e.Err = errors.New(read.Err)
 	}

@@ -27,12 +27,12 @@ func TestAnInfoIsJSONInSnakeCaseAndSeconds(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"name":"","key":"","scope":"","limit":0,"remaining":0,"per":0,"retry_after":-1,"exceeded":false,"banned":false,"shadow":false}`, string(text))
 	event, err := json.Marshal(ratelimiter.Event{
-		Info: info, Route: "GET /", Outcome: ratelimiter.Refused, Cost: 2, Fallback: true, Took: 1001 * time.Nanosecond, Waited: time.Hour, Place: 1, Err: errors.New("away"),
+		Info: info, Route: "GET /", Outcome: ratelimiter.Rejected, Cost: 2, Fallback: true, BackendLatency: 1001 * time.Nanosecond, QueueTime: time.Hour, LimitIndex: 1, Err: errors.New("away"),
 	})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"name":"per-minute","key":"GET /","scope":"192.0.2.1","limit":100,"remaining":7,"burst":20,
 		"per":60,"retry_after":1.5,"reset":"2026-01-01T00:00:30.000005Z","exceeded":true,"banned":false,"shadow":false,
-		"route":"GET /","outcome":"refused","cost":2,"fallback":true,"took":0.000001001,"waited":3600,"place":1,"error":"away"}`, string(event))
+		"route":"GET /","outcome":"rejected","cost":2,"fallback":true,"backend_latency":0.000001001,"queue_time":3600,"limit_index":1,"error":"away"}`, string(event))
 }
 
 func TestAnInfoComesBackFromJSONAsItWas(t *testing.T) {
@@ -46,7 +46,7 @@ func TestAnInfoComesBackFromJSONAsItWas(t *testing.T) {
 			Per: duration("per"), RetryAfter: duration("retry"), Reset: time.UnixMicro(rapid.Int64Range(0, 1<<52).Draw(t, "reset")).UTC(),
 			Exceeded: rapid.Bool().Draw(t, "exceeded"), Banned: rapid.Bool().Draw(t, "banned"), Shadow: rapid.Bool().Draw(t, "shadow"),
 		}, Route: "GET /", Outcome: rapid.SampledFrom([]ratelimiter.Outcome{ratelimiter.Allowed, ratelimiter.Banned}).Draw(t, "outcome"),
-			Cost: 3, Fallback: true, Took: duration("took"), Waited: duration("waited"), Place: 2, Err: errors.New("away")}
+			Cost: 3, Fallback: true, BackendLatency: duration("backend_latency"), QueueTime: duration("queue_time"), LimitIndex: 2, Err: errors.New("away")}
 		text, err := json.Marshal(e.Info)
 		require.NoError(t, err)
 		var info ratelimiter.Info

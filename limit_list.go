@@ -72,7 +72,7 @@ func (q *request) addList(c *gin.Context, i int, scope string) error {
 			continue
 		case limit.Per < backends.MinPer || limit.Per > backends.MaxPer:
 			err := fmt.Errorf("the rate limiter cannot count the limit of %d in %v that a function returned on %s: the period must be from %v to %v, where a bare number counts nanoseconds", limit.Limit, limit.Per, q.shown, backends.MinPer, backends.MaxPer)
-			if !l.shadow && !q.neverRefuse {
+			if !l.shadow && !q.neverReject {
 				return err
 			}
 			_ = c.Error(err) // it returns what it was given

@@ -228,7 +228,7 @@ func TestApplicationLimitsHoldForAllRoutesTogether(t *testing.T) {
 	engine, _ := limitedByDefault(t, ratelimiter.Config{
 		"RATELIMITER_DEFAULT_LIMITS": "2/hour", "RATELIMITER_APPLICATION_LIMITS": "4/hour",
 	})
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/a", 3), "the default limit refuses, and the refused one is not counted")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/a", 3), "the default limit rejects, and the rejected one is not counted")
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/own", 3), "application limits hold beside a limit of its own")
 	require.Equal(t, 429, get(engine, "/b").Code)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/exempt", 2))

@@ -39,7 +39,7 @@ func BenchmarkMiddleware(b *testing.B) {
 		{"all headers, trusting no proxy", nil, 1 << 40, careful, nil},
 		{"three limits, all headers", nil, 1 << 40, nil, []ratelimiter.Option{ratelimiter.WithLimit(1<<41, time.Hour), ratelimiter.WithLimit(1<<42, 24*time.Hour)}},
 		{"all headers, observed", ratelimiter.Config{"RATELIMITER_OBSERVER": idle{}}, 1 << 40, nil, nil},
-		{"refused", nil, 1, nil, nil},
+		{"rejected", nil, 1, nil, nil},
 		// Where an application keeps values in the contexts of Gin, the limiter need
 		// not make the map.
 		{"bare, with a value", nil, 0, withValue, nil},

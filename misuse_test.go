@@ -42,7 +42,7 @@ func TestAnExemptionOfOneKindOfUnmatchedRequestIsNotThatOfTheOther(t *testing.T)
 	require.Equal(t, []int{404, 429}, statuses(engine, "/none", 2))
 }
 
-func TestARefusalIsAProblemDocumentWhateverWasSetBefore(t *testing.T) {
+func TestARejectionIsAProblemDocumentWhateverWasSetBefore(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) { c.Header("Content-Type", "text/html; charset=utf-8") })
 	engine.GET("/", limiter.RateLimit(0, time.Hour), ok)

@@ -178,7 +178,7 @@ type outcome struct {
 	remaining int64
 }
 
-// rank is the lower, the closer the limit is to refusing.
+// rank is the lower, the closer the limit is to rejecting.
 func (o *outcome) rank() int64 {
 	switch {
 	case o.allowed:

@@ -97,17 +97,17 @@ func TestARequestThatPassesTheMiddlewaresAgainListsNoLimitTwice(t *testing.T) {
 	require.EqualValues(t, 8, parameters(t, response.Header().Values("RateLimit"))["application-per-day"]["r"], "it was counted twice")
 }
 
-func TestARefusalTellsWhatTheLimitsBeforeHaveLeftWhenTheirUnitsAreBack(t *testing.T) {
+func TestARejectionTellsWhatTheLimitsBeforeHaveLeftWhenTheirUnitsAreBack(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "1000/day", "RATELIMITER_PARTITION_SECRET": "a secret of 20 bytes"})
 	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(30), ratelimiter.WithName("cost, in units")))
 	group.GET("/", limiter.RateLimit(1, time.Minute), ok)
 	allowed := parameters(t, get(engine, "/").Header().Values("RateLimit"))
 	for range 2 {
-		refused := get(engine, "/")
-		require.Equal(t, 429, refused.Code)
-		limits := parameters(t, refused.Header().Values("RateLimit"))
+		rejected := get(engine, "/")
+		require.Equal(t, 429, rejected.Code)
+		limits := parameters(t, rejected.Header().Values("RateLimit"))
 		require.Equal(t, allowed, limits, "nothing was taken")
 		require.EqualValues(t, 70, limits["cost, in units"]["r"])
-		require.Len(t, parameters(t, refused.Header().Values("RateLimit-Policy")), 3)
+		require.Len(t, parameters(t, rejected.Header().Values("RateLimit-Policy")), 3)
 	}
 }

@@ -42,29 +42,29 @@ type Event struct {
 	Outcome Outcome
 
 	// Cost is how many units the request asks. They are charged if no limit on
-	// the request refuses it.
+	// the request rejects it.
 	Cost int64
 
 	// Fallback tells that this process has decided by itself, because the backend
 	// has failed.
 	Fallback bool
 
-	// Took is how long the question to the backend took, which is one for all
-	// limits of a RateLimit, or several if the request had to wait. 0 where there
-	// was none.
-	Took time.Duration
+	// BackendLatency is how long the backend took to answer: one call for all limits
+	// of a RateLimit, or several if the request had to wait. It is 0 where the
+	// backend was not called.
+	BackendLatency time.Duration
 
-	// Waited is how long the request has waited for its turn, see WithWait, without
-	// what it Took to ask. It is for all limits of a RateLimit as well.
-	Waited time.Duration
+	// QueueTime is how long the request waited for its turn (see WithWait), without
+	// BackendLatency. It is the same for all limits of a RateLimit.
+	QueueTime time.Duration
 
-	// Place tells the limits of a RateLimit apart: 0 for the first, so that who
-	// adds up Took counts each question once.
-	Place int
+	// LimitIndex is the position of the limit in its RateLimit, from 0. Add up
+	// BackendLatency and QueueTime where it is 0, so that each call counts once.
+	LimitIndex int
 
 	// Err is why there is no decision, with the outcome BackendError. With Fallback
 	// it is the last failure of the backend, which may be that of another request.
-	// It wraps backends.ErrNotAsked where the backend was not asked.
+	// It wraps backends.ErrBreakerOpen where the backend was not asked.
 	Err error
 }
 
@@ -72,11 +72,11 @@ type Event struct {
 type Outcome uint8
 
 const (
-	// Allowed says that the limit had room. Another limit may have refused the request.
+	// Allowed says that the limit had room. Another limit may have rejected the request.
 	Allowed Outcome = iota
-	// Refused says that the limit has refused the request.
-	Refused
-	// Shadowed says that the limit was exceeded and refuses nobody: it is a
+	// Rejected says that the limit has rejected the request.
+	Rejected
+	// Shadowed says that the limit was exceeded and rejects nobody: it is a
 	// shadow, or has WithOverLimit(nil).
 	Shadowed
 	// Skipped says that the limit was not asked, because WithSkip said so.
@@ -91,9 +91,9 @@ const (
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"allowed", "refused", "shadowed", "skipped", "backend_error", "banned"}
+var outcomeNames = [outcomes]string{"allowed", "rejected", "shadowed", "skipped", "backend_error", "banned"}
 
-// String is the outcome as a label of metrics has it: "allowed", "refused",
+// String is the outcome as a label of metrics has it: "allowed", "rejected",
 // "shadowed", "skipped", "backend_error" or "banned".
 func (o Outcome) String() string {
 	if o < outcomes {
@@ -206,8 +206,8 @@ func (o *observers) count() int {
 // watch is what has to be known before the backend is asked. It is zero if nobody
 // observes.
 type watch struct {
-	began   time.Time
-	refusal error // why the breaker will not ask the backend
+	began     time.Time
+	rejection error // why the breaker will not ask the backend
 }
 
 func (o *observers) begin(s *settings) (w watch) {
@@ -215,7 +215,7 @@ func (o *observers) begin(s *settings) (w watch) {
 		return w
 	}
 	if s.breaker != nil {
-		w.refusal = s.breaker.NotAsked()
+		w.rejection = s.breaker.Ready()
 	}
 	w.began = time.Now()
 	return w
@@ -226,26 +226,26 @@ func (o *observers) decided(q *request, w watch, waited time.Duration, now time.
 	if w.began.IsZero() {
 		return
 	}
-	e := Event{Route: q.shown, Took: now.Sub(w.began) - waited, Waited: waited}
+	e := Event{Route: q.shown, BackendLatency: now.Sub(w.began) - waited, QueueTime: waited}
 	d := q.details()
 	for i := range d.verdicts {
 		quota, v := &d.quotas[i], &d.verdicts[i]
 		e.Info = d.asked[i].info(quota, v, q.at)
-		e.Cost, e.Fallback, e.Place, e.Err = quota.Cost, v.Fallback, i, nil
+		e.Cost, e.Fallback, e.LimitIndex, e.Err = quota.Cost, v.Fallback, i, nil
 		if v.Fallback && q.settings.breaker != nil {
-			if e.Err = w.refusal; e.Err == nil {
+			if e.Err = w.rejection; e.Err == nil {
 				e.Err = q.settings.breaker.Health().Err
 			}
 		}
 		switch {
-		case d.asked[i].banned && !q.neverRefuse:
+		case d.asked[i].banned && !q.neverReject:
 			e.Outcome = Banned
 		case v.Allowed:
 			e.Outcome = Allowed
-		case quota.Shadow || q.neverRefuse:
+		case quota.Shadow || q.neverReject:
 			e.Outcome = Shadowed
 		default:
-			e.Outcome = Refused
+			e.Outcome = Rejected
 		}
 		o.notify(e)
 	}
@@ -256,12 +256,12 @@ func (o *observers) failed(ctx context.Context, q *request, w watch, waited time
 	if w.began.IsZero() || ctx.Err() != nil || q.settings.closed.Load() {
 		return
 	}
-	e := Event{Route: q.shown, Outcome: BackendError, Err: err, Took: time.Since(w.began) - waited, Waited: waited}
+	e := Event{Route: q.shown, Outcome: BackendError, Err: err, BackendLatency: time.Since(w.began) - waited, QueueTime: waited}
 	d := q.details()
 	for i := range d.quotas {
 		quota, a := &d.quotas[i], &d.asked[i]
 		e.Info = Info{Name: a.name, Key: a.key, Scope: quota.Scope, Limit: quota.Limit, Per: a.period(), Shadow: quota.Shadow}
-		e.Cost, e.Place = quota.Cost, i
+		e.Cost, e.LimitIndex = quota.Cost, i
 		o.notify(e)
 	}
 }
@@ -279,7 +279,7 @@ func (o *observers) skipped(q *request) {
 		}
 		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.period(), Shadow: l.shadow}
 		o.notify(e)
-		e.Place++
+		e.LimitIndex++
 	}
 }
 

@@ -57,9 +57,9 @@ func TestAnObserverIsToldOfEveryDecision(t *testing.T) {
 	require.EqualValues(t, 0, first.Remaining)
 	require.Equal(t, time.Minute, first.Per)
 	require.Equal(t, ratelimiter.Allowed, first.Outcome)
-	require.Positive(t, first.Took)
+	require.Positive(t, first.BackendLatency)
 	require.False(t, first.Fallback)
-	require.Equal(t, ratelimiter.Refused, second.Outcome)
+	require.Equal(t, ratelimiter.Rejected, second.Outcome)
 	require.True(t, second.Exceeded)
 	require.Positive(t, second.RetryAfter)
 }
@@ -73,8 +73,8 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 		options []ratelimiter.Option
 		want    []string
 	}{
-		"allowed": {nil, 1, nil, []string{"per-minute allowed"}},
-		"refused": {nil, 0, nil, []string{"per-minute refused"}},
+		"allowed":  {nil, 1, nil, []string{"per-minute allowed"}},
+		"rejected": {nil, 0, nil, []string{"per-minute rejected"}},
 		"a shadow that is exceeded": {
 			nil, 0, []ratelimiter.Option{ratelimiter.WithShadow()}, []string{"shadow-per-minute shadowed"},
 		},
@@ -85,8 +85,8 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 			nil, 1, []ratelimiter.Option{ratelimiter.WithLimit(0, time.Minute, ratelimiter.WithShadow())},
 			[]string{"per-minute allowed", "shadow-per-minute shadowed"},
 		},
-		"one of two refuses": {
-			nil, 1, []ratelimiter.Option{ratelimiter.WithLimit(0, time.Hour)}, []string{"per-minute allowed", "per-hour refused"},
+		"one of two rejects": {
+			nil, 1, []ratelimiter.Option{ratelimiter.WithLimit(0, time.Hour)}, []string{"per-minute allowed", "per-hour rejected"},
 		},
 		"skipped": {
 			nil, 1, []ratelimiter.Option{ratelimiter.WithSkip(skip), ratelimiter.WithLimit(9, time.Hour)},
@@ -103,7 +103,7 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 			ratelimiter.Config{"RATELIMITER_BACKEND": failing, "RATELIMITER_ON_ERROR": "deny"}, 1, nil, []string{"per-minute backend_error"},
 		},
 		"no backend, and limited in memory": {
-			ratelimiter.Config{"RATELIMITER_BACKEND": failing}, 0, nil, []string{"per-minute refused"},
+			ratelimiter.Config{"RATELIMITER_BACKEND": failing}, 0, nil, []string{"per-minute rejected"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 			engine.GET("/", limiter.RateLimit(test.limit, time.Minute, test.options...), ok)
 			get(engine, "/")
 			for i, event := range observer.events {
-				require.Equal(t, i, event.Place)
+				require.Equal(t, i, event.LimitIndex)
 				require.Equal(t, "GET /", event.Route)
 				require.Equal(t, test.config["RATELIMITER_BACKEND"] != nil && test.config["RATELIMITER_ON_ERROR"] == nil, event.Fallback)
 				if event.Outcome == ratelimiter.BackendError || event.Fallback {
@@ -138,7 +138,7 @@ func TestAnObserverIsToldOfNoLimitThatIsNone(t *testing.T) {
 	get(engine, "/")
 	require.Equal(t, []string{"per-hour allowed"}, observer.read())
 	get(engine, "/?skip=1")
-	require.Zero(t, observer.events[0].Place)
+	require.Zero(t, observer.events[0].LimitIndex)
 	require.Equal(t, []string{"per-hour skipped"}, observer.read())
 }
 
@@ -176,7 +176,7 @@ func TestAnObserverThatPanicsHarmsNeitherTheRequestNorOtherObservers(t *testing.
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": []ratelimiter.Observer{panicking{}, observer}})
 	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
-	require.Equal(t, []string{"per-minute allowed", "per-minute refused"}, observer.read())
+	require.Equal(t, []string{"per-minute allowed", "per-minute rejected"}, observer.read())
 	require.EqualValues(t, 2, limiter.Stats().ObserverPanics)
 }
 
@@ -200,9 +200,9 @@ func TestAnObserverMayComeAndGoWhileTheApplicationRuns(t *testing.T) {
 	get(engine, "/")
 	remove()
 	get(engine, "/")
-	require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute refused"}, late.read())
+	require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute rejected"}, late.read())
 	for _, all := range []*notebook{early, configured} {
-		require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute refused", "per-minute refused"}, all.read())
+		require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute rejected", "per-minute rejected"}, all.read())
 	}
 }
 
@@ -271,7 +271,7 @@ func TestAnObserverIsToldHowLongTheQuestionTook(t *testing.T) {
 		get(engine, "/")
 		require.Len(t, observer.events, 2)
 		for _, event := range observer.events {
-			require.Equal(t, time.Second, event.Took)
+			require.Equal(t, time.Second, event.BackendLatency)
 			require.True(t, event.Fallback)
 		}
 	})
@@ -315,7 +315,7 @@ func TestANilObserverIsToldNothing(t *testing.T) {
 	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 }
 
-func TestAnObserverThatIsNoneIsRefused(t *testing.T) {
+func TestAnObserverThatIsNoneIsRejected(t *testing.T) {
 	var missing *notebook
 	for name, value := range map[string]any{
 		"a text":       "prometheus",

@@ -102,11 +102,11 @@ func WithCountIf(counts func(*gin.Context) bool) Option {
 	return whole("WithCountIf", func(r *rule) { r.countIf = counts })
 }
 
-// WithShadow tries limits out: they are decided and recorded, and refuse nobody,
+// WithShadow tries limits out: they are decided and recorded, and reject nobody,
 // whatever RATELIMITER_ON_ERROR says where the backend fails.
 // They have counters of their own and are not in the headers; FromContext tells
 // of them where there is no other limit, Peek always. As an option of WithLimit
-// it stands beside limits that refuse, in one question to the backend.
+// it stands beside limits that reject, in one question to the backend.
 func WithShadow() Option {
 	return func(r *rule) { r.limits[0].shadow = true }
 }
@@ -120,10 +120,10 @@ func WithHeaders(send bool) Option {
 
 // WithOverLimit sets what answers a request over the limit, in place of the
 // problem document. The status is 429 unless the handler writes another one;
-// the handlers behind it do not run. With nil nobody is refused: the handlers
+// the handlers behind it do not run. With nil nobody is rejected: the handlers
 // run, and FromContext tells them that the limit was exceeded.
 func WithOverLimit(handler gin.HandlerFunc) Option {
-	return whole("WithOverLimit", func(r *rule) { r.overLimit, r.neverRefuse = handler, handler == nil })
+	return whole("WithOverLimit", func(r *rule) { r.overLimit, r.neverReject = handler, handler == nil })
 }
 
 // WithObserveOnly lets every request through: the limit is counted and observed, and
@@ -200,7 +200,7 @@ func WithName(name string) Option {
 }
 
 // WithLimit adds another limit. A request takes from all limits, or from none if
-// any of them refuses. The limit is one of the types that RateLimit takes.
+// any of them rejects. The limit is one of the types that RateLimit takes.
 //
 // The added limit is on the same key and scope, counted by the same algorithm and
 // charged the same cost, unless options of its own say otherwise: WithKey,

@@ -68,7 +68,7 @@ func statuses(handler http.Handler, path string, n int, change ...func(*http.Req
 	return list
 }
 
-func TestTwoAreAllowedAndTheThirdAndFourthRefusedWithRemainingZero(t *testing.T) {
+func TestTwoAreAllowedAndTheThirdAndFourthRejectedWithRemainingZero(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(2, time.Hour), ok)
 	for i, want := range []struct {
@@ -320,7 +320,7 @@ func TestConcurrentRequestsNeverExceedTheLimit(t *testing.T) {
 	require.EqualValues(t, 100, admitted.Load())
 }
 
-func TestARefusalIsAProblemDocument(t *testing.T) {
+func TestARejectionIsAProblemDocument(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute)), ok)
 	get(engine, "/")

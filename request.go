@@ -21,7 +21,7 @@ type request struct {
 	earlier *request // of the RateLimit before, if any
 	scope   string
 	at      int64            // when it was decided, in Unix microseconds; 0 where it was not
-	verdict backends.Verdict // of the limit that is closest to refusing
+	verdict backends.Verdict // of the limit that is closest to rejecting
 	closest int              // which limit that is
 	several *several         // nil for one plain limit
 	ledger  atomic.Pointer[ledger]
@@ -105,7 +105,7 @@ func (b *binding) takePlain(c *gin.Context) (goesOn bool) {
 		q.writeHeaders(c.Writer.Header(), texts)
 	}
 	if !q.verdict.Allowed {
-		q.refuse(c)
+		q.reject(c)
 	}
 	return q.verdict.Allowed
 }
@@ -189,8 +189,8 @@ func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
 		q.writeHeaders(c.Writer.Header(), texts)
 	}
 	q.keep(c)
-	if q.exceeded() && !q.neverRefuse {
-		q.refuse(c)
+	if q.exceeded() && !q.neverReject {
+		q.reject(c)
 		return false
 	}
 	return true
@@ -226,7 +226,7 @@ func (q *request) ask(c *gin.Context) (waited time.Duration, err error) {
 func (q *request) failed(c *gin.Context, err error) (goesOn bool) {
 	switch {
 	case errors.Is(err, backends.ErrClosed):
-	case !q.refuses():
+	case !q.rejects():
 		q.keep(c)
 		return true
 	case errors.Is(c.Request.Context().Err(), context.Canceled):

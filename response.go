@@ -35,7 +35,7 @@ func (t *headerTexts) text(b []byte) string {
 }
 
 // writeHeaders tells the client about its limits: the one that is closest to
-// refusing in the X-RateLimit headers, all of them in the RateLimit headers of
+// rejecting in the X-RateLimit headers, all of them in the RateLimit headers of
 // draft-ietf-httpapi-ratelimit-headers-11, one item each. Where several RateLimits
 // stand on a route, the later adds to what the earlier wrote.
 func (q *request) writeHeaders(header http.Header, t *headerTexts) {
@@ -259,8 +259,8 @@ func (q *request) standingNow(i int) standing {
 	return s
 }
 
-// refuse answers a request that is over a limit.
-func (q *request) refuse(c *gin.Context) {
+// reject answers a request that is over a limit.
+func (q *request) reject(c *gin.Context) {
 	c.Abort()
 	if q.earlier != nil {
 		q.earlier.refundAll(c)
@@ -279,14 +279,14 @@ func (q *request) refuse(c *gin.Context) {
 		overLimit(c)
 		return
 	}
-	answer(c, http.StatusTooManyRequests, q.refusal())
+	answer(c, http.StatusTooManyRequests, q.rejection())
 }
 
-// refusal is the problem document of a rejected request. It describes the limit
-// that is closest to refusing, and names all that refuse.
-func (q *request) refusal() []byte {
+// rejection is the problem document of a rejected request. It describes the limit
+// that is closest to rejecting, and names all that reject.
+func (q *request) rejection() []byte {
 	if q.several == nil && q.verdict.RetryAfter >= 0 {
-		return q.limits[0].refusal
+		return q.limits[0].rejection
 	}
 	d := q.details()
 	quota, violated := &d.quotas[q.closest], d.violated()
@@ -297,18 +297,18 @@ func (q *request) refusal() []byte {
 		return headers.NothingAllowed(violated)
 	case hopeless:
 		return headers.CostsTooMuch(quota.Cost, mostAtOnce(quota), violated)
-	case q.isConcurrent() && q.limits[0].refusal != nil:
-		return q.limits[0].refusal
+	case q.isConcurrent() && q.limits[0].rejection != nil:
+		return q.limits[0].rejection
 	}
-	return d.asked[q.closest].limitRule.refusal(quota.Limit, violated)
+	return d.asked[q.closest].limitRule.rejection(quota.Limit, violated)
 }
 
-// refusal is the problem document for a request that waiting can help.
-func (l *limitRule) refusal(limit int64, violated []string) []byte {
+// rejection is the problem document for a request that waiting can help.
+func (l *limitRule) rejection(limit int64, violated []string) []byte {
 	if l.concurrent {
 		return headers.TooManyInProgress(limit, violated)
 	}
-	return headers.Refusal(limit, l.unit(), l.per, violated)
+	return headers.Rejection(limit, l.unit(), l.per, violated)
 }
 
 // unit is what a limit counts.
@@ -319,7 +319,7 @@ func (l *limitRule) unit() string {
 	return "requests"
 }
 
-// violated lists the names of the limits that refused.
+// violated lists the names of the limits that rejected.
 func (d *several) violated() (names []string) {
 	for i := range d.verdicts {
 		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
@@ -373,8 +373,8 @@ func (q *request) standing(i int) standing {
 	return standing{v, q.isShadow(i), time.Duration(q.at)*time.Microsecond + v.ResetAfter}
 }
 
-// stricter reports whether a is closer to refusing than b, or has refused and b has
-// not. Shadow limits, which refuse nobody, come last.
+// stricter reports whether a is closer to rejecting than b, or has rejected and b has
+// not. Shadow limits, which reject nobody, come last.
 func (a standing) stricter(b standing) bool {
 	switch {
 	case a.shadow != b.shadow:

@@ -18,7 +18,7 @@ type rule struct {
 	skip        []func(*gin.Context) bool
 	sendHeaders *bool                   // nil for what the configuration says
 	overLimit   gin.HandlerFunc         // nil for the problem document
-	neverRefuse bool                    // record only
+	neverReject bool                    // record only
 	countIf     func(*gin.Context) bool // nil to count every request
 	ban         *ban                    // nil for none
 	longestWait time.Duration           // for a turn; 0 to reject at once
@@ -191,7 +191,7 @@ func (l *limitRule) varies() bool { return l.limitFunc != nil || l.listFunc != n
 
 // alwaysAsks reports whether every request is asked about a limit that can reject it.
 func (r *rule) alwaysAsks() bool {
-	return !r.neverRefuse && len(r.skip) == 0 &&
+	return !r.neverReject && len(r.skip) == 0 &&
 		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && !l.varies() && l.limit >= 0 })
 }
 

@@ -185,7 +185,7 @@ func (s *settings) guard(chosen backendChoice) error {
 	}
 	s.closers, s.local = append(s.closers, local), local
 	if chosen.share > 0 {
-		local = backends.NewShare(local, chosen.share)
+		local = backends.NewScaled(local, chosen.share)
 	}
 	s.decider = backends.NewFallback(s.breaker, local)
 	return nil

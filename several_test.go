@@ -22,7 +22,7 @@ func TestLimitsOfOnePeriodOnGroupAndRouteCountApart(t *testing.T) {
 	}
 }
 
-func TestARequestThatALaterLimitRefusesCostsAnEarlierOneNothing(t *testing.T) {
+func TestARequestThatALaterLimitRejectsCostsAnEarlierOneNothing(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "5/hour"})
 	engine.GET("/a", limiter.RateLimit(1, time.Minute), ok)
 	engine.GET("/b", ok)
@@ -97,7 +97,7 @@ func TestLimitsWithOneKeyShareACounterAlsoOnOneRequest(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, staff))
 }
 
-func TestALimiterThatIsNilIsRefusedWhenARouteIsRegistered(t *testing.T) {
+func TestALimiterThatIsNilIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	var none *ratelimiter.RateLimiter
 	require.PanicsWithValue(t, "ratelimiter: RateLimit was called on a nil *RateLimiter; check the error of New", func() { none.RateLimit(1, time.Hour) })
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAShadowRefusesNobodyAndIsReported(t *testing.T) {
+func TestAShadowRejectsNobodyAndIsReported(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var seen []ratelimiter.Info
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithShadow()), func(c *gin.Context) {
@@ -50,7 +50,7 @@ func TestAShadowStandsBesideAnEnforcedLimitAndAltersNothing(t *testing.T) {
 	require.Equal(t, []bool{true, true, true}, shadows)
 }
 
-func TestTwoShadowsForOnePeriodAreRefusedInWhateverOrderTheyCome(t *testing.T) {
+func TestTwoShadowsForOnePeriodAreRejectedInWhateverOrderTheyCome(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	shadow := ratelimiter.WithLimit(5, time.Hour, ratelimiter.WithShadow())
 	for _, options := range [][]ratelimiter.Option{{shadow, ratelimiter.WithShadow()}, {ratelimiter.WithShadow(), shadow}} {

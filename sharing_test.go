@@ -27,7 +27,7 @@ func TestARequestAllocatesLittle(t *testing.T) {
 	}{
 		"no headers":  {false, 1 << 40, 3},
 		"all headers": {true, 1 << 40, 3},
-		"refused":     {true, 1, 12},
+		"rejected":    {true, 1, 12},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &nowhere{http.Header{}}
@@ -204,7 +204,7 @@ func TestDefaultAndApplicationLimitsShowThoseThatHold(t *testing.T) {
 	require.Equal(t, `"application-per-hour";q=9;w=3600, "per-second";q=7;w=1`, policies("/own"))
 }
 
-func TestARefusalTellsOfAllLimitsThatRefused(t *testing.T) {
+func TestARejectionTellsOfAllLimitsThatRejected(t *testing.T) {
 	engine, limiter := application(t, nil)
 	zero := func(*gin.Context) int { return 0 }
 	engine.GET("/both", limiter.RateLimit(0, time.Minute, ratelimiter.WithLimit(0, time.Hour)), ok)

@@ -219,7 +219,7 @@ func TestObserversAreToldOfWhatTakeCharges(t *testing.T) {
 	}
 	first := observer.events[0]
 	require.Equal(t, []any{"", "mail", "ann", int64(2)}, []any{first.Route, first.Key, first.Scope, first.Cost})
-	require.Equal(t, []string{"per-minute allowed", "per-minute refused"}, observer.read())
+	require.Equal(t, []string{"per-minute allowed", "per-minute rejected"}, observer.read())
 
 	_, failing := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": broken{errors.New("out of order")}, "RATELIMITER_ON_ERROR": "deny"})
 	_, err := failing.Take(t.Context(), ratelimiter.Limit{Limit: 3, Per: time.Minute}, "mail", "ann", 1)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a refusal and its headers say is true.
+// What a rejection and its headers say is true.
 
 func TestWhereWaitingDoesNotHelpThereIsNoRetryAfter(t *testing.T) {
 	engine, limiter := application(t, nil)
@@ -125,7 +125,7 @@ func TestCountingByOutcomeWorksBehindALimitThatAMiddlewareCalls(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3))
 }
 
-func TestARefusalWithoutHeadersLeavesTheXHeadersOfEarlierLimitsTrue(t *testing.T) {
+func TestARejectionWithoutHeadersLeavesTheXHeadersOfEarlierLimitsTrue(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(5, time.Hour), limiter.RateLimit(1, time.Hour, ratelimiter.WithHeaders(false)), ok)
 	require.Equal(t, "4", header(get(engine, "/"), "X-RateLimit-Remaining"))

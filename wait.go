@@ -16,11 +16,11 @@ import (
 const longestWait = time.Hour
 
 // WithWait holds a request that is over the limit until its turn, if that is no
-// further away than longest, and refuses it at once if it is, or if the context of
+// further away than longest, and rejects it at once if it is, or if the context of
 // the request ends before. The longest wait is a millisecond to an hour, and counts
 // from the arrival of the request. So RateLimit(1, time.Second,
 // WithAlgorithm(TokenBucket), WithWait(10*time.Second)) lets one request through
-// each second, ten may wait, and the next is refused. The token bucket keeps such a
+// each second, ten may wait, and the next is rejected. The token bucket keeps such a
 // pace best: a window lets many pass at once.
 //
 // Requests on the same limits, keys and scopes wait in one line, and pass in the
@@ -33,8 +33,8 @@ const longestWait = time.Hour
 // The backend tells when the turn of the first is, and that of the others is reckoned
 // from it. What other processes take can make a request wait in vain, but not for
 // longer than that and, while others are being let through, one RATELIMITER_TIMEOUT.
-// Retry-After of a refusal is when those who wait will have passed too, or later. A
-// request that asks for more than the limit is refused at once, and so is whoever is
+// Retry-After of a rejection is when those who wait will have passed too, or later. A
+// request that asks for more than the limit is rejected at once, and so is whoever is
 // banned (see WithBan).
 //
 // A client that leaves gives its place back, and is charged nothing by the limits
@@ -44,11 +44,11 @@ const longestWait = time.Hour
 //
 // A request that waits holds its goroutine and its connection. So at most a thousand
 // wait in a line, and ten thousand in a RateLimiter, so that one client cannot take
-// all places; more are refused at once. The WriteTimeout of the server and the
+// all places; more are rejected at once. The WriteTimeout of the server and the
 // time-outs of proxies and clients must be longer than the longest wait, or they end the request
 // before its turn.
 //
-// Limits that refuse nobody make nobody wait: WithShadow for all limits and
+// Limits that reject nobody make nobody wait: WithShadow for all limits and
 // WithOverLimit(nil) panic together with WithWait.
 func WithWait(longest time.Duration) Option {
 	call := fmt.Sprintf("ratelimiter: WithWait(%v)", longest)
@@ -61,9 +61,9 @@ func WithWait(longest time.Duration) Option {
 
 // checkWait is for when all options are known.
 func (r *rule) checkWait() {
-	refuses := func(l limitRule) bool { return !l.shadow }
-	if r.longestWait > 0 && (r.neverRefuse || !slices.ContainsFunc(r.limits, refuses)) {
-		panic("ratelimiter: WithWait holds requests in place of refusing them, and WithObserveOnly and WithShadow refuse nobody; leave one of them out")
+	rejects := func(l limitRule) bool { return !l.shadow }
+	if r.longestWait > 0 && (r.neverReject || !slices.ContainsFunc(r.limits, rejects)) {
+		panic("ratelimiter: WithWait holds requests in place of rejecting them, and WithObserveOnly and WithShadow reject nobody; leave one of them out")
 	}
 }
 

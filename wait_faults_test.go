@@ -126,8 +126,8 @@ func TestTheTimeoutBoundsEachQuestionAndNotTheWaiting(t *testing.T) {
 		require.Len(t, observer.events, 2, "of both limits, once")
 		for _, event := range observer.events {
 			require.Equal(t, ratelimiter.Allowed, event.Outcome)
-			require.Equal(t, 100*time.Millisecond, event.Took, "two questions")
-			require.Equal(t, 950*time.Millisecond, event.Waited)
+			require.Equal(t, 100*time.Millisecond, event.BackendLatency, "two questions")
+			require.Equal(t, 950*time.Millisecond, event.QueueTime)
 		}
 	})
 }
@@ -148,14 +148,14 @@ func TestTwoProcessesShareTheLimitAndHaveALineEach(t *testing.T) {
 				crowds[i].send(engines[i], "/")
 			}
 		}
-		passed, refused, late := map[time.Duration]int{}, 0, 0
+		passed, rejected, late := map[time.Duration]int{}, 0, 0
 		for i := range engines {
 			crowds[i].all.Wait()
 			for _, v := range crowds[i].sent {
 				if v.response.Code == 200 {
 					passed[v.at]++
 				} else {
-					refused++
+					rejected++
 				}
 				if v.response.Code == 429 && v.at == 9*time.Second {
 					late++
@@ -163,7 +163,7 @@ func TestTwoProcessesShareTheLimitAndHaveALineEach(t *testing.T) {
 			}
 			require.Zero(t, limiters[i].Queues())
 		}
-		require.Equal(t, 8, refused)
+		require.Equal(t, 8, rejected)
 		require.Equal(t, 1, late, "the others were told as soon as it was known")
 		for i := range 10 {
 			require.Equal(t, 1, passed[time.Duration(i)*time.Second], "at second %d", i)
@@ -251,7 +251,7 @@ func TestWaitingBesideOtherOptions(t *testing.T) {
 	}
 }
 
-func TestWhatALaterLimitRefusesAfterWaitingIsGivenBackBefore(t *testing.T) {
+func TestWhatALaterLimitRejectsAfterWaitingIsGivenBackBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		group := engine.Group("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("outer"))))
@@ -326,7 +326,7 @@ func (g *givingBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // Where keys are on several nodes, what is charged on the first is given back when
-// another denies. Others may be refused meanwhile.
+// another denies. Others may be rejected meanwhile.
 func TestWhoIsTurnedAwayChargesNothingForAMomentEither(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = client.Close() })

@@ -106,7 +106,7 @@ func plan(t *rapid.T, b *book, longest time.Duration) (guests []guest) {
 	return guests
 }
 
-// Those who are not refused pass when the book says, never more than the bound of
+// Those who are not rejected pass when the book says, never more than the bound of
 // the algorithm. Those who are could not have passed in time, if all before them
 // had stayed.
 func TestThoseWhoWaitPassInOrderAndInTime(t *testing.T) {

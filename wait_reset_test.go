@@ -32,7 +32,7 @@ func TestARequestIsNotHeldForATurnAfterItsOwnEnd(t *testing.T) {
 }
 
 // A function may say another limit for each request, as by the plan of a customer.
-func TestWhoHasAHigherLimitThanThoseBeforeIsNotRefusedForTheirPace(t *testing.T) {
+func TestWhoHasAHigherLimitThanThoseBeforeIsNotRejectedForTheirPace(t *testing.T) {
 	for _, algorithm := range algorithms {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -87,7 +87,7 @@ func TestRequestsPassWhenTheirTurnComes(t *testing.T) {
 	}
 }
 
-func TestOneAfterTheOtherPassesAndTheRestIsRefusedAtOnce(t *testing.T) {
+func TestOneAfterTheOtherPassesAndTheRestIsRejectedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Second, perSecond, ratelimiter.WithWait(10*time.Second)), ok)
@@ -111,7 +111,7 @@ func TestOneAfterTheOtherPassesAndTheRestIsRefusedAtOnce(t *testing.T) {
 
 // Whoever comes back when Retry-After says passes at once. With a sliding window it
 // may be later than it need be.
-func TestRetryAfterOfARefusalBehindOthersIsTrue(t *testing.T) {
+func TestRetryAfterOfARejectionBehindOthersIsTrue(t *testing.T) {
 	for _, algorithm := range algorithms {
 		for _, limit := range []int{1, 2, 3, 10} {
 			for _, waiting := range []int{limit, 2*limit + 1, 35} {
@@ -198,7 +198,7 @@ func TestNobodyOvertakesThoseWhoWait(t *testing.T) {
 	})
 }
 
-func TestWhoCannotHaveItsTurnInTimeIsRefusedAtOnce(t *testing.T) {
+func TestWhoCannotHaveItsTurnInTimeIsRejectedAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit   any
 		options []ratelimiter.Option
@@ -317,12 +317,12 @@ func TestSenselessWaitingPanicsWhereTheRouteIsRegistered(t *testing.T) {
 		"less than none": {func() { ratelimiter.WithWait(-time.Second) }, "over zero"},
 		"a bare number":  {func() { ratelimiter.WithWait(5) }, "5*time.Second"},
 		"too long":       {func() { ratelimiter.WithWait(2 * time.Hour) }, "longer than 1h"},
-		"nobody is refused": {func() {
+		"nobody is rejected": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithWait(time.Second), ratelimiter.WithOverLimit(nil))
-		}, "refuse nobody"},
+		}, "reject nobody"},
 		"all are shadows": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithShadow(), ratelimiter.WithLimit(1, time.Minute), ratelimiter.WithWait(time.Second))
-		}, "refuse nobody"},
+		}, "reject nobody"},
 		"for one limit": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithWait(time.Second)))
 		}, "not of WithLimit"},

@@ -10,20 +10,20 @@ import (
 	"pgregory.net/rapid"
 )
 
-// banning is a limit of two an hour, and a ban for a day after three refusals.
+// banning is a limit of two an hour, and a ban for a day after three rejections.
 func banning(key string) (limit, ban Quota) {
 	limit = Quota{Key: key, Scope: "s", Limit: 2, Per: time.Hour, Cost: 1, Tentative: true}
 	return limit, Quota{Key: key, Scope: "s", Limit: 3, Per: time.Hour, Ban: 24 * time.Hour, Cost: 1}
 }
 
-func TestRefusalsAreCountedInRedisAndABanIsRemembered(t *testing.T) {
+func TestRejectionsAreCountedInRedisAndABanIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPretended()
 		here, there := p.backend(t), p.backend(t)
 		limit, ban := banning("k")
 		for n, backend := range []Backend{here, there, here, there, here} {
 			trips, verdicts := p.asks(t, backend, limit, ban)
-			require.EqualValues(t, 1, trips, "each refusal counts, so each is asked")
+			require.EqualValues(t, 1, trips, "each rejection counts, so each is asked")
 			require.Equal(t, n < 2, verdicts[0].Allowed)
 			require.Equal(t, n < 4, verdicts[1].Allowed)
 		}
@@ -57,7 +57,7 @@ func TestRememberedDenialsBanNobodyLaterOrSooner(t *testing.T) {
 			limit.Algorithm = Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(rt, "algorithm"))
 			limit.Tentative = rapid.Bool().Draw(rt, "tentative")
 			limit.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "per")
-			ban.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "refusals within")
+			ban.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "rejections within")
 			ban.Ban = rapid.SampledFrom([]time.Duration{100 * time.Millisecond, 5 * time.Second, time.Hour}).Draw(rt, "ban")
 			for range rapid.IntRange(1, 40).Draw(rt, "takes") {
 				elapse(rapid.SampledFrom([]time.Duration{0, time.Microsecond, 99 * time.Millisecond, time.Second, 4 * time.Second}).Draw(rt, "pause"))
@@ -91,7 +91,7 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()
 	m := newMemoryOn(64, func() int64 { return now })
 	_, ban := banning("login")
-	refuse := func(client string, times int) Verdict {
+	reject := func(client string, times int) Verdict {
 		limit := Quota{Key: "login", Scope: client, Per: time.Hour, Cost: 1}
 		verdicts := make([]Verdict, 2)
 		ban.Scope = client
@@ -102,21 +102,21 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 		return verdicts[1]
 	}
 	for i := range 1000 {
-		require.True(t, refuse(fmt.Sprint("twice", i), 2).Allowed, "two refusals of one's own ban nobody, whatever others did")
+		require.True(t, reject(fmt.Sprint("twice", i), 2).Allowed, "two rejections of one's own ban nobody, whatever others did")
 	}
 	var banned []string
 	for i := range 1000 {
 		client := fmt.Sprint("often", i)
-		if !refuse(client, 5).Allowed {
+		if !reject(client, 5).Allowed {
 			banned = append(banned, client)
 		}
 	}
 	require.Greater(t, len(banned), 32, "as many as there is room for")
 	for i := range 1000 {
-		require.True(t, refuse(fmt.Sprint("late", i), 2).Allowed)
+		require.True(t, reject(fmt.Sprint("late", i), 2).Allowed)
 	}
 	for _, client := range banned {
-		require.False(t, refuse(client, 1).Allowed, "and none of them makes room")
+		require.False(t, reject(client, 1).Allowed, "and none of them makes room")
 	}
 	stats, _ := Stats(m)
 	require.Greater(t, stats.Evictions, uint64(500), "what was forgotten of others is told")
@@ -125,11 +125,11 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 func TestABanIsNotSharedAmongProcessesThatLimitAtAPart(t *testing.T) {
 	memory, err := NewMemory(nil)
 	require.NoError(t, err)
-	backend := NewShare(memory, 0.1)
+	backend := NewScaled(memory, 0.1)
 	limit, ban := banning("k")
 	verdicts := make([]Verdict, 2)
 	for n := range 4 {
 		require.NoError(t, backend.Take(t.Context(), []Quota{limit, ban}, verdicts))
-		require.Equal(t, n < 3, verdicts[1].Allowed, "a tenth of two is one, but three refusals are three")
+		require.Equal(t, n < 3, verdicts[1].Allowed, "a tenth of two is one, but three rejections are three")
 	}
 }

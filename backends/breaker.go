@@ -20,9 +20,9 @@ const (
 	probeInterval = 500 * time.Millisecond
 )
 
-// ErrNotAsked is wrapped by the error of an open Breaker, beside the failure
+// ErrBreakerOpen is wrapped by the error of an open Breaker, beside the failure
 // that the backend was last seen with.
-var ErrNotAsked = errors.New("the rate limiter's backend is not asked, because it has failed repeatedly")
+var ErrBreakerOpen = errors.New("the circuit breaker is open: the backend of the rate limiter has failed repeatedly and is not asked for now")
 
 // Health is what a Breaker knows of its backend.
 type Health struct {
@@ -48,7 +48,7 @@ type Health struct {
 // Five failures with no charge between them open it. A failure is any error of
 // the backend, and an answer that does not come in time; not ErrInvalidQuota or
 // ErrClosed, nor what a caller has cancelled or allowed less time for. Nobody asks the backend then:
-// callers get ErrNotAsked at once. Instead a goroutine, which exists only while
+// callers get ErrBreakerOpen at once. Instead a goroutine, which exists only while
 // the breaker is open, makes a small charge every half second, and the first one
 // that is answered closes the breaker. So a backend that is well again is asked
 // again half a second and one answer later, and no caller waits to find out. Of
@@ -74,7 +74,7 @@ type Breaker struct {
 
 type breakerState struct {
 	Health
-	refusal error // what callers get; nil while the backend is asked
+	rejection error // what callers get; nil while the backend is asked
 }
 
 // NewBreaker puts a breaker before a backend, whose answers must come within the
@@ -121,11 +121,11 @@ func (b *Breaker) Health() Health {
 	return h
 }
 
-// NotAsked is the error that callers get at once now, which wraps ErrNotAsked or after
-// Stop is ErrClosed. It is nil while the backend is asked.
-func (b *Breaker) NotAsked() error { return b.state.Load().refusal }
+// Ready returns nil while the breaker passes calls to the backend, else the error that
+// callers get at once: one that wraps ErrBreakerOpen, or ErrClosed after Stop.
+func (b *Breaker) Ready() error { return b.state.Load().rejection }
 
-// Take asks the backend, or returns ErrNotAsked.
+// Take asks the backend, or returns ErrBreakerOpen.
 func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
 		err = b.backend.Take(ctx, quotas, verdicts)
@@ -133,7 +133,7 @@ func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) 
 	})
 }
 
-// Reset asks the backend, or returns ErrNotAsked.
+// Reset asks the backend, or returns ErrBreakerOpen.
 func (b *Breaker) Reset(ctx context.Context, key, scope string) error {
 	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
 		err = b.backend.Reset(ctx, key, scope)
@@ -145,7 +145,7 @@ func (b *Breaker) Reset(ctx context.Context, key, scope string) error {
 // and Reset return ErrClosed from then on. The backend stays open.
 func (b *Breaker) Stop() {
 	b.mu.Lock()
-	b.state.Store(&breakerState{Health: b.state.Load().Health, refusal: ErrClosed})
+	b.state.Store(&breakerState{Health: b.state.Load().Health, rejection: ErrClosed})
 	stop, ended := b.stop, b.ended
 	b.mu.Unlock()
 	if stop != nil {
@@ -170,8 +170,8 @@ func writes(quotas []Quota, verdicts []Verdict) bool {
 
 func (b *Breaker) ask(ctx context.Context, question func(context.Context) (written bool, err error)) error {
 	asked := b.state.Load()
-	if asked.refusal != nil {
-		return asked.refusal
+	if asked.rejection != nil {
+		return asked.rejection
 	}
 	bounded, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -214,7 +214,7 @@ func (b *Breaker) report(asked *breakerState, err error) {
 	if b.counts(err) {
 		return
 	}
-	b.state.Store(refusing(Health{Since: time.Now(), Down: asked.Down}, err))
+	b.state.Store(rejecting(Health{Since: time.Now(), Down: asked.Down}, err))
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.ended = cancel, make(chan struct{})
 	go b.watch(ctx, b.ended)
@@ -226,12 +226,12 @@ func (b *Breaker) counts(err error) bool {
 	return b.circuit.State() == gobreaker.StateClosed
 }
 
-// refusing is the state of an outage, of which the last failure is new.
-func refusing(outage Health, err error) *breakerState {
+// rejecting is the state of an outage, of which the last failure is new.
+func rejecting(outage Health, err error) *breakerState {
 	outage.Open, outage.Err = true, err
 	return &breakerState{
 		outage,
-		fmt.Errorf("%w (since %s, last with: %w)", ErrNotAsked, outage.Since.Format(time.RFC3339), err),
+		fmt.Errorf("%w (since %s, last with: %w)", ErrBreakerOpen, outage.Since.Format(time.RFC3339), err),
 	}
 }
 
@@ -275,7 +275,7 @@ func (b *Breaker) learn(ctx context.Context, err error) bool {
 		return true
 	case !b.counts(err):
 		b.remember(err)
-		b.state.Store(refusing(last.Health, err))
+		b.state.Store(rejecting(last.Health, err))
 		return false
 	}
 	b.failing.Store(false)

@@ -85,19 +85,19 @@ func TestFiveFailuresInARowOpenTheBreakerAndNobodyAsksThen(t *testing.T) {
 		pass(time.Minute)
 		backend.fails(errLost)
 		for range breakerFailures {
-			require.NoError(t, breaker.NotAsked())
+			require.NoError(t, breaker.Ready())
 			err := ask(t.Context(), breaker)
 			require.ErrorIs(t, err, errLost)
-			require.NotErrorIs(t, err, ErrNotAsked)
+			require.NotErrorIs(t, err, ErrBreakerOpen)
 		}
 		require.Equal(t, Health{Open: true, Since: made.Add(time.Minute), Err: errLost, Failures: 5}, breaker.Health())
 		backend.does(late)
 		for range 100 {
 			err := ask(t.Context(), breaker)
-			require.ErrorIs(t, err, ErrNotAsked)
+			require.ErrorIs(t, err, ErrBreakerOpen)
 			require.ErrorIs(t, err, errLost, "and the reason")
-			require.Equal(t, err, breaker.NotAsked())
-			require.ErrorIs(t, breaker.Reset(t.Context(), "k", "s"), ErrNotAsked)
+			require.Equal(t, err, breaker.Ready())
+			require.ErrorIs(t, breaker.Reset(t.Context(), "k", "s"), ErrBreakerOpen)
 		}
 		require.Equal(t, made.Add(time.Minute), time.Now(), "no time has gone by")
 		require.EqualValues(t, breakerFailures, backend.asked.Load())
@@ -153,7 +153,7 @@ func TestAnOpenBreakerProbesUntilItIsAnsweredAndCloses(t *testing.T) {
 		require.Equal(t, Health{Open: true, Since: opened, Err: other, Down: 11 * probeInterval, Failures: 5}, breaker.Health())
 
 		backend.decides()
-		require.ErrorIs(t, ask(t.Context(), breaker), ErrNotAsked, "a request finds nothing out")
+		require.ErrorIs(t, ask(t.Context(), breaker), ErrBreakerOpen, "a request finds nothing out")
 		pass(probeInterval)
 		require.Equal(t, Health{Since: time.Now(), Err: other, Down: 12 * probeInterval, Failures: 5}, breaker.Health())
 		require.NoError(t, ask(t.Context(), breaker))
@@ -366,6 +366,6 @@ func TestABreakerAllocatesNothingButTheDeadline(t *testing.T) {
 	})
 	breaker := NewBreaker(local, time.Minute, "probe key")
 	require.Equal(t, deadline, testing.AllocsPerRun(1000, func() { _ = breaker.Take(t.Context(), quotas, verdicts) }))
-	breaker.state.Store(refusing(Health{}, errLost))
+	breaker.state.Store(rejecting(Health{}, errLost))
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = breaker.Take(t.Context(), quotas, verdicts) }), "while it is open")
 }

@@ -216,8 +216,8 @@ func fewPermissions(t *testing.T, servers []*redistest.Server) {
 		require.True(t, take(t, backend, hourly("rate_limit/k"+strconv.Itoa(i), 1))[0].Allowed)
 	}
 	for _, server := range servers {
-		refused, err := server.Client().ACLLog(t.Context(), 10).Result()
+		rejected, err := server.Client().ACLLog(t.Context(), 10).Result()
 		require.NoError(t, err)
-		require.Empty(t, refused)
+		require.Empty(t, rejected)
 	}
 }

@@ -88,7 +88,7 @@ func TestABreakerAndAWholeShareAreBackends(t *testing.T) {
 		})
 	})
 	t.Run("share", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backends.Backend { return backends.NewShare(memory(t), 1) })
+		backendtest.Run(t, func(t *testing.T) backends.Backend { return backends.NewScaled(memory(t), 1) })
 	})
 }
 

@@ -107,9 +107,9 @@ func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
 // strike counts a denial for the bans, after uncharge.
 func (b ledgers) strike(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
-		if q := &quotas[i]; countsRefusal(quotas, verdicts, i) {
-			l, id, refusal := b[subjectOf(q)], idOf(q), q.refusal()
-			state, v := l.now(id).take(now, id, &refusal)
+		if q := &quotas[i]; countsRejection(quotas, verdicts, i) {
+			l, id, rejection := b[subjectOf(q)], idOf(q), q.rejection()
+			state, v := l.now(id).take(now, id, &rejection)
 			l.after[id], verdicts[i] = state, verdict(v)
 		}
 	}

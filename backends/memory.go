@@ -233,7 +233,7 @@ type MemoryStats struct {
 	// not be noticed yet.
 	Keys int
 	// Evictions counts the newcomers that took the place of a limit that was
-	// not full yet, or of refusals that still counted for a ban, because there was
+	// not full yet, or of rejections that still counted for a ban, because there was
 	// no room for both.
 	Evictions uint64
 }

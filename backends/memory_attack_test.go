@@ -106,7 +106,7 @@ func TestWrongDecisionsAtEachLoad(t *testing.T) {
 		tight, wide := newAttack(t, SlidingWindow, maxKeys), newAttack(t, SlidingWindow, 20*maxKeys)
 		wide.now = tight.now
 		clients := maxKeys * percent / 100
-		var refused, admitted, all int
+		var rejected, admitted, all int
 		for round := range rounds {
 			for client := range clients {
 				if client%rounds < round { // some ask once, some more often than they may
@@ -114,17 +114,17 @@ func TestWrongDecisionsAtEachLoad(t *testing.T) {
 				}
 				got, due := tight.ask(fmt.Sprint(client), 1), wide.ask(fmt.Sprint(client), 1)
 				all++
-				refused += max(0, due-got)
+				rejected += max(0, due-got)
 				admitted += max(0, got-due)
 			}
 		}
 		stats, _ := Stats(tight.backend)
-		t.Logf("load %3d %%: %.3f %% of requests refused wrongly, %.3f %% admitted wrongly, %d places changed",
-			percent, 100*float64(refused)/float64(all), 100*float64(admitted)/float64(all), stats.Evictions)
+		t.Logf("load %3d %%: %.3f %% of requests rejected wrongly, %.3f %% admitted wrongly, %d places changed",
+			percent, 100*float64(rejected)/float64(all), 100*float64(admitted)/float64(all), stats.Evictions)
 		if percent <= 80 {
-			require.Zero(t, refused+admitted, "at %d %%", percent)
+			require.Zero(t, rejected+admitted, "at %d %%", percent)
 		} else if percent <= 100 { // some shards are fuller than others
-			require.Less(t, refused+admitted, all/100, "at %d %%", percent)
+			require.Less(t, rejected+admitted, all/100, "at %d %%", percent)
 		}
 		require.LessOrEqual(t, len(tight.backend.shards)*tight.nodes(), maxKeys*305/1000+2*len(tight.backend.shards))
 	}

@@ -45,7 +45,7 @@ func (m *Memory) takeAll(quotas []Quota, verdicts []Verdict) (now int64, err err
 	if b.try(now) {
 		b.commit(now)
 	} else {
-		b.refuse(now)
+		b.reject(now)
 	}
 	b.unlock()
 	return now, nil
@@ -176,17 +176,17 @@ func (b *batch) commit(now int64) {
 	}
 }
 
-// refuse leaves all states as they are, for one of the quotas has denied. What
+// reject leaves all states as they are, for one of the quotas has denied. What
 // remains then is what there was. The denial may count for a ban.
-func (b *batch) refuse(now int64) {
+func (b *batch) reject(now int64) {
 	for i := range b.quotas {
 		q, v, t := &b.quotas[i], &b.verdicts[i], &b.trials[i]
 		t.table.release(t.after)
 		switch {
 		case q.Ban == 0:
 			t.restoreVerdict(now, q, v)
-		case countsRefusal(b.quotas, b.verdicts, i):
-			t.recordRefusal(now, q, v)
+		case countsRejection(b.quotas, b.verdicts, i):
+			t.recordRejection(now, q, v)
 		}
 	}
 }
@@ -209,20 +209,20 @@ func (t *trial) restoreVerdict(now int64, q *Quota, v *Verdict) {
 	v.Remaining, v.ResetAfter = answer.Remaining, micros(answer.ResetAfter)
 }
 
-// recordRefusal counts a denial for a ban. A newcomer without room begins at none, in
+// recordRejection counts a denial for a ban. A newcomer without room begins at none, in
 // the place of the one with the fewest: the count of a stranger must ban nobody. Where
 // all are banned it does not count, as none of them must make room.
-func (t *trial) recordRefusal(now int64, q *Quota, v *Verdict) {
-	refusal := q.refusal()
+func (t *trial) recordRejection(now int64, q *Quota, v *Verdict) {
+	rejection := q.rejection()
 	if n, i := t.table.find(t.hash); n != nil {
-		v.set(t.table.charge(now, n, i, &refusal))
+		v.set(t.table.charge(now, n, i, &rejection))
 		return
 	}
 	at := t.table.room(now, t.hash)
 	if at.kind == taken && at.n.isLimited(at.i) {
 		return
 	}
-	w, answer := t.table.decide(now, words{}, &refusal)
+	w, answer := t.table.decide(now, words{}, &rejection)
 	t.shard.put(now, t.table, at, t.hash, w, !answer.Allowed())
 	v.set(answer)
 }

@@ -83,7 +83,7 @@ func TestAPreparedQuotaMayBeChanged(t *testing.T) {
 	})
 }
 
-func TestPrepareRefusesWhatATakeWould(t *testing.T) {
+func TestPrepareRejectsWhatATakeWould(t *testing.T) {
 	q := Quota{Key: "key", Limit: -1, Per: time.Minute, Cost: 1}
 	require.ErrorIs(t, q.Prepare(), ErrInvalidQuota)
 	q.Limit = 1

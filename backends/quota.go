@@ -34,14 +34,14 @@ type Quota struct {
 	// verdict has a receipt for that, and no process must remember a denial.
 	Tentative bool
 
-	// Ban, where it is not 0, makes the quota a count of refusals: whoever an
+	// Ban, where it is not 0, makes the quota a count of rejections: whoever an
 	// enforced quota of the same key and scope has denied Limit times within Per is
 	// denied by this one until the ban is over, MinPer to MaxPer. Denials of the ban
 	// itself do not count, so it grows no longer. The limit is 1 or more, the cost 1,
 	// or 0 to look without counting a denial; Forced and Shadow must not be set. The
 	// algorithm means nothing, and quotas with a Ban share their count if the period
-	// is the same. The verdict denies with the refusal that makes the ban; Remaining
-	// is how many refusals are left.
+	// is the same. The verdict denies with the rejection that makes the ban; Remaining
+	// is how many rejections are left.
 	Ban time.Duration
 
 	// Receipt, with a negative cost, is that of the verdict on the units which are
@@ -178,7 +178,7 @@ func microsUp(d time.Duration) int64 {
 }
 
 // charge is what the quota asks for. Whether a denial counts for a ban shows only
-// when all others have decided: see refusal.
+// when all others have decided: see rejection.
 func (q *Quota) charge() (c window.Charge) {
 	q.fill(&c, q.micros())
 	return c
@@ -203,16 +203,16 @@ func (q *Quota) peek() window.Charge {
 	return c
 }
 
-// refusal is the charge that counts a denial for a ban.
-func (q *Quota) refusal() window.Charge {
+// rejection is the charge that counts a denial for a ban.
+func (q *Quota) rejection() window.Charge {
 	c := q.charge()
 	c.Cost = q.Cost
 	return c
 }
 
-// countsRefusal tells whether a denial counts for a ban, the quota i: whether another
+// countsRejection tells whether a denial counts for a ban, the quota i: whether another
 // on its key and scope has denied, and there is no ban yet.
-func countsRefusal(quotas []Quota, verdicts []Verdict, i int) bool {
+func countsRejection(quotas []Quota, verdicts []Verdict, i int) bool {
 	ban := &quotas[i]
 	if ban.Ban == 0 || ban.Cost == 0 || !verdicts[i].Allowed {
 		return false

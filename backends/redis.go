@@ -37,7 +37,7 @@ type redisBackend struct {
 // Redis 5, and is tested on Redis 7.
 //
 // NewRedis connects, and waits a second at most. A Redis that cannot be reached is
-// no error; one that refuses the credentials or the database is. See CheckAccess
+// no error; one that rejects the credentials or the database is. See CheckAccess
 // for what can only be found out with a key.
 //
 // Options, all of them optional:

@@ -13,9 +13,9 @@ import (
 // startTimeout bounds how long NewRedis waits for a Redis that does not answer.
 const startTimeout = time.Second
 
-// refusals are answers that stay the same until somebody changes a configuration,
+// rejections are answers that stay the same until somebody changes a configuration,
 // and what to check then. An answer holds one of the texts.
-var refusals = []struct {
+var rejections = []struct {
 	texts  []string
 	advice string
 }{
@@ -33,17 +33,17 @@ var refusals = []struct {
 	{[]string{"unknown command"}, "it is no Redis that runs scripts: it may be a Sentinel, a proxy, or a server whose EVAL and EVALSHA are disabled"},
 }
 
-// refused returns an error if Redis has answered that it will not serve this
+// rejected returns an error if Redis has answered that it will not serve this
 // configuration, and nil for every other failure: a server that is down or loading
 // may be ready when it is needed.
-func refused(failure error) error {
+func rejected(failure error) error {
 	if failure == nil {
 		return nil
 	}
-	for _, refusal := range refusals {
-		for _, text := range refusal.texts {
+	for _, rejection := range rejections {
+		for _, text := range rejection.texts {
 			if strings.Contains(failure.Error(), text) {
-				return fmt.Errorf("redis refuses to serve the rate limiter, %s: %w", refusal.advice, failure)
+				return fmt.Errorf("redis does not serve the rate limiter, %s: %w", rejection.advice, failure)
 			}
 		}
 	}
@@ -54,11 +54,11 @@ func refused(failure error) error {
 func (r *redisBackend) greet() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	return refused(r.process(ctx, scriptCommand(ctx, "evalsha", takeScript.Hash(), nil, nil)))
+	return rejected(r.process(ctx, scriptCommand(ctx, "evalsha", takeScript.Hash(), nil, nil)))
 }
 
 // CheckAccess asks a backend of NewRedis to decide on a key, and returns an error
-// if Redis refuses: because its user may not touch such keys or run a command that
+// if Redis rejects: because its user may not touch such keys or run a command that
 // decisions need, or because the server is not what the options say. Nothing of it
 // is left in Redis. A Redis that does not answer within the context is no error,
 // and every other backend is not asked.
@@ -70,7 +70,7 @@ func CheckAccess(ctx context.Context, backend Backend, key string) error {
 	// The script takes whatever it cannot read for a value of somebody else's.
 	err := r.process(ctx, redis.NewCmd(ctx, "get", redisKey(key, "probe")))
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return refused(err)
+		return rejected(err)
 	}
 	// Two scopes, as of requests that share a script call. Twice, as a counter that
 	// exists may be changed by other commands than a new one.
@@ -80,12 +80,12 @@ func CheckAccess(ctx context.Context, backend Backend, key string) error {
 	}
 	for range 2 {
 		if err := r.Take(ctx, quotas, make([]Verdict, len(quotas))); err != nil {
-			return refused(err)
+			return rejected(err)
 		}
 	}
 	for _, q := range quotas {
 		if err := r.Reset(ctx, q.Key, q.Scope); err != nil {
-			return refused(err)
+			return rejected(err)
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ func TestAUserThatIsPermittedTooLittleIsFoundAtTheStart(t *testing.T) {
 	users := map[string]struct {
 		keys     string
 		commands []string
-		refused  bool
+		rejected bool
 	}{
 		"enough":        {"~rate_limit/*", permissions, false},
 		"every-key":     {"~*", permissions, false},
@@ -66,7 +66,7 @@ func TestAUserThatIsPermittedTooLittleIsFoundAtTheStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, server.Client().ScriptFlush(t.Context()).Err())
 			err := opens(t, map[string]any{"addr": server.Addr, "username": name, "password": "pa55"})
-			if !user.refused {
+			if !user.rejected {
 				require.NoError(t, err)
 				return
 			}
@@ -99,7 +99,7 @@ func TestACheckOfAccessLeavesNothingBehind(t *testing.T) {
 	require.Empty(t, server.Keys())
 }
 
-func TestOnlyARefusalIsAnErrorOfACheckOfAccess(t *testing.T) {
+func TestOnlyARejectionIsAnErrorOfACheckOfAccess(t *testing.T) {
 	memory, err := backends.NewMemory(map[string]any{"max_keys": 1})
 	require.NoError(t, err)
 	require.NoError(t, backends.CheckAccess(t.Context(), memory, "k"))
@@ -109,7 +109,7 @@ func TestOnlyARefusalIsAnErrorOfACheckOfAccess(t *testing.T) {
 	require.NoError(t, err)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, backends.CheckAccess(over, backend, "k"), "nobody has refused anything")
+	require.NoError(t, backends.CheckAccess(over, backend, "k"), "nobody has rejected anything")
 	server.SetError("LOADING Redis is loading the dataset in memory")
 	require.NoError(t, backends.CheckAccess(t.Context(), backend, "k"))
 	server.SetError("")

@@ -112,7 +112,7 @@ func (p *pretended) compare(t *rapid.T, alone bool, quotas []Quota, verdicts, tr
 
 // attackers are clients that ask all the time.
 func attackers(backend Backend, clients, callers int, algorithm Algorithm, pause time.Duration, until time.Time) (granted, denied int64) {
-	var allowed, refused atomic.Int64
+	var allowed, rejected atomic.Int64
 	var group sync.WaitGroup
 	for client := range clients {
 		quota := Quota{Key: "k", Scope: fmt.Sprint(client), Algorithm: algorithm, Limit: 10, Per: time.Second, Cost: 1}
@@ -126,17 +126,17 @@ func attackers(backend Backend, clients, callers int, algorithm Algorithm, pause
 					case verdicts[0].Allowed:
 						allowed.Add(1)
 					default:
-						refused.Add(1)
+						rejected.Add(1)
 					}
 				}
 			})
 		}
 	}
 	group.Wait()
-	return allowed.Load(), refused.Load()
+	return allowed.Load(), rejected.Load()
 }
 
-// A few hot clients are refused nearly all the time. About one trip a unit that they
+// A few hot clients are rejected nearly all the time. About one trip a unit that they
 // regain is all that Redis sees of it.
 func TestUnderAttackRedisIsAskedAboutOncePerUnitRegained(t *testing.T) {
 	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What would be ignored is refused: somebody meant something by it.
-func TestOptionsThatWouldHaveNoEffectAreRefused(t *testing.T) {
+// What would be ignored is rejected: somebody meant something by it.
+func TestOptionsThatWouldHaveNoEffectAreRejected(t *testing.T) {
 	for name, test := range map[string]struct {
 		options map[string]any
 		says    []string

@@ -121,7 +121,7 @@ func TestPasswordsStayOutOfLaterErrors(t *testing.T) {
 	admin := server.Client()
 	require.NoError(t, admin.ConfigSet(t.Context(), "requirepass", "another").Err())
 	require.NoError(t, admin.ClientKillByFilter(t.Context(), "TYPE", "normal").Err())
-	redistest.Eventually(t, "the backend is refused", func(ctx context.Context) bool {
+	redistest.Eventually(t, "the backend is rejected", func(ctx context.Context) bool {
 		err := backend.Take(ctx, []backends.Quota{hourly("k", 9)}, make([]backends.Verdict, 1))
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "s3cret")

@@ -119,7 +119,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, er
 	settings.Password = readCredential(read, "password", settings.Password)
 	settings.SentinelUsername = readCredential(read, "sentinel_username", "")
 	settings.SentinelPassword = readCredential(read, "sentinel_password", "")
-	refuseWithoutEffect(read, settings)
+	rejectWithoutEffect(read, settings)
 	readTLS(read, settings)
 	settings.PoolSize = read.Integer("pool_size", settings.PoolSize, 1, 1<<20)
 	settings.MinIdleConns = read.Integer("min_idle_conns", settings.MinIdleConns, 0, 1<<20)
@@ -173,9 +173,9 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 }
 
-// refuseWithoutEffect rejects options that the client would ignore: whoever wrote
+// rejectWithoutEffect rejects options that the client would ignore: whoever wrote
 // them expects an effect.
-func refuseWithoutEffect(read *options.Reader, settings *redis.UniversalOptions) {
+func rejectWithoutEffect(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.DB != 0 && settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
 		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect beside "cluster" or several "addrs": a Cluster has only database 0; leave it out`))
 	}

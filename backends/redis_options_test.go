@@ -78,7 +78,7 @@ func addrs(want ...string) func(*testing.T, *redis.UniversalOptions) {
 	return func(t *testing.T, o *redis.UniversalOptions) { require.Equal(t, want, o.Addrs) }
 }
 
-func TestWrongOptionsOfRedisAreRefused(t *testing.T) {
+func TestWrongOptionsOfRedisAreRejected(t *testing.T) {
 	var none *redis.Client
 	for name, test := range map[string]struct {
 		options map[string]any

@@ -51,7 +51,7 @@ var (
 	errSeveralInURL  = errors.New(`names several servers, which a URL cannot; write them as option "addrs", with "cluster": true if they are nodes of a Cluster, or with "master_name" if they are Sentinels`)
 )
 
-// parseURL is redis.ParseURL, but refuses what that accepts and never works, and
+// parseURL is redis.ParseURL, but rejects what that accepts and never works, and
 // what it reads and this backend does not apply.
 func parseURL(text string) (*redis.Options, error) {
 	switch {
@@ -109,7 +109,7 @@ func checkPlace(u *url.URL, text string) error {
 var retryParameters = []string{"max_retries", "min_retry_backoff", "max_retry_backoff"}
 
 // checkParameters names the parameter that is wrong, where redis.ParseURL would
-// refuse all of them.
+// reject all of them.
 func checkParameters(u *url.URL) error {
 	if strings.Contains(u.RawQuery, "@") {
 		return errUnreadableURL
@@ -135,7 +135,7 @@ func checkParameters(u *url.URL) error {
 	return nil
 }
 
-// checkValues refuses values with which no connection would come about. Of a time
+// checkValues rejects values with which no connection would come about. Of a time
 // of zero go-redis makes a negative one.
 func checkValues(parsed *redis.Options) error {
 	for _, parameter := range []struct {

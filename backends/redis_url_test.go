@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAURLThatCannotWorkIsRefusedAndSaysWhatToWrite(t *testing.T) {
+func TestAURLThatCannotWorkIsRejectedAndSaysWhatToWrite(t *testing.T) {
 	const percent = "%2F" // of the advice on special characters
 	for name, test := range map[string]struct {
 		url  string
@@ -87,7 +87,7 @@ func TestWhiteSpaceAroundAURLIsThatOfAFile(t *testing.T) {
 	}
 }
 
-// What go-redis reads from a URL reaches the client, or is refused. Its fields are
+// What go-redis reads from a URL reaches the client, or is rejected. Its fields are
 // compared one by one, so that none of a later version is forgotten.
 func TestEveryParameterOfAURLReachesTheClient(t *testing.T) {
 	parameters := url.Values{
@@ -123,7 +123,7 @@ func TestEveryParameterOfAURLReachesTheClient(t *testing.T) {
 	require.Equal(t, []string{"1h0m0s", "2m0s"}, []string{settings.ConnMaxLifetime.String(), settings.ConnMaxIdleTime.String()})
 }
 
-func FuzzAURLIsReadOrRefusedWithoutItsPassword(f *testing.F) {
+func FuzzAURLIsReadOrRejectedWithoutItsPassword(f *testing.F) {
 	for _, seed := range []string{"redis://u:p@h:1/2?db=3", "unix:///s", "redis+sentinel://h", "redis://h1,h2", "redis://[::1]:6379", ":", "?", "redis://h?a=b;c"} {
 		f.Add(seed, "s3cret/?#@:%"+seed)
 	}

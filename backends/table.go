@@ -163,7 +163,7 @@ func (t *table) room(now int64, hash uint64) place {
 
 // begin is the state in which a newcomer begins at a place: that of nobody, or, if
 // it takes the place of another, what that one has used, or just enough less that
-// there is room for this one charge. Refusals that count for a ban are never
+// there is room for this one charge. Rejections that count for a ban are never
 // inherited, and a refund finds nothing. The words are released by the caller.
 func (t *table) begin(now int64, at place, c *window.Charge) words {
 	if at.kind != taken || c.Cost < 0 || t.id.algorithm == strikes {

@@ -14,7 +14,7 @@ import (
 // hourly regains a unit in 36 seconds, which none of these tests takes.
 var hourly = quota{usual.limit, time.Hour}
 
-// limits checks that somebody admits the limit and then refuses. One more or
+// limits checks that somebody admits the limit and then rejects. One more or
 // less is theirs: what counts here is that the benchmarks compare rate limiters.
 func limits(t *testing.T, ask take) {
 	t.Helper()

@@ -16,8 +16,8 @@ var tollBooth = contender{
 	gin: func(_ *gin.Engine, q quota) (gin.HandlerFunc, func()) {
 		l := tollBoothOf(q).SetIPLookup(limiter.IPLookup{Name: "RemoteAddr"})
 		return func(c *gin.Context) {
-			if refusal := tollbooth.LimitByRequest(l, c.Writer, c.Request); refusal != nil {
-				c.Data(refusal.StatusCode, l.GetMessageContentType(), []byte(refusal.Message))
+			if rejection := tollbooth.LimitByRequest(l, c.Writer, c.Request); rejection != nil {
+				c.Data(rejection.StatusCode, l.GetMessageContentType(), []byte(rejection.Message))
 				c.Abort()
 			}
 		}, nothing

@@ -17,7 +17,7 @@ func BenchmarkObserve(b *testing.B) {
 	for i := range scopes {
 		scopes[i] = fmt.Sprintf("198.51.100.%d", i)
 	}
-	for _, outcome := range []ratelimiter.Outcome{ratelimiter.Allowed, ratelimiter.Refused} {
+	for _, outcome := range []ratelimiter.Outcome{ratelimiter.Allowed, ratelimiter.Rejected} {
 		for _, watched := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%v, watched %v", outcome, watched), func(b *testing.B) {
 				r := newRecord(func() {})
@@ -69,7 +69,7 @@ func BenchmarkMiddleware(b *testing.B) {
 		} {
 			name := "allowed"
 			if limit == 1 {
-				name = "refused"
+				name = "rejected"
 			}
 			b.Run(name+", "+test.name, func(b *testing.B) {
 				gin.SetMode(gin.TestMode)

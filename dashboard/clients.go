@@ -32,56 +32,56 @@ func (t *scopeText) String() string {
 }
 
 const (
-	shards        = 8
-	perShard      = 32
-	refusedPeriod = 5 * time.Minute
+	shards         = 8
+	perShard       = 32
+	rejectedPeriod = 5 * time.Minute
 )
 
-// refused knows who is refused most, of any number of clients, in fixed space: by the
+// rejected knows who is rejected most, of any number of clients, in fixed space: by the
 // algorithm Space-Saving of Metwally, Agrawal and El Abbadi ("Efficient computation of
-// frequent and top-k elements in data streams", 2005), in shards so that refusals wait
-// for each other less. In each shard a client with more than 1/32 of its refusals is
+// frequent and top-k elements in data streams", 2005), in shards so that rejections wait
+// for each other less. In each shard a client with more than 1/32 of its rejections is
 // never missed. What is shown of a client is the least that it can be.
 //
 // It forgets: every five minutes it begins anew, and keeps the five minutes before.
-type refused struct {
-	shards [shards]refusedShard
+type rejected struct {
+	shards [shards]rejectedShard
 
 	mu            sync.Mutex
 	since, before time.Time // when this period began, and the one before
 }
 
-type refusedShard struct {
+type rejectedShard struct {
 	mu       sync.Mutex
-	now, old refusedPart
+	now, old rejectedPart
 }
 
-// refusedPart has hashes and counts apart from the rest, as they are looked through
-// for each refusal.
-type refusedPart struct {
+// rejectedPart has hashes and counts apart from the rest, as they are looked through
+// for each rejection.
+type rejectedPart struct {
 	used   int
 	hashes [perShard]uint64
 	counts [perShard]uint64
-	more   [perShard]refusedClient
+	more   [perShard]rejectedClient
 }
 
-type refusedClient struct {
+type rejectedClient struct {
 	scope  scopeText
 	over   uint64 // how much of the count may be another client's
 	where  seriesKey
 	banned bool // the last time
 }
 
-func (r *refused) begin(now time.Time) { r.since, r.before = now, now }
+func (r *rejected) begin(now time.Time) { r.since, r.before = now, now }
 
-func (r *refused) add(hash uint64, e *ratelimiter.Event) {
+func (r *rejected) add(hash uint64, e *ratelimiter.Event) {
 	shard := &r.shards[hash%shards]
 	shard.mu.Lock()
 	shard.now.add(hash, e)
 	shard.mu.Unlock()
 }
 
-func (p *refusedPart) add(hash uint64, e *ratelimiter.Event) {
+func (p *rejectedPart) add(hash uint64, e *ratelimiter.Event) {
 	at := slices.Index(p.hashes[:p.used], hash)
 	if at < 0 {
 		at = p.place()
@@ -97,7 +97,7 @@ func (p *refusedPart) add(hash uint64, e *ratelimiter.Event) {
 
 // place is a free place, or that of the client with the lowest count, which the
 // newcomer inherits.
-func (p *refusedPart) place() int {
+func (p *rejectedPart) place() int {
 	if p.used < perShard {
 		p.used++
 		return p.used - 1
@@ -112,29 +112,29 @@ func (p *refusedPart) place() int {
 }
 
 // advance begins a new period if it is time.
-func (r *refused) advance(now time.Time) {
+func (r *rejected) advance(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(r.since) < refusedPeriod {
+	if now.Sub(r.since) < rejectedPeriod {
 		return
 	}
 	for i := range r.shards {
 		shard := &r.shards[i]
 		shard.mu.Lock()
-		shard.old, shard.now = shard.now, refusedPart{}
+		shard.old, shard.now = shard.now, rejectedPart{}
 		shard.mu.Unlock()
 	}
 	r.before, r.since = r.since, now
 }
 
-// refusedCount is a client and how often it was refused.
-type refusedCount struct {
-	refusedClient
+// rejectedCount is a client and how often it was rejected.
+type rejectedCount struct {
+	rejectedClient
 	least uint64 // the count, without what may be another client's
 }
 
-// most lists who was refused most since a time, the most first.
-func (r *refused) most(limit int) (list []refusedCount, since time.Time) {
+// most lists who was rejected most since a time, the most first.
+func (r *rejected) most(limit int) (list []rejectedCount, since time.Time) {
 	r.mu.Lock()
 	since = r.before
 	r.mu.Unlock()
@@ -144,16 +144,16 @@ func (r *refused) most(limit int) (list []refusedCount, since time.Time) {
 		list = append(list, shard.sum()...)
 		shard.mu.Unlock()
 	}
-	slices.SortFunc(list, func(a, b refusedCount) int {
+	slices.SortFunc(list, func(a, b rejectedCount) int {
 		return cmp.Or(cmp.Compare(b.least, a.least), strings.Compare(a.scope.String(), b.scope.String()))
 	})
 	return list[:min(limit, len(list))], since
 }
 
 // sum adds both periods.
-func (s *refusedShard) sum() (list []refusedCount) {
+func (s *rejectedShard) sum() (list []rejectedCount) {
 	at := map[uint64]int{}
-	for _, part := range []*refusedPart{&s.now, &s.old} {
+	for _, part := range []*rejectedPart{&s.now, &s.old} {
 		for i := range part.used {
 			more := part.more[i]
 			least := part.counts[i] - more.over
@@ -163,7 +163,7 @@ func (s *refusedShard) sum() (list []refusedCount) {
 				continue
 			}
 			at[part.hashes[i]] = len(list)
-			list = append(list, refusedCount{more, least})
+			list = append(list, rejectedCount{more, least})
 		}
 	}
 	return list

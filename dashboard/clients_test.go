@@ -13,17 +13,17 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestWhoIsRefusedMostIsNeverMissed(t *testing.T) {
+func TestWhoIsRejectedMostIsNeverMissed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var r refused
+		var r rejected
 		seed := maphash.MakeSeed()
 		truth, inShard := map[string]uint64{}, map[uint64]uint64{}
-		// A few who are refused often, among many who are refused now and then.
+		// A few who are rejected often, among many who are rejected now and then.
 		clients := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 9), rapid.IntRange(10, 2000)), 1, 3000).Draw(t, "clients")
 		for _, one := range clients {
 			scope := fmt.Sprint(one)
 			hash := maphash.String(seed, scope)
-			e := event(ratelimiter.Refused, scope)
+			e := event(ratelimiter.Rejected, scope)
 			r.add(hash, &e)
 			truth[scope]++
 			inShard[hash%shards]++
@@ -34,36 +34,36 @@ func TestWhoIsRefusedMostIsNeverMissed(t *testing.T) {
 			scope := one.scope.String()
 			found[scope] = true
 			if one.least > truth[scope] || one.least+one.over < truth[scope] {
-				t.Fatalf("%s was refused %d times, not %d to %d", scope, truth[scope], one.least, one.least+one.over)
+				t.Fatalf("%s was rejected %d times, not %d to %d", scope, truth[scope], one.least, one.least+one.over)
 			}
 		}
 		for scope, count := range truth {
 			if shard := maphash.String(seed, scope) % shards; count > inShard[shard]/perShard && !found[scope] {
-				t.Fatalf("%s, refused %d of %d times, is missing", scope, count, inShard[shard])
+				t.Fatalf("%s, rejected %d of %d times, is missing", scope, count, inShard[shard])
 			}
 		}
 	})
 }
 
-func TestRefusalsAreForgotten(t *testing.T) {
-	var r refused
+func TestRejectionsAreForgotten(t *testing.T) {
+	var r rejected
 	now := time.Now()
 	r.begin(now)
 	e := event(ratelimiter.Banned, "a")
 	add := func() { r.add(1, &e) }
 	add()
-	r.advance(now.Add(refusedPeriod))
+	r.advance(now.Add(rejectedPeriod))
 	add()
 	list, since := r.most(10)
 	require.Len(t, list, 1)
 	require.EqualValues(t, 2, list[0].least, "both periods count")
 	require.True(t, list[0].banned)
 	require.Equal(t, now, since)
-	r.advance(now.Add(2 * refusedPeriod))
+	r.advance(now.Add(2 * rejectedPeriod))
 	list, since = r.most(10)
 	require.EqualValues(t, 1, list[0].least)
-	require.Equal(t, now.Add(refusedPeriod), since)
-	r.advance(now.Add(3 * refusedPeriod))
+	require.Equal(t, now.Add(rejectedPeriod), since)
+	r.advance(now.Add(3 * rejectedPeriod))
 	list, _ = r.most(10)
 	require.Empty(t, list)
 }

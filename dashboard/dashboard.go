@@ -21,13 +21,13 @@
 //
 // # Cost
 //
-// A decision costs a few atomic additions, and a refusal an entry in a small list; there
+// A decision costs a few atomic additions, and a rejection an entry in a small list; there
 // is no clock, no allocation, and no lock that decisions share. A timer adds up once a
 // second while there are decisions. All clients' pages together cost one snapshot a
 // second, made only while one is open, and 16 pages can be.
 //
 // Memory is bounded: 16 KB for each limit on each route, 256 of them at most, and the rest
-// are counted together as "other"; 150 KB for the clients that are refused most. So it is
+// are counted together as "other"; 150 KB for the clients that are rejected most. So it is
 // under 5 MB, whatever clients send. A limit that was not asked for an hour is forgotten.
 package dashboard
 
@@ -67,7 +67,7 @@ type Option func(*Handler)
 // WithReset lets whoever can open the page forget what a client has used, which also
 // frees one that is banned. Without it the page only shows.
 //
-// Requests of other sites are refused: by the headers with which browsers tell where a
+// Requests of other sites are rejected: by the headers with which browsers tell where a
 // request comes from, and for want of a token that only the page itself can read. So a
 // proxy on the way must leave the header Host as it is.
 func WithReset() Option { return func(h *Handler) { h.allowReset = true } }

@@ -124,7 +124,7 @@ func TestAssetsAreRevalidated(t *testing.T) {
 	require.Empty(t, serve(engine, http.MethodHead, "/limits/page.js", "").Body.String())
 }
 
-func TestOtherMethodsAreRefused(t *testing.T) {
+func TestOtherMethodsAreRejected(t *testing.T) {
 	engine, _, _ := limited(t, dashboard.WithReset())
 	for _, test := range []struct{ method, path, allow string }{
 		{http.MethodPost, "/limits/", "GET, HEAD"},

@@ -30,7 +30,7 @@ type backendState struct {
 
 	Remembered    int    `json:"remembered"` // limits of clients, in this process
 	Evictions     uint64 `json:"evictions"`
-	CachedDenials uint64 `json:"local_denials"`
+	CachedDenials uint64 `json:"cached_denials"`
 	Panics        uint64 `json:"observer_panics"`
 }
 

@@ -15,16 +15,16 @@ const maxSeries = 256
 
 // record is what a dashboard remembers of decisions. Decisions only add to counters;
 // once a second a timer moves what was added to the rings. The timer runs while somebody
-// watches, and until there was no decision for so long that the clients who were refused
+// watches, and until there was no decision for so long that the clients who were rejected
 // are forgotten. An application at rest is left alone.
 type record struct {
-	seed    maphash.Seed
-	known   atomic.Pointer[map[seriesKey]*series]
-	recent  [64]atomic.Pointer[series] // some of known, where hashing is not needed to find them
-	other   *series
-	backend backendSeries
-	refused refused
-	watched atomic.Bool // somebody looks: also note how close clients are
+	seed     maphash.Seed
+	known    atomic.Pointer[map[seriesKey]*series]
+	recent   [64]atomic.Pointer[series] // some of known, where hashing is not needed to find them
+	other    *series
+	backend  backendSeries
+	rejected rejected
+	watched  atomic.Bool // somebody looks: also note how close clients are
 
 	armed  atomic.Bool // the timer is set
 	timer  *time.Timer
@@ -43,7 +43,7 @@ func newRecord(ticked func()) *record {
 	r := &record{seed: maphash.MakeSeed(), ticked: ticked, at: time.Now().Unix() - 1}
 	r.other = newSeries(seriesKey{route: "other"}, 0)
 	r.known.Store(&map[seriesKey]*series{})
-	r.refused.begin(time.Now())
+	r.rejected.begin(time.Now())
 	r.timer = time.AfterFunc(time.Hour, r.fire)
 	r.timer.Stop()
 	return r
@@ -59,15 +59,15 @@ func (r *record) Observe(e ratelimiter.Event) {
 	if e.Outcome != ratelimiter.Skipped && s.limit.Load() != e.Limit && s.limit.Swap(e.Limit) != unknown {
 		s.varies.Store(true)
 	}
-	if e.Place == 0 && e.Took > 0 {
-		r.backend.add(e.Took, e.Fallback)
+	if e.LimitIndex == 0 && e.BackendLatency > 0 {
+		r.backend.add(e.BackendLatency, e.Fallback)
 	}
-	denied := e.Outcome == ratelimiter.Refused || e.Outcome == ratelimiter.Banned
+	denied := e.Outcome == ratelimiter.Rejected || e.Outcome == ratelimiter.Banned
 	watched := r.watched.Load() && e.Outcome != ratelimiter.Skipped && e.Outcome != ratelimiter.BackendError
 	if denied || watched {
 		hash := maphash.String(r.seed, e.Scope)
 		if denied {
-			r.refused.add(hash, &e)
+			r.rejected.add(hash, &e)
 		}
 		if watched {
 			s.closest.note(hash, &e.Info)
@@ -216,11 +216,11 @@ func (r *record) advance(now time.Time) (quiet bool) {
 	clearBetween(r.backend.seconds[:], last, r.at)
 	clearBetween(r.backend.quarters[:], last/quarter, r.at/quarter)
 	r.backend.move(last, r.at)
-	r.refused.advance(now)
+	r.rejected.advance(now)
 	if last/quarter != r.at/quarter {
 		r.forget()
 	}
-	return time.Duration(r.at-r.busy)*time.Second > 2*refusedPeriod
+	return time.Duration(r.at-r.busy)*time.Second > 2*rejectedPeriod
 }
 
 // restart empties the rings, whose times were wrong, to begin after a second.

@@ -22,7 +22,7 @@ func event(outcome ratelimiter.Outcome, scope string) ratelimiter.Event {
 			Name: "per-minute", Key: "GET /", Scope: scope, Limit: 10, Remaining: 4, Per: time.Minute,
 			Reset: time.Now().Add(time.Minute),
 		},
-		Route: "GET /", Outcome: outcome, Cost: 1, Took: time.Microsecond,
+		Route: "GET /", Outcome: outcome, Cost: 1, BackendLatency: time.Microsecond,
 	}
 }
 
@@ -56,7 +56,7 @@ func TestDecisionsAreCountedInTheirSecond(t *testing.T) {
 		began := time.Now().Unix()
 		r.Observe(event(ratelimiter.Allowed, "a"))
 		r.Observe(event(ratelimiter.Allowed, "a"))
-		r.Observe(event(ratelimiter.Refused, "a"))
+		r.Observe(event(ratelimiter.Rejected, "a"))
 		secondOver()
 		secondOver()
 		r.Observe(event(ratelimiter.Banned, "a"))
@@ -121,10 +121,10 @@ func TestAnApplicationAtRestIsLeftAlone(t *testing.T) {
 		r.ticked = func() { ticks.Add(1) }
 		<-time.After(time.Hour)
 		require.Zero(t, ticks.Load(), "nothing was decided yet")
-		r.Observe(event(ratelimiter.Refused, "a"))
+		r.Observe(event(ratelimiter.Rejected, "a"))
 		<-time.After(time.Hour)
-		list, _ := r.refused.most(1)
-		require.Empty(t, list, "who was refused is forgotten first")
+		list, _ := r.rejected.most(1)
+		require.Empty(t, list, "who was rejected is forgotten first")
 		require.InDelta(t, 600, ticks.Load(), 5)
 		r.Observe(event(ratelimiter.Allowed, "a"))
 		before := ticks.Load()
@@ -182,8 +182,8 @@ func TestALimitIsToldOnceItIsKnown(t *testing.T) {
 		e := event(ratelimiter.Skipped, "")
 		e.Limit = 0 // a function decides it
 		r.Observe(e)
-		require.Empty(t, only(t, r).state(r.at, false).Limit, "0 would be a limit that refuses everybody")
-		e.Outcome = ratelimiter.Refused
+		require.Empty(t, only(t, r).state(r.at, false).Limit, "0 would be a limit that rejects everybody")
+		e.Outcome = ratelimiter.Rejected
 		r.Observe(e)
 		require.Equal(t, "0/minute", only(t, r).state(r.at, false).Limit)
 		e.Limit = 5
@@ -200,13 +200,13 @@ func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
 			r.Observe(event(ratelimiter.Allowed, "a"))
 		}
 		slow := event(ratelimiter.BackendError, "a")
-		slow.Took, slow.Err = 100*time.Millisecond, errors.New("time-out")
+		slow.BackendLatency, slow.Err = 100*time.Millisecond, errors.New("time-out")
 		r.Observe(slow)
 		local := event(ratelimiter.Allowed, "a")
 		local.Fallback = true
 		r.Observe(local)
 		second := event(ratelimiter.Allowed, "a")
-		second.Place, second.Took = 1, time.Hour
+		second.LimitIndex, second.BackendLatency = 1, time.Hour
 		r.Observe(second)
 		secondOver()
 		got := r.backend.seconds[r.at%minutesSeconds]
@@ -252,7 +252,7 @@ func TestStepsOfAHistogramHoldTheirTimes(t *testing.T) {
 func flood(r *record, rounds int) {
 	for i := range rounds {
 		text := fmt.Sprintf("%d-%s", i, strings.Repeat("x", 200))
-		for _, outcome := range []ratelimiter.Outcome{ratelimiter.Allowed, ratelimiter.Refused, ratelimiter.Shadowed} {
+		for _, outcome := range []ratelimiter.Outcome{ratelimiter.Allowed, ratelimiter.Rejected, ratelimiter.Shadowed} {
 			e := event(outcome, text)
 			e.Route, e.Name = text, text
 			r.Observe(e)
@@ -275,7 +275,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	defer r.close()
 	r.watched.Store(true)
 	flood(r, 20_000)
-	r.refused.advance(time.Now().Add(refusedPeriod))
+	r.rejected.advance(time.Now().Add(rejectedPeriod))
 	flood(r, 20_000)
 	r.advance(time.Now().Add(time.Second))
 	used := heap() - before

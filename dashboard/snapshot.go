@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	shownRefused = 12
-	shownNear    = 12
+	shownRejected = 12
+	shownNear     = 12
 )
 
 // snapshot is what a page is told: all of the past in the first one, and then what a
 // second has brought. Numbers of decisions are in the order of ratelimiter.Outcome.
 type snapshot struct {
-	At      int64           `json:"at"`   // the second, since 1970
-	Boot    string          `json:"boot"` // another one is another process
-	Backend backendState    `json:"backend"`
-	Limits  []limitState    `json:"limits"`
-	Refused refusedState    `json:"refused"`
-	Closest []nearState     `json:"closest"`
-	Config  json.RawMessage `json:"config,omitempty"` // where it is new
-	Keys    []string        `json:"keys,omitempty"`   // with Config, for the lookup
+	At       int64           `json:"at"`   // the second, since 1970
+	Boot     string          `json:"boot"` // another one is another process
+	Backend  backendState    `json:"backend"`
+	Limits   []limitState    `json:"limits"`
+	Rejected rejectedState   `json:"rejected"`
+	Closest  []nearState     `json:"closest"`
+	Config   json.RawMessage `json:"config,omitempty"` // where it is new
+	Keys     []string        `json:"keys,omitempty"`   // with Config, for the lookup
 }
 
 // limitState is a limit on a route.
@@ -43,12 +43,12 @@ type limitState struct {
 	Quarters []counts `json:"quarters,omitempty"`
 }
 
-type refusedState struct {
+type rejectedState struct {
 	Since int64         `json:"since"`
 	List  []clientState `json:"list"`
 }
 
-// clientState is a client that was refused.
+// clientState is a client that was rejected.
 type clientState struct {
 	Scope   string `json:"scope"`
 	ID      string `json:"id,omitempty"`
@@ -127,7 +127,7 @@ func (h *Handler) snapshot(whole bool) *snapshot {
 		one.Scope, one.ID = h.shown(one.whole.String()), h.idOf(&one.whole)
 		s.Closest = append(s.Closest, one)
 	}
-	s.Refused = h.refusedState()
+	s.Rejected = h.rejectedState()
 	return s
 }
 
@@ -161,9 +161,9 @@ func nearStates(of *series, now time.Time) (list []nearState) {
 	return list
 }
 
-func (h *Handler) refusedState() refusedState {
-	list, since := h.record.refused.most(shownRefused)
-	state := refusedState{since.Unix(), []clientState{}}
+func (h *Handler) rejectedState() rejectedState {
+	list, since := h.record.rejected.most(shownRejected)
+	state := rejectedState{since.Unix(), []clientState{}}
 	for _, one := range list {
 		state.List = append(state.List, clientState{
 			Scope: h.shown(one.scope.String()), ID: h.idOf(&one.scope),
@@ -197,7 +197,7 @@ func (h *Handler) scopeOf(meant func(scope string) bool) (scope string, found bo
 			scope, found = known.String(), true
 		}
 	}
-	list, _ := h.record.refused.most(2 * shards * perShard)
+	list, _ := h.record.rejected.most(2 * shards * perShard)
 	for i := range list {
 		check(&list[i].scope)
 	}

@@ -35,8 +35,8 @@ func (s *streams) any() bool {
 // add opens a stream. It is closed for a page that does not keep up, which comes back by
 // itself and is told everything anew.
 //
-// Where there is none for it, refusal says why.
-func (s *streams) add() (stream <-chan []byte, refusal string) {
+// Where there is none for it, rejection says why.
+func (s *streams) add() (stream <-chan []byte, rejection string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -90,10 +90,10 @@ func (s *streams) close() {
 // stream sends a page what happens, until one of both leaves. There is an event each
 // second, so that neither a proxy nor the page takes the silence for an end.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
-	events, refusal := h.streams.add()
-	if refusal != "" {
+	events, rejection := h.streams.add()
+	if rejection != "" {
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, refusal, http.StatusServiceUnavailable)
+		http.Error(w, rejection, http.StatusServiceUnavailable)
 		return
 	}
 	defer h.streams.remove(events)

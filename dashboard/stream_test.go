@@ -118,9 +118,9 @@ func TestAPageIsToldAllAndThenEachSecond(t *testing.T) {
 		last = told.At
 		require.Empty(t, told.Limits[0].Seconds)
 		add(told.Limits[0].Second)
-		require.Len(t, told.Refused.List, 1)
-		require.EqualValues(t, 2, told.Refused.List[0].Count)
-		require.Regexp(t, `^sha#[0-9a-f]{6}$`, told.Refused.List[0].Scope, "what cannot be printed is hashed by the limiter")
+		require.Len(t, told.Rejected.List, 1)
+		require.EqualValues(t, 2, told.Rejected.List[0].Count)
+		require.Regexp(t, `^sha#[0-9a-f]{6}$`, told.Rejected.List[0].Scope, "what cannot be printed is hashed by the limiter")
 	}
 	require.Equal(t, counts{3, 2}, sum)
 }
@@ -132,7 +132,7 @@ func TestScopesAreToldOnDemand(t *testing.T) {
 	}
 	l, _ := listen(t, server)
 	_, told, _ := l.next()
-	require.Equal(t, "ann", told.Refused.List[0].Scope)
+	require.Equal(t, "ann", told.Rejected.List[0].Scope)
 }
 
 func TestAnUpdateIsTold(t *testing.T) {

@@ -264,7 +264,7 @@ func TestTheReadmeKnowsEveryKeyAndOption(t *testing.T) {
 	}
 }
 
-func TestTheReadmeShowsARefusalAsItIs(t *testing.T) {
+func TestTheReadmeShowsARejectionAsItIs(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	server := miniredis.RunT(t) // with a clock that stands still, in the middle of a second
 	server.SetTime(time.Date(2026, 1, 1, 0, 0, 0, 500_000_000, time.UTC))
@@ -283,6 +283,6 @@ func TestTheReadmeShowsARefusalAsItIs(t *testing.T) {
 	shown := blocks(read(t, readme), "http")
 	require.Len(t, shown, 1)
 	varying := regexp.MustCompile(`(?m)^(Date|Content-Length|Connection|X-Ratelimit-Reset): .*\n`)
-	refusal := strings.ReplaceAll(exampletest.Raw(t, url), "\r", "") + "\n"
-	require.Equal(t, varying.ReplaceAllString(refusal, ""), varying.ReplaceAllString(shown[0], ""))
+	rejection := strings.ReplaceAll(exampletest.Raw(t, url), "\r", "") + "\n"
+	require.Equal(t, varying.ReplaceAllString(rejection, ""), varying.ReplaceAllString(shown[0], ""))
 }

@@ -16,7 +16,7 @@ type budget struct {
 	mu     sync.Mutex
 	bucket window.Bucket
 	// spentUntil is until when there is nothing for one more client, in µs since
-	// start. It spares the lock to the many refusals of an attack.
+	// start. It spares the lock to the many rejections of an attack.
 	spentUntil atomic.Int64
 }
 

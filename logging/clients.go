@@ -10,7 +10,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// shards are many enough that refusals on many processors seldom meet.
+// shards are many enough that rejections on many processors seldom meet.
 const shards = 16
 
 // shard holds the clients that are followed, those of whom a record was written.
@@ -24,40 +24,40 @@ type shard struct {
 type id struct {
 	name, key, scope string
 	per              time.Duration
-	shadowed         bool // would be refused, and is not
+	shadowed         bool // would be rejected, and is not
 }
 
-// client is what is known of one that is being refused.
+// client is what is known of one that is being rejected.
 type client struct {
 	id
-	route             string // of the last refusal, as are limit and retryAfter
+	route             string // of the last rejection, as are limit and retryAfter
 	limit             int64
 	retryAfter        time.Duration
 	since, last       time.Time
-	refused           uint64
+	rejected          uint64
 	banned, toldOfBan bool
 	quiet             time.Duration
 }
 
-// others are the refusals that no client is followed for.
+// others are the rejections that no client is followed for.
 type others struct {
-	refused, shadowed uint64
-	since             time.Time // zero while there are none
+	rejected, shadowed uint64
+	since              time.Time // zero while there are none
 }
 
-// news is what a refusal begins.
+// news is what a rejection begins.
 type news uint8
 
 const (
 	nothing news = iota
-	beginsToBeRefused
+	beginsToBeRejected
 	isBanned
 )
 
 // recordsPerClient are the first one and the summary.
 const recordsPerClient = 2
 
-// note counts a refusal, and tells what it begins, and when there is something to
+// note counts a rejection, and tells what it begins, and when there is something to
 // be written about it later.
 func (l *Log) note(e *ratelimiter.Event, now time.Time) (c client, what news, due time.Time) {
 	banned := e.Outcome == ratelimiter.Banned
@@ -80,13 +80,13 @@ func (l *Log) note(e *ratelimiter.Event, now time.Time) (c client, what news, du
 		is.key, is.scope = strings.Clone(is.key), strings.Clone(is.scope)
 		found = &client{id: is, since: now, quiet: l.quietFor(is.per), toldOfBan: banned}
 		s.clients[is] = found
-		what, due = beginsToBeRefused, now.Add(found.quiet)
+		what, due = beginsToBeRejected, now.Add(found.quiet)
 		if banned {
 			what = isBanned
 		}
 	}
 	found.route, found.limit, found.retryAfter = e.Route, e.Limit, e.RetryAfter
-	found.refused++
+	found.rejected++
 	if now.After(found.last) {
 		found.last = now
 	}
@@ -117,7 +117,7 @@ func (l *Log) follows(now time.Time) bool {
 }
 
 // quietFor is how long a client must be quiet. Within the period of a limit
-// clients come back to be refused again; but one of a day must not take up room
+// clients come back to be rejected again; but one of a day must not take up room
 // for a day.
 func (l *Log) quietFor(per time.Duration) time.Duration {
 	if l.quiet > 0 {
@@ -134,7 +134,7 @@ func (o *others) count(shadowed bool, now time.Time) (due time.Time) {
 	if shadowed {
 		o.shadowed++
 	} else {
-		o.refused++
+		o.rejected++
 	}
 	return due
 }
@@ -175,7 +175,7 @@ func (l *Log) takeOthers() (sum others) {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
-		sum.refused += s.others.refused
+		sum.rejected += s.others.rejected
 		sum.shadowed += s.others.shadowed
 		sum.since = sooner(sum.since, s.others.since)
 		s.others = others{}

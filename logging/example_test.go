@@ -20,10 +20,10 @@ func Example() {
 		}
 		return a
 	}}))
-	refusals := logging.New(logger, logging.WithSecret("the same in every process"))
+	rejections := logging.New(logger, logging.WithSecret("the same in every process"))
 
 	engine := gin.New()
-	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": refusals})
+	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": rejections})
 	if err != nil {
 		panic(err)
 	}
@@ -33,8 +33,8 @@ func Example() {
 	}
 
 	_ = limiter.Close()
-	_ = refusals.Close() // or a minute without a refusal
+	_ = rejections.Close() // or a minute without a rejection
 	// Output:
-	// level=INFO msg="rate limit: client refused" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 limit=2 per=1m0s
-	// level=INFO msg="rate limit: client refused no more" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 refused=98 banned=false
+	// level=INFO msg="rate limit: client rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 limit=2 per=1m0s
+	// level=INFO msg="rate limit: client rejected no more" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 rejected=98 banned=false
 }

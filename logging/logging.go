@@ -1,33 +1,33 @@
-// Package logging writes with log/slog whom the limits refuse and how the backend
+// Package logging writes with log/slog whom the limits reject and how the backend
 // fares, in so few records that an attack does not fill the disk.
 //
 // A client is one scope at one limit on one key. There is a record when it begins
-// to be refused and a summary when it is refused no more, however many requests
+// to be rejected and a summary when it is rejected no more, however many requests
 // are between them:
 //
 //	level  message                                    attributes
-//	INFO   rate limit: client refused                 route name key scope limit per retry_after
+//	INFO   rate limit: client rejected                 route name key scope limit per retry_after
 //	WARN   rate limit: client banned                  the same
-//	INFO   rate limit: client refused no more         route name key scope refused since until banned
-//	INFO   rate limit: client would be refused        of shadows and others that refuse nobody, as above
-//	INFO   rate limit: client would be refused no more
-//	WARN   rate limit: other clients refused          refused would_be_refused since until
+//	INFO   rate limit: client rejected no more         route name key scope rejected since until banned
+//	INFO   rate limit: client would be rejected        of shadows and others that reject nobody, as above
+//	INFO   rate limit: client would be rejected no more
+//	WARN   rate limit: other clients rejected          rejected would_be_rejected since until
 //	WARN   rate limit: backend fails, limiting in memory    route error
 //	ERROR  rate limit: backend fails                  route error
 //	INFO   rate limit: backend answers again          since lasted decisions
 //
-// Refusals are what limits are for, so they are no warnings. The names are those
-// of ratelimiter.Info. The route of a summary is that of the last refusal;
+// Rejections are what limits are for, so they are no warnings. The names are those
+// of ratelimiter.Info. The route of a summary is that of the last rejection;
 // retry_after is missing where waiting does not help.
 //
-// A client is refused no more when it was not for a while: for the period of the
-// limit, at least a minute and at most ten; see WithQuiet. The backend answers
+// A client is rejected no more when it was not for a while: for the period of the
+// limit, at least a minute and at most ten; see WithQuietPeriod. The backend answers
 // again when it has answered and not failed for ten seconds since its last failure;
 // lasted is until that answer.
 //
 // Over time at most 60 records about clients are written a minute, see WithMaxRecords,
-// and 1000 clients are followed at once, see WithMaxClients. What is refused beyond
-// that is added up and told once a minute, as "other clients". Each refusal is in
+// and 1000 clients are followed at once, see WithMaxClients. What is rejected beyond
+// that is added up and told once a minute, as "other clients". Each rejection is in
 // one summary or in one such sum. Records about the backend are few by nature.
 //
 // Scopes are masked: an address shows its network, anything else no more than
@@ -52,7 +52,7 @@ import (
 // RateLimiter: it takes all events for those of one backend. Its methods are safe
 // for use by many goroutines at once.
 //
-// While nobody is refused and the backend answers, it has no goroutine and no
+// While nobody is rejected and the backend answers, it has no goroutine and no
 // timer, and a request that is allowed costs one atomic load.
 type Log struct {
 	logger     *slog.Logger // nil for that of slog.Default at the time
@@ -94,10 +94,10 @@ func WithFullScopes() Option { return func(s *settings) { s.fullScopes = true } 
 // dashboard shows the same hashes then.
 func WithSecret(secret string) Option { return func(s *settings) { s.secret = secret } }
 
-// WithQuiet sets how long a client must not have been refused to count as one
-// that is refused no more. Less than a second counts as a second; 0 or less means
+// WithQuietPeriod sets how long a client must not have been rejected to count as one
+// that is rejected no more. Less than a second counts as a second; 0 or less means
 // the default, the period of the limit, but from one minute to ten.
-func WithQuiet(quiet time.Duration) Option { return func(s *settings) { s.quiet = quiet } }
+func WithQuietPeriod(quiet time.Duration) Option { return func(s *settings) { s.quiet = quiet } }
 
 // WithMaxClients sets how many clients are followed at once, which bounds the
 // memory. 0 or less means the default of 1000.
@@ -114,7 +114,7 @@ func WithMaxRecords(perMinute int) Option {
 // New makes a Log that writes to logger, or if that is nil to slog.Default() as
 // it is at the time. It is for RATELIMITER_OBSERVER or RateLimiter.AddObserver.
 //
-// The records are written in the request that is the first to be refused, so a
+// The records are written in the request that is the first to be rejected, so a
 // handler that is slow delays that one and nobody else; summaries are written in
 // a goroutine of their own, where what a handler panics with is thrown away.
 func New(logger *slog.Logger, options ...Option) *Log {
@@ -150,20 +150,20 @@ func New(logger *slog.Logger, options ...Option) *Log {
 // Observe is told of decisions by a RateLimiter.
 func (l *Log) Observe(event ratelimiter.Event) {
 	failed := event.Fallback || event.Outcome == ratelimiter.BackendError
-	refused := event.Outcome == ratelimiter.Refused || event.Outcome == ratelimiter.Shadowed || event.Outcome == ratelimiter.Banned
+	rejected := event.Outcome == ratelimiter.Rejected || event.Outcome == ratelimiter.Shadowed || event.Outcome == ratelimiter.Banned
 	// Only what is allowed shows that the backend has answered: a denial may have
 	// been remembered by this process.
 	answered := event.Outcome == ratelimiter.Allowed && !failed
-	if !(failed || refused || answered && l.outage.on.Load()) || l.closed.Load() {
+	if !(failed || rejected || answered && l.outage.on.Load()) || l.closed.Load() {
 		return
 	}
 	now := time.Now()
 	// Everything is noted before anything is written, which may take long or panic.
 	fails := failed && l.outage.failed(&event, now)
 	if answered {
-		l.wake(l.outage.answers(now.Add(-event.Took), now))
+		l.wake(l.outage.answers(now.Add(-event.BackendLatency), now))
 	}
-	if refused {
+	if rejected {
 		c, what, due := l.note(&event, now)
 		l.wake(due)
 		l.begins(&c, what)

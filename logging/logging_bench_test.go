@@ -31,7 +31,7 @@ func BenchmarkMiddleware(b *testing.B) {
 	for _, test := range []struct {
 		name  string
 		limit int
-	}{{"allowed", 1 << 40}, {"refused", 0}} {
+	}{{"allowed", 1 << 40}, {"rejected", 0}} {
 		for _, observer := range []struct {
 			name string
 			is   []ratelimiter.Observer

@@ -68,7 +68,7 @@ func open(t *testing.T, options ...logging.Option) (*logging.Log, *paper) {
 
 // about is an event about a client of a limit of ten a minute.
 func about(outcome ratelimiter.Outcome, scope string) ratelimiter.Event {
-	e := ratelimiter.Event{Route: "GET /search", Outcome: outcome, Cost: 1, Took: time.Millisecond}
+	e := ratelimiter.Event{Route: "GET /search", Outcome: outcome, Cost: 1, BackendLatency: time.Millisecond}
 	e.Info = ratelimiter.Info{Name: "per-minute", Key: "GET /search", Scope: scope, Limit: 10, Per: time.Minute, RetryAfter: 5 * time.Second}
 	return e
 }
@@ -84,23 +84,23 @@ func virtual(test func(t *testing.T)) func(*testing.T) {
 	return func(t *testing.T) { synctest.Test(t, test) }
 }
 
-func TestAClientThatIsRefusedIsToldOfOnceAndSummedUpWhenItStops(t *testing.T) {
+func TestAClientThatIsRejectedIsToldOfOnceAndSummedUpWhenItStops(t *testing.T) {
 	virtual(func(t *testing.T) {
 		log, paper := open(t)
 		for range 30 {
-			log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+			log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 			pass(10 * time.Second)
 		}
 		require.Equal(t, []string{
-			`level=INFO msg="rate limit: client refused" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x# limit=10 per=1m0s retry_after=5s`,
+			`level=INFO msg="rate limit: client rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x# limit=10 per=1m0s retry_after=5s`,
 		}, paper.lines())
 		pass(49 * time.Second)
 		require.Empty(t, paper.lines(), "it may come back")
 		pass(time.Second)
 		require.Equal(t, []string{
-			`level=INFO msg="rate limit: client refused no more" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x# refused=30 since=00:00:00 until=00:04:50 banned=false`,
+			`level=INFO msg="rate limit: client rejected no more" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x# rejected=30 since=00:00:00 until=00:04:50 banned=false`,
 		}, paper.lines())
-		log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 		require.Len(t, paper.lines(), 1, "it is told of anew")
 	})(t)
 }
@@ -115,7 +115,7 @@ func TestEachLimitKeyAndClientIsFollowedByItself(t *testing.T) {
 			func(e *ratelimiter.Event) { e.Name, e.Per = "per-hour", time.Hour },
 			func(e *ratelimiter.Event) { e.Outcome = ratelimiter.Shadowed },
 		} {
-			e := about(ratelimiter.Refused, "192.0.2.7")
+			e := about(ratelimiter.Rejected, "192.0.2.7")
 			change(&e)
 			log.Observe(e)
 			log.Observe(e)
@@ -133,7 +133,7 @@ func TestEachLimitKeyAndClientIsFollowedByItself(t *testing.T) {
 func TestTheRouteOfASummaryIsTheLast(t *testing.T) {
 	log, paper := open(t)
 	for _, route := range []string{"GET /a", "GET /b"} {
-		e := about(ratelimiter.Refused, "192.0.2.7")
+		e := about(ratelimiter.Rejected, "192.0.2.7")
 		e.Route, e.RetryAfter = route, -1
 		log.Observe(e)
 	}
@@ -147,25 +147,25 @@ func TestTheRouteOfASummaryIsTheLast(t *testing.T) {
 func TestABanIsARecordOfItsOwn(t *testing.T) {
 	virtual(func(t *testing.T) {
 		log, paper := open(t)
-		log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 		for range 3 {
 			log.Observe(about(ratelimiter.Banned, "192.0.2.7"))
 			log.Observe(about(ratelimiter.Banned, "192.0.2.8"))
 		}
 		lines := paper.lines()
 		require.Len(t, lines, 3)
-		require.Contains(t, lines[0], "client refused")
+		require.Contains(t, lines[0], "client rejected")
 		require.Contains(t, lines[1], `level=WARN msg="rate limit: client banned" route="GET /search"`)
 		require.Contains(t, lines[2], "client banned")
 		pass(time.Minute)
 		lines = paper.lines()
 		require.Len(t, lines, 2)
-		require.Contains(t, strings.Join(lines, ""), "refused=4 since=00:00:00 until=00:00:00 banned=true")
-		require.Contains(t, strings.Join(lines, ""), "refused=3 since=00:00:00 until=00:00:00 banned=true")
+		require.Contains(t, strings.Join(lines, ""), "rejected=4 since=00:00:00 until=00:00:00 banned=true")
+		require.Contains(t, strings.Join(lines, ""), "rejected=3 since=00:00:00 until=00:00:00 banned=true")
 	})(t)
 }
 
-func TestAShadowTellsWhomItWouldRefuse(t *testing.T) {
+func TestAShadowTellsWhomItWouldReject(t *testing.T) {
 	log, paper := open(t)
 	for range 3 {
 		log.Observe(about(ratelimiter.Shadowed, "192.0.2.7"))
@@ -173,9 +173,9 @@ func TestAShadowTellsWhomItWouldRefuse(t *testing.T) {
 	require.NoError(t, log.Close())
 	lines := paper.lines()
 	require.Len(t, lines, 2)
-	require.Contains(t, lines[0], `level=INFO msg="rate limit: client would be refused" `)
-	require.Contains(t, lines[1], `level=INFO msg="rate limit: client would be refused no more" `)
-	require.Contains(t, lines[1], " refused=3 ")
+	require.Contains(t, lines[0], `level=INFO msg="rate limit: client would be rejected" `)
+	require.Contains(t, lines[1], `level=INFO msg="rate limit: client would be rejected no more" `)
+	require.Contains(t, lines[1], " rejected=3 ")
 }
 
 func TestWhatIsAllowedOrSkippedIsNotWritten(t *testing.T) {
@@ -191,8 +191,8 @@ func TestTheQuietTimeCanBeSet(t *testing.T) {
 		5 * time.Second: 5 * time.Second, time.Nanosecond: time.Second, 0: time.Minute, -1: time.Minute, time.Hour: time.Hour,
 	} {
 		t.Run(set.String(), virtual(func(t *testing.T) {
-			log, paper := open(t, logging.WithQuiet(set))
-			log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+			log, paper := open(t, logging.WithQuietPeriod(set))
+			log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 			pass(want - time.Nanosecond)
 			require.Len(t, paper.lines(), 1)
 			pass(time.Nanosecond)
@@ -205,7 +205,7 @@ func TestScopesAreMaskedUnlessAskedFor(t *testing.T) {
 	line := func(options ...logging.Option) string {
 		p := &paper{}
 		log := logging.New(p.logger(slog.LevelInfo), options...)
-		log.Observe(about(ratelimiter.Refused, `ann "the admin" level=ERROR`))
+		log.Observe(about(ratelimiter.Rejected, `ann "the admin" level=ERROR`))
 		return p.text.String()
 	}
 	require.Regexp(t, ` scope=ann#[0-9a-f]{6} `, line())
@@ -238,7 +238,7 @@ func TestWhatTheLevelLeavesOutTakesNoRecords(t *testing.T) {
 	p := &paper{}
 	log := logging.New(p.logger(slog.LevelWarn), logging.WithMaxRecords(2))
 	for range 100 {
-		log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 	}
 	log.Observe(about(ratelimiter.Banned, "192.0.2.7"))
 	require.NoError(t, log.Close())
@@ -251,7 +251,7 @@ func TestWithoutALoggerTheDefaultOneOfTheTimeWrites(t *testing.T) {
 	log := logging.New(nil)
 	p := &paper{}
 	slog.SetDefault(p.logger(slog.LevelInfo))
-	log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+	log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 	require.NoError(t, log.Close())
 	require.Len(t, p.lines(), 2)
 }
@@ -260,15 +260,15 @@ func TestCloseWritesWhatIsOutstandingAndNothingComesAfterIt(t *testing.T) {
 	virtual(func(t *testing.T) {
 		log, paper := open(t, logging.WithMaxRecords(4))
 		for i := range 5 {
-			log.Observe(about(ratelimiter.Refused, strconv.Itoa(i)))
+			log.Observe(about(ratelimiter.Rejected, strconv.Itoa(i)))
 		}
 		require.Len(t, paper.lines(), 2)
 		require.NoError(t, log.Close())
 		lines := paper.lines()
 		require.Len(t, lines, 3)
-		require.Equal(t, 5, refusals(t, lines))
+		require.Equal(t, 5, rejections(t, lines))
 		require.NoError(t, log.Close())
-		log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 		failing := about(ratelimiter.BackendError, "192.0.2.7")
 		failing.Err = errors.New("out of order")
 		log.Observe(failing)
@@ -292,9 +292,9 @@ func TestAHandlerThatPanicsEndsNothing(t *testing.T) {
 		handler.Handler = slog.NewTextHandler(&paper{}, nil) // which is enabled
 		log := logging.New(slog.New(handler), logging.WithMaxRecords(4))
 		for _, scope := range []string{"a", "b"} {
-			require.Panics(t, func() { log.Observe(about(ratelimiter.Refused, scope)) }, "for the RateLimiter to count")
+			require.Panics(t, func() { log.Observe(about(ratelimiter.Rejected, scope)) }, "for the RateLimiter to count")
 		}
-		log.Observe(about(ratelimiter.Refused, "c"))
+		log.Observe(about(ratelimiter.Rejected, "c"))
 		pass(time.Minute)
 		require.Equal(t, 5, handled, "two that began, two summaries and a sum")
 		require.NoError(t, log.Close())
@@ -305,14 +305,14 @@ func TestAHandlerThatTakesLongKeepsNobodyElseWaiting(t *testing.T) {
 	virtual(func(t *testing.T) {
 		release := make(chan struct{})
 		handler := faulty{slog.NewTextHandler(&paper{}, nil), func() { <-release }}
-		log := logging.New(slog.New(handler), logging.WithQuiet(time.Second))
-		go log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		log := logging.New(slog.New(handler), logging.WithQuietPeriod(time.Second))
+		go log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 		synctest.Wait()
-		log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 		pass(time.Minute) // a summary is being written meanwhile
-		go log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		go log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 		synctest.Wait()
-		log.Observe(about(ratelimiter.Refused, "192.0.2.7"))
+		log.Observe(about(ratelimiter.Rejected, "192.0.2.7"))
 		pass(time.Minute)
 		close(release)
 		synctest.Wait()
@@ -322,10 +322,10 @@ func TestAHandlerThatTakesLongKeepsNobodyElseWaiting(t *testing.T) {
 
 func TestAnEventCostsNoAllocation(t *testing.T) {
 	log, _ := open(t, logging.WithMaxClients(1))
-	followed, other := about(ratelimiter.Refused, "192.0.2.7"), about(ratelimiter.Refused, "192.0.2.8")
+	followed, other := about(ratelimiter.Rejected, "192.0.2.7"), about(ratelimiter.Rejected, "192.0.2.8")
 	log.Observe(followed)
 	allowed, fallback := about(ratelimiter.Allowed, "192.0.2.7"), about(ratelimiter.Allowed, "192.0.2.7")
-	for name, event := range map[string]ratelimiter.Event{"allowed": allowed, "refused": followed, "of another": other} {
+	for name, event := range map[string]ratelimiter.Event{"allowed": allowed, "rejected": followed, "of another": other} {
 		require.Zero(t, testing.AllocsPerRun(100, func() { log.Observe(event) }), name)
 	}
 	fallback.Fallback = true

@@ -36,7 +36,7 @@ func (o *outage) failed(e *ratelimiter.Event, now time.Time) (begins bool) {
 		o.last = now
 	}
 	o.answered = time.Time{}
-	if e.Place == 0 { // one question, whatever the number of limits
+	if e.LimitIndex == 0 { // one question, whatever the number of limits
 		o.decisions++
 	}
 	return begins

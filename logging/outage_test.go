@@ -21,7 +21,7 @@ import (
 // without is an event that was decided in memory.
 func without(outcome ratelimiter.Outcome, place int) ratelimiter.Event {
 	e := about(outcome, "192.0.2.7")
-	e.Fallback, e.Err, e.Place = true, errors.New("dial tcp: connection refused\nat once"), place
+	e.Fallback, e.Err, e.LimitIndex = true, errors.New("dial tcp: connection refused\nat once"), place
 	return e
 }
 
@@ -52,13 +52,13 @@ func TestAnOutageIsToldOfWhenItBeginsAndWhenItIsOver(t *testing.T) {
 
 func TestAnOutageIsNotOverBecauseOfWhatSaysNothingAboutTheBackend(t *testing.T) {
 	for name, event := range map[string]ratelimiter.Event{
-		"a denial, which may have been remembered": about(ratelimiter.Refused, "192.0.2.7"),
+		"a denial, which may have been remembered": about(ratelimiter.Rejected, "192.0.2.7"),
 		"a shadow, which may have been too":        about(ratelimiter.Shadowed, "192.0.2.7"),
 		"a request that was skipped":               about(ratelimiter.Skipped, ""),
 		"a decision in memory":                     without(ratelimiter.Allowed, 0),
 		"an answer to a question from before": func() ratelimiter.Event {
 			e := about(ratelimiter.Allowed, "192.0.2.7")
-			e.Took = time.Minute
+			e.BackendLatency = time.Minute
 			return e
 		}(),
 	} {
@@ -88,12 +88,12 @@ func TestABackendThatFailsNowAndThenIsOneOutage(t *testing.T) {
 	})(t)
 }
 
-func TestARefusalInMemoryIsBothARefusalAndAnOutage(t *testing.T) {
+func TestARejectionInMemoryIsBothARejectionAndAnOutage(t *testing.T) {
 	log, paper := open(t)
-	log.Observe(without(ratelimiter.Refused, 0))
+	log.Observe(without(ratelimiter.Rejected, 0))
 	lines := paper.lines()
 	require.Len(t, lines, 2)
-	require.Contains(t, lines[0], "client refused")
+	require.Contains(t, lines[0], "client rejected")
 	require.Equal(t, fails, lines[1])
 }
 
@@ -148,18 +148,18 @@ func TestAnApplicationIsWatchedThroughAnOutage(t *testing.T) {
 		pass(time.Minute)
 		lines := paper.lines()
 		require.Len(t, lines, 4)
-		require.Contains(t, lines[0], "client refused")
+		require.Contains(t, lines[0], "client rejected")
 		require.Contains(t, lines[1], `level=WARN msg="rate limit: backend fails, limiting in memory" route="GET /" error="out of order"`)
 		require.Contains(t, lines[2], "backend answers again")
 		require.Contains(t, lines[2], "since=00:00:20 lasted=11s decisions=33")
-		require.Contains(t, lines[3], "client refused no more")
+		require.Contains(t, lines[3], "client rejected no more")
 	})(t)
 }
 
 func TestTheLevelOfALoggerIsRespected(t *testing.T) {
 	p := &paper{}
 	log := logging.New(p.logger(slog.LevelError))
-	log.Observe(without(ratelimiter.Refused, 0))
+	log.Observe(without(ratelimiter.Rejected, 0))
 	require.NoError(t, log.Close())
 	require.Empty(t, p.lines())
 }

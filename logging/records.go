@@ -9,17 +9,17 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// begins writes that a client begins to be refused, or is banned.
+// begins writes that a client begins to be rejected, or is banned.
 func (l *Log) begins(c *client, what news) {
 	if what == nothing {
 		return
 	}
-	message := "rate limit: client refused"
+	message := "rate limit: client rejected"
 	switch {
 	case what == isBanned:
 		message = "rate limit: client banned"
 	case c.shadowed:
-		message = "rate limit: client would be refused"
+		message = "rate limit: client would be rejected"
 	}
 	attributes := append(l.who(c), slog.Int64("limit", c.limit), slog.Duration("per", c.per))
 	if c.retryAfter > 0 {
@@ -30,12 +30,12 @@ func (l *Log) begins(c *client, what news) {
 
 // isOver writes the summary of a client.
 func (l *Log) isOver(c *client) {
-	message := "rate limit: client refused no more"
+	message := "rate limit: client rejected no more"
 	if c.shadowed {
-		message = "rate limit: client would be refused no more"
+		message = "rate limit: client would be rejected no more"
 	}
 	l.write(slog.LevelInfo, message, append(l.who(c),
-		slog.Uint64("refused", c.refused), slog.Time("since", c.since), slog.Time("until", c.last), slog.Bool("banned", c.banned))...)
+		slog.Uint64("rejected", c.rejected), slog.Time("since", c.since), slog.Time("until", c.last), slog.Bool("banned", c.banned))...)
 }
 
 func (l *Log) who(c *client) []slog.Attr {
@@ -43,10 +43,10 @@ func (l *Log) who(c *client) []slog.Attr {
 		slog.String("key", c.key), slog.String("scope", l.scope(c.scope)))
 }
 
-// sum writes how many refusals there were of clients that are not followed.
+// sum writes how many rejections there were of clients that are not followed.
 func (l *Log) sum(o *others, now time.Time) {
-	l.write(slog.LevelWarn, "rate limit: other clients refused", slog.Uint64("refused", o.refused),
-		slog.Uint64("would_be_refused", o.shadowed), slog.Time("since", o.since), slog.Time("until", now))
+	l.write(slog.LevelWarn, "rate limit: other clients rejected", slog.Uint64("rejected", o.rejected),
+		slog.Uint64("would_be_rejected", o.shadowed), slog.Time("since", o.since), slog.Time("until", now))
 }
 
 func (l *Log) backendFails(e *ratelimiter.Event) {

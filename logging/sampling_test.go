@@ -15,15 +15,15 @@ import (
 )
 
 // An attack from a hundred thousand addresses for an hour, beside one client that
-// is refused anyway.
-func TestAnAttackWritesFewRecordsAndEachRefusalIsInOneOfThem(t *testing.T) {
+// is rejected anyway.
+func TestAnAttackWritesFewRecordsAndEachRejectionIsInOneOfThem(t *testing.T) {
 	virtual(func(t *testing.T) {
 		log, paper := open(t)
 		const addresses, seconds = 100_000, 3600
 		for second := range seconds {
 			for i := range addresses / 600 { // each comes back every ten minutes
 				n := (second*(addresses/600) + i) % addresses
-				log.Observe(about(ratelimiter.Refused, fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)))
+				log.Observe(about(ratelimiter.Rejected, fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)))
 			}
 			<-time.After(time.Second)
 		}
@@ -33,7 +33,7 @@ func TestAnAttackWritesFewRecordsAndEachRefusalIsInOneOfThem(t *testing.T) {
 		pass(10 * time.Minute)
 		require.NoError(t, log.Close())
 		lines = append(lines, paper.lines()...)
-		require.Equal(t, seconds*(addresses/600), refusals(t, lines))
+		require.Equal(t, seconds*(addresses/600), rejections(t, lines))
 		sums := 0
 		for _, line := range lines {
 			if strings.Contains(line, "other clients") {
@@ -44,11 +44,11 @@ func TestAnAttackWritesFewRecordsAndEachRefusalIsInOneOfThem(t *testing.T) {
 	})(t)
 }
 
-// refusals adds up those in summaries and sums.
-func refusals(t *testing.T, lines []string) (sum int) {
+// rejections adds up those in summaries and sums.
+func rejections(t *testing.T, lines []string) (sum int) {
 	t.Helper()
 	for _, line := range lines {
-		for _, match := range regexp.MustCompile(` (?:would_be_)?refused=(\d+)`).FindAllStringSubmatch(line, -1) {
+		for _, match := range regexp.MustCompile(` (?:would_be_)?rejected=(\d+)`).FindAllStringSubmatch(line, -1) {
 			n, err := strconv.Atoi(match[1])
 			require.NoError(t, err)
 			sum += n
@@ -62,7 +62,7 @@ func TestNoMoreClientsAreFollowedThanThereIsRoomFor(t *testing.T) {
 		log, paper := open(t, logging.WithMaxClients(2), logging.WithMaxRecords(1000))
 		for range 2 {
 			for _, scope := range []string{"a", "b", "c", "d"} {
-				log.Observe(about(ratelimiter.Refused, scope))
+				log.Observe(about(ratelimiter.Rejected, scope))
 			}
 			log.Observe(about(ratelimiter.Shadowed, "e"))
 		}
@@ -70,8 +70,8 @@ func TestNoMoreClientsAreFollowedThanThereIsRoomFor(t *testing.T) {
 		pass(time.Minute)
 		lines := paper.lines()
 		require.Len(t, lines, 3)
-		require.Equal(t, `level=WARN msg="rate limit: other clients refused" refused=4 would_be_refused=2 since=00:00:00 until=00:01:00`, lines[2])
-		log.Observe(about(ratelimiter.Refused, "c"))
+		require.Equal(t, `level=WARN msg="rate limit: other clients rejected" rejected=4 would_be_rejected=2 since=00:00:00 until=00:01:00`, lines[2])
+		log.Observe(about(ratelimiter.Rejected, "c"))
 		require.Len(t, paper.lines(), 1, "there is room again")
 	})(t)
 }
@@ -79,18 +79,18 @@ func TestNoMoreClientsAreFollowedThanThereIsRoomFor(t *testing.T) {
 func TestWhoGoesOnIsToldOfWhenRecordsAreLeftAgain(t *testing.T) {
 	virtual(func(t *testing.T) {
 		log, paper := open(t, logging.WithMaxRecords(2))
-		log.Observe(about(ratelimiter.Refused, "first"))
+		log.Observe(about(ratelimiter.Rejected, "first"))
 		for range 40 {
-			log.Observe(about(ratelimiter.Refused, "second"))
+			log.Observe(about(ratelimiter.Rejected, "second"))
 			log.Observe(about(ratelimiter.Banned, "first"))
 			pass(time.Second)
 		}
-		log.Observe(about(ratelimiter.Refused, "second"))
+		log.Observe(about(ratelimiter.Rejected, "second"))
 		lines := paper.lines()
 		require.Len(t, lines, 2)
 		require.Contains(t, lines[1], "client banned", "which needs one record only")
 		pass(time.Minute)
-		log.Observe(about(ratelimiter.Refused, "second"))
+		log.Observe(about(ratelimiter.Rejected, "second"))
 		lines = paper.lines()
 		require.Contains(t, lines[len(lines)-1], "scope=se#")
 	})(t)
@@ -102,12 +102,12 @@ func TestManyRequestsAreCountedWithoutARace(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for i := range 2000 {
-				log.Observe(about([]ratelimiter.Outcome{ratelimiter.Refused, ratelimiter.Banned, ratelimiter.Shadowed}[i%3], strconv.Itoa(i%20)))
+				log.Observe(about([]ratelimiter.Outcome{ratelimiter.Rejected, ratelimiter.Banned, ratelimiter.Shadowed}[i%3], strconv.Itoa(i%20)))
 			}
 		})
 	}
 	group.Wait()
 	require.NoError(t, log.Close())
 	lines := paper.lines()
-	require.Equal(t, 16000, refusals(t, lines))
+	require.Equal(t, 16000, rejections(t, lines))
 }

@@ -12,8 +12,8 @@ import (
 )
 
 func TestTheTimerIsSetOnlyWhileThereIsSomethingToWrite(t *testing.T) {
-	refused := ratelimiter.Event{Outcome: ratelimiter.Refused, Info: ratelimiter.Info{Scope: "a", Per: time.Minute}}
-	other := ratelimiter.Event{Outcome: ratelimiter.Refused, Info: ratelimiter.Info{Scope: "b", Per: time.Hour}}
+	rejected := ratelimiter.Event{Outcome: ratelimiter.Rejected, Info: ratelimiter.Info{Scope: "a", Per: time.Minute}}
+	other := ratelimiter.Event{Outcome: ratelimiter.Rejected, Info: ratelimiter.Info{Scope: "b", Per: time.Hour}}
 	allowed := ratelimiter.Event{Outcome: ratelimiter.Allowed}
 	failed := ratelimiter.Event{Outcome: ratelimiter.BackendError}
 	for name, test := range map[string]struct {
@@ -22,9 +22,9 @@ func TestTheTimerIsSetOnlyWhileThereIsSomethingToWrite(t *testing.T) {
 		set     bool
 		pending time.Duration // until it is not set any more
 	}{
-		"nobody is refused":              {events: []ratelimiter.Event{allowed}},
-		"a client is refused":            {events: []ratelimiter.Event{refused}, set: true, pending: time.Minute},
-		"another is not followed":        {events: []ratelimiter.Event{refused, other}, set: true, pending: time.Minute},
+		"nobody is rejected":             {events: []ratelimiter.Event{allowed}},
+		"a client is rejected":           {events: []ratelimiter.Event{rejected}, set: true, pending: time.Minute},
+		"another is not followed":        {events: []ratelimiter.Event{rejected, other}, set: true, pending: time.Minute},
 		"a limit of an hour":             {events: []ratelimiter.Event{other}, set: true, pending: 10 * time.Minute},
 		"the backend does not answer":    {events: []ratelimiter.Event{failed}},
 		"the backend has answered again": {events: []ratelimiter.Event{failed, allowed}, wait: time.Second, set: true, pending: 9 * time.Second},

@@ -96,7 +96,7 @@ func (t *Tally) Values() []Value {
 			"1 while the backend is not asked, because it has failed repeatedly, and else 0.", UpDown,
 		}, open},
 		{Definition{
-			"ratelimiter.local_denials", "{denial}",
+			"ratelimiter.cached_denials", "{denial}",
 			"Questions that were denied without asking the backend.", Counter,
 		}, float64(stats.CachedDenials)},
 		{Definition{

@@ -80,8 +80,8 @@ func (o observer) Observe(e ratelimiter.Event) {
 	if e.Fallback {
 		o.fallbacks.Add(1)
 	}
-	if o.latency != nil && e.Place == 0 && e.Took > 0 && !errors.Is(e.Err, backends.ErrNotAsked) {
-		o.latency(e.Took, !e.Fallback && e.Outcome != ratelimiter.BackendError)
+	if o.latency != nil && e.LimitIndex == 0 && e.BackendLatency > 0 && !errors.Is(e.Err, backends.ErrBreakerOpen) {
+		o.latency(e.BackendLatency, !e.Fallback && e.Outcome != ratelimiter.BackendError)
 	}
 }
 
@@ -124,7 +124,7 @@ type Count struct {
 
 // Counts are all decisions so far, in the order in which the pairs of route and
 // limit came: where an exporter has a limit of its own, it always cuts off the
-// same. Of outcomes that a limit never had, only Allowed and Refused are told, as
+// same. Of outcomes that a limit never had, only Allowed and Rejected are told, as
 // 0: so that who computes a rate sees the first one too.
 func (t *Tally) Counts() iter.Seq[Count] {
 	return func(yield func(Count) bool) {
@@ -143,7 +143,7 @@ func (t *Tally) Counts() iter.Seq[Count] {
 func (r *row) each(route, limit string, yield func(Count) bool) bool {
 	for outcome := range outcomes {
 		n := r.decisions[outcome].Load()
-		if n == 0 && outcome != ratelimiter.Allowed && outcome != ratelimiter.Refused {
+		if n == 0 && outcome != ratelimiter.Allowed && outcome != ratelimiter.Rejected {
 			continue
 		}
 		if !yield(Count{route, limit, outcome, n}) {
@@ -153,7 +153,7 @@ func (r *row) each(route, limit string, yield func(Count) bool) bool {
 	return true
 }
 
-// printable spares exporters a name that they would refuse, as a path of a route
+// printable spares exporters a name that they would reject, as a path of a route
 // may be any bytes.
 func printable(name string) string {
 	if utf8.ValidString(name) {

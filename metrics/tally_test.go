@@ -68,7 +68,7 @@ func TestDecisionsAreCountedByRouteLimitAndOutcome(t *testing.T) {
 	require.Equal(t, map[string]uint64{
 		"GET /users/:id application-per-minute allowed": 3,
 		"GET /users/:id per-minute allowed":             1,
-		"GET /users/:id per-minute refused":             1,
+		"GET /users/:id per-minute rejected":            1,
 		"GET /users/:id per-minute skipped":             1,
 		"GET /users/:id trial shadowed":                 2,
 		"GET /users/:id trial skipped":                  1,
@@ -81,7 +81,7 @@ func TestDecisionsAreCountedByRouteLimitAndOutcome(t *testing.T) {
 	require.Equal(t, before, counts(tally), "what was counted stays, and no more is")
 }
 
-func TestTheFirstRefusalIsAStepFromZero(t *testing.T) {
+func TestTheFirstRejectionIsAStepFromZero(t *testing.T) {
 	engine, limiter := application(t, nil)
 	tally := metrics.New(limiter, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
@@ -92,7 +92,7 @@ func TestTheFirstRefusalIsAStepFromZero(t *testing.T) {
 	}
 	require.Equal(t, []metrics.Count{
 		{"GET /", "per-minute", ratelimiter.Allowed, 1},
-		{"GET /", "per-minute", ratelimiter.Refused, 0},
+		{"GET /", "per-minute", ratelimiter.Rejected, 0},
 	}, told)
 }
 
@@ -238,7 +238,7 @@ func TestValuesTellOfTheBackendAndTheMemory(t *testing.T) {
 		"ratelimiter.backend.failures":   5,
 		"ratelimiter.backend.timeout":    0.25,
 		"ratelimiter.breaker.open":       1,
-		"ratelimiter.local_denials":      0,
+		"ratelimiter.cached_denials":     0,
 		"ratelimiter.memory.keys":        7,
 		"ratelimiter.memory.evictions":   0,
 		"ratelimiter.observer.panics":    7,

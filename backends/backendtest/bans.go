@@ -18,12 +18,12 @@ func bans(s *subject, algorithm backends.Algorithm) {
 	limit := daily(algorithm, 1)
 	ban := banning(limit, 3)
 	v := s.take(limit, ban)
-	require.Equal(s, backends.Verdict{Allowed: true, Remaining: 3}, v[1], "nobody was refused")
+	require.Equal(s, backends.Verdict{Allowed: true, Remaining: 3}, v[1], "nobody was rejected")
 	for left := int64(2); left > 0; left-- {
 		v = s.take(ban, limit) // in any order
 		require.False(s, v[1].Allowed)
 		require.True(s, v[0].Allowed)
-		require.Equal(s, left, v[0].Remaining, "refusals until the ban")
+		require.Equal(s, left, v[0].Remaining, "rejections until the ban")
 	}
 	look := costing(ban, 0)
 	for range 3 {
@@ -31,7 +31,7 @@ func bans(s *subject, algorithm backends.Algorithm) {
 		require.EqualValues(s, 1, s.takeOne(ban).Remaining, "nothing is denied, and nothing counts")
 	}
 	v = s.take(limit, ban)
-	require.False(s, v[1].Allowed, "with the refusal that makes the ban")
+	require.False(s, v[1].Allowed, "with the rejection that makes the ban")
 	require.Zero(s, v[1].Remaining)
 	require.Greater(s, v[1].RetryAfter, 47*time.Hour)
 	require.Equal(s, v[1].ResetAfter, v[1].RetryAfter)
@@ -64,7 +64,7 @@ func bansApart(s *subject, algorithm backends.Algorithm) {
 	require.EqualValues(s, 1, v[1].Remaining)
 	log := mine
 	log.Algorithm, log.Per = backends.SlidingLog, 24*time.Hour
-	require.Positive(s, s.takeOne(costing(log, 0)).Remaining, "no log of the same period is a count of refusals")
+	require.Positive(s, s.takeOne(costing(log, 0)).Remaining, "no log of the same period is a count of rejections")
 	require.EqualValues(s, 1, s.takeOne(banning(scoped(mine, "another"), 1)).Remaining)
 }
 
@@ -91,7 +91,7 @@ func banEnds(s *subject, algorithm backends.Algorithm) {
 	s.clock.Advance(time.Minute)
 	s.take(costing(limit, 2), ban)
 	v := s.take(costing(limit, 2), ban)
-	require.Equal(s, 10*time.Second, v[1].RetryAfter, "the first refusal is a minute old")
+	require.Equal(s, 10*time.Second, v[1].RetryAfter, "the first rejection is a minute old")
 	s.clock.Advance(5 * time.Second)
 	require.Equal(s, 5*time.Second, s.take(costing(limit, 2), ban)[1].RetryAfter, "it grows no longer")
 	s.clock.Advance(5*time.Second - time.Microsecond)

@@ -25,7 +25,7 @@
 --   s60000000=start,previous,current,  sliding-window
 --   t60000000=tat,fraction,            token-bucket
 --   l60000000=time,units,time,units,   sliding-log
---   b60000000=time,units,time,units,   refusals, of which many make a ban
+--   b60000000=time,units,time,units,   rejections, of which many make a ban
 --   c86400000000@UTC=start,end,count,  a fixed-window of the calendar, with its zone
 -- Times are integer microseconds of this server's clock. All numbers stay below
 -- 2^53, where a Lua number is an exact integer; products that might not go

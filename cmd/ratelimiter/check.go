@@ -19,7 +19,7 @@ import (
 const checkLong = `Checks RATELIMITER_... keys as the application would at its start, and says what
 they mean. They come from a JSON or YAML object, a .env file, "-" for one of these
 from standard input, or with --env from the environment. A backend redis is asked,
-as at a start: one that refuses the credentials is an error, one that does not
+as at a start: one that rejects the credentials is an error, one that does not
 answer is none.
 
 Exit code 0 when the configuration is right, 1 when it is wrong, 2 when it cannot
@@ -73,7 +73,7 @@ func readAll(stdin io.Reader, name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// checkConfig asks the library, and refuses what it would read nothing of: names
+// checkConfig asks the library, and rejects what it would read nothing of: names
 // that it knows, written otherwise.
 func checkConfig(config ratelimiter.Config) error {
 	gin.SetMode(gin.ReleaseMode)
@@ -92,7 +92,7 @@ func checkConfig(config ratelimiter.Config) error {
 
 const ownPrefix = "RATELIMITER_"
 
-// isRead tells whether the library reads a key: it refuses a value that is of no
+// isRead tells whether the library reads a key: it rejects a value that is of no
 // type it knows.
 func isRead(name string) bool {
 	limiter, err := ratelimiter.New(gin.New(), ratelimiter.Config{name: struct{}{}})

@@ -15,7 +15,7 @@ var suggestions = map[string][]string{
 	"format":            accesslog.Names(),
 	"limit":             {"100/minute", "5/second"},
 	"target":            {"0.1%-clients", "1%-requests", "200/second"},
-	"max-refused":       {"1%-clients", "1%-requests"},
+	"max-rejected":      {"1%-clients", "1%-requests"},
 	"periods":           {"1s", "10s", "1m", "10m", "1h", "24h"},
 	"recommend-periods": {"1s", "10s", "1m", "10m", "1h", "24h"},
 	"client-field":      {address, "remote_user", "http_x_api_key"},

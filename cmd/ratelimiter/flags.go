@@ -26,11 +26,11 @@ const address = "address"
 
 // planFlags are the options of plan as they were written.
 type planFlags struct {
-	limits                        []string
-	target, maxRefused, algorithm string
-	periods, recommend            []string
-	html                          string
-	json                          bool
+	limits                         []string
+	target, maxRejected, algorithm string
+	periods, recommend             []string
+	html                           string
+	json                           bool
 
 	format     string
 	fields     map[string]string
@@ -56,7 +56,7 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.SortFlags = false
 	flags.StringArrayVar(&f.limits, "limit", nil, `replay these limits, as "100/minute; 5/second", and recommend none; given more than once, they are compared`)
 	flags.StringVar(&f.target, "target", "0.1%-clients", "what limits may cost: 0.1%-clients, 1%-requests, or what the server serves, as 200/second")
-	flags.StringVar(&f.maxRefused, "max-refused", "", "exit with 1 when --limit refuses more: 1%, 1%-clients or 1%-requests")
+	flags.StringVar(&f.maxRejected, "max-rejected", "", "exit with 1 when --limit rejects more: 1%, 1%-clients or 1%-requests")
 	flags.StringVar(&f.algorithm, "algorithm", replay.Algorithms[0], "the algorithm that the application runs: "+strings.Join(replay.Algorithms, ", "))
 	flags.StringSliceVar(&f.periods, "periods", []string{"1s", "10s", "1m", "10m", "1h", "24h"}, "the rolling periods to measure")
 	flags.StringSliceVar(&f.recommend, "recommend-periods", []string{"1m", "1h"}, "the periods to recommend limits for; the log must cover three of each")
@@ -93,11 +93,11 @@ func (f *planFlags) register(cmd *cobra.Command) {
 
 // job is what the flags ask for.
 type job struct {
-	options    *stream.Options
-	question   report.Question
-	periods    []time.Duration
-	maxRefused *plan.Target
-	maxSkipped float64 // per cent
+	options     *stream.Options
+	question    report.Question
+	periods     []time.Duration
+	maxRejected *plan.Target
+	maxSkipped  float64 // per cent
 }
 
 func (f *planFlags) job(names []string) (*job, error) {
@@ -106,10 +106,10 @@ func (f *planFlags) job(names []string) (*job, error) {
 	periods, errPeriods := parsePeriods(f.periods)
 	forwarded, errForwarded := f.forwarded()
 	j := &job{question: question}
-	var errRefused, errSkipped error
-	j.maxRefused, errRefused = f.share()
+	var errRejected, errSkipped error
+	j.maxRejected, errRejected = f.share()
 	j.maxSkipped, errSkipped = parsePercent(f.maxSkipped)
-	if err := errors.Join(errView, errQuestion, errPeriods, errForwarded, errRefused, errSkipped, f.checkRest(names)); err != nil {
+	if err := errors.Join(errView, errQuestion, errPeriods, errForwarded, errRejected, errSkipped, f.checkRest(names)); err != nil {
 		return nil, err
 	}
 	j.periods = measured(periods, question.Recommend...)
@@ -128,18 +128,18 @@ func (f *planFlags) job(names []string) (*job, error) {
 	return j, nil
 }
 
-// share is what --max-refused allows; nil when it is not given. It is about given
+// share is what --max-rejected allows; nil when it is not given. It is about given
 // limits: recommended ones are made to fit.
 func (f *planFlags) share() (*plan.Target, error) {
-	if f.maxRefused == "" {
+	if f.maxRejected == "" {
 		return nil, nil
 	}
-	target, err := plan.ParseTarget(f.maxRefused)
+	target, err := plan.ParseTarget(f.maxRejected)
 	switch {
 	case err == nil && !target.IsShare():
-		err = fmt.Errorf("--max-refused %q must be a share, as 1%% or 1%%-requests", f.maxRefused)
+		err = fmt.Errorf("--max-rejected %q must be a share, as 1%% or 1%%-requests", f.maxRejected)
 	case err == nil && len(f.limits) == 0:
-		err = errors.New("--max-refused is about given limits; add --limit, as --limit 100/minute")
+		err = errors.New("--max-rejected is about given limits; add --limit, as --limit 100/minute")
 	}
 	return &target, err
 }

@@ -16,7 +16,7 @@ import (
 
 // The exit codes, for scripts.
 const (
-	exitOver        = 1 // more is refused than --max-refused allows, or a configuration is wrong
+	exitOver        = 1 // more is rejected than --max-rejected allows, or a configuration is wrong
 	exitUsage       = 2 // wrong usage, or an input that cannot be read
 	exitInterrupted = 130
 )

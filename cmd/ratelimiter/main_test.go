@@ -59,7 +59,7 @@ func TestThePlanInJSONSaysTheSame(t *testing.T) {
 	require.NotEmpty(t, r.Above)
 	above := 0
 	for _, c := range r.Above {
-		above += int(c.Refused)
+		above += int(c.Rejected)
 	}
 	require.EqualValues(t, r.Replays[2].Requests, above)
 }
@@ -70,11 +70,11 @@ func TestScriptsCanTellByTheExitCode(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"plan", "--limit", "1000/minute", "--max-refused", "1%", excerpt}, 0, ""},
-		{[]string{"plan", "--limit", "1/minute", "--max-refused", "1%", excerpt}, exitOver, "--max-refused 1%"},
-		{[]string{"plan", "--limit", "1/minute", "--max-refused", "100%-requests", excerpt}, 0, ""},
-		{[]string{"plan", "--limit", "1/minute", "--max-refused", "1%", excerpt}, exitOver, "at most 0 of the 51 clients are ever refused; 1/minute refuses 26 of 51 clients (51 %)"},
-		{[]string{"plan", "--max-refused", "1%", excerpt}, exitUsage, "add --limit"},
+		{[]string{"plan", "--limit", "1000/minute", "--max-rejected", "1%", excerpt}, 0, ""},
+		{[]string{"plan", "--limit", "1/minute", "--max-rejected", "1%", excerpt}, exitOver, "--max-rejected 1%"},
+		{[]string{"plan", "--limit", "1/minute", "--max-rejected", "100%-requests", excerpt}, 0, ""},
+		{[]string{"plan", "--limit", "1/minute", "--max-rejected", "1%", excerpt}, exitOver, "at most 0 of the 51 clients are ever rejected; 1/minute rejects 26 of 51 clients (51 %)"},
+		{[]string{"plan", "--max-rejected", "1%", excerpt}, exitUsage, "add --limit"},
 		{[]string{"plan", "--limit", "", excerpt}, exitUsage, `--limit ""`},
 		{[]string{"plan", "--limit", " ", excerpt}, exitUsage, `--limit " "`},
 		{[]string{"plan", "--limit", "many", excerpt}, exitUsage, "--limit"},
@@ -170,7 +170,7 @@ func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 	}
 	out, _, err := run(t, "", "simulate", "--traffic", "crowd")
 	require.NoError(t, err)
-	require.Contains(t, out, "20000 passed", "a crowd whose members stay below the limit is not refused")
+	require.Contains(t, out, "20000 passed", "a crowd whose members stay below the limit is not rejected")
 	out, _, err = run(t, "", "simulate", "--limit", "100/minute; 5/second", "--traffic", "attack")
 	require.NoError(t, err)
 	require.Contains(t, out, "at most 100 of one client in any rolling minute, 100 allowed")

@@ -24,7 +24,7 @@ Formats are recognised: the common and combined formats of Apache and nginx, Gin
 logger and slog, load balancers and clouds, JSON lines, logfmt, CSV and W3C.
 --format takes a name, or the notation of nginx or Apache.
 
-Exit code 0 when all is well, 1 when --max-refused is exceeded, 2 for wrong usage,
+Exit code 0 when all is well, 1 when --max-rejected is exceeded, 2 for wrong usage,
 a log that cannot be read to its end or of which more than --max-skipped cannot be
 used, or one too short to recommend anything, 130 after Ctrl-C, which reports what
 was read so far.`
@@ -34,7 +34,7 @@ const planExamples = `  ratelimiter plan access.log.gz
   ratelimiter plan --target 0.1%-clients --html report.html *.log
   ratelimiter plan --target 200/second access.log
   ratelimiter plan --limit 100/minute --limit 60/minute access.log
-  ratelimiter plan --limit 100/minute --max-refused 1% access.log
+  ratelimiter plan --limit 100/minute --max-rejected 1% access.log
   ratelimiter plan --format '$remote_addr - $remote_user [$time_local] "$request" $status' access.log
   ratelimiter plan --format '%h %l %u %t "%r" %>s %b' access.log`
 
@@ -84,7 +84,7 @@ func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Judge(job.maxRefused, job.maxSkipped)
+	r.Judge(job.maxRejected, job.maxSkipped)
 	if err := f.write(cmd.OutOrStdout(), r); err != nil {
 		return err
 	}

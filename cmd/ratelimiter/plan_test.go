@@ -184,6 +184,6 @@ func TestTheCurveIsThatOfThePeriods(t *testing.T) {
 			}
 		}
 		last := r.Curve[len(r.Curve)-1]
-		require.Zero(t, last.Clients[k]+last.Requests[k], "the highest limit refuses nobody")
+		require.Zero(t, last.Clients[k]+last.Requests[k], "the highest limit rejects nobody")
 	}
 }

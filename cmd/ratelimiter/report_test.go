@@ -20,7 +20,7 @@ func request(client string, seconds int) string {
 // named is the head of a log of such lines.
 const named = "\ufefftime,client\n"
 
-func TestTheReportTellsWhoWasRefusedWhenAndForHowLong(t *testing.T) {
+func TestTheReportTellsWhoWasRejectedWhenAndForHowLong(t *testing.T) {
 	log := named
 	for i := range 10 {
 		log += request("busy", i)
@@ -29,19 +29,19 @@ func TestTheReportTellsWhoWasRefusedWhenAndForHowLong(t *testing.T) {
 	r := inJSON(t, log, "--limit", "5/minute", "--algorithm", "sliding-log", "--periods", "1m")
 	require.Zero(t, r.Unreadable, "the names of the columns are no request, whatever mark stands before them")
 	require.Equal(t, []report.Client{{
-		Name: "busy.example", Kind: "steady", Requests: 10, Refused: 5,
+		Name: "busy.example", Kind: "steady", Requests: 10, Rejected: 5,
 		First: noon.Add(5 * time.Second), Last: noon.Add(9 * time.Second), LongestWait: 55,
 	}}, r.Above)
 	require.Equal(t, []report.Headroom{{Limit: "5/minute", Median: 2, P99: 2, Most: 2}}, r.Headroom)
 	require.EqualValues(t, 12, r.Periods[0].Server)
 	require.Equal(t, noon, r.From)
 	require.Equal(t, noon.Add(time.Minute), r.To)
-	var refused, requests int64
-	for i, n := range r.Timeline.Refused {
-		refused += n
+	var rejected, requests int64
+	for i, n := range r.Timeline.Rejected {
+		rejected += n
 		requests += r.Timeline.Requests[i]
 	}
-	require.EqualValues(t, 5, refused)
+	require.EqualValues(t, 5, rejected)
 	require.EqualValues(t, 13, requests)
 }
 
@@ -64,7 +64,7 @@ func TestThePeriodsTellWhatSharesOfTheClientsMade(t *testing.T) {
 func TestWhatIsLeftOutIsCountedAndSaid(t *testing.T) {
 	log := named + request("a", 3600) + request("a", 3601) + request("a", 3600+365*86400) + request("a", 3602) + request("a", 0)
 	log += request("a", 3603) + "some words\n"
-	out, code, err := run(t, log, "plan", "--limit", "5/minute", "--max-refused", "100%")
+	out, code, err := run(t, log, "plan", "--limit", "5/minute", "--max-rejected", "100%")
 	require.Equal(t, exitUsage, code, "too much is left out for an answer")
 	require.ErrorContains(t, err, "42.9 % of the log is missing from these figures, more than --max-skipped 1%: 1 unreadable, 1 out of order, 1 dated ahead")
 	require.Contains(t, out, "4 requests of 1 client,")
@@ -81,7 +81,7 @@ func TestWhatIsLeftOutIsCountedAndSaid(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestARecommendationRaisesTheLimitThatRefusesAndDropsOnesThatDoNothing(t *testing.T) {
+func TestARecommendationRaisesTheLimitThatRejectsAndDropsOnesThatDoNothing(t *testing.T) {
 	log := named + strings.Repeat(request("a", 0), 75) + strings.Repeat(request("a", 3600), 75) + request("a", 3*3600)
 	require.Equal(t, "80/minute; 150/hour", inJSON(t, log, "--target", "0%").Limits)
 	require.Equal(t, "80/hour", inJSON(t, log, "--target", "0%", "--algorithm", "sliding-log").Limits)

@@ -62,7 +62,7 @@ func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
 		"columns change":  {"#Fields: date time c-ip cs-uri-stem sc-status\n2026-01-31 12:00:00 192.0.2.7 / 200\n" + strings.Repeat("2026-01-31 12:00:01 192.0.2.7 / 200\n", 200) + "#Fields: date time cs-uri-stem c-ip sc-status\n2026-01-31 12:00:00 / 192.0.2.7 200\n", "the columns of the log change"},
 		"a broken format": {strings.Replace(good, "200 5", "ok 5", 9), "9 unreadable"},
 	} {
-		_, code, err := run(t, c.log, "plan", "--limit", "1000/minute", "--max-refused", "100%")
+		_, code, err := run(t, c.log, "plan", "--limit", "1000/minute", "--max-rejected", "100%")
 		require.Equal(t, exitUsage, code, name)
 		require.ErrorContains(t, err, c.says, name)
 	}
@@ -75,8 +75,8 @@ func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
 	_, code, err = run(t, good+"oops\n", "plan", "--limit", "1000/minute", "--max-skipped", "0")
 	require.ErrorContains(t, err, "1 unreadable")
 	require.Equal(t, exitUsage, code)
-	_, code, err = run(t, good+strings.Repeat("oops\n", 5), "plan", "--limit", "1/minute", "--max-refused", "1%")
-	require.ErrorContains(t, err, "--max-refused 1%")
+	_, code, err = run(t, good+strings.Repeat("oops\n", 5), "plan", "--limit", "1/minute", "--max-rejected", "1%")
+	require.ErrorContains(t, err, "--max-rejected 1%")
 	require.ErrorContains(t, err, "5 unreadable")
 	require.Equal(t, exitOver, code)
 }
@@ -150,13 +150,13 @@ func TestSeveralLimitsAreCompared(t *testing.T) {
 	require.Len(t, r.Candidates, 3)
 	require.Equal(t, "70/minute", r.Candidates[1].Limits)
 	require.Equal(t, []int{1, 0, 2}, []int{r.Candidates[0].Clients, r.Candidates[1].Clients, r.Candidates[2].Clients})
-	out, code, err := run(t, log, "plan", "--limit", "70/minute", "--limit", "5/minute", "--max-refused", "0%")
+	out, code, err := run(t, log, "plan", "--limit", "70/minute", "--limit", "5/minute", "--max-rejected", "0%")
 	require.Equal(t, exitOver, code, "all of them must hold")
-	require.ErrorContains(t, err, "5/minute refuses 2 of 2 clients (100 %)")
+	require.ErrorContains(t, err, "5/minute rejects 2 of 2 clients (100 %)")
 	require.Contains(t, out, "The rest is about 70/minute.")
 }
 
-func TestTheHeaviestClientsAreToldOfRefusedOrNot(t *testing.T) {
+func TestTheHeaviestClientsAreToldOfRejectedOrNot(t *testing.T) {
 	log := ""
 	for i := range 100 {
 		log += get("192.0.2.7", i)
@@ -167,10 +167,10 @@ func TestTheHeaviestClientsAreToldOfRefusedOrNot(t *testing.T) {
 	r := inJSON(t, log, "--limit", "50/minute", "--periods", "1s,1m")
 	require.Equal(t, "192.0.2.7", r.Heaviest[0].Name)
 	require.Equal(t, []int64{1, 60}, r.Heaviest[0].Most[:2])
-	require.Positive(t, r.Heaviest[0].Refused)
+	require.Positive(t, r.Heaviest[0].Rejected)
 	require.Equal(t, "192.0.2.8", r.Heaviest[1].Name)
 	require.EqualValues(t, 30, r.Heaviest[1].Requests)
-	require.Zero(t, r.Heaviest[1].Refused)
+	require.Zero(t, r.Heaviest[1].Rejected)
 	out, _, err := run(t, log, "plan", "--limit", "50/minute")
 	require.NoError(t, err)
 	require.Contains(t, out, "192.0.2.7 *                   100")

@@ -24,7 +24,7 @@ func TestAPageShowsTheLimitsWhileTheyWork(t *testing.T) {
 
 	a.load(t)
 	p.until("decisions are counted", `parseFloat(document.querySelector("#sum-decisions").textContent) > 0`)
-	p.until("refusals are counted", `parseFloat(document.querySelector("#sum-refused").textContent) > 0`)
+	p.until("rejections are counted", `parseFloat(document.querySelector("#sum-rejected").textContent) > 0`)
 	p.until("shadows are counted", `parseFloat(document.querySelector("#sum-shadowed").textContent) > 0`)
 	require.Equal(t, 3, p.nodes(".card"), "a card for each route")
 	require.Equal(t, []string{"per-minute", "shadow-per-minute"}, eval[[]string](p,
@@ -32,9 +32,9 @@ func TestAPageShowsTheLimitsWhileTheyWork(t *testing.T) {
 	require.Equal(t, 1, p.nodes(`[data-shadow=true] .tag`), "and is marked")
 	p.until("charts are drawn", `document.querySelectorAll(".card canvas").length === 5`)
 
-	p.until("the client that is refused most is on top", `document.querySelector("#refused .client").textContent.startsWith("203.0.113.x")`)
+	p.until("the client that is rejected most is on top", `document.querySelector("#rejected .client").textContent.startsWith("203.0.113.x")`)
 	require.NotContains(t, p.text("body"), attacker, "addresses are masked")
-	require.Contains(t, p.text("#refused"), "2001:db8:x#", "also those of IPv6")
+	require.Contains(t, p.text("#rejected"), "2001:db8:x#", "also those of IPv6")
 	require.Contains(t, p.text("#near"), "203.0.113.x")
 	require.Contains(t, p.text("#config"), "sliding-window")
 	require.Equal(t, "The counters are in this process.", p.text("#state"))
@@ -74,8 +74,8 @@ func TestAMaskedClientIsLookedUpFromItsRow(t *testing.T) {
 		a.send("POST", "/login", attacker, "")
 	}
 	p := open(t, a.address)
-	p.until("the client is listed", `document.querySelector("#refused button")`)
-	eval[bool](p, `document.querySelector("#refused button").focus() || true`)
+	p.until("the client is listed", `document.querySelector("#rejected button")`)
+	eval[bool](p, `document.querySelector("#rejected button").focus() || true`)
 	p.do(chromedp.KeyEvent(kb.Enter))
 	p.until("what is left is shown", `document.querySelector("#found .left")?.textContent === "0 of 5"`)
 	require.NotContains(t, p.text("body"), attacker)
@@ -100,8 +100,8 @@ func TestAScopeWithSpacesIsLookedUpFromItsRow(t *testing.T) {
 		a.send("GET", "/files/a", attacker, " customer ")
 	}
 	p := open(t, a.address)
-	p.until("the client is listed", `document.querySelector("#refused button")`)
-	p.do(chromedp.Focus("#refused button"), chromedp.KeyEvent(kb.Enter))
+	p.until("the client is listed", `document.querySelector("#rejected button")`)
+	p.do(chromedp.Focus("#rejected button"), chromedp.KeyEvent(kb.Enter))
 	p.until("the application has answered", `document.querySelector("#found").innerText`)
 	require.NotContains(t, p.text("#found"), "1,000 of 1,000", "which is what another customer has")
 }
@@ -113,8 +113,8 @@ func TestScopesAreShownOnDemandAndNeverRun(t *testing.T) {
 		a.send("GET", "/files/a", attacker, evil)
 	}
 	p := open(t, a.address)
-	p.until("the scope is shown", `document.querySelector("#refused .client")`)
-	require.Equal(t, evil, p.text("#refused .client"))
+	p.until("the scope is shown", `document.querySelector("#rejected .client")`)
+	require.Equal(t, evil, p.text("#rejected .client"))
 	require.Equal(t, "Rate limits", eval[string](p, "document.title"))
 }
 
@@ -123,7 +123,7 @@ func TestNarrowWindowsAndBothSchemes(t *testing.T) {
 	a.load(t)
 	p := open(t, a.address)
 	p.scheme("light")
-	p.until("there is something to see", `document.querySelector("#refused td")`)
+	p.until("there is something to see", `document.querySelector("#rejected td")`)
 	light := eval[string](p, "getComputedStyle(document.body).backgroundColor")
 	p.scheme("dark")
 	require.NotEqual(t, light, eval[string](p, "getComputedStyle(document.body).backgroundColor"))

@@ -63,7 +63,7 @@ function make(host, height, series, amount, { hovered, under } = {}) {
 // lines are the outcomes that are drawn, and how.
 const lines = [
   ["allowed", line("--allowed", { fill: () => style("--allowed") + "22" })],
-  ["refused", line("--refused", { width: 2 })],
+  ["rejected", line("--rejected", { width: 2 })],
   ["shadowed", line("--shadowed", { width: 2, dash: [6, 3] })],
   ["banned", line("--banned", { width: 2, dash: [2, 3] })],
   ["undecided", line("--undecided", { width: 2 })],
@@ -93,7 +93,7 @@ export function backendChart(host) {
   const list = span.hour ? state.backend.quarters : state.backend.seconds;
   const columns = [0, 1].map(i => list.map(one => one[i] || null));
   const drawn = all.get(host);
-  const chart = drawn ? drawn.chart : make(host, 150, [line("--allowed"), line("--refused")], micros, { under: shade });
+  const chart = drawn ? drawn.chart : make(host, 150, [line("--allowed"), line("--rejected")], micros, { under: shade });
   chart.setData([times(), ...columns]);
 }
 

@@ -1,9 +1,9 @@
 // What the application has told: all of the past at first, then each second.
 export const minutes = 300, quarters = 240, quarter = 15;
-export const outcome = { allowed: 0, refused: 1, shadowed: 2, skipped: 3, undecided: 4, banned: 5 };
+export const outcome = { allowed: 0, rejected: 1, shadowed: 2, skipped: 3, undecided: 4, banned: 5 };
 const none = [0, 0, 0, 0, 0, 0];
 
-export const state = { at: 0, limits: new Map(), backend: null, refused: { list: [] }, closest: [], config: null, keys: [] };
+export const state = { at: 0, limits: new Map(), backend: null, rejected: { list: [] }, closest: [], config: null, keys: [] };
 
 // push adds a place to a series of fixed length, and empty ones for what was missed.
 function push(list, value, missed, empty, size) {
@@ -48,7 +48,7 @@ function take(told, whole) {
     push(backend.seconds, backend.second, missed, [0, 0, 0], minutes);
     if (newQuarters) push(backend.quarters, backend.quarter, newQuarters - 1, [0, 0, 0], quarters);
   }
-  Object.assign(state, { at: told.at, limits, backend, refused: told.refused, closest: told.closest });
+  Object.assign(state, { at: told.at, limits, backend, rejected: told.rejected, closest: told.closest });
   if (told.config) Object.assign(state, { config: told.config, keys: told.keys || [] });
 }
 
@@ -68,7 +68,7 @@ export function hour(limit, ...which) {
 }
 
 // connect follows the application while the page can be seen. The browser comes back by
-// itself where a connection ends; where it was refused, we look why and try again.
+// itself where a connection ends; where it was rejected, we look why and try again.
 export function connect(update, say) {
   let source, boot, again;
   const hear = whole => event => {
@@ -90,7 +90,7 @@ export function connect(update, say) {
       if (source.readyState !== EventSource.CLOSED) return say("reconnecting");
       clearTimeout(again);
       again = setTimeout(open, 10000);
-      say("refused", await reason());
+      say("rejected", await reason());
     };
   }
   document.addEventListener("visibilitychange", () => {
@@ -103,7 +103,7 @@ export function connect(update, say) {
 }
 
 // here is an address beside the page. One that is relative would hold the name and
-// password of a page that was opened with them, which fetch refuses.
+// password of a page that was opened with them, which fetch rejects.
 export const here = name => new URL(name, location.origin + location.pathname).href;
 
 async function reason() {

@@ -34,7 +34,7 @@ function until(milliseconds) {
 function row(one) {
   const share = one.limit > 0 ? Math.min(1, Math.max(0, 1 - one.remaining / one.limit)) : 1;
   return make("tr", null,
-    make("td", null, make("span", { class: "mono" }, one.key), make("span", { class: "where" }, one.name + " · " + one.text + (one.shadow ? " · shadow, refuses nobody" : "")),
+    make("td", null, make("span", { class: "mono" }, one.key), make("span", { class: "where" }, one.name + " · " + one.text + (one.shadow ? " · shadow, rejects nobody" : "")),
       ...(one.banned ? [make("span", { class: "tag ban" }, "banned")] : [])),
     make("td", null, ...used(share)),
     make("td", { class: "left" }, number(one.remaining) + " of " + number(one.limit)),

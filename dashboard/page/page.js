@@ -31,7 +31,7 @@ function addView(limit) {
   view.plot = make("div", { class: "plot", role: "img" });
   view.root = make("div", { class: "limit", "data-limit": limit.name, "data-shadow": String(!!limit.shadow) },
     make("div", { class: "limit-head" }, make("h4", null, limit.name), view.limit,
-      limit.shadow ? make("span", { class: "tag", title: "It is counted and refuses nobody" }, "shadow") : "", view.now),
+      limit.shadow ? make("span", { class: "tag", title: "It is counted and rejects nobody" }, "shadow") : "", view.now),
     view.plot, view.foot);
   views.set(limit.id, view);
   return view;
@@ -81,7 +81,7 @@ function layout(limits) {
   id("empty").hidden = limits.length > 0;
 }
 
-const words = [["allowed", "allowed"], ["refused", "refused"], ["shadowed", "over it"], ["banned", "banned"], ["undecided", "not decided"]];
+const words = [["allowed", "allowed"], ["rejected", "rejected"], ["shadowed", "over it"], ["banned", "banned"], ["undecided", "not decided"]];
 
 function readout(view) {
   const limit = state.limits.get(view.id);
@@ -123,10 +123,10 @@ function update() {
 
 // say tells how the connection is, and hides nothing of what was there before.
 function say(word, why) {
-  const texts = { live: "live", reconnecting: "connecting again …", paused: "paused", refused: "not connected" };
+  const texts = { live: "live", reconnecting: "connecting again …", paused: "paused", rejected: "not connected" };
   text("live", texts[word]);
-  id("trouble").hidden = word !== "refused";
-  if (word !== "refused") return;
+  id("trouble").hidden = word !== "rejected";
+  if (word !== "rejected") return;
   text("trouble", why);
   if (!state.backend) text("state-text", "Not connected");
 }

@@ -45,9 +45,9 @@ function bar(share) {
 export const used = share => [bar(share), make("span", { class: "share" }, percent(share))];
 
 export function clients(ask) {
-  text("refused-since", clock(state.refused.since));
-  id("refused-empty").hidden = state.refused.list.length > 0;
-  fill(id("refused"), state.refused.list.map(one => make("tr", null,
+  text("rejected-since", clock(state.rejected.since));
+  id("rejected-empty").hidden = state.rejected.list.length > 0;
+  fill(id("rejected"), state.rejected.list.map(one => make("tr", null,
     make("td", null, named(one, ask), one.banned ? " " : "", one.banned ? make("span", { class: "tag ban" }, "banned") : "",
       make("small", null, (one.name ? one.name + " on " : "") + one.route)),
     make("td", null, (one.at_least ? "≥ " : "") + number(one.count)))));
@@ -62,7 +62,7 @@ export function clients(ask) {
 }
 
 export function numbers(limits) {
-  const over = [outcome.refused, outcome.shadowed, outcome.banned];
+  const over = [outcome.rejected, outcome.shadowed, outcome.banned];
   fill(id("numbers"), limits.map(limit => {
     const five = sum(limit.seconds, ...over), met = five + sum(limit.seconds, outcome.allowed);
     return make("tr", null,
@@ -70,7 +70,7 @@ export function numbers(limits) {
       make("td", null, limit.name + (limit.limit ? " · " + limit.limit : "") + (limit.varies ? ", varies" : "")),
       make("td", null, limit.shadow ? make("span", { class: "tag" }, "shadow") : "enforced"),
       make("td", null, number(rate(limit, outcome.allowed))),
-      make("td", null, number(rate(limit, outcome.refused) + rate(limit, outcome.banned))),
+      make("td", null, number(rate(limit, outcome.rejected) + rate(limit, outcome.banned))),
       make("td", null, met ? percent(five / met) : "–"),
       make("td", null, number(hour(limit, outcome.allowed))),
       make("td", null, number(hour(limit, ...over))),
@@ -82,8 +82,8 @@ export function numbers(limits) {
 export function sums() {
   const limits = [...state.limits.values()];
   const rates = (...which) => number(limits.reduce((all, limit) => all + which.reduce((some, i) => some + rate(limit, i), 0), 0));
-  text("sum-decisions", rates(outcome.allowed, outcome.refused, outcome.shadowed, outcome.undecided, outcome.banned));
-  text("sum-refused", rates(outcome.refused, outcome.banned));
+  text("sum-decisions", rates(outcome.allowed, outcome.rejected, outcome.shadowed, outcome.undecided, outcome.banned));
+  text("sum-rejected", rates(outcome.rejected, outcome.banned));
   text("sum-shadowed", rates(outcome.shadowed));
   const asked = state.backend.seconds.findLast(one => one[1] > 0); // where nobody asks, the last answers
   text("sum-median", asked ? duration(asked[0]) : "–");
@@ -105,7 +105,7 @@ export function health() {
     ["decided by this process", number(backend.seconds.slice(-5).reduce((all, one) => all + one[2], 0) / 5) + " /s"],
     ["away, in all", number(backend.down) + " s"],
     ["questions failed", number(backend.failures)],
-    ["denied without asking", number(backend.local_denials)]);
+    ["denied without asking", number(backend.cached_denials)]);
   if (backend.observer_panics) facts.push(["panics of observers", number(backend.observer_panics)]);
   const list = facts.map(([name, value]) => make("div", null, make("dt", null, name), make("dd", null, value)));
   if (backend.error) list.push(make("div", { class: "whole" }, make("dt", null, backend.word === "away" ? "it fails with" : "it has last failed with"), make("dd", { class: "mono" }, backend.error)));

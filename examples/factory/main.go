@@ -35,7 +35,7 @@ func main() {
 		log.Fatal(err)
 	}
 	address := "127.0.0.1:" + cmp.Or(os.Getenv("PORT"), "8080")
-	fmt.Printf("Five logins an hour for each client, the sixth is refused:\n\n"+
+	fmt.Printf("Five logins an hour for each client, the sixth is rejected:\n\n"+
 		"    for i in 1 2 3 4 5 6; do curl -s -X POST http://%s/login; echo; done\n\n", address)
 	log.Fatal(engine.Run(address))
 }

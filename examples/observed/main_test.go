@@ -42,9 +42,9 @@ func TestWhatIsObservedIsInTheMetrics(t *testing.T) {
 	metrics := string(exampletest.Send(t, http.MethodGet, url+"/metrics").Body)
 	for _, series := range []string{
 		`ratelimiter_decisions_total{limit="per-second",outcome="allowed",route="GET /search"} 10`,
-		`ratelimiter_decisions_total{limit="per-second",outcome="refused",route="GET /search"} 2`,
+		`ratelimiter_decisions_total{limit="per-second",outcome="rejected",route="GET /search"} 2`,
 		`ratelimiter_decisions_total{limit="shadow-per-minute",outcome="allowed",route="GET /search"} 12`,
-		`ratelimiter_decisions_total{limit="per-minute",outcome="refused",route="POST /login"} 9`,
+		`ratelimiter_decisions_total{limit="per-minute",outcome="rejected",route="POST /login"} 9`,
 		`ratelimiter_decisions_total{limit="per-minute",outcome="banned",route="POST /login"} 2`,
 	} {
 		require.Contains(t, metrics, series)
@@ -54,13 +54,13 @@ func TestWhatIsObservedIsInTheMetrics(t *testing.T) {
 func TestTheProgramHasSomethingToShow(t *testing.T) {
 	program := exampletest.Start(t, exampletest.Build(t, "."), nil, "-port", "0")
 	url := program.URL()
-	wanted := []string{"GET /search", "POST /login", "GET /files/:name", "POST /chat", "GET /report", `outcome="refused"`}
+	wanted := []string{"GET /search", "POST /login", "GET /files/:name", "POST /chat", "GET /report", `outcome="rejected"`}
 	require.Eventually(t, func() bool {
 		metrics := string(exampletest.Send(t, http.MethodGet, url+"/metrics").Body)
 		missing := func(text string) bool { return !strings.Contains(metrics, text) }
 		return !slices.ContainsFunc(wanted, missing)
 	}, time.Minute, 100*time.Millisecond)
-	require.Eventually(t, func() bool { return strings.Contains(program.Output(), "client refused") }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(program.Output(), "client rejected") }, time.Minute, 100*time.Millisecond)
 	program.Interrupt()
 	require.Zero(t, program.End(), program.Output())
 	require.Contains(t, program.Output(), "/admin/limits/")

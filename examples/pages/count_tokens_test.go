@@ -186,7 +186,7 @@ func TestWhatIsUnderWayIsReserved(t *testing.T) {
 	require.Equal(t, 200, chat(engine, "/chat", "1"))
 }
 
-func TestARequestForMoreThanTheLimitIsRefused(t *testing.T) {
+func TestARequestForMoreThanTheLimitIsRejected(t *testing.T) {
 	engine, _ := tokensApplication(t, model{})
 	require.Equal(t, 429, chat(engine, "/chat", strings.Repeat("1 ", 30_000)))
 }

@@ -53,7 +53,7 @@ func TestPreflightsThatAreAnsweredBeforeTheLimitsCostNothing(t *testing.T) {
 	engine.POST("/orders", ok)
 	require.Equal(t, []int{204, 204, 204}, statuses(engine, 3, http.MethodOptions, "/orders", asked))
 	require.Equal(t, []int{200, 429}, statuses(engine, 2, http.MethodPost, "/orders"))
-	require.Equal(t, "*", header(ask(engine, http.MethodPost, "/orders"), "Access-Control-Allow-Origin"), "a refusal can be read")
+	require.Equal(t, "*", header(ask(engine, http.MethodPost, "/orders"), "Access-Control-Allow-Origin"), "a rejection can be read")
 }
 
 func TestPreflightsBehindALimitAreSkipped(t *testing.T) {

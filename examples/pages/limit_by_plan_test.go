@@ -109,7 +109,7 @@ func TestEachCustomerHasOneLimitWithAllKeysOnAllRoutes(t *testing.T) {
 	require.Equal(t, []int{200}, reports(engine, 1, "key-of-bob"))
 }
 
-func TestMadeUpKeysAreRefusedBeforeTheyCount(t *testing.T) {
+func TestMadeUpKeysAreRejectedBeforeTheyCount(t *testing.T) {
 	engine := planApplication(t, ours())
 	require.Equal(t, []int{401, 401, 401, 401}, reports(engine, 4, "made up"))
 	require.Equal(t, []int{429}, reports(engine, 1, "key-of-eve"), "a plan that is not in the map allows nothing")

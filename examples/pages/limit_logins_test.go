@@ -139,7 +139,7 @@ func TestLoginsUnderWayCountAsFailures(t *testing.T) {
 		return true
 	})
 	require.Equal(t, []int{200}, login(engine, 1, right()))
-	require.Equal(t, []int{0, 0, 0, 0, 0, 429, 200, 200, 200, 200}, others, "of six, one within the other, the last is refused")
+	require.Equal(t, []int{0, 0, 0, 0, 0, 429, 200, 200, 200, 200}, others, "of six, one within the other, the last is rejected")
 	require.Equal(t, []int{200, 200, 200, 200, 200, 200}, login(engine, 6, right()))
 }
 
@@ -160,13 +160,13 @@ func TestManyAddressesHaveFiftyGuessesAtAnAccount(t *testing.T) {
 	require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")))
 }
 
-func TestWhoIsRefusedTenTimesIsBannedForADay(t *testing.T) {
+func TestWhoIsRejectedTenTimesIsBannedForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := loginApplication(t, isRight)
 		login(engine, 5, guess("ann"))
 		login(engine, 9, guess("ann"))
 		pass(31 * time.Minute)
-		require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "the tenth refusal")
+		require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "the tenth rejection")
 		pass(23 * time.Hour)
 		require.Equal(t, []int{429}, login(engine, 1, right()))
 		require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")), "the owner is elsewhere")

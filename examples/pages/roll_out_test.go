@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// harm counts whom limits have refused, or would have.
+// harm counts whom limits have rejected, or would have.
 type harm struct {
 	mu       sync.Mutex
 	requests map[string]int             // by route, limit and outcome
@@ -26,7 +26,7 @@ type harm struct {
 }
 
 func (h *harm) Observe(e ratelimiter.Event) {
-	if e.Outcome != ratelimiter.Refused && e.Outcome != ratelimiter.Shadowed {
+	if e.Outcome != ratelimiter.Rejected && e.Outcome != ratelimiter.Shadowed {
 		return
 	}
 	about := e.Route + ": " + e.Name + " " + e.Outcome.String()
@@ -50,14 +50,14 @@ func search(handler http.Handler, times int) []int {
 	return statuses(handler, times, http.MethodGet, "/search")
 }
 
-func TestAShadowTellsWhomALowerLimitWouldRefuse(t *testing.T) {
+func TestAShadowTellsWhomALowerLimitWouldReject(t *testing.T) {
 	engine, limiter, watch := watched(t, ratelimiter.Config{})
 	search := ok
 
 	engine.GET("/search", limiter.RateLimit(100, time.Minute,
 		ratelimiter.WithLimit(50, time.Minute, ratelimiter.WithShadow())), search)
 
-	refused := func(peer string, times int) (n int) {
+	rejected := func(peer string, times int) (n int) {
 		for _, status := range statuses(engine, times, http.MethodGet, "/search", from(peer+":1")) {
 			if status == http.StatusTooManyRequests {
 				n++
@@ -65,9 +65,9 @@ func TestAShadowTellsWhomALowerLimitWouldRefuse(t *testing.T) {
 		}
 		return n
 	}
-	require.Equal(t, 0, refused("192.0.2.1", 40))
-	require.Equal(t, 0, refused("192.0.2.2", 60))
-	require.Equal(t, 5, refused("192.0.2.3", 105))
+	require.Equal(t, 0, rejected("192.0.2.1", 40))
+	require.Equal(t, 0, rejected("192.0.2.2", 60))
+	require.Equal(t, 5, rejected("192.0.2.3", 105))
 	table := "| limit | requests | clients |\n|---|--:|--:|\n"
 	for _, about := range slices.Sorted(maps.Keys(watch.requests)) {
 		table += fmt.Sprintf("| `%s` | %d | %d |\n", about, watch.requests[about], len(watch.clients[about]))

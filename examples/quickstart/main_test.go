@@ -25,7 +25,7 @@ func frozenRedis(t *testing.T) *miniredis.Miniredis {
 	return server
 }
 
-func TestTheFourthRequestOfASecondIsRefused(t *testing.T) {
+func TestTheFourthRequestOfASecondIsRejected(t *testing.T) {
 	engine, limiter, err := newEngine(ratelimiter.Config{
 		"RATELIMITER_BACKEND":         "redis",
 		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": frozenRedis(t).Addr()},
@@ -48,10 +48,10 @@ func requireOneSecondsWorth(t *testing.T, url string) {
 		require.Equal(t, "3", answer.Header.Get("X-RateLimit-Limit"))
 		require.Equal(t, remaining, answer.Header.Get("X-RateLimit-Remaining"))
 	}
-	requireRefusal(t, url)
+	requireRejection(t, url)
 }
 
-func requireRefusal(t *testing.T, url string) {
+func requireRejection(t *testing.T, url string) {
 	t.Helper()
 	answer := exampletest.Send(t, http.MethodGet, url)
 	require.Equal(t, http.StatusTooManyRequests, answer.Status)

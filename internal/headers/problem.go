@@ -29,11 +29,11 @@ func (p Problem) Document() []byte {
 	return document
 }
 
-// Refusal is the document for a request that is over a limit: "Limit: 3 requests per
+// Rejection is the document for a request that is over a limit: "Limit: 3 requests per
 // 15 minutes." unit is what is limited, in the plural: "requests", or "units" where a
 // request may cost another number of them than 1. violated are the names of all limits
 // that reject the request.
-func Refusal(limit int64, unit string, per time.Duration, violated []string) []byte {
+func Rejection(limit int64, unit string, per time.Duration, violated []string) []byte {
 	return quotaExceeded("Limit: "+count(limit, unit)+" per "+period.InWords(per)+".", violated)
 }
 

@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARefusalSaysWhichLimitItIsAbout(t *testing.T) {
+func TestARejectionsaysWhichLimitItIsAbout(t *testing.T) {
 	violated := []string{"per-15m", "<b>"}
 	for detail, document := range map[string][]byte{
-		"Limit: 3 requests per 15 minutes.":        headers.Refusal(3, "requests", 15*time.Minute, violated),
-		"Limit: 1 request per second.":             headers.Refusal(1, "requests", time.Second, violated),
-		"Limit: 1000 units per day.":               headers.Refusal(1000, "units", 24*time.Hour, violated),
+		"Limit: 3 requests per 15 minutes.":        headers.Rejection(3, "requests", 15*time.Minute, violated),
+		"Limit: 1 request per second.":             headers.Rejection(1, "requests", time.Second, violated),
+		"Limit: 1000 units per day.":               headers.Rejection(1000, "units", 24*time.Hour, violated),
 		"No requests are allowed here at present.": headers.NothingAllowed(violated),
 		"This request costs 6, the limit is 5.":    headers.CostsTooMuch(6, 5, violated),
 		"This client is banned because too many of its requests were rejected. Retry-After tells when the ban ends.": headers.Banned(violated),
@@ -39,14 +39,14 @@ func TestAnErrorSaysNoMoreThanItsStatus(t *testing.T) {
 }
 
 func TestAPageSaysWhatTheDocumentSays(t *testing.T) {
-	refusal := headers.Refusal(3, "requests", time.Minute, nil)
-	page := string(headers.Page(refusal, "60"))
+	rejection := headers.Rejection(3, "requests", time.Minute, nil)
+	page := string(headers.Page(rejection, "60"))
 	for _, part := range []string{"<title>Rate limit was exceeded</title>", "<h1>Rate limit was exceeded</h1>", "<p>Limit: 3 requests per minute.</p>", "<p>Try again in 60 seconds.</p>"} {
 		require.Contains(t, page, part)
 	}
-	require.Contains(t, string(headers.Page(refusal, "1")), "in 1 second.")
+	require.Contains(t, string(headers.Page(rejection, "1")), "in 1 second.")
 	for _, unreadable := range []string{"", "<script>", "Wed, 21 Oct 2015 07:28:00 GMT"} {
-		page := string(headers.Page(refusal, unreadable))
+		page := string(headers.Page(rejection, unreadable))
 		require.NotContains(t, page, "Try again")
 		require.NotContains(t, page, "<script")
 	}

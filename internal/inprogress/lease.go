@@ -161,7 +161,7 @@ func (cs *Counters) endLease(p *Place) {
 	}
 	refund.Cost = -1
 	err := cs.shared.Take(context.Background(), []backends.Quota{refund}, make([]backends.Verdict, 1))
-	if errors.Is(err, backends.ErrNotAsked) {
+	if errors.Is(err, backends.ErrBreakerOpen) {
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
 		p.lease.ended = true
@@ -281,7 +281,7 @@ func (cs *Counters) renewPart(part []*Place) (done bool) {
 	for _, p := range part {
 		l := &p.lease
 		switch {
-		case l.ended && (!errors.Is(err, backends.ErrNotAsked) || !now.Before(l.until)):
+		case l.ended && (!errors.Is(err, backends.ErrBreakerOpen) || !now.Before(l.until)):
 			p.counter.remove(p)
 		case err == nil && !l.ended:
 			if l.quota.Receipt == 0 {

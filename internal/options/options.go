@@ -94,7 +94,7 @@ func (r *Reader) Word(name, absent string) string {
 	if !ok {
 		return absent
 	}
-	text, _ := value.(string) // anything else is refused as empty
+	text, _ := value.(string) // anything else is rejected as empty
 	word := strings.TrimSpace(text)
 	if word == "" || strings.ContainsFunc(word, unicode.IsSpace) {
 		r.Fault(name, value, "a text that is not empty and has no white space in it")
@@ -193,7 +193,7 @@ func (r *Reader) Texts(name string) []string {
 		list = strings.Split(value, ",")
 	case []any:
 		for _, item := range value {
-			text, _ := item.(string) // anything else is refused as empty below
+			text, _ := item.(string) // anything else is rejected as empty below
 			list = append(list, text)
 		}
 	}

@@ -128,7 +128,7 @@ func (s *Server) start() error {
 }
 
 // answers tells whether it is this process that answers, and not another that
-// had the same port first. A server with a password refuses, and is there.
+// had the same port first. A server with a password rejects, and is there.
 func (s *Server) answers(ctx context.Context) bool {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Addr)
 	if err != nil {

@@ -10,7 +10,7 @@
 //	Log        at most MaxCells (time, units)  Limit
 //	Bucket     one time                        Burst + Limit
 //
-// [Strikes] are no limit: they count refusals, and ban whoever has too many.
+// [Strikes] are no limit: they count rejections, and ban whoever has too many.
 //
 // A rolling window is the half-open interval [t, t+Per), for every t. The bounds
 // are for a limit that stays and for charges that are not forced.

@@ -356,7 +356,7 @@ func TestANewLimitAppliesAtOnceAndKeepsWhatIsUsed(t *testing.T) {
 	})
 }
 
-func TestALimitOfNothingRefusesEveryCost(t *testing.T) {
+func TestALimitOfNothingRejectsEveryCost(t *testing.T) {
 	for _, a := range algorithms() {
 		c := Charge{Limit: 0, Per: second, Burst: 5, Cost: 1}
 		require.Equal(t, denied(0, 0, never), a.take(1<<50, c), a.name)

@@ -1,16 +1,16 @@
 package window
 
-// Strikes count how often somebody was refused, and ban whoever was too often.
-// They are a sliding log of refusals: the one that makes Limit of them within Per
+// Strikes count how often somebody was rejected, and ban whoever was too often.
+// They are a sliding log of rejections: the one that makes Limit of them within Per
 // puts a ban in the place of all, and when that is over nothing is left of either.
 //
 // A ban is a cell of MaxUnits at the time end - Per, which a log forgets exactly at
 // the end.
 type Strikes struct{ Log }
 
-// Take counts c.Cost refusals at time now, 0 or 1, unless there is a ban. The
-// verdict allows unless there is one, then or because of this refusal. Remaining is
-// how many refusals are left until a ban, RetryAfter and, with a ban, ResetAfter
+// Take counts c.Cost rejections at time now, 0 or 1, unless there is a ban. The
+// verdict allows unless there is one, then or because of this rejection. Remaining is
+// how many rejections are left until a ban, RetryAfter and, with a ban, ResetAfter
 // the time until its end. A ban stays what it is when Limit or Ban change. As with
 // a Log, the cells of the result may use the memory of s's.
 func (s Strikes) Take(now int64, c *Charge) (_ Strikes, v Verdict) {

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Worked by hand: three refusals in ten seconds ban for a minute.
+// Worked by hand: three rejections in ten seconds ban for a minute.
 func TestStrikesWorkedByHand(t *testing.T) {
 	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second}
 	var s Strikes
@@ -31,7 +31,7 @@ func TestStrikesWorkedByHand(t *testing.T) {
 	}
 }
 
-func TestABanMayBeShorterThanThePeriodOfRefusals(t *testing.T) {
+func TestABanMayBeShorterThanThePeriodOfRejections(t *testing.T) {
 	c := Charge{Limit: 1, Per: 3600 * second, Ban: 5 * second, Cost: 1}
 	s, v := Strikes{}.Take(7200*second, &c)
 	require.Equal(t, denied(0, 5*second, 5*second), v)
@@ -39,7 +39,7 @@ func TestABanMayBeShorterThanThePeriodOfRefusals(t *testing.T) {
 	_, v = s.Take(7205*second-1, &c)
 	require.Equal(t, denied(0, 1, 1), v)
 	_, v = s.Take(7205*second, &c)
-	require.Equal(t, allowed(1, 0), v, "the refusals that led to it are forgotten")
+	require.Equal(t, allowed(1, 0), v, "the rejections that led to it are forgotten")
 }
 
 func TestABanStaysWhatItIsWhenItsTermsChange(t *testing.T) {
@@ -48,15 +48,15 @@ func TestABanStaysWhatItIsWhenItsTermsChange(t *testing.T) {
 	lower, higher := c, c
 	lower.Limit, lower.Cost = 1, 0
 	_, v := s.Take(100*second, &lower)
-	require.True(t, v.Allowed(), "nobody is banned but for a new refusal")
+	require.True(t, v.Allowed(), "nobody is banned but for a new rejection")
 	s, _ = s.Take(100*second, &c)
 	higher.Limit, higher.Cost = 100, 0
 	_, v = s.Take(100*second, &higher)
 	require.Equal(t, denied(0, 60*second, 60*second), v)
 }
 
-// The model keeps every refusal and the end of the ban.
-func TestStrikesAreThoseOfAModelThatKeepsEveryRefusal(t *testing.T) {
+// The model keeps every rejection and the end of the ban.
+func TestStrikesAreThoseOfAModelThatKeepsEveryRejection(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Charge{
 			Limit: rapid.Int64Range(1, 6).Draw(t, "after"),
@@ -64,31 +64,31 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRefusal(t *testing.T) {
 		}
 		c.Ban = rapid.SampledFrom([]int64{1000, c.Per / 2, c.Per, 3 * c.Per, MaxPeriod}).Draw(t, "ban")
 		var s Strikes
-		var refusals []int64
+		var rejections []int64
 		now, end := MaxPeriod, int64(0)
 		for range rapid.IntRange(1, 60).Draw(t, "takes") {
 			now += rapid.OneOf(
 				rapid.Just(int64(0)), rapid.Int64Range(0, c.Per/c.Limit), rapid.SampledFrom([]int64{c.Per - 1, c.Per, c.Ban - 1, c.Ban}),
 			).Draw(t, "pause")
-			refusals = slices.DeleteFunc(refusals, func(at int64) bool { return at <= now-c.Per })
+			rejections = slices.DeleteFunc(rejections, func(at int64) bool { return at <= now-c.Per })
 			c.Cost = rapid.SampledFrom([]int64{0, 1, 1}).Draw(t, "cost")
 			if end <= now && c.Cost == 1 {
-				refusals = append(refusals, now)
-				if int64(len(refusals)) == c.Limit {
-					refusals, end = nil, now+c.Ban
+				rejections = append(rejections, now)
+				if int64(len(rejections)) == c.Limit {
+					rejections, end = nil, now+c.Ban
 				}
 			}
-			want := Verdict{Remaining: c.Limit - int64(len(refusals))}
+			want := Verdict{Remaining: c.Limit - int64(len(rejections))}
 			if end > now {
 				want = denied(0, end-now, end-now)
-			} else if len(refusals) > 0 {
-				want.ResetAfter = refusals[len(refusals)-1] + c.Per - now
+			} else if len(rejections) > 0 {
+				want.ResetAfter = rejections[len(rejections)-1] + c.Per - now
 			}
 			var v Verdict
 			s, v = s.Take(now, &c)
 			require.Equal(t, want, v)
 			require.LessOrEqual(t, len(s.Cells), MaxCells)
-			if len(refusals) > 0 || end > now {
+			if len(rejections) > 0 || end > now {
 				require.Equal(t, now+v.ResetAfter, s.Expires(c.Per), "then it means nothing any more")
 			} else {
 				require.LessOrEqual(t, s.Expires(c.Per), now)
@@ -98,7 +98,7 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRefusal(t *testing.T) {
 }
 
 // However the clock steps, nobody is let out earlier than by the clock that was
-// furthest ahead, and nobody is banned without enough refusals.
+// furthest ahead, and nobody is banned without enough rejections.
 func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Charge{Limit: 2, Per: second, Ban: rapid.SampledFrom([]int64{second / 2, 5 * second}).Draw(t, "ban")}
@@ -116,13 +116,13 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 				require.Positive(t, v.RetryAfter)
 				end = max(end, now+v.RetryAfter)
 			} else if c.Cost > 0 {
-				end = 0 // a ban that is over is forgotten with the next refusal
+				end = 0 // a ban that is over is forgotten with the next rejection
 			}
 		}
 	})
 }
 
-func TestARefusalOnAClockThatRanBackIsThoughtToBeAtTheTimeOfTheLast(t *testing.T) {
+func TestARejectionOnAClockThatRanBackIsThoughtToBeAtTheTimeOfTheLast(t *testing.T) {
 	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second, Cost: 1}
 	s, _ := Strikes{}.Take(100*second, &c)
 	s, v := s.Take(90*second, &c)
@@ -138,7 +138,7 @@ func TestABanInTheFirstPeriodOfTheEpochCanBeWritten(t *testing.T) {
 	require.Zero(t, s.Cells[0].Time)
 }
 
-func TestManyRefusalsTakeBoundedRoom(t *testing.T) {
+func TestManyRejectionsTakeBoundedRoom(t *testing.T) {
 	c := Charge{Limit: 100_000, Per: 3600 * second, Ban: second, Cost: 1}
 	var s Strikes
 	now := MaxPeriod

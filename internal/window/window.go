@@ -23,7 +23,7 @@ const (
 // 0 <= Limit <= MaxLimit, 1000 <= Per <= MaxPeriod, 0 <= Burst <= MaxLimit,
 // 0 <= Ban <= MaxPeriod and -MaxLimit <= Cost <= MaxLimit. Times are from 0 to 1<<52.
 type Charge struct {
-	Limit int64 // units that Per allows; 0 refuses every cost
+	Limit int64 // units that Per allows; 0 rejects every cost
 	Per   int64 // microseconds
 	Burst int64 // Bucket alone: the most that passes at once; 0 means Limit
 	Ban   int64 // Strikes alone: microseconds that a ban lasts

@@ -48,10 +48,10 @@ func firing(t *testing.T, series string, from, to int) map[string][]*rules.Alert
 	return alerts
 }
 
-// decisions are made on a route each minute: so many allowed and refused.
+// decisions are made on a route each minute: so many allowed and rejected.
 func decisions(parts ...string) string {
 	const series = `ratelimiter_decisions_total{job="shop",instance="a",route="GET /",limit="per-minute",outcome=`
-	return series + `"allowed"} ` + parts[0] + "\n" + series + `"refused"} ` + parts[1] + "\n"
+	return series + `"allowed"} ` + parts[0] + "\n" + series + `"rejected"} ` + parts[1] + "\n"
 }
 
 // latencies are 60 questions a minute, of which some take under 25 ms, some 25 to
@@ -108,25 +108,25 @@ func TestAlertsFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 		"nobody asks": {
 			latencies("0", "0", "0") + decisions("0+0x60", "0+0x60"), 0, hour, "",
 		},
-		"half is refused, of what was always let through": {
-			decisions("0+600x1500 900000+300x60", "0+0x1500 0+300x60"), 1500, 1560, "RateLimiterRefusesMore",
+		"half is rejected, of what was always let through": {
+			decisions("0+600x1500 900000+300x60", "0+0x1500 0+300x60"), 1500, 1560, "RateLimiterRejectsMore",
 		},
-		"half is refused, where one in a hundred was": {
-			decisions("0+600x1500 900000+300x60", "0+6x1500 9000+300x60"), 1500, 1560, "RateLimiterRefusesMore",
+		"half is rejected, where one in a hundred was": {
+			decisions("0+600x1500 900000+300x60", "0+6x1500 9000+300x60"), 1500, 1560, "RateLimiterRejectsMore",
 		},
-		"half is refused, for five minutes": {
+		"half is rejected, for five minutes": {
 			decisions("0+600x1500 900000+300x5 901500+600x60", "0+6x1500 9000+300x5 10500+6x60"), 1500, 1513, "",
 		},
-		"half is refused, as always": {
+		"half is rejected, as always": {
 			decisions("0+300x1560", "0+300x1560"), 1500, 1560, "",
 		},
-		"half is refused, and nobody knows what is usual": {
+		"half is rejected, and nobody knows what is usual": {
 			decisions("0+300x30", "0+300x30"), 0, 30, "",
 		},
-		"twice as much is refused as usual": {
+		"twice as much is rejected as usual": {
 			decisions("0+600x1500 900000+600x60", "0+60x1500 90000+120x60"), 1500, 1560, "",
 		},
-		"half of next to nothing is refused": {
+		"half of next to nothing is rejected": {
 			decisions("0+1x1500 1500+1x60", "0+0x1500 0+1x60"), 1500, 1560, "",
 		},
 		"clients give way to others": {
@@ -180,7 +180,7 @@ func TestEveryMetricOfTheRulesIsScraped(t *testing.T) {
 	selectors := regexp.MustCompile(`\bratelimiter_\w+({[^}]*})?`).FindAllString(string(text), -1)
 	require.GreaterOrEqual(t, len(selectors), 11)
 	for _, selector := range selectors {
-		if !strings.HasPrefix(selector, "ratelimiter_refused") { // part of the name of a recorded series
+		if !strings.HasPrefix(selector, "ratelimiter_rejected") { // part of the name of a recorded series
 			require.NotEmpty(t, p.series(t, selector, false), selector)
 		}
 	}

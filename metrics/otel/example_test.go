@@ -46,5 +46,5 @@ func Example() {
 	}
 	// Unordered output:
 	// ratelimiter.decisions GET /search allowed 2
-	// ratelimiter.decisions GET /search refused 1
+	// ratelimiter.decisions GET /search rejected 1
 }

@@ -129,9 +129,9 @@ func TestTheMetricsAreNamedByTheConventions(t *testing.T) {
 		"ratelimiter.backend.failures {failure} counter",
 		"ratelimiter.backend.timeout s gauge",
 		"ratelimiter.breaker.open {breaker} updowncounter",
+		"ratelimiter.cached_denials {denial} counter",
 		"ratelimiter.decisions {decision} counter",
 		"ratelimiter.fallback.decisions {decision} counter",
-		"ratelimiter.local_denials {denial} counter",
 		"ratelimiter.memory.evictions {eviction} counter",
 		"ratelimiter.memory.keys {key} updowncounter",
 		"ratelimiter.observer.panics {panic} counter",
@@ -145,7 +145,7 @@ func TestTheMetricsAreNamedByTheConventions(t *testing.T) {
 	}
 	for _, line := range []string{
 		"ratelimiter.decisions{limit=per-minute,outcome=allowed,route=GET /} 1",
-		"ratelimiter.decisions{limit=per-minute,outcome=refused,route=GET /} 6",
+		"ratelimiter.decisions{limit=per-minute,outcome=rejected,route=GET /} 6",
 		"ratelimiter.backend.duration{outcome=error} 5",
 		"ratelimiter.fallback.decisions{} 7",
 		"ratelimiter.backend.failures{} 5",
@@ -254,13 +254,13 @@ func TestClosedMetricsReportNothing(t *testing.T) {
 	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 }
 
-// refusing makes no instrument of a kind.
-type refusing struct {
+// rejecting makes no instrument of a kind.
+type rejecting struct {
 	noop.MeterProvider
 	meter metric.Meter
 }
 
-func (r refusing) Meter(string, ...metric.MeterOption) metric.Meter { return r.meter }
+func (r rejecting) Meter(string, ...metric.MeterOption) metric.Meter { return r.meter }
 
 type noHistograms struct{ noop.Meter }
 
@@ -280,12 +280,12 @@ func (noCallbacks) RegisterCallback(metric.Callback, ...metric.Observable) (metr
 	return nil, errors.New("no callbacks")
 }
 
-func TestAProviderThatRefusesIsAnErrorAndNothingIsObserved(t *testing.T) {
+func TestAProviderThatRejectsIsAnErrorAndNothingIsObserved(t *testing.T) {
 	for want, meter := range map[string]metric.Meter{
 		"no histograms": noHistograms{}, "no gauges": noGauges{}, "no callbacks": noCallbacks{},
 	} {
 		_, limiter := application(t, nil)
-		_, err := rlotel.New(limiter, refusing{meter: meter})
+		_, err := rlotel.New(limiter, rejecting{meter: meter})
 		require.ErrorContains(t, err, want)
 		require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 	}

@@ -41,6 +41,6 @@ func Example() {
 	}
 	// Output:
 	// ratelimiter_decisions_total{limit="per-minute",outcome="allowed",route="GET /search"} 2
-	// ratelimiter_decisions_total{limit="per-minute",outcome="refused",route="GET /search"} 1
+	// ratelimiter_decisions_total{limit="per-minute",outcome="rejected",route="GET /search"} 1
 	// ratelimiter_memory_keys 1
 }

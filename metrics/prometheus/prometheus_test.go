@@ -80,9 +80,9 @@ func TestTheMetricsAreNamedAsPrometheusWantsThem(t *testing.T) {
 		"ratelimiter_backend_failures_total COUNTER",
 		"ratelimiter_backend_timeout_seconds GAUGE",
 		"ratelimiter_breaker_open GAUGE",
+		"ratelimiter_cached_denials_total COUNTER",
 		"ratelimiter_decisions_total COUNTER",
 		"ratelimiter_fallback_decisions_total COUNTER",
-		"ratelimiter_local_denials_total COUNTER",
 		"ratelimiter_memory_evictions_total COUNTER",
 		"ratelimiter_memory_keys GAUGE",
 		"ratelimiter_observer_panics_total COUNTER",
@@ -98,7 +98,7 @@ func TestTheMetricsAreNamedAsPrometheusWantsThem(t *testing.T) {
 	exposed := scrape(registry)
 	for _, line := range []string{
 		`ratelimiter_decisions_total{limit="per-minute",outcome="allowed",route="GET /"} 1`,
-		`ratelimiter_decisions_total{limit="per-minute",outcome="refused",route="GET /"} 6`,
+		`ratelimiter_decisions_total{limit="per-minute",outcome="rejected",route="GET /"} 6`,
 		`ratelimiter_backend_duration_seconds_count{outcome="error"} 5`,
 		`ratelimiter_backend_duration_seconds_count{outcome="ok"} 0`,
 		`ratelimiter_fallback_decisions_total 7`,
@@ -148,7 +148,7 @@ func TestRoutesThatAreNoTextAreScrapedAllTheSame(t *testing.T) {
 	require.Contains(t, scrape(registry), `outcome="allowed",route="\"GET /\\xff\""} 1`)
 }
 
-func TestMetricsOfNoLimiterAreRefused(t *testing.T) {
+func TestMetricsOfNoLimiterAreRejected(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	none := rlprometheus.New(nil)
 	require.ErrorContains(t, registry.Register(none), "not nil")

@@ -95,7 +95,7 @@ func Statuses(t *testing.T, times int, url string, headers ...string) []int {
 // counts the answers 200. All others must be 429.
 func Admitted(t *testing.T, clients, times int, urls ...string) int64 {
 	t.Helper()
-	var admitted, refused atomic.Int64
+	var admitted, rejected atomic.Int64
 	var group sync.WaitGroup
 	for client := range clients {
 		group.Go(func() {
@@ -107,13 +107,13 @@ func Admitted(t *testing.T, clients, times int, urls ...string) int64 {
 				case answer.Status == http.StatusOK:
 					admitted.Add(1)
 				case answer.Status == http.StatusTooManyRequests:
-					refused.Add(1)
+					rejected.Add(1)
 				}
 			}
 		})
 	}
 	group.Wait()
-	require.EqualValues(t, clients*times*len(urls), admitted.Load()+refused.Load(), "nothing but 200 and 429")
+	require.EqualValues(t, clients*times*len(urls), admitted.Load()+rejected.Load(), "nothing but 200 and 429")
 	return admitted.Load()
 }
 

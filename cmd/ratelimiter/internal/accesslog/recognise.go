@@ -62,7 +62,7 @@ func Recognise(sample [][]byte, wanted Wanted) (Format, error) {
 			return Format{}, fmt.Errorf("the format %s has no $%s, which is to tell the client", format.Name, wanted.Extra)
 		}
 	}
-	return Format{}, refusal(sample, found)
+	return Format{}, rejection(sample, found)
 }
 
 // bestOf is the format that fits most lines, if one fits at all. Of two that fit
@@ -90,8 +90,8 @@ func mixed(best candidate, found []candidate) error {
 	return nil
 }
 
-// refusal says why no format was taken.
-func refusal(sample [][]byte, found []candidate) error {
+// rejection says why no format was taken.
+func rejection(sample [][]byte, found []candidate) error {
 	best := nearest(found)
 	why := "no format reads any of the lines"
 	switch about := aboutFields(sample[0], found); {

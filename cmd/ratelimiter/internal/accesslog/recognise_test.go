@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestALogThatNoFormatFitsIsRefusedWithItsFirstLineAndTheNearestFormat(t *testing.T) {
+func TestALogThatNoFormatFitsIsRejectedWithItsFirstLineAndTheNearestFormat(t *testing.T) {
 	for name, c := range map[string]struct{ log, says string }{
 		"an unknown prefix":             {`15 web-1 ` + combined, `15 web-1 192.0.2.7`},
 		"another stream's name":         {`stdout - - [17/May/2015:10:05:03 +0000] ` + tail, `its client would be "stdout"`},
@@ -31,7 +31,7 @@ func TestALogThatNoFormatFitsIsRefusedWithItsFirstLineAndTheNearestFormat(t *tes
 	}
 }
 
-func TestALineThatDoesNotFitIsNoReasonToRefuseTheOthers(t *testing.T) {
+func TestALineThatDoesNotFitIsNoReasonToRejectTheOthers(t *testing.T) {
 	_, err := Recognise(linesOf(strings.Repeat(combined+"\n", 9)+"broken"), Wanted{})
 	require.NoError(t, err)
 }
@@ -48,7 +48,7 @@ func TestAFormatThatIsNamedMustFindSensibleClientsToo(t *testing.T) {
 }
 
 // None of these is an access log that is read here.
-func TestOtherLogsAreRefused(t *testing.T) {
+func TestOtherLogsAreRejected(t *testing.T) {
 	for name, line := range map[string]string{
 		"nginx's errors":      `2015/05/17 10:05:03 [error] 7#7: *1 open() "/x" failed (2: No such file or directory), client: 192.0.2.7, server: example.com, request: "GET /x HTTP/1.1", host: "example.com"`,
 		"Apache's errors":     `[Sun May 17 10:05:03.123456 2015] [core:error] [pid 7] [client 192.0.2.7:4711] AH00126: Invalid URI in request GET / HTTP/1.1`,

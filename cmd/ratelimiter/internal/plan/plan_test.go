@@ -48,7 +48,7 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 	})
 }
 
-func TestTheShareOfClientsRefusedIsThatOfThoseAboveTheLimit(t *testing.T) {
+func TestTheShareOfClientsRejectedIsThatOfThoseAboveTheLimit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		census := someCensus(t)
 		for k, curve := range Curves(census) {
@@ -140,20 +140,20 @@ func TestEachRouteMeetsTheTargetByItself(t *testing.T) {
 		for i, r := range routes {
 			require.GreaterOrEqual(t, r.Requests, int64(10))
 			require.True(t, i == 0 || r.Requests <= routes[i-1].Requests)
-			refused := map[string]int64{}
+			rejected := map[string]int64{}
 			outcome := replay.Run(census, algorithm, r.Limits)
 			for _, c := range outcome.Clients {
 				if name, route := census.Name(c.ID); route == r.Name {
-					refused[name] = c.Requests
+					rejected[name] = c.Requests
 				}
 			}
 			var requests int64
-			for _, n := range refused {
+			for _, n := range rejected {
 				requests += n
 			}
-			require.Len(t, refused, r.RefusedClients)
-			require.Equal(t, requests, r.RefusedRequests)
-			require.False(t, target.Exceeded(len(refused), r.Clients, requests, r.Requests))
+			require.Len(t, rejected, r.RejectedClients)
+			require.Equal(t, requests, r.RejectedRequests)
+			require.False(t, target.Exceeded(len(rejected), r.Clients, requests, r.Requests))
 		}
 	})
 }
@@ -178,7 +178,7 @@ func TestTheLimitOfARouteIsTheLowestRoundOneThatMeetsTheTarget(t *testing.T) {
 }
 
 // Neither limit helps alone, and the first not at all.
-func TestLimitsThatRefuseTheSameRequestsAreRaisedTogether(t *testing.T) {
+func TestLimitsThatRejectTheSameRequestsAreRaisedTogether(t *testing.T) {
 	periods := []time.Duration{time.Second, time.Minute, time.Hour}
 	census := traffic.NewCensus(periods)
 	key := []byte("a\x00GET /")

@@ -34,7 +34,7 @@ func Curves(census *traffic.Census) []Curve {
 }
 
 // Over is how many clients had more than a limit in some rolling period. An exact
-// limiter refuses these, and no others.
+// limiter rejects these, and no others.
 func (c Curve) Over(limit int64) int {
 	return len(c.Most) - sort.Search(len(c.Most), func(i int) bool { return c.Most[i] > limit })
 }
@@ -57,7 +57,7 @@ func (c Curve) Tightest(clients int) int64 {
 
 // TightestFor is the lowest limit of a period that meets a target of clients or
 // requests, under an exact algorithm. Of requests it is an upper bound: what was
-// refused does not count against a client, and is counted here.
+// rejected does not count against a client, and is counted here.
 func TightestFor(census *traffic.Census, c Curve, period int, target Target) int64 {
 	if target.kind != byRequests {
 		return c.Tightest(int(PartOf(target.Clients, int64(len(c.Most)))))
@@ -93,8 +93,8 @@ func Recommend(census *traffic.Census, curves []Curve, periods []time.Duration, 
 }
 
 // loosen raises one of the limits to the next round number, the one that helps
-// most, for the algorithm refuses more than an exact one. If none helps, because
-// two refuse the same requests, it raises all.
+// most, for the algorithm rejects more than an exact one. If none helps, because
+// two reject the same requests, it raises all.
 func loosen(census *traffic.Census, limits []ratelimiter.Limit, now *replay.Outcome) ([]ratelimiter.Limit, *replay.Outcome) {
 	best, fewest := limits, now
 	for i := range limits {
@@ -189,7 +189,7 @@ func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advi
 	for id := range uint32(census.Clients()) {
 		busiest = max(busiest, census.Most(id, slices.Index(census.Periods, Micros(target.Server.Per))))
 	}
-	// From twice the busiest on a limit refuses nobody, and all limits do the same.
+	// From twice the busiest on a limit rejects nobody, and all limits do the same.
 	most := min(target.Server.Limit, 2*busiest)
 	low, high := int64(0), most+1 // low fits, high does not matter
 	for high-low > 1 {

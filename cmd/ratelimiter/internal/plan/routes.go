@@ -16,8 +16,8 @@ type Route struct {
 	Requests int64
 	Limits   []ratelimiter.Limit
 
-	RefusedClients  int
-	RefusedRequests int64
+	RejectedClients  int
+	RejectedRequests int64
 
 	most []int64 // of one client, for each period of the advice
 }
@@ -88,15 +88,15 @@ func (a *routeAdviser) try(limitsOf func(*Route) []ratelimiter.Limit) (missed ma
 		return limitsOf(a.of[id])
 	})
 	for _, r := range a.routes {
-		r.RefusedClients, r.RefusedRequests = 0, 0
+		r.RejectedClients, r.RejectedRequests = 0, 0
 	}
 	for _, c := range outcome.Clients {
-		a.of[c.ID].RefusedClients++
-		a.of[c.ID].RefusedRequests += c.Requests
+		a.of[c.ID].RejectedClients++
+		a.of[c.ID].RejectedRequests += c.Requests
 	}
 	missed = map[*Route]bool{}
 	for _, r := range a.routes {
-		if a.target.Exceeded(r.RefusedClients, r.Clients, r.RefusedRequests, r.Requests) {
+		if a.target.Exceeded(r.RejectedClients, r.Clients, r.RejectedRequests, r.Requests) {
 			missed[r] = true
 		}
 	}
@@ -114,7 +114,7 @@ func (a *routeAdviser) lowest(k int, per time.Duration) []int64 {
 	type search struct{ low, high int } // places in choice; high meets the target
 	searches := map[*Route]*search{}
 	for _, r := range a.routes {
-		// Nobody is refused who never had more than half.
+		// Nobody is rejected who never had more than half.
 		high, _ := slices.BinarySearch(choice, 2*r.most[k])
 		searches[r] = &search{0, high}
 	}
@@ -154,13 +154,13 @@ func (a *routeAdviser) loosen() {
 	for missed := a.try(own); len(missed) > 0; missed = a.try(own) {
 		best, fewest := map[*Route][]ratelimiter.Limit{}, map[*Route]int64{}
 		for r := range missed {
-			fewest[r] = r.RefusedRequests
+			fewest[r] = r.RejectedRequests
 		}
 		for k := range a.routes[0].Limits {
 			a.try(func(r *Route) []ratelimiter.Limit { return raise(r.Limits, k) })
 			for r := range missed {
-				if r.RefusedRequests < fewest[r] {
-					best[r], fewest[r] = raise(r.Limits, k), r.RefusedRequests
+				if r.RejectedRequests < fewest[r] {
+					best[r], fewest[r] = raise(r.Limits, k), r.RejectedRequests
 				}
 			}
 		}

@@ -13,8 +13,8 @@ import (
 // Target is what limits may cost. One of the fields is set.
 type Target struct {
 	Text     string
-	Clients  float64 // per cent of the clients who may ever be refused
-	Requests float64 // per cent of the requests that may be refused
+	Clients  float64 // per cent of the clients who may ever be rejected
+	Requests float64 // per cent of the requests that may be rejected
 	Server   ratelimiter.Limit
 	kind     kind
 }
@@ -54,8 +54,8 @@ func ParseTarget(text string) (Target, error) {
 	return t, nil
 }
 
-// Exceeded tells whether refusals are more than a target allows. It is for
-// shares: what a server serves is not known from refusals.
+// Exceeded tells whether rejections are more than a target allows. It is for
+// shares: what a server serves is not known from rejections.
 func (t Target) Exceeded(clients, allClients int, requests, allRequests int64) bool {
 	if t.kind == byRequests {
 		return requests > PartOf(t.Requests, allRequests)
@@ -81,9 +81,9 @@ func (t Target) Meaning(clients int, requests int64) string {
 	case byServer:
 		return "all clients together are let through at most that often"
 	case byRequests:
-		return fmt.Sprintf("at most %s refused", outOf(PartOf(t.Requests, requests), requests, "request"))
+		return fmt.Sprintf("at most %s rejected", outOf(PartOf(t.Requests, requests), requests, "request"))
 	}
-	return fmt.Sprintf("at most %s ever refused", outOf(PartOf(t.Clients, int64(clients)), int64(clients), "client"))
+	return fmt.Sprintf("at most %s ever rejected", outOf(PartOf(t.Clients, int64(clients)), int64(clients), "client"))
 }
 
 // outOf writes "1 of the 20 clients is", and the like.

@@ -10,16 +10,16 @@ import (
 
 // Outcome is what limits would have done under one algorithm.
 type Outcome struct {
-	Algorithm string
-	Clients   []Refused // those who were ever refused, the most refused first
-	Requests  int64     // refused
-	Refusals  []int64   // in each stretch of the census's timeline
+	Algorithm  string
+	Clients    []Rejected // those who were ever rejected, the most rejected first
+	Requests   int64      // rejected
+	Rejections []int64    // in each stretch of the census's timeline
 }
 
-// Refused is a client who was refused.
-type Refused struct {
+// Rejected is a client who was rejected.
+type Rejected struct {
 	ID          uint32
-	Requests    int64 // refused
+	Requests    int64 // rejected
 	First, Last int64 // when, µs
 	LongestWait int64 // µs; negative for ever
 }
@@ -30,12 +30,12 @@ func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *
 }
 
 // RunEach replays limits that each client has of its own. Only clients who may be
-// refused are replayed, which most are not.
+// rejected are replayed, which most are not.
 func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) *Outcome {
-	o := &Outcome{Algorithm: algorithm, Refusals: make([]int64, len(census.Timeline.Counts))}
+	o := &Outcome{Algorithm: algorithm, Rejections: make([]int64, len(census.Timeline.Counts))}
 	suspects := suspects(census, algorithm, limitsOf)
 	limiters := make([]*Limiter, len(suspects))
-	refused := map[uint32]*Refused{}
+	rejected := map[uint32]*Rejected{}
 	cursor := census.History.Cursor()
 	for cursor.Next() {
 		id := cursor.ID
@@ -49,19 +49,19 @@ func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) 
 		if allowed {
 			continue
 		}
-		r := refused[id]
+		r := rejected[id]
 		if r == nil {
-			r = &Refused{ID: id, First: cursor.Time}
-			refused[id] = r
+			r = &Rejected{ID: id, First: cursor.Time}
+			rejected[id] = r
 		}
 		r.note(cursor.Time, wait)
 		o.Requests++
-		o.Refusals[census.Timeline.Place(cursor.Time)]++
+		o.Rejections[census.Timeline.Place(cursor.Time)]++
 	}
-	for _, r := range refused {
+	for _, r := range rejected {
 		o.Clients = append(o.Clients, *r)
 	}
-	slices.SortFunc(o.Clients, func(a, b Refused) int {
+	slices.SortFunc(o.Clients, func(a, b Rejected) int {
 		if a.Requests != b.Requests {
 			return int(b.Requests - a.Requests)
 		}
@@ -70,20 +70,20 @@ func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) 
 	return o
 }
 
-func (r *Refused) note(now, wait int64) {
+func (r *Rejected) note(now, wait int64) {
 	r.Last = now
 	r.Requests++
 	r.LongestWait = longer(r.LongestWait, wait)
 }
 
-// suspects are the clients who may be refused. A limit whose period the census
+// suspects are the clients who may be rejected. A limit whose period the census
 // has not measured makes everybody one.
 func suspects(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) []bool {
 	list := make([]bool, census.Clients())
 	for id := range list {
 		list[id] = slices.ContainsFunc(limitsOf(uint32(id)), func(limit ratelimiter.Limit) bool {
 			period := slices.Index(census.Periods, int64(limit.Per/time.Microsecond))
-			return period < 0 || mayRefuse(algorithm, limit.Limit, census.Most(uint32(id), period))
+			return period < 0 || mayReject(algorithm, limit.Limit, census.Most(uint32(id), period))
 		})
 	}
 	return list
@@ -92,11 +92,11 @@ func suspects(census *traffic.Census, algorithm string, limitsOf func(id uint32)
 // exactLog is the highest limit up to which the sliding log is exact.
 const exactLog = 128
 
-// mayRefuse tells whether an algorithm can refuse a client who had at most so many
+// mayReject tells whether an algorithm can reject a client who had at most so many
 // units in any rolling period. The sliding window takes those of the period before
 // for evenly spread, and a coarse log holds some for longer than a period: both
 // count at most those of two periods. The others count what was in one.
-func mayRefuse(algorithm string, limit, most int64) bool {
+func mayReject(algorithm string, limit, most int64) bool {
 	if algorithm == "sliding-window" || algorithm == "sliding-log" && limit > exactLog {
 		return 2*most > limit
 	}

@@ -30,7 +30,7 @@ func someTraffic(t *rapid.T, per time.Duration) (census, unmeasured *traffic.Cen
 	return census, unmeasured
 }
 
-func TestWhoIsLeftOutOfAReplayWouldNotHaveBeenRefused(t *testing.T) {
+func TestWhoIsLeftOutOfAReplayWouldNotHaveBeenRejected(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		per := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second}).Draw(t, "per")
 		census, unmeasured := someTraffic(t, per)
@@ -39,7 +39,7 @@ func TestWhoIsLeftOutOfAReplayWouldNotHaveBeenRefused(t *testing.T) {
 			require.Equal(t, Run(unmeasured, algorithm, limits), Run(census, algorithm, limits))
 		}
 	})
-	// A log over 128 is coarse: it refuses who never had more than the limit.
+	// A log over 128 is coarse: it rejects who never had more than the limit.
 	census, unmeasured := traffic.NewCensus([]time.Duration{time.Second}), traffic.NewCensus(nil)
 	for i := range int64(1000) {
 		for _, c := range []*traffic.Census{census, unmeasured} {
@@ -69,27 +69,27 @@ func TestTheReplayAgreesWithTheRollingMaximaWhereTheorySaysSo(t *testing.T) {
 		}
 		for _, algorithm := range Algorithms {
 			o := Run(unmeasured, algorithm, []ratelimiter.Limit{{Limit: limit, Per: per}})
-			refused := map[uint32]bool{}
+			rejected := map[uint32]bool{}
 			var sum, inTime int64
 			for _, c := range o.Clients {
-				refused[c.ID] = true
+				rejected[c.ID] = true
 				sum += c.Requests
 			}
-			for _, n := range o.Refusals {
+			for _, n := range o.Rejections {
 				inTime += n
 			}
 			require.Equal(t, o.Requests, sum)
 			require.Equal(t, o.Requests, inTime)
 			switch algorithm {
 			case "sliding-log":
-				require.Equal(t, above, refused, "the log refuses those who have more than the limit in a period, and nobody else")
+				require.Equal(t, above, rejected, "the log rejects those who have more than the limit in a period, and nobody else")
 				require.LessOrEqual(t, o.Requests, census.Over(0, limit))
 			case "fixed-window", "token-bucket":
-				for id := range refused {
-					require.True(t, above[id], "%s refuses somebody who never had more than the limit", algorithm)
+				for id := range rejected {
+					require.True(t, above[id], "%s rejects somebody who never had more than the limit", algorithm)
 				}
 			default:
-				for id := range refused {
+				for id := range rejected {
 					require.Greater(t, 2*census.Most(id, 0), limit)
 				}
 			}

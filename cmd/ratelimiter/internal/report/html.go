@@ -38,7 +38,7 @@ func (r *Report) HTML(to io.Writer) error {
 }
 
 // drawn is what the charts show: all of a report would make a big page of a log
-// in which many clients are refused.
+// in which many clients are rejected.
 func (r *Report) drawn() any {
 	return struct {
 		Limits   string      `json:"limits"`

@@ -29,11 +29,11 @@ func (r *Report) measure(census *traffic.Census, curves []plan.Curve, target pla
 // shownHeavy is how many of the heaviest clients are told of.
 const shownHeavy = 20
 
-// heaviest tells of the clients with the most requests, refused or not.
+// heaviest tells of the clients with the most requests, rejected or not.
 func (r *Report) heaviest(census *traffic.Census, ids []uint32) {
-	refused := map[[2]string]int64{}
+	rejected := map[[2]string]int64{}
 	for _, c := range r.Above {
-		refused[[2]string{c.Name, c.Route}] = c.Refused
+		rejected[[2]string{c.Name, c.Route}] = c.Rejected
 	}
 	for _, id := range ids {
 		name, route := census.Name(id)
@@ -41,7 +41,7 @@ func (r *Report) heaviest(census *traffic.Census, ids []uint32) {
 		for k := range census.Periods {
 			h.Most = append(h.Most, census.Most(id, k))
 		}
-		h.Refused = refused[[2]string{h.Name, h.Route}]
+		h.Rejected = rejected[[2]string{h.Name, h.Route}]
 		r.Heaviest = append(r.Heaviest, h)
 	}
 }
@@ -62,18 +62,18 @@ func busiest(census *traffic.Census, most int) (ids []uint32) {
 	return ids
 }
 
-// timeline takes over the requests; a replay adds the refusals.
+// timeline takes over the requests; a replay adds the rejections.
 func (r *Report) timeline(census *traffic.Census) {
 	t := census.Timeline
 	r.Timeline = Timeline{t.Start / 1e6, t.Width / 1e6, t.Counts, make([]int64, len(t.Counts))}
 }
 
-func headroom(census *traffic.Census, limits []ratelimiter.Limit, refused map[uint32]bool) (list []Headroom) {
+func headroom(census *traffic.Census, limits []ratelimiter.Limit, rejected map[uint32]bool) (list []Headroom) {
 	for _, limit := range limits {
 		k := slices.Index(census.Periods, plan.Micros(limit.Per))
 		var most []int64
 		for id := range uint32(census.Clients()) {
-			if !refused[id] {
+			if !rejected[id] {
 				most = append(most, census.Most(id, k))
 			}
 		}

@@ -97,23 +97,23 @@ func (r *Report) notes(census *traffic.Census, tally *stream.Tally, q Question) 
 	if !r.Given && r.Limits != "" {
 		note("What is recommended is the lowest that meets the target in this log, at a round number. Leave room for busier days.")
 	}
-	note("A replay cannot know how clients would have backed off: refused ones here go on asking as they did.")
+	note("A replay cannot know how clients would have backed off: rejected ones here go on asking as they did.")
 	note("Whoever attacked during the log is a client like any other, and may be among those that the target spares.")
 	return notes
 }
 
-// Judge compares a report with what was allowed: a share that may be refused, nil
+// Judge compares a report with what was allowed: a share that may be rejected, nil
 // for any, and per cent of the log that may be missing.
-func (r *Report) Judge(maxRefused *plan.Target, maxSkipped float64) {
+func (r *Report) Judge(maxRejected *plan.Target, maxSkipped float64) {
 	r.Incomplete = r.Skipped > maxSkipped || r.columnsChange()
-	if maxRefused == nil {
+	if maxRejected == nil {
 		return
 	}
 	for _, p := range r.judged() {
-		if maxRefused.Exceeded(p.Clients, r.Clients, p.Requests, int64(r.Requests)) {
+		if maxRejected.Exceeded(p.Clients, r.Clients, p.Requests, int64(r.Requests)) {
 			r.OverThreshold = true
-			r.Verdict = fmt.Sprintf("--max-refused %s: %s; %s refuses %d of %s (%s) and %d of %s (%s)",
-				maxRefused.Text, maxRefused.Meaning(r.Clients, int64(r.Requests)), p.Limits,
+			r.Verdict = fmt.Sprintf("--max-rejected %s: %s; %s rejects %d of %s (%s) and %d of %s (%s)",
+				maxRejected.Text, maxRejected.Meaning(r.Clients, int64(r.Requests)), p.Limits,
 				p.Clients, count(r.Clients, "client"), share(int64(p.Clients), int64(r.Clients)),
 				p.Requests, count(r.Requests, "request"), share(p.Requests, int64(r.Requests)))
 			return

@@ -128,7 +128,7 @@ function copy(button) {
 for (const at of document.querySelectorAll(".width")) at.textContent = duration(report.timeline.width);
 for (const button of document.querySelectorAll(".paste button")) button.addEventListener("click", () => copy(button));
 bars("traffic", "requests", hues[2], report.timeline.requests);
-bars("refusals", "refused", hues[1], report.timeline.refused);
+bars("rejections", "rejected", hues[1], report.timeline.rejected);
 curve("clients", "clients_above", "clients");
 curve("requests", "requests_above", "requests");
 

@@ -56,7 +56,7 @@ type Report struct {
 	Candidates []Candidate `json:"candidates,omitempty"` // when more limits than one are given
 	Headroom   []Headroom  `json:"headroom"`
 	Heaviest   []Heavy     `json:"heaviest_clients"`
-	Above      []Client    `json:"refused_clients"`  // under Algorithm, the most refused first
+	Above      []Client    `json:"rejected_clients"` // under Algorithm, the most rejected first
 	Routes     []Route     `json:"routes,omitempty"` // with by_route: the busiest, each by itself
 	Config     string      `json:"config,omitempty"` // absent where only Go can say it
 	GoLine     string      `json:"go"`
@@ -64,7 +64,7 @@ type Report struct {
 	Curve      []CurveStep `json:"curve"`
 
 	OverThreshold bool   `json:"over_threshold"`
-	Verdict       string `json:"verdict,omitempty"` // what --max-refused allows, and what is refused
+	Verdict       string `json:"verdict,omitempty"` // what --max-rejected allows, and what is rejected
 }
 
 // LeftOut is a period that no limit is recommended for.
@@ -76,8 +76,8 @@ type LeftOut struct {
 // Candidate is one of several limits that were given, under the chosen algorithm.
 type Candidate struct {
 	Limits   string `json:"limits"`
-	Clients  int    `json:"clients"`  // refused
-	Requests int64  `json:"requests"` // refused
+	Clients  int    `json:"clients"`  // rejected
+	Requests int64  `json:"requests"` // rejected
 }
 
 // Heavy is one of the clients that sent the most requests.
@@ -87,7 +87,7 @@ type Heavy struct {
 	Kind     string  `json:"kind"`
 	Requests int64   `json:"requests"`
 	Most     []int64 `json:"most"` // in any rolling period, for each of the periods
-	Refused  int64   `json:"refused"`
+	Rejected int64   `json:"rejected"`
 }
 
 // File is one log that was read.
@@ -108,7 +108,7 @@ type Period struct {
 	Server  int64   `json:"all_clients"`   // the most of all clients together
 	Fit     int64   `json:"fit,omitempty"` // the lowest limit that meets a target of a share
 	Above   int     `json:"clients_above"` // Fit
-	// RequestsAbove is the most requests that an exact limiter refuses at Fit.
+	// RequestsAbove is the most requests that an exact limiter rejects at Fit.
 	RequestsAbove int64 `json:"requests_above"`
 	// Prices are the lowest limits that leave out at most the shares of Shares.
 	Prices []int64 `json:"limits_for_shares"`
@@ -124,7 +124,7 @@ type Replay struct {
 	Requests  int64  `json:"requests"`
 }
 
-// Headroom tells how much of a limit the clients who were never refused have
+// Headroom tells how much of a limit the clients who were never rejected have
 // used at most.
 type Headroom struct {
 	Limit  string `json:"limit"`
@@ -133,28 +133,28 @@ type Headroom struct {
 	Most   int64  `json:"most"`
 }
 
-// Client is one that was refused.
+// Client is one that was rejected.
 type Client struct {
 	Name        string    `json:"client"`
 	Route       string    `json:"route,omitempty"`
 	Kind        string    `json:"kind"`
 	Requests    int64     `json:"requests"`
-	Refused     int64     `json:"refused"`
-	First       time.Time `json:"first_refused"`
-	Last        time.Time `json:"last_refused"`
+	Rejected    int64     `json:"rejected"`
+	First       time.Time `json:"first_rejected"`
+	Last        time.Time `json:"last_rejected"`
 	LongestWait float64   `json:"longest_wait_seconds"` // negative for ever
 }
 
-// Timeline is requests and refusals in equal stretches of time.
+// Timeline is requests and rejections in equal stretches of time.
 type Timeline struct {
 	Start    int64   `json:"start"` // Unix seconds
 	Width    int64   `json:"width"` // seconds
 	Requests []int64 `json:"requests"`
-	Refused  []int64 `json:"refused"`
+	Rejected []int64 `json:"rejected"`
 }
 
 // CurveStep is, for a limit, the shares above it in each period, in per cent:
-// clients that had more, and the most requests that an exact limiter refuses.
+// clients that had more, and the most requests that an exact limiter rejects.
 type CurveStep struct {
 	Limit    int64     `json:"limit"`
 	Clients  []float64 `json:"clients_above"`
@@ -168,8 +168,8 @@ type Route struct {
 	Requests int64  `json:"requests"`
 	Limits   string `json:"limits"`
 
-	RefusedClients  int   `json:"refused_clients"`
-	RefusedRequests int64 `json:"refused_requests"`
+	RejectedClients  int   `json:"rejected_clients"`
+	RejectedRequests int64 `json:"rejected_requests"`
 
 	GoLine string `json:"go,omitempty"`
 }
@@ -318,18 +318,18 @@ func (r *Report) replay(census *traffic.Census, limits []ratelimiter.Limit, chos
 			chosen = o
 		}
 	}
-	refused := map[uint32]bool{}
+	rejected := map[uint32]bool{}
 	for _, c := range chosen.Clients {
-		refused[c.ID] = true
+		rejected[c.ID] = true
 		name, route := census.Name(c.ID)
 		wait := float64(c.LongestWait) / 1e6
 		r.Above = append(r.Above, Client{
 			Name: Plain(name), Route: Plain(route), Kind: plan.KindOf(census, c.ID), Requests: int64(census.Client(c.ID).Requests),
-			Refused: c.Requests, First: time.UnixMicro(c.First).UTC(), Last: time.UnixMicro(c.Last).UTC(), LongestWait: wait,
+			Rejected: c.Requests, First: time.UnixMicro(c.First).UTC(), Last: time.UnixMicro(c.Last).UTC(), LongestWait: wait,
 		})
 	}
-	r.Headroom = headroom(census, limits, refused)
-	r.Timeline.Refused = chosen.Refusals
+	r.Headroom = headroom(census, limits, rejected)
+	r.Timeline.Rejected = chosen.Rejections
 }
 
 // recommendRoutes recommends limits for the busiest routes.
@@ -337,7 +337,7 @@ func (r *Report) recommendRoutes(census *traffic.Census, q Question) {
 	for _, route := range plan.EachRoute(census, q.Recommend, q.Target, q.Algorithm, recommendedRoutes) {
 		r.Routes = append(r.Routes, Route{
 			Name: Plain(route.Name), Clients: route.Clients, Requests: route.Requests, Limits: LimitsText(route.Limits),
-			RefusedClients: route.RefusedClients, RefusedRequests: route.RefusedRequests, GoLine: routeLine(q, route),
+			RejectedClients: route.RejectedClients, RejectedRequests: route.RejectedRequests, GoLine: routeLine(q, route),
 		})
 	}
 }

@@ -98,7 +98,7 @@ func (r *Report) textPeriods(b *strings.Builder) {
 	fmt.Fprint(b, "\n\n")
 	wrap(b, fmt.Sprintf("Target %s: %s.", r.Target, r.Meaning))
 	if fit {
-		wrap(b, "Clients above exceed that limit at some time; it refuses at most the requests above.")
+		wrap(b, "Clients above exceed that limit at some time; it rejects at most the requests above.")
 	}
 }
 
@@ -113,7 +113,7 @@ func (r *Report) textReplay(b *strings.Builder) {
 	}
 	fmt.Fprintln(b)
 	r.textCandidates(b)
-	fmt.Fprintf(b, "%-16s %22s %24s\n", "algorithm", "clients ever refused", "requests refused")
+	fmt.Fprintf(b, "%-16s %22s %24s\n", "algorithm", "clients ever rejected", "requests rejected")
 	for _, p := range r.Replays {
 		mark := ""
 		if p.Algorithm == r.Algorithm {
@@ -122,7 +122,7 @@ func (r *Report) textReplay(b *strings.Builder) {
 		fmt.Fprintf(b, "%-16s %12d %9s %14d %9s\n", p.Algorithm+mark, p.Clients, share(int64(p.Clients), int64(r.Clients)), p.Requests, share(p.Requests, int64(r.Requests)))
 	}
 	fmt.Fprintf(b, "* what the application runs, as --algorithm says; the rest is about it\n")
-	fmt.Fprintf(b, "\nThe clients that were never refused made at most, in any rolling period:\n")
+	fmt.Fprintf(b, "\nThe clients that were never rejected made at most, in any rolling period:\n")
 	for _, h := range r.Headroom {
 		fmt.Fprintf(b, "  of %-18s half of them %d, 99 %% of them %d, all of them %d\n", h.Limit, h.Median, h.P99, h.Most)
 	}
@@ -133,7 +133,7 @@ func (r *Report) textCandidates(b *strings.Builder) {
 	if len(r.Candidates) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "%-32s %22s %22s\n", "limits, under "+r.Algorithm, "clients ever refused", "requests refused")
+	fmt.Fprintf(b, "%-32s %22s %22s\n", "limits, under "+r.Algorithm, "clients ever rejected", "requests rejected")
 	for _, c := range r.Candidates {
 		fmt.Fprintf(b, "%-32s %12d %9s %12d %9s\n", cut(c.Limits, 32), c.Clients, share(int64(c.Clients), int64(r.Clients)), c.Requests, share(c.Requests, int64(r.Requests)))
 	}
@@ -166,7 +166,7 @@ func (r *Report) textHeaviest(b *strings.Builder) {
 		if h.Route != "" {
 			name += " " + h.Route
 		}
-		if h.Refused > 0 {
+		if h.Rejected > 0 {
 			name, marked = cut(name, columns-2)+" *", true
 		}
 		fmt.Fprintf(b, "%-*s %8d", columns, cut(name, columns), h.Requests)
@@ -176,7 +176,7 @@ func (r *Report) textHeaviest(b *strings.Builder) {
 		fmt.Fprintln(b)
 	}
 	if marked {
-		fmt.Fprintln(b, "* refused at some time")
+		fmt.Fprintln(b, "* rejected at some time")
 	}
 }
 
@@ -187,9 +187,9 @@ func (r *Report) textRoutes(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\nEach of the busiest routes by itself, for the same target\n\n")
 	fmt.Fprintf(b, "%-34s %8s %8s %8s\n", "", "", "", "requests")
-	fmt.Fprintf(b, "%-34s %8s %8s %8s  %s\n", "route", "clients", "requests", "refused", "limits")
+	fmt.Fprintf(b, "%-34s %8s %8s %8s  %s\n", "route", "clients", "requests", "rejected", "limits")
 	for _, route := range r.Routes {
-		fmt.Fprintf(b, "%-34s %8d %8d %8d  %s\n", cut(route.Name, 34), route.Clients, route.Requests, route.RefusedRequests, route.Limits)
+		fmt.Fprintf(b, "%-34s %8d %8d %8d  %s\n", cut(route.Name, 34), route.Clients, route.Requests, route.RejectedRequests, route.Limits)
 	}
 }
 
@@ -212,7 +212,7 @@ func (r *Report) textAbove(b *strings.Builder) {
 	if len(r.Above) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n%-30s %-8s %8s %8s %9s %11s\n", "refused client", "looks", "requests", "refused", "wait", "first at")
+	fmt.Fprintf(b, "\n%-30s %-8s %8s %8s %9s %11s\n", "rejected client", "looks", "requests", "rejected", "wait", "first at")
 	for i, c := range r.Above {
 		if i == shownAbove {
 			fmt.Fprintf(b, "and %d more, which --json lists\n", len(r.Above)-i)
@@ -222,7 +222,7 @@ func (r *Report) textAbove(b *strings.Builder) {
 		if c.Route != "" {
 			name += " " + c.Route
 		}
-		fmt.Fprintf(b, "%-30s %-8s %8d %8d %9s %11s\n", cut(name, 30), c.Kind, c.Requests, c.Refused, waitText(c.LongestWait), c.First.Format("01-02 15:04"))
+		fmt.Fprintf(b, "%-30s %-8s %8d %8d %9s %11s\n", cut(name, 30), c.Kind, c.Requests, c.Rejected, waitText(c.LongestWait), c.First.Format("01-02 15:04"))
 	}
 }
 

@@ -335,7 +335,7 @@ func TestAnInterruptionKeepsWhatWasReadUntilThen(t *testing.T) {
 	require.True(t, tally.Interrupted)
 }
 
-func TestALogOfNoKnownFormatIsRefusedWithTheReason(t *testing.T) {
+func TestALogOfNoKnownFormatIsRejectedWithTheReason(t *testing.T) {
 	_, err := Read(t.Context(), options(write(t, "log", []byte("some words\n"))), traffic.NewCensus(nil))
 	require.ErrorContains(t, err, "the format is not recognised")
 	_, err = Read(t.Context(), options("absent.log"), traffic.NewCensus(nil))

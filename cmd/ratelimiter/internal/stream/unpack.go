@@ -45,7 +45,7 @@ var packings = []struct {
 	{"7z\xbc\xaf\x27\x1c", named("7z", "7z x -so")},
 }
 
-// named refuses what is not unpacked here, and says what does it.
+// named rejects what is not unpacked here, and says what does it.
 func named(packing, command string) func(io.Reader) (io.Reader, error) {
 	return func(io.Reader) (io.Reader, error) {
 		return nil, fmt.Errorf("it is packed with %s, which is not read here; pipe it in, as %s FILE | ratelimiter plan", packing, command)

@@ -160,8 +160,8 @@ func (c *Census) AllMost(period int) int64 { return int64(c.allMost[period]) }
 func (c *Census) Busy(period int) int64 { return c.busy[period] }
 
 // Over counts the events that found a limit used up, all events before counting,
-// refused or not. An exact limiter refuses no more than these, for what it has
-// refused does not count.
+// rejected or not. An exact limiter rejects no more than these, for what it has
+// rejected does not count.
 func (c *Census) Over(period int, limit int64) int64 { return c.ranks[period].over(limit) }
 
 // ranking counts how many units were in the window when an event had come: one

@@ -33,7 +33,7 @@ func TestWithoutTemplatesSegmentsThatLookLikeIDsAreLearnt(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoTemplateIsRefused(t *testing.T) {
+func TestWhatIsNoTemplateIsRejected(t *testing.T) {
 	_, err := NewRoutes([]string{"users/:id"})
 	require.ErrorContains(t, err, `"users/:id" is not the template of a route`)
 	_, err = NewRoutes([]string{"/users/:id", "/users/:name/edit"})

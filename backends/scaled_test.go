@@ -21,14 +21,14 @@ func TestAShareOfEachLimitIsAllowed(t *testing.T) {
 		for _, algorithm := range []backends.Algorithm{backends.FixedWindow, backends.SlidingWindow, backends.SlidingLog, backends.TokenBucket} {
 			quota := hourly("k", test.limit)
 			quota.Algorithm, quota.Cost = algorithm, 0
-			verdict := take(t, backends.NewShare(memory(t), test.part), quota)[0]
+			verdict := take(t, backends.NewScaled(memory(t), test.part), quota)[0]
 			require.Equal(t, test.want, verdict.Remaining, "%v of %d", test.part, test.limit)
 		}
 	}
 }
 
 func TestAShareHoldsForTheBurstToo(t *testing.T) {
-	backend := backends.NewShare(memory(t), 0.5)
+	backend := backends.NewScaled(memory(t), 0.5)
 	quota := hourly("k", 1000)
 	quota.Algorithm, quota.Burst = backends.TokenBucket, 4
 	var allowed []bool
@@ -40,12 +40,12 @@ func TestAShareHoldsForTheBurstToo(t *testing.T) {
 
 func TestTheQuotasOfTheCallerStayAsTheyAre(t *testing.T) {
 	quotas := []backends.Quota{hourly("k", 100)}
-	require.NoError(t, backends.NewShare(memory(t), 0.1).Take(t.Context(), quotas, make([]backends.Verdict, 1)))
+	require.NoError(t, backends.NewScaled(memory(t), 0.1).Take(t.Context(), quotas, make([]backends.Verdict, 1)))
 	require.Equal(t, hourly("k", 100), quotas[0])
 }
 
 func TestACostOverTheShareMayComeBackAndOneOverTheLimitNeed(t *testing.T) {
-	backend := backends.NewShare(memory(t), 0.1)
+	backend := backends.NewScaled(memory(t), 0.1)
 	for cost, want := range map[int64]time.Duration{10: 0, 11: time.Hour, 100: time.Hour, 101: -1} {
 		quota := hourly("cost"+strconv.FormatInt(cost, 10), 100)
 		quota.Cost = cost
@@ -56,7 +56,7 @@ func TestACostOverTheShareMayComeBackAndOneOverTheLimitNeed(t *testing.T) {
 }
 
 func TestWhatAShareHasCountedIsForgotten(t *testing.T) {
-	backend := backends.NewShare(memory(t), 0.1)
+	backend := backends.NewScaled(memory(t), 0.1)
 	require.True(t, take(t, backend, hourly("k", 10))[0].Allowed)
 	require.False(t, take(t, backend, hourly("k", 10))[0].Allowed)
 	require.NoError(t, backend.Reset(t.Context(), "k", "somebody"))

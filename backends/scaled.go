@@ -5,13 +5,13 @@ import (
 	"math"
 )
 
-// share decides with a part of each limit.
-type share struct {
+// scaled decides with a part of each limit.
+type scaled struct {
 	backend Backend
 	part    float64
 }
 
-// NewShare makes a backend that limits at a part of each limit, over 0 and up to
+// NewScaled makes a backend that limits at a part of each limit, over 0 and up to
 // 1, for processes that each limit by themselves what is meant for all of them.
 // Limit and Burst are multiplied and rounded down, but not below one unit where
 // they allow one at all.
@@ -19,19 +19,19 @@ type share struct {
 // Remaining is what is left of the part. A cost over the part but within the
 // limit is told to come back after Per: the part will never do, the whole may
 // then. Close closes the backend.
-func NewShare(backend Backend, part float64) Backend {
-	return &share{backend, part}
+func NewScaled(backend Backend, part float64) Backend {
+	return &scaled{backend, part}
 }
 
-func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+func (s *scaled) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	if err := checkAll(quotas, verdicts); err != nil {
 		return err
 	}
 	parts := make([]Quota, len(quotas))
 	copy(parts, quotas)
 	for i := range parts {
-		if q := &parts[i]; q.Ban == 0 { // refusals are counted whole
-			q.Limit, q.Burst = ShareOf(q.Limit, s.part), ShareOf(q.Burst, s.part)
+		if q := &parts[i]; q.Ban == 0 { // rejections are counted whole
+			q.Limit, q.Burst = ScaledLimit(q.Limit, s.part), ScaledLimit(q.Burst, s.part)
 		}
 	}
 	if err := s.backend.Take(ctx, parts, verdicts); err != nil {
@@ -45,8 +45,8 @@ func (s *share) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) er
 	return nil
 }
 
-// ShareOf is a part of a limit, as NewShare limits at it.
-func ShareOf(limit int64, part float64) int64 {
+// ScaledLimit is a part of a limit, as NewScaled limits at it.
+func ScaledLimit(limit int64, part float64) int64 {
 	if limit == 0 {
 		return 0
 	}
@@ -54,8 +54,8 @@ func ShareOf(limit int64, part float64) int64 {
 	return max(1, int64(math.Floor(float64(limit)*part+slip)))
 }
 
-func (s *share) Reset(ctx context.Context, key, scope string) error {
+func (s *scaled) Reset(ctx context.Context, key, scope string) error {
 	return s.backend.Reset(ctx, key, scope)
 }
 
-func (s *share) Close() error { return s.backend.Close() }
+func (s *scaled) Close() error { return s.backend.Close() }
