@@ -51,8 +51,12 @@ type Health struct {
 // callers get ErrBreakerOpen at once. Instead a goroutine, which exists only while
 // the breaker is open, makes a small charge every half second, and the first one
 // that is answered closes the breaker. So a backend that is well again is asked
-// again half a second and one answer later, and no caller waits to find out. Of
-// a store of several nodes a probe sees the one that keeps its key.
+// again half a second and one answer later, and no caller waits to find out.
+//
+// In a store of several nodes, such as a Redis Cluster, some nodes may charge while another
+// fails. A failure opens the breaker only if no node has charged within the timeout: five
+// failures in a row are then a matter of chance, and must not turn away the requests of the
+// nodes that are well. A probe sees the node that keeps its key.
 type Breaker struct {
 	backend Backend
 	timeout time.Duration
@@ -62,6 +66,11 @@ type Breaker struct {
 	// whether its answer is of today.
 	state   atomic.Pointer[breakerState]
 	failing atomic.Bool // the last answer that counts was a failure, so a charge is news
+	// began and charged are those of a backend of several nodes: when the breaker was made,
+	// and how long after that a charge was answered last, in nanoseconds; 0 for never.
+	began   time.Time
+	charged atomic.Int64
+	spread  bool
 	// failures and last are those of Health, which change without a change of state.
 	failures atomic.Uint64
 	last     atomic.Pointer[error]
@@ -90,6 +99,10 @@ func NewBreaker(backend Backend, timeout time.Duration, probeKey string) *Breake
 			Algorithm: FixedWindow, Limit: MaxLimit, Per: time.Second, Cost: 1, Forced: true,
 		}},
 		circuit: newCircuit(),
+		began:   time.Now(),
+	}
+	if s, ok := backend.(interface{ isSpread() bool }); ok {
+		b.spread = s.isSpread()
 	}
 	b.state.Store(&breakerState{Health: Health{Since: time.Now()}})
 	return b
@@ -176,6 +189,9 @@ func (b *Breaker) ask(ctx context.Context, question func(context.Context) (writt
 	bounded, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
 	written, err := question(bounded)
+	if b.spread && written {
+		b.charged.Store(int64(time.Since(b.began)) + 1)
+	}
 	switch {
 	case err == nil && !(written && b.failing.Load()): // as nearly always
 	case err != nil && !blames(err, ctx, bounded):
@@ -184,9 +200,17 @@ func (b *Breaker) ask(ctx context.Context, question func(context.Context) (writt
 			b.failures.Add(1)
 			b.remember(err)
 		}
-		b.report(asked, err)
+		if err == nil || !b.isPartial() {
+			b.report(asked, err)
+		}
 	}
 	return err
+}
+
+// isPartial reports whether a failure is that of one node, while others charge.
+func (b *Breaker) isPartial() bool {
+	charged := b.charged.Load()
+	return charged > 0 && time.Since(b.began)-time.Duration(charged-1) < b.timeout
 }
 
 // blames tells whether an error is the fault of the backend, and not that of the

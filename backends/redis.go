@@ -100,6 +100,9 @@ func NewRedis(options map[string]any) (Backend, error) {
 	return r, nil
 }
 
+// isSpread tells a Breaker that one node may fail while others are well.
+func (r *redisBackend) isSpread() bool { return r.spread }
+
 func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	if r.closed.Load() {
 		return ErrClosed
