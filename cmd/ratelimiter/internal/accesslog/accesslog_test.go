@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -179,6 +180,7 @@ func FuzzFormat(f *testing.F) {
 
 func FuzzJSON(f *testing.F) {
 	f.Add(`{"ts":1431857103.5,"client_ip":"192.0.2.7","uri":"\/a"}`)
+	f.Add("{\"ts\":0,\"client_ip\":\"\xeb\",\"uri\":\"\"}") // bytes that are no UTF-8 stay as they are, which package json replaces
 	f.Fuzz(func(t *testing.T, line string) {
 		parser := newJSONLine(map[role][]string{roleTime: {"ts"}, roleClient: {"client_ip"}, rolePath: {"uri"}}, nil)
 		var r Record
@@ -188,7 +190,7 @@ func FuzzJSON(f *testing.F) {
 		var object struct {
 			Client string `json:"client_ip"`
 		}
-		if json.Unmarshal([]byte(line), &object) == nil && strings.Count(line, "client_ip") == 1 && strings.IndexByte(line, '\\') < 0 && object.Client != "" {
+		if json.Unmarshal([]byte(line), &object) == nil && strings.Count(line, "client_ip") == 1 && strings.IndexByte(line, '\\') < 0 && utf8.ValidString(line) && object.Client != "" {
 			require.Equal(t, object.Client, string(r.Client))
 		}
 	})
