@@ -25,6 +25,7 @@ import (
 
 const (
 	readme    = "../README.md"
+	reference = "../docs/reference.md"
 	fromFlask = "../docs/from-flask-ratelimiter.md"
 )
 
@@ -84,7 +85,7 @@ func TestTheProgramsInTheTextsCompile(t *testing.T) {
 				require.Less(t, strings.Count(block, "\n"), 30, "longer than it has to be")
 			}
 		}
-		if slices.Contains(compiled, path) {
+		if path == readme || path == fromFlask {
 			require.Equal(t, 1, programs, path)
 		}
 	}
@@ -94,6 +95,7 @@ func TestTheProgramsInTheTextsCompile(t *testing.T) {
 const prelude = `package main
 
 import (
+	"context"
 	"log"
 	"log/slog"
 	"net/http"
@@ -115,6 +117,10 @@ var (
 	client   redis.UniversalClient
 	recorder *httptest.ResponseRecorder
 
+	options  []ratelimiter.Option
+	ctx      context.Context
+	address  string
+
 	metrics, audit ratelimiter.Observer
 	c        *gin.Context
 
@@ -130,7 +136,7 @@ func main() {
 
 // compiled are the texts of which the fragments are compiled, and not run: they say
 // at length elsewhere what they only touch upon.
-var compiled = []string{readme, fromFlask}
+var compiled = []string{readme, reference, fromFlask}
 
 func TestTheFragmentsInTheTextsCompile(t *testing.T) {
 	var source strings.Builder
@@ -241,12 +247,8 @@ func TestTheLinksInTheTextsLeadSomewhere(t *testing.T) {
 	}
 }
 
-func TestTheReadmeKnowsEveryKeyAndOption(t *testing.T) {
-	// The first column of every table row; a cell may hold several names.
-	var listed strings.Builder
-	for _, match := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(read(t, readme), -1) {
-		listed.WriteString(match[1])
-	}
+func TestTheReferenceKnowsEveryKeyAndOption(t *testing.T) {
+	text := read(t, reference)
 	for path, pattern := range map[string]string{
 		"../config.go":                 `(?m)^\tConfig\w+ += "(RATELIMITER_[A-Z0-9_]+)"$`,
 		"../backends/redis_options.go": `read\.[A-Z]\w+\("(\w+)"`,
@@ -254,35 +256,49 @@ func TestTheReadmeKnowsEveryKeyAndOption(t *testing.T) {
 		"../options.go":                `(?m)^func (With\w+)\(`,
 		"../ban.go":                    `(?m)^func (With\w+)\(`,
 		"../wait.go":                   `(?m)^func (With\w+)\(`,
+		"../calendar.go":               `(?m)^func (With\w+)\(`,
 		"../backends/algorithm.go":     `"([a-z]+-[a-z]+)"[,}]`,
 	} {
 		names := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, path), -1)
 		require.NotEmpty(t, names, path)
 		for _, name := range names {
-			require.Regexp(t, "`"+name[1]+"[`(]", listed.String(), path)
+			switch {
+			case strings.HasPrefix(name[1], "With"): // a heading, and a line of code
+				require.Contains(t, text, "\n#### "+name[1]+"\n\n```go\noptions = append(options, ratelimiter."+name[1]+"(")
+			case strings.HasPrefix(name[1], "RATELIMITER_"): // a heading, with type and default
+				require.Regexp(t, "(?m)^### "+name[1]+"\n\n.*; default .*\\. ", text)
+			default: // the first column of a table; a cell may hold several names
+				require.Regexp(t, "(?m)^\\| [^|]*`"+name[1]+"`[^|]* \\|", text, path)
+			}
 		}
 	}
 }
 
-func TestTheReadmeShowsARejectionAsItIs(t *testing.T) {
-	gin.SetMode(gin.TestMode)
-	server := miniredis.RunT(t) // with a clock that stands still, in the middle of a second
-	server.SetTime(time.Date(2026, 1, 1, 0, 0, 0, 500_000_000, time.UTC))
-	engine := gin.New()
-	limiter, err := ratelimiter.New(engine, ratelimiter.Config{
-		"RATELIMITER_BACKEND":         "redis",
-		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()},
-		"RATELIMITER_TIMEOUT":         time.Minute,
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
-	engine.GET("/", limiter.RateLimit(3, time.Second), func(c *gin.Context) { c.Status(http.StatusOK) })
-	url := exampletest.Serve(t, engine)
-	exampletest.Statuses(t, 3, url)
+func TestTheReadmeIsShort(t *testing.T) {
+	require.LessOrEqual(t, strings.Count(read(t, readme), "\n"), 200)
+}
 
-	shown := blocks(read(t, readme), "http")
-	require.Len(t, shown, 1)
-	varying := regexp.MustCompile(`(?m)^(Date|Content-Length|Connection|X-Ratelimit-Reset): .*\n`)
-	rejection := strings.ReplaceAll(exampletest.Raw(t, url), "\r", "") + "\n"
-	require.Equal(t, varying.ReplaceAllString(rejection, ""), varying.ReplaceAllString(shown[0], ""))
+func TestTheTextsShowARejectionAsItIs(t *testing.T) {
+	gin.SetMode(gin.TestMode)
+	for path, per := range map[string]time.Duration{readme: 15 * time.Minute, reference: time.Second} {
+		server := miniredis.RunT(t) // with a clock that stands still, in the middle of a second
+		server.SetTime(time.Date(2026, 1, 1, 0, 0, 0, 500_000_000, time.UTC))
+		engine := gin.New()
+		limiter, err := ratelimiter.New(engine, ratelimiter.Config{
+			"RATELIMITER_BACKEND":         "redis",
+			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()},
+			"RATELIMITER_TIMEOUT":         time.Minute,
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+		engine.GET("/", limiter.RateLimit(3, per), func(c *gin.Context) { c.Status(http.StatusOK) })
+		url := exampletest.Serve(t, engine)
+		exampletest.Statuses(t, 3, url)
+
+		shown := blocks(read(t, path), "http")
+		require.Len(t, shown, 1)
+		varying := regexp.MustCompile(`(?m)^(Date|Content-Length|Connection|X-Ratelimit-Reset): .*\n`)
+		rejection := strings.ReplaceAll(exampletest.Raw(t, url), "\r", "") + "\n"
+		require.Equal(t, varying.ReplaceAllString(rejection, ""), varying.ReplaceAllString(shown[0], ""))
+	}
 }
