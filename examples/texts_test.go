@@ -161,6 +161,7 @@ func sources(page string) []string {
 	more := map[string][]string{
 		"own-backend.md": {"../backends/backendtest/example_test.go"},
 		"observe.md":     {"observed/main.go"},
+		"testing.md":     {"usertests/app_test.go"},
 	}
 	name := filepath.Base(page)
 	test := "pages/" + strings.ReplaceAll(strings.TrimSuffix(name, ".md"), "-", "_") + "_test.go"

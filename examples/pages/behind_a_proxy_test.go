@@ -60,6 +60,16 @@ func trustCDN(engine *gin.Engine) error {
 	return err
 }
 
+func trustCDNAndLoadBalancer(engine *gin.Engine) error {
+	err := engine.SetTrustedProxies([]string{"10.0.0.0/8", "192.0.2.0/24"}) // the load balancer, and the networks of the CDN
+	return err
+}
+
+func trustNginx(engine *gin.Engine) error {
+	err := engine.SetTrustedProxies([]string{"127.0.0.1"})
+	return err
+}
+
 func TestTheAddressThatCounts(t *testing.T) {
 	const honest, forged = "198.51.100.7", "6.6.6.6"
 	table := "| the engine | connection from | headers | the client is |\n|---|---|---|---|\n"
@@ -70,8 +80,8 @@ func TestTheAddressThatCounts(t *testing.T) {
 		headers []string // names and values in turn
 		want    string
 	}{
-		{"as Gin makes it", byDefault, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
-		{"as Gin makes it", byDefault, "10.0.0.1:1", []string{"X-Forwarded-For", honest}, "10.0.0.1"},
+		{"a default engine", byDefault, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
+		{"a default engine", byDefault, "10.0.0.1:1", []string{"X-Forwarded-For", honest}, "10.0.0.1"},
 		{"`SetTrustedProxies(nil)`", trustNobody, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
 		{"trusts `10.0.0.0/8`", trustProxies, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", nil, "10.0.0.1"},
@@ -86,12 +96,14 @@ func TestTheAddressThatCounts(t *testing.T) {
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", "64:ff9b::" + honest}, honest},
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Forwarded-For", "unknown", "X-Real-IP", forged}, "10.0.0.1"},
 		{"trusts `10.0.0.0/8`", trustProxies, "10.0.0.1:1", []string{"X-Real-IP", honest}, honest},
-		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1:1", []string{"X-Real-IP", honest}, honest},
-		{"and `RemoteIPHeaders` `X-Real-IP`", trustRealIP, "10.0.0.1:1", []string{"X-Forwarded-For", forged}, "10.0.0.1"},
+		{"trusts nginx on `127.0.0.1`", trustNginx, "127.0.0.1:1", []string{"X-Forwarded-For", forged + ", " + honest}, honest},
+		{"trusts `10.0.0.0/8` and reads `X-Real-IP`", trustRealIP, "10.0.0.1:1", []string{"X-Real-IP", honest}, honest},
+		{"trusts `10.0.0.0/8` and reads `X-Real-IP`", trustRealIP, "10.0.0.1:1", []string{"X-Forwarded-For", forged}, "10.0.0.1"},
 		{"`TrustedPlatform` `CF-Connecting-IP`", trustPlatform, "203.0.113.9:1", []string{"CF-Connecting-IP", forged}, forged},
 		{"`TrustedPlatform` `CF-Connecting-IP`", trustPlatform, "203.0.113.9:1", []string{"X-Forwarded-For", forged}, "203.0.113.9"},
 		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "203.0.113.9:1", []string{"CF-Connecting-IP", forged}, "203.0.113.9"},
 		{"trusts the CDN and `CF-Connecting-IP`", trustCDN, "192.0.2.20:1", []string{"CF-Connecting-IP", honest}, honest},
+		{"trusts the CDN and the load balancer", trustCDNAndLoadBalancer, "10.0.0.1:1", []string{"X-Forwarded-For", forged + ", " + honest + ", 192.0.2.20"}, honest},
 	} {
 		request, shown := []func(*http.Request){from(row.peer)}, "none"
 		for i := 0; i < len(row.headers); i += 2 {
