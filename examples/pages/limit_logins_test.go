@@ -38,7 +38,7 @@ func loginApplication(t *testing.T, check func(account, password string) bool) (
 			c.String(http.StatusUnauthorized, "Wrong account or password.\n")
 			return
 		}
-		forgetGuesses(c, limiter)
+		clearFailures(c, limiter)
 		c.String(http.StatusOK, "Welcome.\n")
 	})
 
@@ -59,7 +59,7 @@ func loginApplication(t *testing.T, check func(account, password string) bool) (
 	return engine, limiter
 }
 
-func forgetGuesses(c *gin.Context, limiter *ratelimiter.RateLimiter) {
+func clearFailures(c *gin.Context, limiter *ratelimiter.RateLimiter) {
 	limits, err := limiter.Peek(c)
 	for _, limit := range limits {
 		if limit.Key == "login" {
@@ -67,7 +67,7 @@ func forgetGuesses(c *gin.Context, limiter *ratelimiter.RateLimiter) {
 		}
 	}
 	if err != nil {
-		_ = c.Error(err) // the login itself succeeded; the failures before count for a while
+		_ = c.Error(err) // the login itself succeeded; earlier failures still count for a while
 	}
 }
 
