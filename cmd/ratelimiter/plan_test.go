@@ -114,22 +114,22 @@ func TestALogThatBreaksOffEndsWithAnErrorBehindItsReport(t *testing.T) {
 	out, code, err := run(t, "", "plan", "--html", html, broken)
 	page, errPage := os.ReadFile(html)
 	require.NoError(t, errPage)
-	require.Contains(t, string(page), "could not be read to its end")
-	require.Contains(t, out, "could not be read to its end")
+	require.Contains(t, string(page), "could not be read to the end")
+	require.Contains(t, out, "could not be read to the end")
 	require.Contains(t, out, "Recommended: ")
-	require.ErrorContains(t, err, "could not be read to its end")
+	require.ErrorContains(t, err, "could not be read to the end")
 	require.Equal(t, exitUsage, code)
 }
 
 func TestWhoIsNowhereInTheLogIsAnError(t *testing.T) {
 	log := `{"ts":1431857103,"client_ip":"192.0.2.7","user":"ann","uri":"/"}` + "\n"
 	_, code, err := run(t, log, "plan", "--client-field", "usr")
-	require.ErrorContains(t, err, "no request has a usr")
+	require.ErrorContains(t, err, "no request has the field usr")
 	require.Equal(t, exitUsage, code)
 	r := inJSON(t, log+strings.Replace(log, "ann", "-", 1), "--client-field", "user", "--limit", "1/minute")
 	require.Equal(t, 1, r.Unnamed)
 	require.Equal(t, 2, r.Clients)
-	require.Contains(t, strings.Join(r.Notes, "\n"), "1 request is without user")
+	require.Contains(t, strings.Join(r.Notes, "\n"), "Requests without user: 1.")
 }
 
 // endless is a log that goes on until somebody has had enough.
@@ -168,7 +168,7 @@ func TestWhatAServerServesHasNoLimitForEachPeriod(t *testing.T) {
 	out, _, err := run(t, "", "plan", "--target", "50/minute", excerpt)
 	require.NoError(t, err)
 	require.NotContains(t, out, "limit for")
-	require.Contains(t, out, "Target 50/minute: all clients together are let through at most that often.")
+	require.Contains(t, out, "Target 50/minute: all clients together are allowed at most this many requests.")
 	r := inJSON(t, "", "--target", "50/minute", excerpt)
 	require.Zero(t, r.Periods[0].Fit)
 	require.Equal(t, "2/minute", r.Limits)

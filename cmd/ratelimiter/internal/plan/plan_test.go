@@ -35,7 +35,7 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 		require.NoError(t, err)
 		advice, err := Recommend(census, curves, []time.Duration{time.Second, 10 * time.Second, time.Minute}, target, algorithm)
 		if !target.IsShare() && err != nil {
-			require.ErrorContains(t, err, "at one request for each there are more")
+			require.ErrorContains(t, err, "even one request per client exceeds it")
 			return
 		}
 		require.NoError(t, err)

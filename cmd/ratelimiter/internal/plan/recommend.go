@@ -201,7 +201,7 @@ func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advi
 		}
 	}
 	if low == 0 {
-		return nil, fmt.Errorf("no limit for each client keeps the server within %s: at one request for each there are more; limit all clients together", target.Text)
+		return nil, fmt.Errorf("no limit per client keeps the server within %s, because even one request per client exceeds it; limit all clients together", target.Text)
 	}
 	if low == most {
 		low = target.Server.Limit
