@@ -92,10 +92,10 @@ func TestScriptsCanTellByTheExitCode(t *testing.T) {
 		{[]string{"plan", "--reorder", "25h", excerpt}, exitUsage, "must be from 0 to 24h"},
 		{[]string{"plan", "--colour", excerpt}, exitUsage, "unknown flag"},
 		{[]string{"check", "absent.json"}, exitUsage, "absent.json"},
-		{[]string{"plan", "--field", "colour=red", excerpt}, exitUsage, `"colour" is not what a field can tell`},
+		{[]string{"plan", "--field", "colour=red", excerpt}, exitUsage, `"colour" is not a role of a field`},
 		{[]string{"plan", "--method", "NONE", excerpt}, exitUsage, "there is no request to plan for"},
 		{[]string{"plan", "absent.log"}, exitUsage, "absent.log"},
-		{[]string{"simulate", "--traffic", "calm"}, exitUsage, `"calm" is no traffic`},
+		{[]string{"simulate", "--traffic", "calm"}, exitUsage, `"calm" is not a kind of traffic`},
 	} {
 		_, code, err := run(t, "", c.args...)
 		require.Equal(t, c.code, code, "%v: %v", c.args, err)

@@ -16,13 +16,13 @@ const combined = `192.0.2.7 - ann [17/May/2015:10:05:03 +0000] "GET /users/7?pag
 
 var requested = time.Date(2015, 5, 17, 10, 5, 3, 0, time.UTC).UnixMicro()
 
-func TestALineThatCannotBeReadSaysWhy(t *testing.T) {
+func TestAnUnreadableLineHasAReason(t *testing.T) {
 	format, err := Choose("combined", nil, Wanted{})
 	require.NoError(t, err)
 	for line, want := range map[string]string{
 		"":        "the line is empty",
-		"garbage": `" " is missing behind $remote_addr`,
-		strings.Replace(combined, "May", "Mai", 1):      "the time cannot be read",
+		"garbage": `" " is missing after $remote_addr`,
+		strings.Replace(combined, "May", "Mai", 1):      "the time is invalid",
 		strings.Replace(combined, "404", "none", 1):     "the status is not a number",
 		strings.Replace(combined, `1.1" 404`, "1.1", 1): "the status is not a number",
 	} {
@@ -31,7 +31,7 @@ func TestALineThatCannotBeReadSaysWhy(t *testing.T) {
 	}
 }
 
-func TestARequestThatIsNoHTTPCountsAllTheSame(t *testing.T) {
+func TestARequestThatIsNotHTTPStillCounts(t *testing.T) {
 	for request, want := range map[string][2]string{
 		`GET / HTTP/1.1`: {"GET", "/"}, `GET /a b HTTP/1.0`: {"GET", "/a b"}, `GET /`: {"GET", "/"},
 		`-`: {"", "-"}, `\x16\x03\x01`: {"", `\x16\x03\x01`}, ``: {"", ""}, `a /b`: {"", "a /b"},
@@ -51,10 +51,10 @@ func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
 	require.Equal(t, requested+250_000, r.Time)
 	require.Equal(t, `/a\"b`, string(r.Path))
 	for text, want := range map[string]string{
-		"$remote_addr$msec":         "nothing between $remote_addr",
+		"$remote_addr$msec":         "no text between $remote_addr",
 		"$remote_addr $request":     "has no time",
 		"$msec $request":            "has no $remote_addr",
-		"$remote_addr ${msec":       "never ends",
+		"$remote_addr ${msec":       `no closing "}"`,
 		"$remote_addr $ $msec":      "must be followed by the name",
 		"nonsense":                  `"nonsense" is not a format`,
 		"$remote_addr [$time_local": "",
@@ -96,7 +96,7 @@ func TestTheCallerMayNameTheVariablesOfAFormat(t *testing.T) {
 	require.Equal(t, "192.0.2.7", string(r.Client))
 	require.Equal(t, requested, r.Time)
 	_, err = Choose(notation, nil, Wanted{Fields: map[string]string{"client": "http_x_reel_ip", "time": "when"}})
-	require.ErrorContains(t, err, "has no $http_x_reel_ip, which is to tell the client")
+	require.ErrorContains(t, err, "has no $http_x_reel_ip, which --field names as the client")
 }
 
 func TestTheFieldThatTellsTheClientMayBeMissingWhereTheAddressIsThere(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"github.com/buger/jsonparser"
 )
 
-// pairsLine reads logfmt, which logrus and slog write as text: key=value pairs,
-// where a value that holds a space is quoted, with backslashes as in JSON.
+// pairsLine parses logfmt, the text format of logrus and slog: key=value pairs, where values
+// with spaces are quoted and escaped as in JSON.
 type pairsLine struct {
 	keys      []string
 	roles     []role
@@ -49,7 +49,7 @@ func fromPairs(sample [][]byte, wanted Wanted) (Format, error) {
 	}}, nil
 }
 
-// Parse reads a line.
+// Parse parses a line.
 func (p *pairsLine) Parse(line []byte, r *Record) error {
 	*r = Record{}
 	if len(line) == 0 {
@@ -103,14 +103,14 @@ func (p *pairsLine) unquote(as role, value []byte) ([]byte, error) {
 	}
 	plain, err := jsonparser.Unescape(value, p.spare[as][:cap(p.spare[as])])
 	if err != nil {
-		return value, nil //nolint:nilerr // an escape that JSON does not know is left as it is written
+		return value, nil //nolint:nilerr // an escape that JSON does not know stays as written
 	}
 	p.spare[as] = plain
 	return plain, nil
 }
 
-// nextPair takes a pair off the front of a line. A word that is none has no key.
-// The value keeps its quotes.
+// nextPair removes a pair from the start of a line. For a word that is not a pair, key is
+// nil. The value keeps its quotes.
 func nextPair(line []byte) (key, value, rest []byte) {
 	line = bytes.TrimLeft(line, " \t")
 	at := bytes.IndexAny(line, "= ")

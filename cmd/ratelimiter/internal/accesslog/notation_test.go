@@ -52,7 +52,7 @@ func TestAFormatIsTakenAsItStandsInAConfiguration(t *testing.T) {
 		}
 	}
 	_, err := Choose(`%h %Z %t`, nil, Wanted{})
-	require.ErrorContains(t, err, "%Z, which Apache does not know")
+	require.ErrorContains(t, err, "%Z, which is not a letter of Apache")
 }
 
 func TestEveryNameOfAFormatReadsALogOfIt(t *testing.T) {

@@ -58,7 +58,6 @@ func count[N int | int64](n N, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-
 // Plain makes text from a log safe for a terminal, because clients can put anything into a
 // log.
 func Plain(text string) string {

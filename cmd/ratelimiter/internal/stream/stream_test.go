@@ -92,7 +92,7 @@ func TestLinesThatCannotBeReadAreCountedAndTheFirstShown(t *testing.T) {
 	require.Len(t, tally.First, shownFaults)
 	require.Equal(t, 2, tally.First[0].Line)
 	require.Equal(t, "garbage", tally.First[1].Text)
-	require.Equal(t, map[string]int{"the line is empty": 1, `" " is missing behind $remote_addr`: 10}, tally.Reasons)
+	require.Equal(t, map[string]int{"the line is empty": 1, `" " is missing after $remote_addr`: 10}, tally.Reasons)
 }
 
 func TestLinesOutOfOrderByLessThanADistanceArePutInOrder(t *testing.T) {

@@ -106,7 +106,7 @@ func TestWhatIsNotUnpackedIsNamed(t *testing.T) {
 	require.EqualValues(t, 0x21, huge[14], "the filter of the first block")
 	huge[16] = 40 // 4 GiB
 	for says, o := range map[string]*Options{
-		"packed with zip, which is not read here; pipe it in, as unzip -p FILE": fromStdin(zipped(t, line("a", 0))),
+		"packed with zip, which is not supported; run unzip -p FILE": fromStdin(zipped(t, line("a", 0))),
 		"packed with lz4":                options(write(t, "log", []byte("\x04\x22\x4d\x18"))),
 		"its xz dictionary is larger":    options(write(t, "log", huge)),
 		"it is packed more than 3 times": options(write(t, "log", []byte(gzipped(t, gzipped(t, gzipped(t, gzipped(t, line("a", 0)))))))),

@@ -35,9 +35,9 @@ func TestWithoutTemplatesSegmentsThatLookLikeIDsAreLearnt(t *testing.T) {
 
 func TestWhatIsNoTemplateIsRejected(t *testing.T) {
 	_, err := NewRoutes([]string{"users/:id"})
-	require.ErrorContains(t, err, `"users/:id" is not the template of a route`)
+	require.ErrorContains(t, err, `"users/:id" is not a route template`)
 	_, err = NewRoutes([]string{"/users/:id", "/users/:name/edit"})
-	require.ErrorContains(t, err, `the template "/users/:name/edit" is none that Gin takes`)
+	require.ErrorContains(t, err, `Gin does not accept the template "/users/:name/edit"`)
 	_, err = NewRoutes([]string{"/users/:id", "GET /users/:id", "/users/:id"})
 	require.NoError(t, err, "the same twice")
 }
