@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCheckSaysWhetherAConfigurationIsRight(t *testing.T) {
+func TestCheckAcceptsValidConfigurationsAndRejectsOthers(t *testing.T) {
 	out, code, err := run(t, `{"RATELIMITER_DEFAULT_LIMITS": "100/minute", "RATELIMITER_IPV6_PREFIX": 56}`, "check", "-")
 	require.NoError(t, err)
 	require.Zero(t, code)
@@ -33,7 +33,7 @@ func TestCheckSaysWhetherAConfigurationIsRight(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhatItUnderstood(t *testing.T) {
+func TestCheckExplainsTheConfiguration(t *testing.T) {
 	const limits = "  1000 per day for each client on all routes together\n  100 per minute for each client on each route\n  5 per 10 seconds for each client on each route\n"
 	t.Setenv("RATELIMITER_DEFAULT_LIMITS", "1/second")
 	for name, text := range map[string]string{
@@ -48,7 +48,7 @@ func TestCheckSaysWhatItUnderstood(t *testing.T) {
 		require.Equal(t, path+" is valid\n"+limits, out)
 		out, _, err = run(t, text, "check", "-")
 		require.NoError(t, err)
-		require.Equal(t, "- is valid\n"+limits, out, "it is told by its looks")
+		require.Equal(t, "- is valid\n"+limits, out, "the format is detected")
 	}
 	out, _, err := run(t, "", "check", "--env")
 	require.NoError(t, err)
@@ -65,9 +65,9 @@ func TestCheckSaysWhatItUnderstood(t *testing.T) {
 	}
 }
 
-// What the library does with a key in other letters is its business: check does the
-// same, and never says that a configuration is right which does nothing.
-func TestCheckReadsNamesInOtherLettersAsTheLibraryDoes(t *testing.T) {
+// check treats a key in other letters as the library does, and never accepts a configuration
+// that has no effect.
+func TestCheckTreatsOtherSpellingsAsTheLibraryDoes(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
 	const name = "ratelimiter_default_limits"
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{name: "1/fortnight"})

@@ -17,7 +17,7 @@ import (
 
 const excerpt = "testdata/access.log" // the first 200 lines of a public site's log
 
-// run is the command as a user runs it.
+// run runs the command as a user does.
 func run(t *testing.T, stdin string, args ...string) (out string, code int, err error) {
 	var b bytes.Buffer
 	root := newRoot()
@@ -49,7 +49,7 @@ func TestThePlanIsATableOf80Columns(t *testing.T) {
 	}
 }
 
-func TestThePlanInJSONSaysTheSame(t *testing.T) {
+func TestThePlanIsAlsoJSON(t *testing.T) {
 	out, _, err := run(t, "", "plan", "--json", "--limit", "5/minute; 10 per 2 hours", "--algorithm", "sliding-log", excerpt)
 	require.NoError(t, err)
 	var r report.Report
@@ -64,7 +64,7 @@ func TestThePlanInJSONSaysTheSame(t *testing.T) {
 	require.EqualValues(t, r.Replays[2].Requests, above)
 }
 
-func TestScriptsCanTellByTheExitCode(t *testing.T) {
+func TestTheExitCodesAreForScripts(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		code int
@@ -105,13 +105,13 @@ func TestScriptsCanTellByTheExitCode(t *testing.T) {
 	}
 }
 
-func TestThePageNeedsNothingElseAndRunsNothingOutOfTheLog(t *testing.T) {
+func TestThePageIsSelfContainedAndRunsNoTextFromTheLog(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "report.html")
 	evil := `</script><script>alert(1)</script>`
 	log := strings.Repeat(`{"ts":1431857103,"user":"`+evil+`\u001b[31m","uri":"/"}`+"\n", 9)
 	out, _, err := run(t, log, "plan", "--client-field", "user", "--limit", "1/minute", "--html", page)
 	require.NoError(t, err)
-	require.NotContains(t, out, "\x1b", "a terminal must not obey a log")
+	require.NotContains(t, out, "\x1b", "text from a log must not control a terminal")
 	html, err := os.ReadFile(page)
 	require.NoError(t, err)
 	require.NotContains(t, string(html), evil)
@@ -139,7 +139,7 @@ func TestThePageStartsWithTheLimitsToPaste(t *testing.T) {
 	require.Contains(t, string(html), "Replay of these limits")
 }
 
-func TestRoutesAreCountedByThemselvesWhenAskedFor(t *testing.T) {
+func TestRoutesAreCountedSeparatelyOnRequest(t *testing.T) {
 	routes := filepath.Join(t.TempDir(), "routes")
 	require.NoError(t, os.WriteFile(routes, []byte("GET /users/:id\nGET /\n"), 0o600))
 	log := ""
@@ -170,7 +170,7 @@ func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 	}
 	out, _, err := run(t, "", "simulate", "--traffic", "crowd")
 	require.NoError(t, err)
-	require.Contains(t, out, "20000 allowed", "a crowd whose members stay below the limit is not rejected")
+	require.Contains(t, out, "20000 allowed", "clients that stay below the limit are not rejected")
 	out, _, err = run(t, "", "simulate", "--limit", "100/minute; 5/second", "--traffic", "attack")
 	require.NoError(t, err)
 	require.Contains(t, out, "at most 100 from one client in any rolling minute, limit 100")
@@ -182,7 +182,7 @@ func TestTheSimulationDrawsEachAlgorithm(t *testing.T) {
 	}
 	out, _, err = run(t, "", "simulate")
 	require.NoError(t, err)
-	require.Contains(t, out, "at most 200 from one client", "a fixed window admits twice the limit at its edge")
+	require.Contains(t, out, "at most 200 from one client", "a fixed window allows twice the limit at its edge")
 }
 
 func TestTheVersionIsThatOfTheBuild(t *testing.T) {
@@ -191,7 +191,7 @@ func TestTheVersionIsThatOfTheBuild(t *testing.T) {
 	require.Regexp(t, `^ratelimiter version \S*, go1\.`, out)
 }
 
-func TestTheShellIsToldWhatCanFollow(t *testing.T) {
+func TestTheShellGetsCompletions(t *testing.T) {
 	for line, want := range map[string]string{
 		"plan --algorithm ":   "sliding-window\nfixed-window\nsliding-log\ntoken-bucket\n:4",
 		"plan --format ":      strings.Join(accesslog.Names(), "\n") + "\n:4",

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// logged is a line of nginx, some seconds after noon.
+// logged is a line of an nginx log, some seconds after noon.
 func logged(client string, seconds int, request string, status int, agent string) string {
 	return fmt.Sprintf("%s - - [%s] \"%s HTTP/1.1\" %d 5 \"-\" \"%s\"\n", client,
 		noon.Add(time.Duration(seconds)*time.Second).Format("02/Jan/2006:15:04:05 -0700"), request, status, agent)
@@ -21,7 +21,7 @@ func get(client string, seconds int) string {
 	return logged(client, seconds, "GET /", 200, "Mozilla/5.0")
 }
 
-func TestAPeriodIsRecommendedOnlyWhereTheLogCoversSeveralOfIt(t *testing.T) {
+func TestAPeriodIsRecommendedOnlyIfTheLogCoversSeveralOfThem(t *testing.T) {
 	log := ""
 	for i := range 4 * 60 { // four minutes, ten a minute
 		if i%6 == 0 {
@@ -43,14 +43,14 @@ func TestAPeriodIsRecommendedOnlyWhereTheLogCoversSeveralOfIt(t *testing.T) {
 	require.NotContains(t, out, "Paste into")
 }
 
-func TestARestOfADayIsNoLogOfTwoDays(t *testing.T) {
+func TestRequestsInTwoPeriodsAreTooFew(t *testing.T) {
 	log := get("192.0.2.7", 0) + get("192.0.2.7", 1) + get("192.0.2.7", 5*3600)
 	_, code, err := run(t, log, "plan", "--recommend-periods", "1h")
 	require.Equal(t, exitUsage, code)
 	require.ErrorContains(t, err, "the log has requests in 2 such periods, and needs them in 3")
 }
 
-func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
+func TestALogWithTooManyUnusableLinesFails(t *testing.T) {
 	good := ""
 	for i := range 400 {
 		good += get("192.0.2.7", i)
@@ -70,7 +70,7 @@ func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, code)
 	_, code, err = run(t, good+"oops\noops\n", "plan", "--limit", "1000/minute")
-	require.NoError(t, err, "a few are no matter")
+	require.NoError(t, err, "a few unreadable lines are acceptable")
 	require.Zero(t, code)
 	_, code, err = run(t, good+"oops\n", "plan", "--limit", "1000/minute", "--max-skipped", "0")
 	require.ErrorContains(t, err, "1 unreadable")
@@ -81,7 +81,7 @@ func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
 	require.Equal(t, exitOver, code)
 }
 
-func TestALogWithItsNewestLineFirstIsReadAsTheOther(t *testing.T) {
+func TestALogWithItsNewestLineFirstGivesTheSameReport(t *testing.T) {
 	var lines []string
 	for i := range 1000 {
 		lines = append(lines, get("192.0.2.7", i))
@@ -96,7 +96,7 @@ func TestALogWithItsNewestLineFirstIsReadAsTheOther(t *testing.T) {
 	require.Equal(t, forward.Replays, backward.Replays)
 }
 
-func TestWhatMakesTheFiguresDoubtfulIsSaid(t *testing.T) {
+func TestDoubtfulFiguresHaveAWarning(t *testing.T) {
 	people := ""
 	for i := range 50 {
 		people += get(fmt.Sprintf("192.0.2.%d", i), i)
@@ -118,7 +118,7 @@ func TestWhatMakesTheFiguresDoubtfulIsSaid(t *testing.T) {
 	require.Contains(t, out, "! 10.0.0.1 sent")
 }
 
-func TestALimitThatTheLogIsTooShortForIsSaid(t *testing.T) {
+func TestALimitThatTheLogIsTooShortForHasAWarning(t *testing.T) {
 	log := ""
 	for i := range 240 {
 		log += get("192.0.2.7", i)
@@ -151,12 +151,12 @@ func TestSeveralLimitsAreCompared(t *testing.T) {
 	require.Equal(t, "70/minute", r.Candidates[1].Limits)
 	require.Equal(t, []int{1, 0, 2}, []int{r.Candidates[0].Clients, r.Candidates[1].Clients, r.Candidates[2].Clients})
 	out, code, err := run(t, log, "plan", "--limit", "70/minute", "--limit", "5/minute", "--max-rejected", "0%")
-	require.Equal(t, exitOver, code, "all of them must hold")
+	require.Equal(t, exitOver, code, "--max-rejected applies to all limits")
 	require.ErrorContains(t, err, "5/minute rejects 2 of 2 clients (100 %)")
 	require.Contains(t, out, "The rest of the report is for 70/minute.")
 }
 
-func TestTheHeaviestClientsAreToldOfRejectedOrNot(t *testing.T) {
+func TestTheBusiestClientsAreListedRejectedOrNot(t *testing.T) {
 	log := ""
 	for i := range 100 {
 		log += get("192.0.2.7", i)
@@ -186,7 +186,7 @@ func TestTheLastHoursAreCountedFromTheLastRequest(t *testing.T) {
 	require.Equal(t, 1, r.Filtered)
 }
 
-func TestRequestsAreChosenByTheirHost(t *testing.T) {
+func TestRequestsAreFilteredByHost(t *testing.T) {
 	log := ""
 	for _, host := range []string{"www.example.com:443", "www.example.com", "api.example.com:443"} {
 		log += host + " " + get("192.0.2.7", 0)
@@ -194,10 +194,10 @@ func TestRequestsAreChosenByTheirHost(t *testing.T) {
 	require.Equal(t, 2, inJSON(t, log, "--host", "WWW.example.com", "--limit", "1/minute").Requests)
 	log = logged("192.0.2.7", 0, "GET http://www.example.com:8080/x?y", 200, "-") + logged("192.0.2.7", 0, "GET http://api.example.com", 200, "-")
 	r := inJSON(t, log, "--host", "www.example.com", "--limit", "1/minute", "--route", "/x")
-	require.Equal(t, "GET /x", r.Heaviest[0].Route, "the scheme and the host are no part of the route")
+	require.Equal(t, "GET /x", r.Heaviest[0].Route, "the scheme and the host are not part of the route")
 }
 
-func TestTheClientBehindProxiesIsTheOneTheyForwardFor(t *testing.T) {
+func TestTheClientBehindProxiesComesFromTheForwardedList(t *testing.T) {
 	log := ""
 	for i := range 10 {
 		log += strings.TrimSpace(get("10.0.0.1", i)) + fmt.Sprintf(" \"198.51.100.%d, 203.0.113.%d\"\n", i, i%2)

@@ -42,7 +42,7 @@ func TestARequestThatIsNotHTTPStillCounts(t *testing.T) {
 	}
 }
 
-func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
+func TestANginxFormatIsCompiled(t *testing.T) {
 	format, err := Choose(`${http_x_user}|$msec|$remote_addr|"$request_uri"`, nil, Wanted{Extra: "http_x_user"})
 	require.NoError(t, err)
 	var r Record
@@ -68,7 +68,7 @@ func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
 	}
 }
 
-func TestAFieldWithAUsualNameIsPassedOverWhenItsValuesDoNotSuit(t *testing.T) {
+func TestAFieldWithAUsualNameIsSkippedIfItsValuesDoNotFit(t *testing.T) {
 	for _, log := range []string{
 		`{"time":0.023,"timestamp":"2015-05-17T10:05:03Z","status":"ok","code":404,"client":"a b","ip":"192.0.2.7"}`,
 		"time,timestamp,status,code,client,ip\n0.023,1431857103,ok,404,a b,192.0.2.7",
@@ -99,7 +99,7 @@ func TestTheCallerMayNameTheVariablesOfAFormat(t *testing.T) {
 	require.ErrorContains(t, err, "has no $http_x_reel_ip, which --field names as the client")
 }
 
-func TestTheFieldThatTellsTheClientMayBeMissingWhereTheAddressIsThere(t *testing.T) {
+func TestTheClientFieldMayBeMissingIfThereIsAnAddress(t *testing.T) {
 	sample := `{"ts":1431857103,"client_ip":"192.0.2.7","user":"ann","uri":"/"}`
 	format, err := Choose("json", [][]byte{[]byte(sample)}, Wanted{Extra: "user"})
 	require.NoError(t, err)
@@ -114,7 +114,7 @@ func TestTheFieldThatTellsTheClientMayBeMissingWhereTheAddressIsThere(t *testing
 	require.ErrorIs(t, parser.Parse([]byte(`{"ts":1431857103,"uri":"/"}`), &r), errClient)
 }
 
-func TestTimesAreReadAsTheStandardLibraryReadsThem(t *testing.T) {
+func TestTimesAreParsedAsByTheStandardLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		zone := time.FixedZone("", 60*rapid.IntRange(-12*60, 14*60).Draw(t, "zone"))
 		moment := time.UnixMicro(rapid.Int64Range(1e12, 8e15).Draw(t, "moment")).In(zone)
@@ -129,7 +129,7 @@ func TestTimesAreReadAsTheStandardLibraryReadsThem(t *testing.T) {
 	})
 }
 
-func TestUnixTimesAreToldByTheirSize(t *testing.T) {
+func TestTheUnitOfUnixTimesDependsOnTheirSize(t *testing.T) {
 	for _, text := range []string{"1431857103", "1431857103.000", "1431857103000", "1431857103000000", "1431857103000000000"} {
 		got, ok := parseTime([]byte(text))
 		require.True(t, ok, text)
@@ -141,7 +141,7 @@ func TestUnixTimesAreToldByTheirSize(t *testing.T) {
 	}
 }
 
-func TestReadingALineAllocatesNothing(t *testing.T) {
+func TestParsingALineAllocatesNothing(t *testing.T) {
 	for name, line := range map[string]string{"combined": combined, "json": `{"ts":1431857103.5,"client_ip":"192.0.2.7","method":"GET","uri":"\/a","status":200}`} {
 		format, err := Choose(name, [][]byte{[]byte(line)}, Wanted{})
 		require.NoError(t, err)

@@ -141,20 +141,20 @@ func (f fields) has(as role) bool { return f&(1<<as) != 0 }
 // settle completes the record of a line with named fields, or returns what is missing. A
 // line with nothing but a time is other output of the application. The client is the
 // address, or the field that is named instead.
-func (f fields) settle(asked fields, r *Record, forwarded *Forwarded) error {
+func (f fields) settle(expected fields, r *Record, forwarded *Forwarded) error {
 	request := f.has(roleRequest) || f.has(rolePath)
 	if !f.has(roleClient) && !f.has(roleExtra) && !f.has(roleForwarded) && !f.has(roleStatus) && !request {
 		return ErrNoRequest
 	}
 	for _, as := range []role{roleTime, roleDate, roleClock} {
-		if asked.has(as) && !f.has(as) {
+		if expected.has(as) && !f.has(as) {
 			return errNoTime
 		}
 	}
 	if err := r.finish(forwarded); err != nil {
 		return err
 	}
-	if !request && (asked.has(roleRequest) || asked.has(rolePath)) {
+	if !request && (expected.has(roleRequest) || expected.has(rolePath)) {
 		return errNoRequest
 	}
 	return nil

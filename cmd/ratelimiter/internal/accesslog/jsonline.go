@@ -15,7 +15,7 @@ import (
 type jsonLine struct {
 	paths     [][]string
 	roles     []role
-	asked     fields
+	expected  fields
 	forwarded *Forwarded
 
 	record *Record
@@ -30,7 +30,7 @@ func newJSONLine(paths map[role][]string, forwarded *Forwarded) *jsonLine {
 		if path, ok := paths[as]; ok {
 			j.paths = append(j.paths, path)
 			j.roles = append(j.roles, as)
-			j.asked.note(as)
+			j.expected.note(as)
 		}
 	}
 	return j
@@ -98,7 +98,7 @@ func (j *jsonLine) Parse(line []byte, r *Record) error {
 	if j.fault != nil {
 		return j.fault
 	}
-	return j.seen.settle(j.asked, r, j.forwarded)
+	return j.seen.settle(j.expected, r, j.forwarded)
 }
 
 // take receives each path that was found.

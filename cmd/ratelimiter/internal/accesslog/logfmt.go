@@ -12,7 +12,7 @@ import (
 type pairsLine struct {
 	keys      []string
 	roles     []role
-	asked     fields
+	expected  fields
 	forwarded *Forwarded
 	spare     [roles][]byte
 }
@@ -43,7 +43,7 @@ func fromPairs(sample [][]byte, wanted Wanted) (Format, error) {
 		p := &pairsLine{forwarded: wanted.Forwarded}
 		for as, key := range chosen {
 			p.keys, p.roles = append(p.keys, key), append(p.roles, as)
-			p.asked.note(as)
+			p.expected.note(as)
 		}
 		return p
 	}}, nil
@@ -81,7 +81,7 @@ func (p *pairsLine) Parse(line []byte, r *Record) error {
 	if pairs == 0 {
 		return errNotPairs
 	}
-	return seen.settle(p.asked, r, p.forwarded)
+	return seen.settle(p.expected, r, p.forwarded)
 }
 
 func (p *pairsLine) roleOf(key []byte) role {

@@ -43,8 +43,8 @@ type unwrapped struct {
 	spare  []byte
 }
 
-// behind makes a format with a prefix before the lines of another format.
-func behind(p prefix, inner Format) Format {
+// withPrefix makes a format with a prefix before the lines of another format.
+func withPrefix(p prefix, inner Format) Format {
 	return Format{Name: p.name + " " + inner.Name, NewParser: func() Parser {
 		return &unwrapped{prefix: p, inner: inner.NewParser()}
 	}}

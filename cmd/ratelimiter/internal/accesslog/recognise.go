@@ -202,7 +202,7 @@ func search(sample [][]byte, candidates func([][]byte) []candidate, depth int, w
 		for _, c := range search(rest, candidates, depth-1, wanted) {
 			if c.err == nil {
 				inner := c.depth
-				c = judge(behind(p, c.format), sample, wanted)
+				c = judge(withPrefix(p, c.format), sample, wanted)
 				c.depth = inner
 			}
 			found = append(found, c)
@@ -240,7 +240,7 @@ func try(name string, sample [][]byte, wanted Wanted) candidate {
 func judge(format Format, sample [][]byte, wanted Wanted) candidate {
 	c := candidate{format: format, lines: len(sample)}
 	parser := format.NewParser()
-	told := wanted.Fields["client"] != ""
+	clientNamed := wanted.Fields["client"] != ""
 	var r Record
 	for _, line := range sample {
 		err := parser.Parse(line, &r)
@@ -250,7 +250,7 @@ func judge(format Format, sample [][]byte, wanted Wanted) candidate {
 			continue
 		case err != nil:
 			c.deepen(parser, line)
-		case !told && len(r.Extra) == 0 && !plausible(r.Client):
+		case !clientNamed && len(r.Extra) == 0 && !plausible(r.Client):
 			c.read++
 			c.strange++
 			err = fmt.Errorf("the client would be %q, which is neither an address nor a host name", r.Client)

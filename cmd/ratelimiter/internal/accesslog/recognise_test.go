@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestALogThatNoFormatFitsIsRejectedWithItsFirstLineAndTheNearestFormat(t *testing.T) {
+func TestAnUnknownFormatIsRejectedWithTheFirstLineAndTheClosestFormat(t *testing.T) {
 	for name, c := range map[string]struct{ log, says string }{
 		"an unknown prefix":             {`15 web-1 ` + combined, `15 web-1 192.0.2.7`},
 		"another stream's name":         {`stdout - - [17/May/2015:10:05:03 +0000] ` + tail, `the client would be "stdout"`},
@@ -31,12 +31,12 @@ func TestALogThatNoFormatFitsIsRejectedWithItsFirstLineAndTheNearestFormat(t *te
 	}
 }
 
-func TestALineThatDoesNotFitIsNoReasonToRejectTheOthers(t *testing.T) {
+func TestOneBadLineDoesNotRejectTheLog(t *testing.T) {
 	_, err := Recognise(linesOf(strings.Repeat(combined+"\n", 9)+"broken"), Wanted{})
 	require.NoError(t, err)
 }
 
-func TestAFormatThatIsNamedMustFindSensibleClientsToo(t *testing.T) {
+func TestANamedFormatMustFindPlausibleClientsToo(t *testing.T) {
 	lines := linesOf(strings.Repeat(`15 web-1 `+combined+"\n", 3))
 	_, err := Choose("common", lines, Wanted{})
 	require.ErrorContains(t, err, `the client would be "15"`)
@@ -44,7 +44,7 @@ func TestAFormatThatIsNamedMustFindSensibleClientsToo(t *testing.T) {
 	_, err = Choose("$remote_addr $rest [$time_local]", lines, Wanted{})
 	require.ErrorContains(t, err, `the client would be "15"`)
 	_, err = Choose("$user $rest [$time_local]", lines, Wanted{Extra: "user"})
-	require.NoError(t, err, "whoever names the field knows what is in it")
+	require.NoError(t, err, "any value is plausible in a named field")
 }
 
 // None of these is a supported access log.
@@ -75,7 +75,7 @@ func TestAPlausibleClientIsAnAddressOrAHost(t *testing.T) {
 	}
 }
 
-func TestTheClientOfAForwardedListIsFoundFromTheRight(t *testing.T) {
+func TestAForwardedListIsReadFromTheRight(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	for _, c := range []struct {
 		name      string

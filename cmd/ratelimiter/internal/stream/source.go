@@ -126,8 +126,8 @@ func fall(times []int64) bool {
 }
 
 func (s *source) readHead() error {
-	var nobody atomic.Int64
-	reader, closer, err := s.open(&nobody)
+	var uncounted atomic.Int64
+	reader, closer, err := s.open(&uncounted)
 	if err != nil {
 		return err
 	}

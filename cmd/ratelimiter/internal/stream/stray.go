@@ -42,24 +42,24 @@ func (s *source) dropStrays(ctx context.Context, reach int64) (dropped int) {
 
 // isStray reports whether most of the following requests would be late after a leap to now.
 func (s *source) isStray(ctx context.Context, following []traffic.Event, now, reach int64) bool {
-	asked, against := 0, 0
-	ask := func(events []traffic.Event) {
-		for i := 0; i < len(events) && asked < witnesses; i++ {
-			asked++
+	seen, against := 0, 0
+	look := func(events []traffic.Event) {
+		for i := 0; i < len(events) && seen < witnesses; i++ {
+			seen++
 			if events[i].Time < now-reach {
 				against++
 			}
 		}
 	}
-	ask(following)
-	for i := 0; asked < witnesses && i < lookPieces; i++ {
+	look(following)
+	for i := 0; seen < witnesses && i < lookPieces; i++ {
 		if i == len(s.next) && !s.takeNext(ctx) {
 			break
 		}
-		ask(s.next[i].batch.Events)
+		look(s.next[i].batch.Events)
 	}
-	if asked == 0 {
+	if seen == 0 {
 		return s.newest > 0 && now > s.newest+farLeap
 	}
-	return 2*against > asked
+	return 2*against > seen
 }

@@ -73,7 +73,7 @@ func NewRoutes(templates []string) (*Routes, error) {
 func (r *Routes) add(method, path string) (err error) {
 	defer func() {
 		if why := recover(); why != nil {
-			err = fmt.Errorf("Gin does not accept the template %q: %v", path, why)
+			err = fmt.Errorf("the template %q is not valid in Gin: %v", path, why)
 		}
 	}()
 	if slices.ContainsFunc(r.engine.Routes(), func(other gin.RouteInfo) bool { return other.Method == method && other.Path == path }) {
@@ -88,7 +88,7 @@ func (r *Routes) Append(to, method, path []byte) []byte {
 	if r.engine == nil {
 		to = append(to, method...)
 		to = append(to, ' ')
-		return appendLearnt(to, path)
+		return appendInferred(to, path)
 	}
 	template := r.find(method, path)
 	if template == "" {
@@ -126,8 +126,8 @@ func (a answer) Header() http.Header         { return a.header }
 func (a answer) Write(p []byte) (int, error) { return len(p), nil }
 func (a answer) WriteHeader(int)             {}
 
-// appendLearnt appends a path with ":id" for segments that look like IDs.
-func appendLearnt(to, path []byte) []byte {
+// appendInferred appends a path with ":id" for segments that look like IDs.
+func appendInferred(to, path []byte) []byte {
 	for len(path) > 0 {
 		if path[0] == '/' {
 			to = append(to, '/')
