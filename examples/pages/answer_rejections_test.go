@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnswersInTheWordsOfAnApplication(t *testing.T) {
+func TestRejectionsHaveCustomResponses(t *testing.T) {
 	type envelope struct {
 		Error string            `json:"error"`
 		Limit *ratelimiter.Info `json:"limit,omitempty"`
@@ -50,7 +50,7 @@ func TestAnswersInTheWordsOfAnApplication(t *testing.T) {
 	require.JSONEq(t, `{"error":"try_again"}`, response.Body.String())
 }
 
-// away is a backend that has failed.
+// away is a backend that fails.
 type away struct{}
 
 func (away) Take(context.Context, []backends.Quota, []backends.Verdict) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheHeadersThatAreChosen(t *testing.T) {
+func TestTheSelectedHeadersAreSent(t *testing.T) {
 	config := ratelimiter.Config{"RATELIMITER_HEADERS": "x, draft-6"}
 	engine, limiter := application(t, config)
 	engine.GET("/search", limiter.RateLimits("100/minute; 1000/hour"), ok)

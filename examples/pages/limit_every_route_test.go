@@ -68,7 +68,7 @@ func count(present bool, limits int) int {
 	return 0
 }
 
-func TestTheOptionsOfTheConfiguration(t *testing.T) {
+func TestDefaultLimitsHaveOptions(t *testing.T) {
 	engine := everyRouteApplication(t)
 	other := func(times int, name, value string) []int {
 		return statuses(engine, times, http.MethodGet, "/other", with(name, value))

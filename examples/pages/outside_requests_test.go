@@ -51,7 +51,7 @@ func TestMailsToAnAddressAreLimited(t *testing.T) {
 	})
 }
 
-func TestMessagesOfAUserAreLimitedOverAllConnections(t *testing.T) {
+func TestTheConnectionsOfAUserShareALimit(t *testing.T) {
 	_, limiter := application(t, nil)
 	handled := 0
 	handle := func(string) { handled++ }
@@ -86,7 +86,7 @@ func TestMessagesOfAUserAreLimitedOverAllConnections(t *testing.T) {
 	require.Equal(t, 10, handled)
 }
 
-func TestExportsOfTheScheduleAndOfTheWebsiteAreCountedTogether(t *testing.T) {
+func TestScheduledExportsAndExportsOnTheWebsiteShareACounter(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) { c.Set("user", c.GetHeader("X-User")) })
 	export := ok

@@ -135,7 +135,7 @@ func TestConfiguredLimitsChangeAtRunTime(t *testing.T) {
 	}
 	require.Equal(t, []int{200, 200, 200, 200}, search(engine, 4))
 	require.Equal(t, 204, change("5/minute"))
-	require.Equal(t, []int{200, 429}, search(engine, 2), "four were used before")
+	require.Equal(t, []int{200, 429}, search(engine, 2), "four were used already")
 	require.Equal(t, 400, change("five a minute"))
 	require.Equal(t, []int{429}, search(engine, 1), "nothing has changed")
 	require.Equal(t, 204, change("100/minute"))
