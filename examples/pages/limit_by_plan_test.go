@@ -19,6 +19,7 @@ type customer struct{ ID, Plan string }
 // planApplication is the application of the page limit-by-plan.md.
 func planApplication(t *testing.T, customers map[string]customer) *gin.Engine {
 	engine, limiter := application(t, nil)
+	search := ok
 
 	perHour := map[string]int{"free": 3, "pro": 10, "internal": ratelimiter.Unlimited}
 
@@ -55,7 +56,7 @@ func planApplication(t *testing.T, customers map[string]customer) *gin.Engine {
 		}
 		return nothing
 	}
-	engine.GET("/search", authenticate, limiter.RateLimits(limitsOfPlan, perCustomer), ok)
+	engine.GET("/search", authenticate, limiter.RateLimits(limitsOfPlan, perCustomer), search)
 
 	free := limiter.RateLimit(byPlan, time.Hour, api, perCustomer, ratelimiter.WithCost(0), ratelimiter.WithOverLimit(nil))
 	engine.GET("/usage", authenticate, free, func(c *gin.Context) {
