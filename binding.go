@@ -256,7 +256,7 @@ func (b *binding) mayShare(i int) bool {
 	l := &b.limits[i]
 	same := func(o *boundLimit) bool {
 		samePer := o.quota.Per == l.quota.Per || o.listed != nil || l.listed != nil
-		sameAlgorithm := o.quota.Algorithm == l.quota.Algorithm || o.calendar || l.calendar // those of a list have several
+		sameAlgorithm := o.quota.Algorithm == l.quota.Algorithm || o.mayFollowCalendar(b.settings) || l.mayFollowCalendar(b.settings) // those of a list have several
 		return samePer && sameAlgorithm && o.quota.Shadow == l.quota.Shadow
 	}
 	for j := range i { // no namespace is compared, as an empty key is the route

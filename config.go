@@ -152,7 +152,7 @@ const (
 	// address, or what WithScope in ConfigDefaultOptions says. They reject no request that
 	// would not have been rejected otherwise: one that is skipped, or met nothing but shadows
 	// and limits that only observe. fallback_share does not divide them. They are an error
-	// where nothing is fallen back on.
+	// with ConfigOnError "allow" or "deny", and have no effect with the backend "memory".
 	ConfigFallbackLimits = "RATELIMITER_FALLBACK_LIMITS"
 
 	// ConfigOnUnavailable is a gin.HandlerFunc or a func(*gin.Context) that answers
@@ -169,9 +169,12 @@ const (
 	// IPv6 address identify a client.
 	ConfigIPv6Prefix = "RATELIMITER_IPV6_PREFIX"
 
-	// ConfigTimeZone is the time zone of WithCalendar(nil): a *time.Location, or a name
-	// such as "Europe/Zurich", "UTC" (the default) or "Local". Limits without that option,
-	// such as "10000/month" in a text, are of 30 days whatever the zone.
+	// ConfigTimeZone is the time zone of calendar limits: a *time.Location, or a name such
+	// as "Europe/Zurich", "UTC" or "Local". Where it is set, limits per day, week, month and
+	// year in a list follow the calendar of the zone, such as the "10000/month" of RateLimits
+	// and of the limits in the configuration, unless WithAlgorithm or WithBurst chose another
+	// algorithm for them. Where it is not set, these limits count a month as 30 days, and
+	// WithCalendar(nil) follows UTC.
 	ConfigTimeZone = "RATELIMITER_TIME_ZONE"
 
 	// ConfigObserver is an Observer or a []Observer, none by default, which are told

@@ -59,6 +59,7 @@ type limitRule struct {
 	scope     []func(*gin.Context) string // none for the client address
 	algorithm *Algorithm                  // nil for what the configuration says
 	calendar  bool                        // see WithCalendar
+	inList    bool                        // follows the calendar where RATELIMITER_TIME_ZONE is set
 	zone      *time.Location              // of the calendar; nil for what the configuration says
 	cost      int64                       // where there is no function
 	costFunc  func(*gin.Context) int64

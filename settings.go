@@ -59,6 +59,7 @@ type settings struct {
 	timeout            time.Duration
 	ipv6Prefix         int
 	timeZone           *time.Location
+	timeZoneGiven      bool
 	observers          []Observer          // from the configuration
 	memory             *backends.Memory    // the backend, if it is in this process; nil elsewhere
 	queues             queue.Queues        // of requests that wait for their turn
@@ -90,6 +91,7 @@ func (config Config) check() (*settings, error) {
 		timeout:            readTimeout(read),
 		ipv6Prefix:         read.Integer(ConfigIPv6Prefix, 64, 1, 128),
 		timeZone:           readTimeZone(read),
+		timeZoneGiven:      read.Given(ConfigTimeZone),
 		observers:          readObservers(read),
 	}
 	s.sent, s.switchedOn = readHeaders(read)
@@ -149,15 +151,14 @@ func (s *settings) openNothing(chosen backendChoice) (err error) {
 	return nil
 }
 
-// checkFallback rejects settings of the fallback where there is none.
+// checkFallback rejects settings of the fallback where there is none. A backend in the
+// process, which cannot fail, may have fallback limits: they wait for the day on which the
+// name of another backend is all that changes.
 func (s *settings) checkFallback(chosen backendChoice, inProcess bool) error {
-	if !inProcess && s.onError == onErrorFallback {
-		return nil
+	if s.fallbackRule != nil && s.onError != onErrorFallback {
+		return fmt.Errorf(`%s has no effect with %s %q; leave it out, or write "fallback"`, ConfigFallbackLimits, ConfigOnError, s.onError)
 	}
-	if s.fallbackRule != nil {
-		return fmt.Errorf(`%s has no effect without a fallback; leave it out, or use a backend such as "redis" and %s "fallback"`, ConfigFallbackLimits, ConfigOnError)
-	}
-	if chosen.share > 0 {
+	if chosen.share > 0 && (inProcess || s.onError != onErrorFallback) {
 		return chosen.fault(fmt.Errorf(`option %q has no effect without a fallback; leave it out, or use a backend such as "redis" and %s "fallback"`, shareOption, ConfigOnError))
 	}
 	return nil
