@@ -16,20 +16,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const checkLong = `Checks RATELIMITER_... keys as the application would at its start, and says what
-they mean. They come from a JSON or YAML object, a .env file, "-" for one of these
-from standard input, or with --env from the environment. A backend redis is asked,
-as at a start: one that rejects the credentials is an error, one that does not
-answer is none.
+const checkLong = `Checks RATELIMITER_... keys as the application does at startup, and explains them.
+The keys come from a JSON or YAML object, from a .env file, from standard input
+("-"), or with --env from the environment. With the redis backend, check connects to
+Redis: rejected credentials are an error, a server that does not answer is not.
 
-Exit code 0 when the configuration is right, 1 when it is wrong, 2 when it cannot
-be read.`
+Exit codes:
+  0  the configuration is valid
+  1  the configuration is invalid
+  2  the configuration is unreadable`
 
 func newCheck() *cobra.Command {
 	var env bool
 	cmd := &cobra.Command{
 		Use:   "check [config.json|config.yaml|.env|-]",
-		Short: "Say whether a configuration is right, and what it means",
+		Short: "Check and explain a configuration",
 		Long:  checkLong,
 		Example: `  ratelimiter check config.json
   ratelimiter check --env
@@ -39,7 +40,7 @@ func newCheck() *cobra.Command {
 		ValidArgsFunction: cobra.FixedCompletions([]string{"json", "yaml", "yml", "env"}, cobra.ShellCompDirectiveFilterFileExt),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if env == (len(args) == 1) {
-				return errors.New("name a configuration, as config.json, or give --env for the environment")
+				return errors.New("name a configuration file, such as config.json, or use --env for the environment")
 			}
 			name, config, err := "the environment", ratelimiter.Config(nil), error(nil)
 			if env {
@@ -58,7 +59,7 @@ func newCheck() *cobra.Command {
 			if err != nil {
 				return &exitError{exitOver, err}
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is right\n%s", name, understood(config))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n%s", name, understood(config))
 			return nil
 		},
 	}
@@ -73,14 +74,14 @@ func readAll(stdin io.Reader, name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// checkConfig asks the library, and rejects what it would read nothing of: names
-// that it knows, written otherwise.
+// checkConfig checks a configuration with the library. It also rejects known names in
+// another spelling that the library would ignore.
 func checkConfig(config ratelimiter.Config) error {
 	gin.SetMode(gin.ReleaseMode)
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		if ours := strings.ToUpper(name); ours != name && strings.HasPrefix(ours, ownPrefix) && !isRead(name) {
-			faults = append(faults, fmt.Errorf("%q is not read by the library; write it as %s", name, ours))
+			faults = append(faults, fmt.Errorf("the library ignores %q; write it as %s", name, ours))
 		}
 	}
 	limiter, err := ratelimiter.New(gin.New(), config)
@@ -92,17 +93,17 @@ func checkConfig(config ratelimiter.Config) error {
 
 const ownPrefix = "RATELIMITER_"
 
-// isRead tells whether the library reads a key: it rejects a value that is of no
-// type it knows.
+// isRead reports whether the library reads a key, by its reaction to a value of an unknown
+// type.
 func isRead(name string) bool {
 	limiter, err := ratelimiter.New(gin.New(), ratelimiter.Config{name: struct{}{}})
 	if limiter != nil {
-		_ = limiter.Close() // it has a backend in memory
+		_ = limiter.Close() // the memory backend does not fail
 	}
 	return err != nil
 }
 
-// understood says what a configuration that is right means.
+// understood explains a valid configuration.
 func understood(config ratelimiter.Config) string {
 	var lines, foreign []string
 	enabled := true
@@ -113,26 +114,26 @@ func understood(config ratelimiter.Config) string {
 		case "RATELIMITER_APPLICATION_LIMITS":
 			lines = append(lines, limitLines(config[name], "for each client on all routes together")...)
 		case "RATELIMITER_ENABLED":
-			enabled, _ = config[name].(bool) // it is right, so it is one
+			enabled, _ = config[name].(bool) // checked before
 		}
 		if !strings.HasPrefix(strings.ToUpper(name), ownPrefix) {
 			foreign = append(foreign, report.Plain(name))
 		}
 	}
 	if len(lines) == 0 {
-		lines = []string{"no limits are set: only routes with a RateLimit of their own are limited"}
+		lines = []string{"no limits are set: only routes with their own RateLimit are limited"}
 	}
 	if !enabled {
-		lines = append(lines, "but RATELIMITER_ENABLED is false: nothing is limited")
+		lines = append(lines, "RATELIMITER_ENABLED is false: nothing is limited")
 	}
 	if len(foreign) > 0 {
-		lines = append(lines, "not read, as their names do not begin with "+ownPrefix+": "+strings.Join(foreign, ", "))
+		lines = append(lines, "ignored, because the name does not begin with "+ownPrefix+": "+strings.Join(foreign, ", "))
 	}
 	return "  " + strings.Join(lines, "\n  ") + "\n"
 }
 
 func limitLines(value any, whose string) (lines []string) {
-	text, _ := value.(string) // it is right, so it is one
+	text, _ := value.(string) // checked before
 	limits, _ := ratelimiter.ParseLimits(text)
 	for _, limit := range limits {
 		lines = append(lines, fmt.Sprintf("%d per %s %s", limit.Limit, report.PerText(limit.Per), whose))

@@ -10,17 +10,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCheckSaysWhetherAConfigurationIsRight(t *testing.T) {
+func TestCheckAcceptsValidConfigurationsAndRejectsOthers(t *testing.T) {
 	out, code, err := run(t, `{"RATELIMITER_DEFAULT_LIMITS": "100/minute", "RATELIMITER_IPV6_PREFIX": 56}`, "check", "-")
 	require.NoError(t, err)
 	require.Zero(t, code)
-	require.Contains(t, out, "is right")
+	require.Contains(t, out, "is valid")
 	for config, says := range map[string]string{
 		`{"RATELIMITER_DEFAULT_LIMTS": "1/minute"}`:     `did you mean "RATELIMITER_DEFAULT_LIMITS"`,
 		`{"RATELIMITER_DEFAULT_LIMITS": "1/fortnight"}`: "fortnight",
 		`[]`: "not a JSON object", `null`: "must be a JSON object", ``: "not a JSON object",
 		"RATELIMITER_TIMEOUT=soon": "RATELIMITER_TIMEOUT", "RATELIMITER_ENABLED=maybe": "must be true or false",
-		"RATELIMITER_TIMEOUT: soon": "RATELIMITER_TIMEOUT", "RATELIMITER_ENABLED=1\noops": "line 2 is not NAME=value",
+		"RATELIMITER_TIMEOUT: soon": "RATELIMITER_TIMEOUT", "RATELIMITER_ENABLED=1\noops": "line 2 is not of the form NAME=value",
 	} {
 		_, code, err := run(t, config, "check", "-")
 		require.Equal(t, exitOver, code, config)
@@ -33,7 +33,7 @@ func TestCheckSaysWhetherAConfigurationIsRight(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhatItUnderstood(t *testing.T) {
+func TestCheckExplainsTheConfiguration(t *testing.T) {
 	const limits = "  1000 per day for each client on all routes together\n  100 per minute for each client on each route\n  5 per 10 seconds for each client on each route\n"
 	t.Setenv("RATELIMITER_DEFAULT_LIMITS", "1/second")
 	for name, text := range map[string]string{
@@ -45,18 +45,18 @@ func TestCheckSaysWhatItUnderstood(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		out, _, err := run(t, "", "check", path)
 		require.NoError(t, err)
-		require.Equal(t, path+" is right\n"+limits, out)
+		require.Equal(t, path+" is valid\n"+limits, out)
 		out, _, err = run(t, text, "check", "-")
 		require.NoError(t, err)
-		require.Equal(t, "- is right\n"+limits, out, "it is told by its looks")
+		require.Equal(t, "- is valid\n"+limits, out, "the format is detected")
 	}
 	out, _, err := run(t, "", "check", "--env")
 	require.NoError(t, err)
-	require.Equal(t, "the environment is right\n  1 per second for each client on each route\n", out)
+	require.Equal(t, "the environment is valid\n  1 per second for each client on each route\n", out)
 	for config, says := range map[string]string{
 		`{}`:                             "  no limits are set",
 		`{"RATELIMITER_ENABLED": false}`: "RATELIMITER_ENABLED is false: nothing is limited",
-		`{"FOO": 1, "BAR": {"a": 1}}`:    "not read, as their names do not begin with RATELIMITER_: BAR, FOO",
+		`{"FOO": 1, "BAR": {"a": 1}}`:    "ignored, because the name does not begin with RATELIMITER_: BAR, FOO",
 		"FOO=1":                          "RATELIMITER_: FOO",
 	} {
 		out, _, err := run(t, config, "check", "-")
@@ -65,9 +65,9 @@ func TestCheckSaysWhatItUnderstood(t *testing.T) {
 	}
 }
 
-// What the library does with a key in other letters is its business: check does the
-// same, and never says that a configuration is right which does nothing.
-func TestCheckReadsNamesInOtherLettersAsTheLibraryDoes(t *testing.T) {
+// check treats a key in other letters as the library does, and never accepts a configuration
+// that has no effect.
+func TestCheckTreatsOtherSpellingsAsTheLibraryDoes(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
 	const name = "ratelimiter_default_limits"
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{name: "1/fortnight"})
@@ -77,5 +77,5 @@ func TestCheckReadsNamesInOtherLettersAsTheLibraryDoes(t *testing.T) {
 		require.Contains(t, out, "100 per minute for each client")
 		return
 	}
-	require.ErrorContains(t, errCheck, "is not read by the library; write it as RATELIMITER_DEFAULT_LIMITS")
+	require.ErrorContains(t, errCheck, `the library ignores "ratelimiter_default_limits"; write it as RATELIMITER_DEFAULT_LIMITS`)
 }

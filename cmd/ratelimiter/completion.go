@@ -7,8 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// suggestions are what a shell offers for the flags that take no file. None means
-// that any text may follow.
+// suggestions are the completions of the flags that take no file. nil means any text.
 var suggestions = map[string][]string{
 	"algorithm":         replay.Algorithms,
 	"traffic":           simulate.Names,
@@ -30,11 +29,11 @@ var suggestions = map[string][]string{
 	"last":                  {"24h", "1h"},
 }
 
-// completeFlags tells the shell what can follow the flags of a command.
+// completeFlags registers the suggestions for the flags of a command.
 func completeFlags(cmd *cobra.Command) {
 	for name, texts := range suggestions {
 		if cmd.Flags().Lookup(name) != nil {
-			// It fails for an unknown flag alone.
+			// It fails only for unknown flags.
 			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(texts, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}

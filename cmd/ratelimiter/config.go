@@ -14,7 +14,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// parseConfig reads a configuration by the ending of its file, or by its looks.
+// parseConfig reads a configuration in the format of its file extension, or detects the
+// format.
 func parseConfig(ending string, text []byte) (ratelimiter.Config, error) {
 	first := bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
 	switch {
@@ -42,7 +43,7 @@ func parseJSON(text []byte) (config ratelimiter.Config, err error) {
 	return config, nil
 }
 
-// parseYAML goes by way of JSON, so that numbers are what they are there.
+// parseYAML converts YAML to JSON, so that numbers have the same types in both.
 func parseYAML(text []byte) (ratelimiter.Config, error) {
 	object, err := yaml.YAMLToJSON(text)
 	if err != nil {
@@ -50,7 +51,7 @@ func parseYAML(text []byte) (ratelimiter.Config, error) {
 	}
 	config, err := parseJSON(object)
 	if err != nil {
-		return nil, errors.New("the configuration must be an object in YAML, as RATELIMITER_DEFAULT_LIMITS: 100/minute")
+		return nil, errors.New("the configuration must be a YAML mapping, such as RATELIMITER_DEFAULT_LIMITS: 100/minute")
 	}
 	return config, nil
 }
@@ -60,7 +61,7 @@ var (
 	yamlLine = regexp.MustCompile(`(?m)^[A-Za-z_][A-Za-z0-9_]*:(?:\s|$)`)
 )
 
-// parseEnv reads a .env file as the library reads the environment that it makes.
+// parseEnv reads a .env file as the library reads the environment.
 func parseEnv(text []byte) (ratelimiter.Config, error) {
 	variables := map[string]string{}
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -71,7 +72,7 @@ func parseEnv(text []byte) (ratelimiter.Config, error) {
 		}
 		parts := envLine.FindStringSubmatch(line)
 		if parts == nil {
-			return nil, fmt.Errorf("line %d is not NAME=value", number)
+			return nil, fmt.Errorf("line %d is not of the form NAME=value", number)
 		}
 		variables[parts[1]] = unquoted(strings.TrimSpace(parts[2]))
 	}
@@ -81,13 +82,13 @@ func parseEnv(text []byte) (ratelimiter.Config, error) {
 	config, err := configOf(variables)
 	for name := range variables {
 		if err == nil && !strings.HasPrefix(name, ownPrefix) {
-			config[name] = variables[name] // for check to say that it is not read
+			config[name] = variables[name] // so that check lists it as ignored
 		}
 	}
 	return config, err
 }
 
-// unquoted takes off the quotes of a value, or the comment behind one without.
+// unquoted removes the quotes around a value, or the comment after an unquoted one.
 func unquoted(value string) string {
 	if len(value) > 1 && (value[0] == '"' || value[0] == '\'') {
 		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
@@ -98,8 +99,8 @@ func unquoted(value string) string {
 	return strings.TrimSpace(before)
 }
 
-// configOf has the library read an environment that holds these variables and none
-// else of its own, and puts the real one back.
+// configOf lets the library read an environment in which these are the only RATELIMITER_
+// variables, and restores the environment afterwards.
 func configOf(variables map[string]string) (config ratelimiter.Config, err error) {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")

@@ -22,9 +22,9 @@ func page(t *testing.T) string {
 
 var shownRun = regexp.MustCompile("(?s)```text\n\\$ ratelimiter ([^\n]*)\n(.*?)\n```")
 
-// The worked case is about a log that is not in the repository. Whoever has it
-// names it in RATELIMITER_TEST_LOG, its file being access.log.gz.
-func TestThePageOfTheManualShowsWhatTheToolPrints(t *testing.T) {
+// The worked example uses a log that is not in the repository. RATELIMITER_TEST_LOG may
+// name it; the file is called access.log.gz.
+func TestThePageShowsTheOutputOfTheTool(t *testing.T) {
 	runs := shownRun.FindAllStringSubmatch(page(t), -1)
 	require.Len(t, runs, 4)
 	for _, shown := range runs {
@@ -33,7 +33,7 @@ func TestThePageOfTheManualShowsWhatTheToolPrints(t *testing.T) {
 			if last := args[len(args)-1]; last == "access.log.gz" {
 				log := os.Getenv("RATELIMITER_TEST_LOG")
 				if log == "" {
-					t.Skip("RATELIMITER_TEST_LOG does not name the log")
+					t.Skip("RATELIMITER_TEST_LOG is not set")
 				}
 				t.Chdir(filepath.Dir(log))
 			}
@@ -41,15 +41,15 @@ func TestThePageOfTheManualShowsWhatTheToolPrints(t *testing.T) {
 			require.NoError(t, err)
 			for part := range strings.SplitSeq("\n"+shown[2]+"\n", "\n...\n") {
 				at := strings.Index("\n"+out, part)
-				require.GreaterOrEqual(t, at, 0, "not printed any more:\n%s\nbut\n%s", part, out)
+				require.GreaterOrEqual(t, at, 0, "the page shows\n%s\nbut the tool prints\n%s", part, out)
 				out = out[max(0, at-1):]
 			}
 		})
 	}
 }
 
-// Without that log the headings of the worked case are still held to the tool.
-func TestTheWorkedCaseHasTheHeadingsOfTheTool(t *testing.T) {
+// The headings of the worked example are checked without that log, too.
+func TestTheWorkedExampleHasTheHeadingsOfTheTool(t *testing.T) {
 	out, _, err := run(t, "", "plan", excerpt)
 	require.NoError(t, err)
 	shown := page(t)
@@ -74,7 +74,7 @@ func TestThePageNamesAllFlagsAndNoOthers(t *testing.T) {
 	}
 }
 
-func TestThePageNamesAllFieldsOfTheJSON(t *testing.T) {
+func TestThePageDocumentsAllFieldsOfTheJSON(t *testing.T) {
 	shown := page(t)
 	var visit func(of reflect.Type)
 	visit = func(of reflect.Type) {
@@ -93,8 +93,8 @@ func TestThePageNamesAllFieldsOfTheJSON(t *testing.T) {
 	visit(reflect.TypeFor[report.Report]())
 }
 
-// A format that the page shows reads the lines that everybody has.
-func TestTheFormatsOfThePageReadOrdinaryLines(t *testing.T) {
+// The formats on the page read the lines of ordinary logs.
+func TestTheFormatsOnThePageReadOrdinaryLines(t *testing.T) {
 	formats := regexp.MustCompile("(?s)`'([$%][^`]*)'`").FindAllStringSubmatch(page(t), -1)
 	require.Len(t, formats, 2)
 	for _, format := range formats {
@@ -103,8 +103,8 @@ func TestTheFormatsOfThePageReadOrdinaryLines(t *testing.T) {
 	}
 }
 
-// Every example of the help, run on a log of its format.
-func TestTheExamplesOfTheHelpWork(t *testing.T) {
+// Every example in the help texts runs on a log in its format.
+func TestTheExamplesInTheHelpWork(t *testing.T) {
 	text, err := os.ReadFile(excerpt)
 	require.NoError(t, err)
 	word := regexp.MustCompile(`'[^']*'|\S+`)
@@ -116,7 +116,7 @@ func TestTheExamplesOfTheHelpWork(t *testing.T) {
 			}
 			t.Run(line, func(t *testing.T) {
 				t.Chdir(t.TempDir())
-				for _, name := range []string{"access.log", "access.log.gz", "*.log"} { // a name like any other, without a shell
+				for _, name := range []string{"access.log", "access.log.gz", "*.log"} { // without a shell, *.log is an ordinary name
 					require.NoError(t, os.WriteFile(name, text, 0o600))
 				}
 				require.NoError(t, os.WriteFile("config.json", []byte(`{"RATELIMITER_DEFAULT_LIMITS": "100/minute"}`), 0o600))

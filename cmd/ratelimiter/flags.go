@@ -21,10 +21,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// address is the value of --client-field for the address of the client.
+// address is the value of --client-field that stands for the client address.
 const address = "address"
 
-// planFlags are the options of plan as they were written.
+// planFlags are the flags of plan, as written.
 type planFlags struct {
 	limits                         []string
 	target, maxRejected, algorithm string
@@ -54,44 +54,44 @@ type planFlags struct {
 func (f *planFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringArrayVar(&f.limits, "limit", nil, `replay these limits, as "100/minute; 5/second", and recommend none; given more than once, they are compared`)
-	flags.StringVar(&f.target, "target", "0.1%-clients", "what limits may cost: 0.1%-clients, 1%-requests, or what the server serves, as 200/second")
-	flags.StringVar(&f.maxRejected, "max-rejected", "", "exit with 1 when --limit rejects more: 1%, 1%-clients or 1%-requests")
-	flags.StringVar(&f.algorithm, "algorithm", replay.Algorithms[0], "the algorithm that the application runs: "+strings.Join(replay.Algorithms, ", "))
-	flags.StringSliceVar(&f.periods, "periods", []string{"1s", "10s", "1m", "10m", "1h", "24h"}, "the rolling periods to measure")
-	flags.StringSliceVar(&f.recommend, "recommend-periods", []string{"1m", "1h"}, "the periods to recommend limits for; the log must cover three of each")
-	flags.StringVar(&f.html, "html", "", "write a page with plots to this file")
-	flags.BoolVar(&f.json, "json", false, "write JSON in place of the table")
+	flags.StringArrayVar(&f.limits, "limit", nil, `replay these limits, such as "100/minute; 5/second", instead of recommending some; repeat to compare several`)
+	flags.StringVar(&f.target, "target", "0.1%-clients", "largest acceptable share of rejections, such as 0.1%-clients or 1%-requests, or the capacity of the server, such as 200/second")
+	flags.StringVar(&f.maxRejected, "max-rejected", "", "exit with 1 if --limit rejects more than this: 1%, 1%-clients or 1%-requests")
+	flags.StringVar(&f.algorithm, "algorithm", replay.Algorithms[0], "algorithm of the application: "+strings.Join(replay.Algorithms, ", "))
+	flags.StringSliceVar(&f.periods, "periods", []string{"1s", "10s", "1m", "10m", "1h", "24h"}, "rolling periods to measure")
+	flags.StringSliceVar(&f.recommend, "recommend-periods", []string{"1m", "1h"}, "periods to recommend limits for; the log must cover three of each")
+	flags.StringVar(&f.html, "html", "", "write an HTML report with charts to this file")
+	flags.BoolVar(&f.json, "json", false, "print JSON instead of tables")
 
-	flags.StringVar(&f.format, "format", "", "format of the logs: a name, as nginx, apache, alb or json, or the notation of nginx or Apache; recognised when it is not given")
-	flags.StringToStringVar(&f.fields, "field", nil, "names of fields in JSON, logfmt and CSV, as time=when,client=request.ip")
-	flags.DurationVar(&f.reorder, "reorder", 2*time.Minute, "how far lines may be out of order")
-	flags.BoolVar(&f.sort, "sort", false, "sort all requests by time, which takes 16 bytes of memory for each; logs with their newest line first are sorted anyway")
-	flags.StringVar(&f.maxSkipped, "max-skipped", "1%", "exit with 2 when more of the log is unreadable or out of order")
+	flags.StringVar(&f.format, "format", "", "log format: a name such as nginx, apache, alb or json, or a format string of nginx or Apache; detected by default")
+	flags.StringToStringVar(&f.fields, "field", nil, "field names in JSON, logfmt and CSV, such as time=when,client=request.ip")
+	flags.DurationVar(&f.reorder, "reorder", 2*time.Minute, "largest time by which lines may be out of order")
+	flags.BoolVar(&f.sort, "sort", false, "sort all requests by time, using 16 bytes of memory each; logs with the newest line first are always sorted")
+	flags.StringVar(&f.maxSkipped, "max-skipped", "1%", "exit with 2 if more of the log than this is unreadable or out of order")
 
-	flags.StringVar(&f.clientField, "client-field", address, "who a client is: address, or the name of a field or variable, as remote_user")
-	flags.IntVar(&f.hops, "client-from-forwarded", 0, "the client is this address of X-Forwarded-For, counted from the right; 1 is the last")
-	flags.StringSliceVar(&f.proxies, "trusted-proxy", nil, "the client is the first address of X-Forwarded-For, from the right, that is in none of these networks")
-	flags.IntVar(&f.prefix4, "ipv4-prefix", 32, "how many bits of an IPv4 address make a client")
-	flags.IntVar(&f.prefix6, "ipv6-prefix", 64, "how many bits of an IPv6 address make a client")
-	flags.BoolVar(&f.byRoute, "by-route", false, "count each client on each route by itself, as default limits do")
-	flags.StringArrayVar(&f.routes, "route", nil, "template of a route, as /users/:id or GET /users/:id; learnt when none is given")
-	flags.StringVar(&f.routesFile, "routes", "", "file with templates, one a line, as limiter.Routes returns them")
+	flags.StringVar(&f.clientField, "client-field", address, "what identifies a client: address, or the name of a field or variable, such as remote_user")
+	flags.IntVar(&f.hops, "client-from-forwarded", 0, "take the client from X-Forwarded-For at this position from the right; 1 is the last address")
+	flags.StringSliceVar(&f.proxies, "trusted-proxy", nil, "take the client from X-Forwarded-For: the first address from the right that is in none of these networks")
+	flags.IntVar(&f.prefix4, "ipv4-prefix", 32, "prefix length that identifies an IPv4 client")
+	flags.IntVar(&f.prefix6, "ipv6-prefix", 64, "prefix length that identifies an IPv6 client")
+	flags.BoolVar(&f.byRoute, "by-route", false, "count each client on each route separately, as default limits do")
+	flags.StringArrayVar(&f.routes, "route", nil, "route template, such as /users/:id or GET /users/:id; inferred by default")
+	flags.StringVar(&f.routesFile, "routes", "", "file with one route template per line, as limiter.Routes returns them")
 
-	flags.StringSliceVar(&f.methods, "method", nil, "only these methods")
-	flags.StringSliceVar(&f.statuses, "status", nil, "only these statuses, as 200, 4xx or 200-399")
-	flags.StringVar(&f.path, "path", "", "only paths that match this regular expression")
-	flags.StringVar(&f.notPath, "not-path", "", "no paths that match this regular expression")
-	flags.StringSliceVar(&f.clients, "client", nil, "only these addresses or networks")
-	flags.StringSliceVar(&f.notClients, "not-client", nil, "without these addresses or networks")
-	flags.StringSliceVar(&f.hosts, "host", nil, "only requests to these hosts, where the log tells them")
-	flags.StringVar(&f.since, "since", "", "only from this time on, as 2026-01-31 or 2026-01-31T12:00:00Z; UTC without a zone")
-	flags.StringVar(&f.until, "until", "", "only before this time")
-	flags.DurationVar(&f.last, "last", 0, "only what came this long before the last request, as 24h; reads files twice")
+	flags.StringSliceVar(&f.methods, "method", nil, "include only these methods")
+	flags.StringSliceVar(&f.statuses, "status", nil, "include only these statuses, such as 200, 4xx or 200-399")
+	flags.StringVar(&f.path, "path", "", "include only paths that match this regular expression")
+	flags.StringVar(&f.notPath, "not-path", "", "exclude paths that match this regular expression")
+	flags.StringSliceVar(&f.clients, "client", nil, "include only these addresses or networks")
+	flags.StringSliceVar(&f.notClients, "not-client", nil, "exclude these addresses or networks")
+	flags.StringSliceVar(&f.hosts, "host", nil, "include only requests to these hosts; the log must contain the host")
+	flags.StringVar(&f.since, "since", "", "include only requests from this time on, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC without a zone")
+	flags.StringVar(&f.until, "until", "", "include only requests before this time")
+	flags.DurationVar(&f.last, "last", 0, "include only this much time up to the last request, such as 24h; reads the files twice")
 	completeFlags(cmd)
 }
 
-// job is what the flags ask for.
+// job is the work that the flags describe.
 type job struct {
 	options     *stream.Options
 	question    report.Question
@@ -128,8 +128,8 @@ func (f *planFlags) job(names []string) (*job, error) {
 	return j, nil
 }
 
-// share is what --max-rejected allows; nil when it is not given. It is about given
-// limits: recommended ones are made to fit.
+// share returns the value of --max-rejected, or nil if it is not set. The flag requires
+// --limit, because recommended limits meet the target anyway.
 func (f *planFlags) share() (*plan.Target, error) {
 	if f.maxRejected == "" {
 		return nil, nil
@@ -137,40 +137,40 @@ func (f *planFlags) share() (*plan.Target, error) {
 	target, err := plan.ParseTarget(f.maxRejected)
 	switch {
 	case err == nil && !target.IsShare():
-		err = fmt.Errorf("--max-rejected %q must be a share, as 1%% or 1%%-requests", f.maxRejected)
+		err = fmt.Errorf("--max-rejected %q must be a share, such as 1%% or 1%%-requests", f.maxRejected)
 	case err == nil && len(f.limits) == 0:
-		err = errors.New("--max-rejected is about given limits; add --limit, as --limit 100/minute")
+		err = errors.New("--max-rejected needs limits to check; add --limit, such as --limit 100/minute")
 	}
 	return &target, err
 }
 
-// forwarded says which address of X-Forwarded-For is the client; nil for none.
+// forwarded returns which address of X-Forwarded-For is the client, or nil for none.
 func (f *planFlags) forwarded() (*accesslog.Forwarded, error) {
 	trusted, err := parseNetworks(f.proxies)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("--trusted-proxy: %w", err)
 	case f.hops < 0 || f.hops > 0 && len(trusted) > 0:
-		return nil, errors.New("give either --client-from-forwarded, from 1 on, or --trusted-proxy")
+		return nil, errors.New("use either --client-from-forwarded with 1 or more, or --trusted-proxy")
 	case f.hops == 0 && len(trusted) == 0:
 		return nil, nil
 	}
 	return &accesslog.Forwarded{Hops: f.hops, Trusted: trusted}, nil
 }
 
-// checkRest is about flags that are used as they are.
+// checkRest checks the flags that need no conversion.
 func (f *planFlags) checkRest(names []string) error {
 	if f.reorder < 0 || f.reorder > 24*time.Hour {
-		return fmt.Errorf("--reorder %v is not from 0 to 24h", f.reorder)
+		return fmt.Errorf("--reorder %v must be from 0 to 24h", f.reorder)
 	}
 	if f.last < 0 || f.last > 0 && f.since != "" {
-		return errors.New("give either --last, as 24h, or --since")
+		return errors.New("use either --last, such as 24h, or --since")
 	}
 	if f.last > 0 && slices.Contains(names, "-") {
-		return errors.New("--last reads a log twice, which the standard input does not allow; name a file")
+		return errors.New("--last reads the log twice, which is impossible with standard input; name a file")
 	}
 	if f.html != "" {
-		// A long log is not read for a page that cannot be written.
+		// Fail before reading a long log.
 		file, err := os.OpenFile(f.html, os.O_WRONLY|os.O_CREATE, 0o666)
 		if err != nil {
 			return fmt.Errorf("--html: %w", err)
@@ -201,7 +201,7 @@ func (f *planFlags) question() (q report.Question, err error) {
 	for _, text := range f.limits {
 		limits, err := ratelimiter.ParseLimits(text)
 		if err == nil && len(limits) == 0 {
-			err = errors.New("it is empty; give limits, as 100/minute")
+			err = errors.New("it is empty; write a limit such as 100/minute")
 		}
 		if err != nil {
 			return q, fmt.Errorf("--limit %q: %w", text, err)
@@ -223,7 +223,7 @@ func (f *planFlags) view() (v *traffic.View, err error) {
 		Methods: strings.Fields(strings.ToUpper(strings.Join(f.methods, " "))),
 	}
 	if f.prefix4 < 1 || f.prefix4 > 32 || f.prefix6 < 1 || f.prefix6 > 128 {
-		return nil, fmt.Errorf("--ipv4-prefix %d and --ipv6-prefix %d must be from 1 to 32, and to 128", f.prefix4, f.prefix6)
+		return nil, fmt.Errorf("--ipv4-prefix %d must be from 1 to 32, and --ipv6-prefix %d from 1 to 128", f.prefix4, f.prefix6)
 	}
 	if v.Routes, err = f.readRoutes(); err != nil {
 		return nil, err
@@ -245,7 +245,7 @@ func (f *planFlags) view() (v *traffic.View, err error) {
 			continue
 		}
 		if *p.into, err = regexp.Compile(p.text); err != nil {
-			return nil, fmt.Errorf("the path %q is no regular expression: %w", p.text, err)
+			return nil, fmt.Errorf("the path %q is not a regular expression: %w", p.text, err)
 		}
 	}
 	if v.Since, err = parseMoment(f.since); err != nil {
@@ -259,7 +259,7 @@ func (f *planFlags) readRoutes() (*traffic.Routes, error) {
 	if !f.byRoute && len(f.routes) == 0 && f.routesFile == "" {
 		return nil, nil
 	}
-	f.byRoute = true // whoever names routes wants them
+	f.byRoute = true // naming routes implies it
 	templates := f.routes
 	if f.routesFile != "" {
 		text, err := os.ReadFile(f.routesFile)

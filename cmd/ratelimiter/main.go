@@ -1,5 +1,5 @@
-// Command ratelimiter chooses rate limits from access logs, checks
-// configurations, and shows what the algorithms let through.
+// Command ratelimiter recommends rate limits from access logs, checks configurations, and
+// shows what the algorithms allow.
 package main
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit codes, for scripts.
+// Exit codes for scripts.
 const (
-	exitOver        = 1 // more is rejected than --max-rejected allows, or a configuration is wrong
-	exitUsage       = 2 // wrong usage, or an input that cannot be read
+	exitOver        = 1 // a limit rejects more than --max-rejected allows, or a configuration is invalid
+	exitUsage       = 2 // wrong usage, or unreadable input
 	exitInterrupted = 130
 )
 
-// exitError is an error that has an exit code of its own.
+// exitError is an error with its own exit code.
 type exitError struct {
 	code int
 	err  error
@@ -32,12 +32,12 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	context.AfterFunc(ctx, stop) // a second Ctrl-C exits at once
 	err := newRoot().ExecuteContext(ctx)
 	os.Exit(exitCode(err))
 }
 
-// exitCode prints an error and says how the program ends.
+// exitCode prints an error and returns the exit code for it.
 func exitCode(err error) int {
 	if err == nil {
 		return 0
@@ -53,7 +53,7 @@ func exitCode(err error) int {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ratelimiter",
-		Short:         "Choose rate limits from access logs, and check them",
+		Short:         "Recommend rate limits from access logs, and check configurations",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version(),
@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// version is that of the module, or the commit it was built from.
+// version is the module version, or the commit of the build.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -17,12 +17,12 @@ func parsePeriods(texts []string) (periods []time.Duration, err error) {
 	for _, text := range texts {
 		limits, err := ratelimiter.ParseLimits("1/" + text)
 		if err != nil || len(limits) != 1 {
-			return nil, fmt.Errorf("%q is not a period; write it as 10s, minute or 24h", text)
+			return nil, fmt.Errorf("%q is not a period; write a period such as 10s, minute or 24h", text)
 		}
 		periods = append(periods, limits[0].Per)
 	}
 	if len(periods) == 0 {
-		return nil, errors.New("at least one period is needed, as 1m")
+		return nil, errors.New("the list of periods is empty; write at least one, such as 1m")
 	}
 	return periods, nil
 }
@@ -33,9 +33,9 @@ func parseStatuses(texts []string) (ranges []traffic.Range, err error) {
 	for _, text := range texts {
 		parts := statusForm.FindStringSubmatch(text)
 		if parts == nil || parts[3] > parts[4] {
-			return nil, fmt.Errorf("--status %q is not a status, as 200, 4xx or 200-399", text)
+			return nil, fmt.Errorf("--status %q is not a status; write a status such as 200, 4xx or 200-399", text)
 		}
-		low, _ := strconv.Atoi(parts[1] + parts[3]) // it is of digits
+		low, _ := strconv.Atoi(parts[1] + parts[3]) // digits only
 		high, _ := strconv.Atoi(parts[1] + parts[4])
 		if parts[2] != "" {
 			low, _ = strconv.Atoi(parts[2] + "00")
@@ -53,7 +53,7 @@ func parseNetworks(texts []string) (networks []netip.Prefix, err error) {
 			network, err = one.Prefix(one.BitLen())
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%q is not an address or a network, as 192.0.2.7 or 192.0.2.0/24", text)
+			return nil, fmt.Errorf("%q is not an address or a network; write one such as 192.0.2.7 or 192.0.2.0/24", text)
 		}
 		networks = append(networks, network)
 	}
@@ -69,13 +69,13 @@ func parseMoment(text string) (micros int64, err error) {
 			return moment.UnixMicro(), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not a time, as 2026-01-31 or 2026-01-31T12:00:00Z", text)
+	return 0, fmt.Errorf("%q is not a time; write a time such as 2026-01-31 or 2026-01-31T12:00:00Z", text)
 }
 
 func parsePercent(text string) (float64, error) {
 	percent, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(text, "%")), 64)
 	if err != nil || !(percent >= 0 && percent <= 100) {
-		return 0, fmt.Errorf("--max-skipped %q is not a number of per cent from 0 to 100, as 1%%", text)
+		return 0, fmt.Errorf("--max-skipped %q is not a percentage from 0 to 100, such as 1%%", text)
 	}
 	return percent, nil
 }

@@ -16,18 +16,21 @@ import (
 	"golang.org/x/term"
 )
 
-const planLong = `Reads access logs and says what limits would fit the traffic in them, or what given
-limits would have done. Logs may be packed with gzip, zstd, bzip2, xz or zip; several are
-merged by time. Without a file, or with "-", standard input is read.
+const planLong = `Reads access logs and recommends limits that fit the traffic in them, or reports what
+given limits would have rejected. Logs may be compressed with gzip, zstd, bzip2, xz or
+zip; several logs are merged by time. Without a file, or with "-", plan reads standard
+input.
 
-Formats are recognised: the common and combined formats of Apache and nginx, Gin's
-logger and slog, load balancers and clouds, JSON lines, logfmt, CSV and W3C.
---format takes a name, or the notation of nginx or Apache.
+The format is detected: the common and combined formats of Apache and nginx, Gin's
+logger and slog, load balancers and cloud services, JSON lines, logfmt, CSV and W3C.
+--format takes a name, or a format string of nginx or Apache.
 
-Exit code 0 when all is well, 1 when --max-rejected is exceeded, 2 for wrong usage,
-a log that cannot be read to its end or of which more than --max-skipped cannot be
-used, or one too short to recommend anything, 130 after Ctrl-C, which reports what
-was read so far.`
+Exit codes:
+  0    success
+  1    --max-rejected is exceeded
+  2    wrong usage, a log that is not readable to the end, a log of which more than
+       --max-skipped is unusable, or a log that is too short for a recommendation
+  130  interrupted by Ctrl-C; the report covers what was read until then`
 
 const planExamples = `  ratelimiter plan access.log.gz
   ratelimiter plan --limit 100/minute access.log
@@ -42,13 +45,13 @@ func newPlan() *cobra.Command {
 	f := &planFlags{}
 	cmd := &cobra.Command{
 		Use:     "plan [log...]",
-		Short:   "Say what limits fit the traffic in access logs",
+		Short:   "Recommend limits that fit the traffic in access logs",
 		Long:    planLong,
 		Example: planExamples,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				if file, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-					return errors.New("name a log, as in ratelimiter plan access.log.gz, or pipe one in")
+					return errors.New("name a log, such as ratelimiter plan access.log.gz, or pipe one in")
 				}
 				args = []string{"-"}
 			}
@@ -59,7 +62,7 @@ func newPlan() *cobra.Command {
 	return cmd
 }
 
-// runPlan answers, and then says by its error how the program is to end.
+// runPlan writes the report. Its error determines the exit code.
 func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 	job, err := f.job(names)
 	if err != nil {
@@ -79,7 +82,7 @@ func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 	if err := f.nothingToPlan(tally); err != nil {
 		return err
 	}
-	// What was read until Ctrl-C is still worth its answer.
+	// After Ctrl-C, report what was read so far.
 	r, err := report.Build(census, tally, job.question)
 	if err != nil {
 		return err
@@ -98,7 +101,7 @@ func runPlan(cmd *cobra.Command, f *planFlags, names []string) (err error) {
 	}
 }
 
-// read reads the logs into a census, and shows how far it is.
+// read reads the logs into a census and shows the progress.
 func read(cmd *cobra.Command, options *stream.Options, census *traffic.Census) (*stream.Tally, error) {
 	options.Stdin = cmd.InOrStdin()
 	done := showProgress(cmd.ErrOrStderr(), options)
@@ -106,8 +109,7 @@ func read(cmd *cobra.Command, options *stream.Options, census *traffic.Census) (
 	return stream.Read(cmd.Context(), options, census)
 }
 
-// sinceLast finds the last request, and lets only those count that came shortly
-// before it.
+// sinceLast finds the last request and restricts the view to the time shortly before it.
 func sinceLast(cmd *cobra.Command, options *stream.Options, last time.Duration) (err error) {
 	census := traffic.NewCensus(nil)
 	defer func() { err = errors.Join(err, census.History.Close()) }()
@@ -119,8 +121,8 @@ func sinceLast(cmd *cobra.Command, options *stream.Options, last time.Duration) 
 	return nil
 }
 
-// unusable says why the figures of a report are not those of the whole log, or why
-// there are none.
+// unusable explains why the report does not cover the whole log, or contains no
+// recommendation.
 func unusable(tally *stream.Tally, r *report.Report, maxSkipped float64) error {
 	all := brokenOff(tally)
 	if r.Incomplete {
@@ -132,23 +134,23 @@ func unusable(tally *stream.Tally, r *report.Report, maxSkipped float64) error {
 	return all
 }
 
-// brokenOff is about logs that could not be read to their end.
+// brokenOff reports the logs that could not be read to the end.
 func brokenOff(tally *stream.Tally) (all error) {
 	for _, file := range tally.Files {
 		if file.Short != nil {
-			all = errors.Join(all, fmt.Errorf("%s could not be read to its end: %w", report.Plain(file.Name), file.Short))
+			all = errors.Join(all, fmt.Errorf("%s could not be read to the end: %w", report.Plain(file.Name), file.Short))
 		}
 	}
 	return all
 }
 
-// nothingToPlan says why there is no request, or none that has what was asked for.
+// nothingToPlan explains why there is no usable request; nil if there is one.
 func (f *planFlags) nothingToPlan(tally *stream.Tally) error {
 	switch {
 	case tally.Requests == 0:
 		return nothingRead(tally)
 	case f.clientField != address && tally.Named == 0:
-		return fmt.Errorf("no request has a %s; name the field that tells the client with --client-field", f.clientField)
+		return fmt.Errorf("no request has the field %s; name the field that identifies the client with --client-field", f.clientField)
 	}
 	return nil
 }
@@ -161,16 +163,16 @@ func nothingRead(tally *stream.Tally) error {
 		return err
 	}
 	if tally.Hostless > 0 && tally.Hostless == tally.Filtered {
-		return errors.New("no request tells its host, so --host cannot choose any")
+		return errors.New("--host matches nothing, because no request in the log has a host")
 	}
 	why := ""
 	for _, fault := range tally.First {
 		why += fmt.Sprintf("\n%s:%d: %s", report.Plain(fault.File), fault.Line, fault.Reason)
 	}
-	return fmt.Errorf("there is no request to plan for: %d lines, %d of them no requests, %d taken out by filters, %d cannot be read%s", tally.Lines, tally.Passed, tally.Filtered, tally.Faults, why)
+	return fmt.Errorf("there is no request to plan for: %d lines, of which %d are not requests, %d are filtered out and %d are unreadable%s", tally.Lines, tally.Passed, tally.Filtered, tally.Faults, why)
 }
 
-// write puts the report where it was asked for.
+// write writes the report in the requested formats.
 func (f *planFlags) write(out io.Writer, r *report.Report) error {
 	if f.html != "" {
 		file, err := os.Create(f.html)
@@ -189,7 +191,7 @@ func (f *planFlags) write(out io.Writer, r *report.Report) error {
 	return r.Text(out)
 }
 
-// measured are the periods of the table, and those of limits beside them.
+// measured merges the periods of the table with those of the limits.
 func measured(periods []time.Duration, others ...time.Duration) []time.Duration {
 	all := slices.Concat(periods, others)
 	slices.Sort(all)

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inJSON is the report of a plan.
+// inJSON runs plan --json and returns the report.
 func inJSON(t *testing.T, stdin string, args ...string) (r report.Report) {
 	t.Helper()
 	out, _, err := run(t, stdin, append([]string{"plan", "--json"}, args...)...)
@@ -26,7 +26,7 @@ func inJSON(t *testing.T, stdin string, args ...string) (r report.Report) {
 	return r
 }
 
-func TestWhatIsToBePastedMeansWhatWasCounted(t *testing.T) {
+func TestTheTextToPasteMatchesWhatWasCounted(t *testing.T) {
 	log := `{"ts":1431857103,"client_ip":"192.0.2.7","user":"ann","http_x_api_key":"k","uri":"/"}` + "\n"
 	const call = `limiter.RateLimit(9, time.Minute`
 	shared := `, ratelimiter.WithKey(ratelimiter.Shared("all"))`
@@ -84,10 +84,10 @@ func TestEachRouteGetsALimitAndALineToPaste(t *testing.T) {
 	for _, line := range lines {
 		require.Contains(t, out, "  "+line+"\n")
 	}
-	require.Empty(t, inJSON(t, log, append(args, "--limit", "5/minute")...).Routes, "limits that are given are not replaced")
+	require.Empty(t, inJSON(t, log, append(args, "--limit", "5/minute")...).Routes, "given limits are not replaced")
 }
 
-func TestAPageThatCannotBeWrittenIsSaidBeforeALongLogIsRead(t *testing.T) {
+func TestAnUnwritablePageIsReportedBeforeTheLogIsRead(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	root := newRoot()
@@ -96,11 +96,11 @@ func TestAPageThatCannotBeWrittenIsSaidBeforeALongLogIsRead(t *testing.T) {
 	require.ErrorIs(t, root.ExecuteContext(ctx), os.ErrNotExist)
 }
 
-func TestMethodsMayBeWrittenSmall(t *testing.T) {
+func TestMethodsAreCaseInsensitive(t *testing.T) {
 	require.Equal(t, inJSON(t, "", "--method", "GET", excerpt).Requests, inJSON(t, "", "--method", "get", excerpt).Requests)
 }
 
-func TestALogThatBreaksOffEndsWithAnErrorBehindItsReport(t *testing.T) {
+func TestATruncatedLogIsReportedAndEndsWithAnError(t *testing.T) {
 	text, err := os.ReadFile(excerpt)
 	require.NoError(t, err)
 	var zipped bytes.Buffer
@@ -114,25 +114,25 @@ func TestALogThatBreaksOffEndsWithAnErrorBehindItsReport(t *testing.T) {
 	out, code, err := run(t, "", "plan", "--html", html, broken)
 	page, errPage := os.ReadFile(html)
 	require.NoError(t, errPage)
-	require.Contains(t, string(page), "could not be read to its end")
-	require.Contains(t, out, "could not be read to its end")
+	require.Contains(t, string(page), "could not be read to the end")
+	require.Contains(t, out, "could not be read to the end")
 	require.Contains(t, out, "Recommended: ")
-	require.ErrorContains(t, err, "could not be read to its end")
+	require.ErrorContains(t, err, "could not be read to the end")
 	require.Equal(t, exitUsage, code)
 }
 
-func TestWhoIsNowhereInTheLogIsAnError(t *testing.T) {
+func TestAClientFieldThatNoRequestHasIsAnError(t *testing.T) {
 	log := `{"ts":1431857103,"client_ip":"192.0.2.7","user":"ann","uri":"/"}` + "\n"
 	_, code, err := run(t, log, "plan", "--client-field", "usr")
-	require.ErrorContains(t, err, "no request has a usr")
+	require.ErrorContains(t, err, "no request has the field usr")
 	require.Equal(t, exitUsage, code)
 	r := inJSON(t, log+strings.Replace(log, "ann", "-", 1), "--client-field", "user", "--limit", "1/minute")
 	require.Equal(t, 1, r.Unnamed)
 	require.Equal(t, 2, r.Clients)
-	require.Contains(t, strings.Join(r.Notes, "\n"), "1 request is without user")
+	require.Contains(t, strings.Join(r.Notes, "\n"), "Requests without user: 1.")
 }
 
-// endless is a log that goes on until somebody has had enough.
+// endless is a log that stops the command after a number of reads.
 type endless struct {
 	line string
 	left int
@@ -146,7 +146,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return copy(p, strings.Repeat(e.line, max(1, len(p)/len(e.line)))), nil
 }
 
-func TestCtrlCReportsWhatWasReadUntilThen(t *testing.T) {
+func TestAfterCtrlCTheReportCoversWhatWasRead(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	root := newRoot()
 	var out bytes.Buffer
@@ -164,17 +164,17 @@ func TestCtrlCReportsWhatWasReadUntilThen(t *testing.T) {
 	require.Contains(t, r.Notes[0], "Interrupted")
 }
 
-func TestWhatAServerServesHasNoLimitForEachPeriod(t *testing.T) {
+func TestACapacityTargetHasNoLimitForEachPeriod(t *testing.T) {
 	out, _, err := run(t, "", "plan", "--target", "50/minute", excerpt)
 	require.NoError(t, err)
 	require.NotContains(t, out, "limit for")
-	require.Contains(t, out, "Target 50/minute: all clients together are let through at most that often.")
+	require.Contains(t, out, "Target 50/minute: all clients together are allowed at most this many requests.")
 	r := inJSON(t, "", "--target", "50/minute", excerpt)
 	require.Zero(t, r.Periods[0].Fit)
 	require.Equal(t, "2/minute", r.Limits)
 }
 
-func TestTheCurveIsThatOfThePeriods(t *testing.T) {
+func TestTheCurveAgreesWithThePeriods(t *testing.T) {
 	r := inJSON(t, "", excerpt)
 	for k, p := range r.Periods {
 		for _, step := range r.Curve {
@@ -184,6 +184,6 @@ func TestTheCurveIsThatOfThePeriods(t *testing.T) {
 			}
 		}
 		last := r.Curve[len(r.Curve)-1]
-		require.Zero(t, last.Clients[k]+last.Requests[k], "the highest limit rejects nobody")
+		require.Zero(t, last.Clients[k]+last.Requests[k], "the highest limit rejects nothing")
 	}
 }

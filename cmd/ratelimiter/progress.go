@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// showProgress draws a bar on a terminal, and nothing elsewhere. done takes it away.
+// showProgress draws a progress bar if to is a terminal. done removes it.
 func showProgress(to io.Writer, o *stream.Options) (done func()) {
 	file, ok := to.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
@@ -27,7 +27,7 @@ func showProgress(to io.Writer, o *stream.Options) (done func()) {
 		for {
 			select {
 			case <-ticker.C:
-				_ = bar.Set64(o.Read.Load()) // a bar that cannot be drawn is no reason to stop
+				_ = bar.Set64(o.Read.Load()) // a failure to draw does not matter
 			case <-stop:
 				return
 			}
@@ -41,7 +41,7 @@ func showProgress(to io.Writer, o *stream.Options) (done func()) {
 	}
 }
 
-// totalBytes is how much there is to read, -1 when nobody knows.
+// totalBytes is the size of all files, or -1 if it is unknown.
 func totalBytes(names []string) (total int64) {
 	for _, name := range names {
 		info, err := os.Stat(name)

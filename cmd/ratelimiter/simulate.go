@@ -17,14 +17,14 @@ func newSimulate() *cobra.Command {
 	var limit, traffic string
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "Draw what each algorithm lets through of made-up traffic",
-		Long: `Runs made-up traffic against limits, and draws what gets through for each algorithm.
-The traffic is made for the limit with the longest period, and lasts four of it. It
-is one of
-  steady  one client, a quarter over the limit all the time
-  edge    one client, the whole limit just before and just after a window ends
+		Short: "Draw what each algorithm allows of synthetic traffic",
+		Long: `Runs synthetic traffic against limits and draws what each algorithm allows. The
+traffic is generated for the limit with the longest period, and lasts four periods.
+Kinds of traffic:
+  steady  one client, constantly a quarter over the limit
+  edge    one client, the full limit just before and just after the end of a window
   crowd   a hundred clients, each at half the limit at random times
-  attack  one client, ten times the limit in the second of the periods`,
+  attack  one client, ten times the limit in the second period`,
 		Example: "  ratelimiter simulate --limit 100/minute --traffic edge\n  ratelimiter simulate --limit '100/minute; 5/second' --traffic attack",
 		Args:    cobra.NoArgs,
 
@@ -35,7 +35,7 @@ is one of
 				return err
 			}
 			if len(limits) == 0 || slices.ContainsFunc(limits, func(l ratelimiter.Limit) bool { return l.Limit < 1 || l.Limit > 10_000 }) {
-				return fmt.Errorf("--limit %q must be limits from 1 to 10000 units, as 100/minute", limit)
+				return fmt.Errorf("--limit %q must be one or more limits from 1 to 10000, such as 100/minute", limit)
 			}
 			events, err := simulate.Traffic(traffic, simulate.Longest(limits))
 			if err != nil {
@@ -44,8 +44,8 @@ is one of
 			return drawAll(cmd.OutOrStdout(), traffic, limits, events)
 		},
 	}
-	cmd.Flags().StringVar(&limit, "limit", "100/minute", `the limits, as "100/minute" or "100/minute; 5/second"`)
-	cmd.Flags().StringVar(&traffic, "traffic", "edge", "one of "+strings.Join(simulate.Names, ", "))
+	cmd.Flags().StringVar(&limit, "limit", "100/minute", `limits, such as "100/minute" or "100/minute; 5/second"`)
+	cmd.Flags().StringVar(&traffic, "traffic", "edge", "kind of traffic: "+strings.Join(simulate.Names, ", "))
 	completeFlags(cmd)
 	return cmd
 }
@@ -60,20 +60,20 @@ func drawAll(to io.Writer, traffic string, limits []ratelimiter.Limit, events []
 		all[simulate.Stretch(e, longest, columns)]++
 	}
 	highest := slices.Max(all)
-	fmt.Fprintf(&b, "%s, traffic %s, over %d periods, each of which begins at a bar\n\n", report.LimitsText(limits), traffic, simulate.Periods)
-	fmt.Fprintf(&b, "%-16s%s\n%-16s%s %d requests\n", "", ruler(), "asked", bars(all, highest), len(events))
+	fmt.Fprintf(&b, "%s, %s traffic over %d periods; a bar marks the start of each\n\n", report.LimitsText(limits), traffic, simulate.Periods)
+	fmt.Fprintf(&b, "%-16s%s\n%-16s%s %d requests\n", "", ruler(), "sent", bars(all, highest), len(events))
 	for _, algorithm := range replay.Algorithms {
 		result := simulate.Run(algorithm, limits, longest, events, columns)
-		fmt.Fprintf(&b, "%-16s%s %d passed\n", algorithm, bars(result.Passed, highest), result.Count)
+		fmt.Fprintf(&b, "%-16s%s %d allowed\n", algorithm, bars(result.Passed, highest), result.Count)
 		for i, limit := range limits {
-			fmt.Fprintf(&b, "%-16sat most %d of one client in any rolling %s, %d allowed\n", "", result.Worst[i], report.PerText(limit.Per), limit.Limit)
+			fmt.Fprintf(&b, "%-16sat most %d from one client in any rolling %s, limit %d\n", "", result.Worst[i], report.PerText(limit.Per), limit.Limit)
 		}
 	}
 	_, err := io.WriteString(to, b.String())
 	return err
 }
 
-// ruler marks where periods begin.
+// ruler marks the starts of the periods.
 func ruler() string {
 	return strings.TrimRight(strings.Repeat("|"+strings.Repeat(" ", columns/simulate.Periods-1), simulate.Periods), " ")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// logged is a line of nginx, some seconds after noon.
+// logged is a line of an nginx log, some seconds after noon.
 func logged(client string, seconds int, request string, status int, agent string) string {
 	return fmt.Sprintf("%s - - [%s] \"%s HTTP/1.1\" %d 5 \"-\" \"%s\"\n", client,
 		noon.Add(time.Duration(seconds)*time.Second).Format("02/Jan/2006:15:04:05 -0700"), request, status, agent)
@@ -21,7 +21,7 @@ func get(client string, seconds int) string {
 	return logged(client, seconds, "GET /", 200, "Mozilla/5.0")
 }
 
-func TestAPeriodIsRecommendedOnlyWhereTheLogCoversSeveralOfIt(t *testing.T) {
+func TestAPeriodIsRecommendedOnlyIfTheLogCoversSeveralOfThem(t *testing.T) {
 	log := ""
 	for i := range 4 * 60 { // four minutes, ten a minute
 		if i%6 == 0 {
@@ -35,22 +35,22 @@ func TestAPeriodIsRecommendedOnlyWhereTheLogCoversSeveralOfIt(t *testing.T) {
 	out, code, err := run(t, log, "plan")
 	require.NoError(t, err)
 	require.Zero(t, code)
-	require.Contains(t, strings.Join(strings.Fields(out), " "), "No limit per hour: the log would have to cover 3 hours, and covers 3.9 minutes.")
+	require.Contains(t, strings.Join(strings.Fields(out), " "), "No limit per hour: the log covers 3.9 minutes, and needs to cover 3 hours.")
 	out, code, err = run(t, log, "plan", "--recommend-periods", "1h")
 	require.Equal(t, exitUsage, code)
-	require.ErrorContains(t, err, "no limit is recommended: the log is too short. For a limit per hour the log would have to cover 3 hours")
-	require.Contains(t, out, "The most requests that a client made", "what was measured is still told")
-	require.NotContains(t, out, "To paste")
+	require.ErrorContains(t, err, "no limit is recommended: the log is too short. For a limit per hour, the log covers 3.9 minutes, and needs to cover 3 hours")
+	require.Contains(t, out, "Most requests of a client", "the measurements are still reported")
+	require.NotContains(t, out, "Paste into")
 }
 
-func TestARestOfADayIsNoLogOfTwoDays(t *testing.T) {
+func TestRequestsInTwoPeriodsAreTooFew(t *testing.T) {
 	log := get("192.0.2.7", 0) + get("192.0.2.7", 1) + get("192.0.2.7", 5*3600)
 	_, code, err := run(t, log, "plan", "--recommend-periods", "1h")
 	require.Equal(t, exitUsage, code)
-	require.ErrorContains(t, err, "requests in 3 such periods, and has some in 2")
+	require.ErrorContains(t, err, "the log has requests in 2 such periods, and needs them in 3")
 }
 
-func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
+func TestALogWithTooManyUnusableLinesFails(t *testing.T) {
 	good := ""
 	for i := range 400 {
 		good += get("192.0.2.7", i)
@@ -58,7 +58,7 @@ func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
 	older := strings.ReplaceAll(good, "31/Jan/2026", "30/Jan/2026")
 	for name, c := range map[string]struct{ log, says string }{
 		"unreadable":      {good + strings.Repeat("oops\n", 5), "5 unreadable"},
-		"in wrong order":  {good + older, "400 out of order, 0 dated ahead. Give the logs in the order of their time, or --sort"},
+		"in wrong order":  {good + older, "400 out of order, 0 dated ahead. Pass the logs in chronological order, or use --sort"},
 		"columns change":  {"#Fields: date time c-ip cs-uri-stem sc-status\n2026-01-31 12:00:00 192.0.2.7 / 200\n" + strings.Repeat("2026-01-31 12:00:01 192.0.2.7 / 200\n", 200) + "#Fields: date time cs-uri-stem c-ip sc-status\n2026-01-31 12:00:00 / 192.0.2.7 200\n", "the columns of the log change"},
 		"a broken format": {strings.Replace(good, "200 5", "ok 5", 9), "9 unreadable"},
 	} {
@@ -70,7 +70,7 @@ func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, code)
 	_, code, err = run(t, good+"oops\noops\n", "plan", "--limit", "1000/minute")
-	require.NoError(t, err, "a few are no matter")
+	require.NoError(t, err, "a few unreadable lines are acceptable")
 	require.Zero(t, code)
 	_, code, err = run(t, good+"oops\n", "plan", "--limit", "1000/minute", "--max-skipped", "0")
 	require.ErrorContains(t, err, "1 unreadable")
@@ -81,7 +81,7 @@ func TestALogOfWhichTooMuchIsLeftOutIsSaidAndDoesNotPass(t *testing.T) {
 	require.Equal(t, exitOver, code)
 }
 
-func TestALogWithItsNewestLineFirstIsReadAsTheOther(t *testing.T) {
+func TestALogWithItsNewestLineFirstGivesTheSameReport(t *testing.T) {
 	var lines []string
 	for i := range 1000 {
 		lines = append(lines, get("192.0.2.7", i))
@@ -96,16 +96,16 @@ func TestALogWithItsNewestLineFirstIsReadAsTheOther(t *testing.T) {
 	require.Equal(t, forward.Replays, backward.Replays)
 }
 
-func TestWhatMakesTheFiguresDoubtfulIsSaid(t *testing.T) {
+func TestDoubtfulFiguresHaveAWarning(t *testing.T) {
 	people := ""
 	for i := range 50 {
 		people += get(fmt.Sprintf("192.0.2.%d", i), i)
 	}
 	for name, c := range map[string]struct{ log, says string }{
-		"a proxy":       {strings.Repeat(get("10.0.0.1", 60), 60), "10.0.0.1 made 54.5 % of the requests and is a private address"},
-		"limited":       {logged("192.0.2.7", 60, "GET /", 429, "Mozilla/5.0"), "1.96 % of the requests (1) got 429"},
-		"health checks": {strings.Repeat(logged("192.0.2.7", 60, "GET /healthz", 200, "Go-http-client/1.1"), 50), "About 50 % of the requests are health checks, as /healthz"},
-		"probes":        {strings.Repeat(logged("192.0.2.7", 60, "GET /status", 200, "kube-probe/1.30"), 50), "About 50 % of the requests are health checks, as /status"},
+		"a proxy":       {strings.Repeat(get("10.0.0.1", 60), 60), "10.0.0.1 sent 54.5 % of the requests and is a private address"},
+		"limited":       {logged("192.0.2.7", 60, "GET /", 429, "Mozilla/5.0"), "1.96 % of the requests (1) got status 429"},
+		"health checks": {strings.Repeat(logged("192.0.2.7", 60, "GET /healthz", 200, "Go-http-client/1.1"), 50), "About 50 % of the requests are health checks, such as /healthz"},
+		"probes":        {strings.Repeat(logged("192.0.2.7", 60, "GET /status", 200, "kube-probe/1.30"), 50), "About 50 % of the requests are health checks, such as /status"},
 		"crawlers":      {strings.Repeat(logged("192.0.2.7", 60, "GET /", 200, "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"), 50), "About 50 % of the requests are from crawlers"},
 	} {
 		warnings := inJSON(t, people+c.log, "--limit", "1/second").Warnings
@@ -115,15 +115,15 @@ func TestWhatMakesTheFiguresDoubtfulIsSaid(t *testing.T) {
 	require.Empty(t, inJSON(t, people+strings.Repeat(get("192.0.2.7", 60), 60), "--limit", "1/second").Warnings)
 	out, _, err := run(t, people+strings.Repeat(get("10.0.0.1", 60), 60), "plan", "--limit", "1/second", "--by-route")
 	require.NoError(t, err)
-	require.Contains(t, out, "! 10.0.0.1 made")
+	require.Contains(t, out, "! 10.0.0.1 sent")
 }
 
-func TestALimitThatTheLogIsTooShortForIsSaid(t *testing.T) {
+func TestALimitThatTheLogIsTooShortForHasAWarning(t *testing.T) {
 	log := ""
 	for i := range 240 {
 		log += get("192.0.2.7", i)
 	}
-	require.Equal(t, []string{"The log says little about 5/hour: it would have to cover 3 hours, and covers 3.98 minutes."},
+	require.Equal(t, []string{"The log is too short to judge 5/hour: it covers 3.98 minutes, and needs to cover 3 hours."},
 		inJSON(t, log, "--limit", "100/minute; 5/hour").Warnings)
 }
 
@@ -136,8 +136,8 @@ func TestAServerThatIsNeverBusyNeedsNoLimit(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, code)
 	require.Contains(t, strings.Join(strings.Fields(out), " "),
-		"No limit is recommended: nothing is needed. All clients together never made more than 9 in any second, and the server serves 200/second.")
-	require.NotContains(t, out, "To paste")
+		"No limit is recommended: none is needed. All clients together never sent more than 9 requests in any second, and the target is 200/second.")
+	require.NotContains(t, out, "Paste into")
 }
 
 func TestSeveralLimitsAreCompared(t *testing.T) {
@@ -151,12 +151,12 @@ func TestSeveralLimitsAreCompared(t *testing.T) {
 	require.Equal(t, "70/minute", r.Candidates[1].Limits)
 	require.Equal(t, []int{1, 0, 2}, []int{r.Candidates[0].Clients, r.Candidates[1].Clients, r.Candidates[2].Clients})
 	out, code, err := run(t, log, "plan", "--limit", "70/minute", "--limit", "5/minute", "--max-rejected", "0%")
-	require.Equal(t, exitOver, code, "all of them must hold")
+	require.Equal(t, exitOver, code, "--max-rejected applies to all limits")
 	require.ErrorContains(t, err, "5/minute rejects 2 of 2 clients (100 %)")
-	require.Contains(t, out, "The rest is about 70/minute.")
+	require.Contains(t, out, "The rest of the report is for 70/minute.")
 }
 
-func TestTheHeaviestClientsAreToldOfRejectedOrNot(t *testing.T) {
+func TestTheBusiestClientsAreListedRejectedOrNot(t *testing.T) {
 	log := ""
 	for i := range 100 {
 		log += get("192.0.2.7", i)
@@ -186,7 +186,7 @@ func TestTheLastHoursAreCountedFromTheLastRequest(t *testing.T) {
 	require.Equal(t, 1, r.Filtered)
 }
 
-func TestRequestsAreChosenByTheirHost(t *testing.T) {
+func TestRequestsAreFilteredByHost(t *testing.T) {
 	log := ""
 	for _, host := range []string{"www.example.com:443", "www.example.com", "api.example.com:443"} {
 		log += host + " " + get("192.0.2.7", 0)
@@ -194,10 +194,10 @@ func TestRequestsAreChosenByTheirHost(t *testing.T) {
 	require.Equal(t, 2, inJSON(t, log, "--host", "WWW.example.com", "--limit", "1/minute").Requests)
 	log = logged("192.0.2.7", 0, "GET http://www.example.com:8080/x?y", 200, "-") + logged("192.0.2.7", 0, "GET http://api.example.com", 200, "-")
 	r := inJSON(t, log, "--host", "www.example.com", "--limit", "1/minute", "--route", "/x")
-	require.Equal(t, "GET /x", r.Heaviest[0].Route, "the scheme and the host are no part of the route")
+	require.Equal(t, "GET /x", r.Heaviest[0].Route, "the scheme and the host are not part of the route")
 }
 
-func TestTheClientBehindProxiesIsTheOneTheyForwardFor(t *testing.T) {
+func TestTheClientBehindProxiesComesFromTheForwardedList(t *testing.T) {
 	log := ""
 	for i := range 10 {
 		log += strings.TrimSpace(get("10.0.0.1", i)) + fmt.Sprintf(" \"198.51.100.%d, 203.0.113.%d\"\n", i, i%2)

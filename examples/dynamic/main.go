@@ -1,6 +1,6 @@
-// Dynamic limits each customer by what the plan of the customer allows. The
-// server stands behind a gateway that has checked the API key and writes the
-// plan. Headers that anybody can write prove nothing, and limit nobody.
+// Dynamic limits each customer by plan. It expects a gateway in front that verifies the API
+// key and sets the plan. Without one, clients can write these headers themselves, and the
+// limit is worthless.
 package main
 
 import (
@@ -15,14 +15,14 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// plans are requests an hour.
+// plans are the limits in requests an hour.
 var plans = map[string]int{
 	"free":     3,
 	"pro":      10,
 	"internal": ratelimiter.Unlimited,
 }
 
-// planLimit is called for each request, so a new plan counts at once.
+// planLimit is called for each request, so a change of plan takes effect at once.
 func planLimit(c *gin.Context) int {
 	if limit, known := plans[c.GetHeader("X-Plan")]; known {
 		return limit
@@ -30,7 +30,7 @@ func planLimit(c *gin.Context) int {
 	return plans["free"]
 }
 
-// apiKey is who is limited. Without a key it is the client's address.
+// apiKey is the scope. Without a key, the scope is the client address.
 func apiKey(c *gin.Context) string { return c.GetHeader("X-API-Key") }
 
 func newEngine(config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter, error) {

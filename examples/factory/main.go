@@ -1,5 +1,5 @@
-// Factory declares the rate limiter in one package, uses it for routes in a
-// second file, and configures it where the application is put together.
+// Factory declares the rate limiter in one package, uses it for routes in a second file, and
+// configures it in the constructor of the application.
 package main
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/examples/factory/extensions"
 )
 
-// newEngine is the application's constructor. With a nil configuration a second
-// engine joins the first and shares its counters.
+// newEngine is the constructor of the application. With a nil configuration, a second engine
+// joins the first and shares its counters.
 func newEngine(config ratelimiter.Config) (*gin.Engine, error) {
 	engine := gin.New()
 	if err := extensions.Limiter.InitApp(engine, config); err != nil {

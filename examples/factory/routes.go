@@ -8,7 +8,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/examples/factory/extensions"
 )
 
-// addRoutes knows the limiter, but not how it is configured.
+// addRoutes uses the limiter without knowing its configuration.
 func addRoutes(engine *gin.Engine) {
 	engine.GET("/", func(c *gin.Context) {
 		c.String(http.StatusOK, "Welcome!")

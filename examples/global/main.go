@@ -1,4 +1,4 @@
-// Global limits all routes together, with one middleware on the engine.
+// Global limits all routes together with one middleware on the engine.
 package main
 
 import (
@@ -21,10 +21,10 @@ func newEngine(config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter
 	}
 	hello := func(c *gin.Context) { c.String(http.StatusOK, "Hello from %s", c.FullPath()) }
 
-	// Use holds for the routes registered after it, so this one is not limited.
+	// Use applies to routes that are registered after it, so this route is not limited.
 	engine.GET("/health", hello)
 
-	// Without the key each route would have ten requests of its own.
+	// Without the key, each route would allow ten requests.
 	everything := ratelimiter.WithKey(func(*gin.Context) string { return "everything" })
 	engine.Use(limiter.RateLimit(10, time.Hour, everything))
 	engine.GET("/news", hello)
@@ -43,7 +43,7 @@ func main() {
 		log.Fatal(err)
 	}
 	address := "127.0.0.1:" + cmp.Or(os.Getenv("PORT"), "8080")
-	fmt.Printf("Ten requests an hour for each client, whatever the route. This makes twelve:\n\n"+
+	fmt.Printf("Ten requests an hour for each client, over all routes. This sends twelve:\n\n"+
 		"    for i in 1 2 3 4 5 6; do curl -s http://%[1]s/news; echo; curl -s http://%[1]s/users/$i; echo; done\n\n", address)
 	log.Fatal(engine.Run(address))
 }

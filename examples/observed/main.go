@@ -1,6 +1,6 @@
-// Observed is a server whose limits can be watched: by metrics for Prometheus, by a
-// log, and on a dashboard. It makes traffic of its own, so that there is something to
-// see: visitors, a client in a hurry, somebody who guesses passwords, customers.
+// Observed is a server with a log, Prometheus metrics and a dashboard for its limits. It
+// generates traffic to look at: visitors, a client without back-off, a client that guesses
+// passwords, and customers.
 package main
 
 import (
@@ -27,8 +27,8 @@ import (
 )
 
 var (
-	port  = flag.Int("port", 8080, "port to listen on; 0 takes any")
-	quiet = flag.Bool("quiet", false, "make no traffic")
+	port  = flag.Int("port", 8080, "port to listen on; 0 selects a free one")
+	quiet = flag.Bool("quiet", false, "generate no traffic")
 )
 
 func main() {
@@ -40,7 +40,7 @@ func main() {
 	}
 }
 
-// application is all that has to be closed.
+// application holds the parts that have to be closed.
 type application struct {
 	engine  *gin.Engine
 	limiter *ratelimiter.RateLimiter
@@ -48,11 +48,10 @@ type application struct {
 	page    *dashboard.Handler
 }
 
-// newApplication shows what observing takes: a line for each of log, metrics and
-// dashboard.
+// newApplication sets up the log, the metrics and the dashboard.
 func newApplication(config ratelimiter.Config, logger *slog.Logger) (*application, error) {
 	engine := gin.New()
-	// The made-up clients say who they are in X-Forwarded-For.
+	// The generated requests have the client in X-Forwarded-For.
 	if err := engine.SetTrustedProxies([]string{"127.0.0.1"}); err != nil {
 		return nil, err
 	}
@@ -101,17 +100,17 @@ func run() (err error) {
 	fmt.Printf(`Listening on http://%[1]s:
 
     http://%[1]s/admin/limits/    the dashboard; user admin, password secret
-    http://%[1]s/metrics          for Prometheus
+    http://%[1]s/metrics          metrics for Prometheus
 
-For an outage, keep the counters in a Redis and stop that while you watch:
+To see an outage, keep the counters in Redis and stop Redis while you watch:
 
     redis-server --port 6380
     RATELIMITER_BACKEND=redis RATELIMITER_BACKEND_OPTIONS=redis://127.0.0.1:6380 go run .
 
-Ctrl-C ends the server.
+Press Ctrl-C to stop the server.
 `, listener.Addr())
 	server := &http.Server{Handler: app.engine, ReadHeaderTimeout: 5 * time.Second}
-	server.RegisterOnShutdown(app.page.Close) // pages that are open would keep it
+	server.RegisterOnShutdown(app.page.Close) // open pages would delay the shutdown
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	var traffic sync.WaitGroup
@@ -125,7 +124,7 @@ Ctrl-C ends the server.
 	}
 	traffic.Wait()
 	http.DefaultClient.CloseIdleConnections()
-	// A connection that was opened and never used counts as busy for five seconds.
+	// Shutdown treats an unused connection as busy for five seconds.
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return server.Shutdown(patience)

@@ -16,7 +16,7 @@ import (
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// login is the header of the admin, whose password is secret.
+// login is the header for user admin with password secret.
 var login = []string{"Authorization", "Basic YWRtaW46c2VjcmV0"}
 
 func TestTheDashboardIsBehindTheLogin(t *testing.T) {
@@ -30,7 +30,7 @@ func TestTheDashboardIsBehindTheLogin(t *testing.T) {
 	require.Contains(t, answer.Header.Get("Content-Type"), "text/html")
 }
 
-func TestWhatIsObservedIsInTheMetrics(t *testing.T) {
+func TestDecisionsAreInTheMetrics(t *testing.T) {
 	app, err := newApplication(ratelimiter.Config{}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, app.close()) })
@@ -51,7 +51,7 @@ func TestWhatIsObservedIsInTheMetrics(t *testing.T) {
 	}
 }
 
-func TestTheProgramHasSomethingToShow(t *testing.T) {
+func TestTheProgramGeneratesTraffic(t *testing.T) {
 	program := exampletest.Start(t, exampletest.Build(t, "."), nil, "-port", "0")
 	url := program.URL()
 	wanted := []string{"GET /search", "POST /login", "GET /files/:name", "POST /chat", "GET /report", `outcome="rejected"`}

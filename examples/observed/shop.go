@@ -8,15 +8,15 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// addShop adds routes with limits of all kinds.
+// addShop adds routes with different kinds of limits.
 func addShop(engine *gin.Engine, limiter *ratelimiter.RateLimiter) {
 	ok := func(c *gin.Context) { c.String(http.StatusOK, "ok\n") }
 
-	// Ten a second, and a lower limit that is only being tried.
+	// Ten a second, and a stricter limit as a shadow.
 	engine.GET("/search", limiter.RateLimit(10, time.Second,
 		ratelimiter.WithLimit(100, time.Minute, ratelimiter.WithShadow())), ok)
 
-	// Five failed logins a minute. Whoever goes on is out for a minute.
+	// Five failed logins a minute. A client that continues is banned for a minute.
 	failed := func(c *gin.Context) bool { return c.Writer.Status() == http.StatusUnauthorized }
 	engine.POST("/login", limiter.RateLimit(5, time.Minute,
 		ratelimiter.WithCountIf(failed), ratelimiter.WithBan(10, 5*time.Minute, time.Minute)),
@@ -26,12 +26,12 @@ func addShop(engine *gin.Engine, limiter *ratelimiter.RateLimiter) {
 			}
 		})
 
-	// Each customer 120 a minute, and all together 10 a second.
+	// 120 a minute for each customer, and 10 a second for all customers together.
 	engine.GET("/files/:name", limiter.RateLimit(120, time.Minute,
 		ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key")),
 		ratelimiter.WithLimit(10, time.Second, ratelimiter.WithName("all"), ratelimiter.WithScope(ratelimiter.ByEveryone))), ok)
 
-	// Twenty thousand tokens a minute, of which a chat takes some hundreds.
+	// Twenty thousand tokens a minute; a chat uses some hundreds.
 	engine.POST("/chat", limiter.RateLimit(20_000, time.Minute, ratelimiter.WithName("tokens"), ratelimiter.WithCost(100)),
 		func(c *gin.Context) {
 			if err := ratelimiter.SetCost(c, 500+int(time.Now().UnixNano()%1000)); err != nil {
@@ -39,7 +39,7 @@ func addShop(engine *gin.Engine, limiter *ratelimiter.RateLimiter) {
 			}
 		})
 
-	// One a second for each client, who waits for it.
+	// One a second for each client; other requests wait for their turn.
 	engine.GET("/report", limiter.RateLimit(1, time.Second,
 		ratelimiter.WithAlgorithm(ratelimiter.TokenBucket), ratelimiter.WithWait(3*time.Second)), ok)
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// makeTraffic sends requests of many clients until the context ends.
+// makeTraffic sends requests from many clients until the context ends.
 func makeTraffic(ctx context.Context, url string) {
 	var clients sync.WaitGroup
 	every := func(period time.Duration, act func()) {
@@ -20,22 +20,22 @@ func makeTraffic(ctx context.Context, url string) {
 			}
 		})
 	}
-	// Visitors, who search now and then.
+	// Visitors that search now and then.
 	for i := range 30 {
 		every(2*time.Second, func() { send(ctx, "GET", url+"/search?q=shoes", address(i)) })
 	}
-	// A client in a hurry: thirty requests at once, every five seconds.
+	// A client without back-off: thirty requests at once, every five seconds.
 	every(5*time.Second, func() {
 		for range 30 {
 			send(ctx, "GET", url+"/search?q=boots", "203.0.113.77")
 		}
 	})
-	// Somebody who guesses passwords, and people who know theirs.
+	// A client that guesses passwords, and users that know theirs.
 	every(2*time.Second, func() { send(ctx, "POST", url+"/login?password=guess", "192.0.2.66") })
 	for i := range 10 {
 		every(10*time.Second, func() { send(ctx, "POST", url+"/login?password=right", address(i)) })
 	}
-	// Customers who fetch files, one of them all the time.
+	// Customers that fetch files, one of them continuously.
 	for i := range 8 {
 		every(3*time.Second, func() {
 			send(ctx, "GET", fmt.Sprintf("%s/files/%d", url, i), address(i), "X-API-Key", fmt.Sprint("customer-", i))
@@ -47,17 +47,17 @@ func makeTraffic(ctx context.Context, url string) {
 	for i := range 3 {
 		every(2*time.Second, func() { send(ctx, "POST", url+"/chat", address(50+i)) })
 	}
-	// Reports, of which each takes its turn.
+	// Reports that wait for their turn.
 	for range 3 {
 		every(2*time.Second, func() { send(ctx, "GET", url+"/report", "198.51.100.200") })
 	}
 	clients.Wait()
 }
 
-// address is that of a visitor.
+// address is the address of a visitor.
 func address(i int) string { return fmt.Sprintf("198.51.100.%d", i) }
 
-// pause lets time pass, or the context end.
+// pause waits for a duration or the end of the context.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -65,7 +65,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// send makes a request of a client, whatever comes of it.
+// send sends a request from a client and ignores the result.
 func send(ctx context.Context, method, url, client string, header ...string) {
 	request, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
@@ -79,6 +79,6 @@ func send(ctx context.Context, method, url, client string, header ...string) {
 	if err != nil {
 		return
 	}
-	_, _ = io.Copy(io.Discard, response.Body) // so that the connection can be used again
+	_, _ = io.Copy(io.Discard, response.Body) // so that the connection can be reused
 	_ = response.Body.Close()
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnswersInTheWordsOfAnApplication(t *testing.T) {
+func TestRejectionsHaveCustomResponses(t *testing.T) {
+	search, page := ok, ok
+
 	type envelope struct {
 		Error string            `json:"error"`
 		Limit *ratelimiter.Info `json:"limit,omitempty"`
@@ -29,11 +31,15 @@ func TestAnswersInTheWordsOfAnApplication(t *testing.T) {
 			c.JSON(http.StatusServiceUnavailable, envelope{Error: "try_again"})
 		},
 	}
-	engine, limiter := application(t, config)
-	engine.GET("/search", limiter.RateLimit(1, time.Hour), ok)
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, config)
+	engine.GET("/search", limiter.RateLimit(1, time.Hour), search)
 	engine.GET("/page", limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(func(c *gin.Context) {
 		c.String(http.StatusTooManyRequests, "Later, please.\n")
-	})), ok)
+	})), page)
+
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
 	typed(t, "answer-rejections.md", engine)
 
 	var read envelope
@@ -50,7 +56,7 @@ func TestAnswersInTheWordsOfAnApplication(t *testing.T) {
 	require.JSONEq(t, `{"error":"try_again"}`, response.Body.String())
 }
 
-// away is a backend that has failed.
+// away is a backend that fails.
 type away struct{}
 
 func (away) Take(context.Context, []backends.Quota, []backends.Verdict) error {

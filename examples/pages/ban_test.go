@@ -46,7 +46,7 @@ func banningApplication(t *testing.T) (*gin.Engine, *ratelimiter.RateLimiter) {
 	return engine, limiter
 }
 
-func TestTheBansOfThePageGrow(t *testing.T) {
+func TestBansOfRepeatOffendersGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, _ := banningApplication(t)
 		const day = 24 * time.Hour
@@ -62,7 +62,7 @@ func TestTheBansOfThePageGrow(t *testing.T) {
 	})
 }
 
-func TestABanByHandIsMadeAndLifted(t *testing.T) {
+func TestAManualBanIsSetAndLifted(t *testing.T) {
 	engine, limiter := banningApplication(t)
 	asked := func(path string) int { return ask(engine, http.MethodGet, path, from("203.0.113.9:1")).Code }
 	require.Equal(t, 200, asked("/search"))

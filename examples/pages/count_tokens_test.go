@@ -16,14 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// piece is a part of an answer, and how many tokens it cost.
+// piece is a part of an answer with its number of tokens.
 type piece struct {
 	text   string
 	tokens int
 }
 
-// model takes the place of a language model. In the request stands what it answers:
-// the tokens of each piece, "fail" where it fails and "leave" where the client leaves.
+// model replaces a language model. The request contains its answer: the tokens of each piece,
+// "fail" where it fails, and "leave" where the client disconnects.
 type model struct{ leave func() }
 
 func (m model) stream(ctx context.Context, body string) func(yield func(piece, error) bool) {
@@ -59,8 +59,8 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) { c.Set("user", c.GetHeader("X-User")) })
 
-	const mostAnswered = 400 // passed to the model as max_tokens
-	estimate := func(c *gin.Context) int { return int(max(0, c.Request.ContentLength))/4 + mostAnswered }
+	const maxTokens = 400 // passed to the model as max_tokens
+	estimate := func(c *gin.Context) int { return int(max(0, c.Request.ContentLength))/4 + maxTokens }
 
 	tokens := limiter.RateLimit(10_000, 24*time.Hour,
 		ratelimiter.WithName("tokens"),
@@ -75,7 +75,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 		}
 		answer, used, err := model.answer(c.Request.Context(), string(prompt))
 		if err != nil && c.Request.Context().Err() != nil {
-			return // the client has left: the estimate stays charged
+			return // the client has disconnected: the estimate stays charged
 		}
 		if charged := ratelimiter.SetCost(c, used); charged != nil {
 			_ = c.Error(charged) // the estimate stays charged
@@ -93,11 +93,11 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 			c.Status(http.StatusBadRequest)
 			return
 		}
-		unpaid := -estimate(c) // the estimate is paid already
+		unpaid := -estimate(c) // the estimate is already charged
 		defer func() { _ = ratelimiter.AddCost(c, unpaid) }()
 		for piece, err := range model.stream(c.Request.Context(), string(prompt)) {
 			if err != nil {
-				return // the client has left or the model has failed: charge what was generated
+				return // the client has disconnected or the model has failed: charge what was generated
 			}
 			if unpaid += piece.tokens; unpaid >= 100 && ratelimiter.AddCost(c, unpaid) == nil {
 				unpaid = 0
@@ -107,7 +107,7 @@ func tokensApplication(t *testing.T, model model) (*gin.Engine, *ratelimiter.Rat
 		}
 	})
 
-	// 60 requests a minute, and 100 megabytes a day.
+	// 60 requests a minute and 100 megabytes a day.
 	bytes := limiter.RateLimit(60, time.Minute,
 		ratelimiter.WithLimit(100_000_000, 24*time.Hour, ratelimiter.WithName("bytes"), ratelimiter.WithCost(0)))
 	countBytes := func(c *gin.Context) {
@@ -134,7 +134,7 @@ func tokensUsed(t *testing.T, limiter *ratelimiter.RateLimiter) int64 {
 	return limits[0].Limit - limits[0].Remaining
 }
 
-func TestTokensAreCountedAsTheyWere(t *testing.T) {
+func TestTheTokensUsedAreCharged(t *testing.T) {
 	for name, test := range map[string]struct {
 		path, body string
 		status     int
@@ -155,7 +155,7 @@ func TestTokensAreCountedAsTheyWere(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesPaysForWhatWasMade(t *testing.T) {
+func TestAClientThatDisconnectsPaysForGeneratedTokens(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	engine, limiter := tokensApplication(t, model{leave})
 	chat(engine, "/chat/stream", "300 200 leave 300", func(r *http.Request) { *r = *r.WithContext(ctx) })
@@ -163,19 +163,19 @@ func TestAClientThatLeavesPaysForWhatWasMade(t *testing.T) {
 	ctx, leave = context.WithCancel(t.Context())
 	engine, limiter = tokensApplication(t, model{leave})
 	chat(engine, "/chat", "300 200 leave 300", func(r *http.Request) { *r = *r.WithContext(ctx) })
-	require.EqualValues(t, 400+17/4, tokensUsed(t, limiter), "the estimate, where nobody knows")
+	require.EqualValues(t, 400+17/4, tokensUsed(t, limiter), "the estimate, if the usage is unknown")
 }
 
-func TestTheLimitMayBePassedOnceAndThenHolds(t *testing.T) {
+func TestALowEstimateExceedsTheLimitOnce(t *testing.T) {
 	engine, limiter := tokensApplication(t, model{})
 	require.Equal(t, 200, chat(engine, "/chat", "9000"))
-	require.Equal(t, 200, chat(engine, "/chat", "9000"), "the estimate had room")
-	require.EqualValues(t, 10_000, tokensUsed(t, limiter), "nothing is left")
+	require.Equal(t, 200, chat(engine, "/chat", "9000"), "there was room for the estimate")
+	require.EqualValues(t, 10_000, tokensUsed(t, limiter), "nothing remains")
 	require.Equal(t, 429, chat(engine, "/chat", "1"))
 	require.Equal(t, 429, chat(engine, "/chat/stream", "1"), "one limit for both")
 }
 
-func TestWhatIsUnderWayIsReserved(t *testing.T) {
+func TestTheEstimateIsReserved(t *testing.T) {
 	var engine *gin.Engine
 	others := []int{}
 	engine, _ = tokensApplication(t, model{leave: func() { others = append(others, chat(engine, "/chat", "1")) }})
@@ -191,12 +191,12 @@ func TestARequestForMoreThanTheLimitIsRejected(t *testing.T) {
 	require.Equal(t, 429, chat(engine, "/chat", strings.Repeat("1 ", 30_000)))
 }
 
-// sink forgets what is written to it.
+// sink discards what is written to it.
 type sink struct{ *httptest.ResponseRecorder }
 
 func (sink) Write(p []byte) (int, error) { return len(p), nil }
 
-func TestBytesAreCountedWhenTheyWereSent(t *testing.T) {
+func TestBytesAreChargedAfterTheResponse(t *testing.T) {
 	engine, _ := tokensApplication(t, model{})
 	for _, status := range []int{200, 200, 429} {
 		answer := sink{httptest.NewRecorder()}

@@ -31,7 +31,7 @@ func TestHeadSharesALimitWithGet(t *testing.T) {
 	typed(t, "every-path.md", engine)
 }
 
-// cors takes the place of a CORS middleware.
+// cors replaces a CORS middleware.
 func cors(c *gin.Context) {
 	c.Header("Access-Control-Allow-Origin", "*")
 	if c.Request.Method == http.MethodOptions && c.GetHeader("Access-Control-Request-Method") != "" {
@@ -41,7 +41,7 @@ func cors(c *gin.Context) {
 
 func asked(r *http.Request) { r.Header.Set("Access-Control-Request-Method", http.MethodPost) }
 
-func TestPreflightsThatAreAnsweredBeforeTheLimitsCostNothing(t *testing.T) {
+func TestPreflightsAnsweredBeforeTheLimitsCostNothing(t *testing.T) {
 	engine := gin.New()
 	config := ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"}
 
@@ -53,10 +53,10 @@ func TestPreflightsThatAreAnsweredBeforeTheLimitsCostNothing(t *testing.T) {
 	engine.POST("/orders", ok)
 	require.Equal(t, []int{204, 204, 204}, statuses(engine, 3, http.MethodOptions, "/orders", asked))
 	require.Equal(t, []int{200, 429}, statuses(engine, 2, http.MethodPost, "/orders"))
-	require.Equal(t, "*", header(ask(engine, http.MethodPost, "/orders"), "Access-Control-Allow-Origin"), "a rejection can be read")
+	require.Equal(t, "*", header(ask(engine, http.MethodPost, "/orders"), "Access-Control-Allow-Origin"), "scripts can read a rejection")
 }
 
-func TestPreflightsBehindALimitAreSkipped(t *testing.T) {
+func TestPreflightsAfterALimitAreSkipped(t *testing.T) {
 	engine, limiter := application(t, nil)
 
 	preflight := func(c *gin.Context) bool {
@@ -70,10 +70,10 @@ func TestPreflightsBehindALimitAreSkipped(t *testing.T) {
 		require.Equal(t, 204, response.Code)
 		require.Empty(t, header(response, "RateLimit"))
 	}
-	require.Equal(t, "99", header(ask(engine, http.MethodOptions, "/orders"), "X-RateLimit-Remaining"), "any other OPTIONS counts")
+	require.Equal(t, "99", header(ask(engine, http.MethodOptions, "/orders"), "X-RateLimit-Remaining"), "other OPTIONS requests count")
 }
 
-func TestThoseWhoAskForWhatIsNotThereAreLimited(t *testing.T) {
+func TestRequestsThatMatchNoRouteAreLimited(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.HandleMethodNotAllowed = true
 	notFound := func(c *gin.Context) { c.String(http.StatusNotFound, "There is nothing here.\n") }
@@ -84,12 +84,12 @@ func TestThoseWhoAskForWhatIsNotThereAreLimited(t *testing.T) {
 	engine.GET("/page", ok)
 	require.Equal(t, slices.Repeat([]int{404}, 15), statuses(engine, 15, http.MethodGet, "/admin.php"))
 	require.Equal(t, slices.Repeat([]int{405}, 5), statuses(engine, 5, http.MethodPut, "/page"))
-	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/backup.sql"), "all of them are one")
+	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/backup.sql"), "all such requests share a counter")
 	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodPut, "/page"))
 	require.Equal(t, []int{200}, statuses(engine, 1, http.MethodGet, "/page"))
 }
 
-func TestARedirectOfOnesOwnIsLimited(t *testing.T) {
+func TestARedirectThatIsARouteIsLimited(t *testing.T) {
 	engine, limiter := application(t, nil)
 	search := ok
 	limited := limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("search")))
@@ -106,7 +106,7 @@ func TestARedirectOfOnesOwnIsLimited(t *testing.T) {
 	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/search"))
 }
 
-func TestAnEngineInFrontLimitsWhatPassesNoMiddleware(t *testing.T) {
+func TestAFrontEngineLimitsRedirects(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
 	err := engine.SetTrustedProxies([]string{"10.0.0.0/8"})
 	require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestAnEngineInFrontLimitsWhatPassesNoMiddleware(t *testing.T) {
 	response := ask(front, http.MethodGet, "/page/")
 	require.Equal(t, 301, response.Code)
 	require.Equal(t, "/page", header(response, "Location"))
-	require.Equal(t, `"per-minute";q=10;w=60`, header(response, "RateLimit-Policy"), "no limit of the engine behind was asked")
+	require.Equal(t, `"per-minute";q=10;w=60`, header(response, "RateLimit-Policy"), "the limits of the engine behind were not charged")
 
 	response = ask(front, http.MethodGet, "/page")
 	require.Equal(t, "ok\n", response.Body.String())
@@ -144,7 +144,7 @@ func TestAnEngineInFrontLimitsWhatPassesNoMiddleware(t *testing.T) {
 	require.Equal(t, []int{301}, statuses(front, 1, http.MethodGet, "/page/", from("10.0.0.1:1"), with("X-Forwarded-For", "198.51.100.7")))
 }
 
-func TestARequestThatGoesToAnotherRouteIsLimitedThere(t *testing.T) {
+func TestAForwardedRequestIsLimitedOnTheSecondRoute(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
 	search := ok
 	engine.GET("/search", limiter.RateLimit(3, time.Minute), search)
@@ -162,7 +162,7 @@ func TestARequestThatGoesToAnotherRouteIsLimitedThere(t *testing.T) {
 	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/search"))
 }
 
-func TestALimitWithUseSkipsARequestThatGoesToAnotherRoute(t *testing.T) {
+func TestALimitOnUseSkipsAForwardedRequest(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Use(limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("all")),
 		ratelimiter.WithSkip(func(c *gin.Context) bool { return c.FullPath() == "/find" })))
@@ -174,7 +174,7 @@ func TestALimitWithUseSkipsARequestThatGoesToAnotherRoute(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, 4, http.MethodGet, "/find"))
 }
 
-func TestAllFilesOfAFolderAreOne(t *testing.T) {
+func TestTheFilesOfAFolderShareACounter(t *testing.T) {
 	engine, limiter := application(t, nil)
 	folder := t.TempDir()
 	for _, name := range []string{"a", "b"} {
@@ -190,7 +190,7 @@ func TestAllFilesOfAFolderAreOne(t *testing.T) {
 	require.Equal(t, "98", header(response, "X-RateLimit-Remaining"))
 }
 
-// connection takes the place of a WebSocket: its messages are lines.
+// connection replaces a WebSocket: its messages are lines.
 type connection struct {
 	net.Conn
 	lines *bufio.Scanner

@@ -12,10 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheHeadersThatAreChosen(t *testing.T) {
+func TestTheSelectedHeadersAreSent(t *testing.T) {
+	search := ok
+
 	config := ratelimiter.Config{"RATELIMITER_HEADERS": "x, draft-6"}
-	engine, limiter := application(t, config)
-	engine.GET("/search", limiter.RateLimits("100/minute; 1000/hour"), ok)
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, config)
+	engine.GET("/search", limiter.RateLimits("100/minute; 1000/hour"), search)
+
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
 	typed(t, "headers.md", engine)
 }
 

@@ -19,6 +19,7 @@ type customer struct{ ID, Plan string }
 // planApplication is the application of the page limit-by-plan.md.
 func planApplication(t *testing.T, customers map[string]customer) *gin.Engine {
 	engine, limiter := application(t, nil)
+	search := ok
 
 	perHour := map[string]int{"free": 3, "pro": 10, "internal": ratelimiter.Unlimited}
 
@@ -55,7 +56,7 @@ func planApplication(t *testing.T, customers map[string]customer) *gin.Engine {
 		}
 		return nothing
 	}
-	engine.GET("/search", authenticate, limiter.RateLimits(limitsOfPlan, perCustomer), ok)
+	engine.GET("/search", authenticate, limiter.RateLimits(limitsOfPlan, perCustomer), search)
 
 	free := limiter.RateLimit(byPlan, time.Hour, api, perCustomer, ratelimiter.WithCost(0), ratelimiter.WithOverLimit(nil))
 	engine.GET("/usage", authenticate, free, func(c *gin.Context) {
@@ -96,12 +97,12 @@ func reports(handler http.Handler, times int, key string) []int {
 	return statuses(handler, times, http.MethodGet, "/reports", with("X-API-Key", key))
 }
 
-func TestWhatAPlanAllows(t *testing.T) {
+func TestAPlanSetsTheLimit(t *testing.T) {
 	engine := planApplication(t, ours())
 	typed(t, "limit-by-plan.md", engine)
 }
 
-func TestEachCustomerHasOneLimitWithAllKeysOnAllRoutes(t *testing.T) {
+func TestEachCustomerHasOneLimitForAllKeysAndRoutes(t *testing.T) {
 	engine := planApplication(t, ours())
 	require.Equal(t, []int{200}, reports(engine, 1, "key-of-ann"))
 	require.Equal(t, []int{200}, reports(engine, 1, "another-key-of-ann"))
@@ -112,19 +113,19 @@ func TestEachCustomerHasOneLimitWithAllKeysOnAllRoutes(t *testing.T) {
 func TestMadeUpKeysAreRejectedBeforeTheyCount(t *testing.T) {
 	engine := planApplication(t, ours())
 	require.Equal(t, []int{401, 401, 401, 401}, reports(engine, 4, "made up"))
-	require.Equal(t, []int{429}, reports(engine, 1, "key-of-eve"), "a plan that is not in the map allows nothing")
+	require.Equal(t, []int{429}, reports(engine, 1, "key-of-eve"), "a plan that is missing from the map allows nothing")
 }
 
-func TestAnotherPlanCountsAtOnce(t *testing.T) {
+func TestAChangeOfPlanTakesEffectAtOnce(t *testing.T) {
 	customers := ours()
 	engine := planApplication(t, customers)
 	require.Equal(t, []int{200, 200, 200, 429}, reports(engine, 4, "key-of-ann"))
 	customers["key-of-ann"] = customer{"ann", "pro"}
-	require.Equal(t, []int{200, 200, 200, 200, 200, 200, 200, 429}, reports(engine, 8, "key-of-ann"), "three were used before")
+	require.Equal(t, []int{200, 200, 200, 200, 200, 200, 200, 429}, reports(engine, 8, "key-of-ann"), "it keeps the usage of three")
 	customers["key-of-ann"] = customer{"ann", "internal"}
 	response := ask(engine, http.MethodGet, "/reports", with("X-API-Key", "key-of-ann"))
 	require.Equal(t, 200, response.Code)
-	require.Equal(t, `"per-second";q=100;w=1`, header(response, "RateLimit-Policy"), "the other limit holds")
+	require.Equal(t, `"per-second";q=100;w=1`, header(response, "RateLimit-Policy"), "the other limit still applies")
 }
 
 func TestAPlanIsAListOfLimits(t *testing.T) {
@@ -143,11 +144,11 @@ func TestAPlanIsAListOfLimits(t *testing.T) {
 		customers["key-of-ann"] = customer{"ann", "pro"}
 		response := ask(engine, http.MethodGet, "/search", with("X-API-Key", "key-of-ann"))
 		require.Equal(t, `"per-hour";q=1000;w=3600, "per-minute";q=20;w=60`, header(response, "RateLimit-Policy"))
-		require.Contains(t, header(response, "RateLimit"), `"per-hour";r=996;`, "three were used before")
+		require.Contains(t, header(response, "RateLimit"), `"per-hour";r=996;`, "it keeps the usage of three")
 	})
 }
 
-func TestSupportSeesTheLimitsThatAreTheSameForAll(t *testing.T) {
+func TestSupportSeesTheLimitsThatAreTheSameForEverybody(t *testing.T) {
 	engine := planApplication(t, ours())
 	response := ask(engine, http.MethodGet, "/support/usage/ann")
 	require.Equal(t, 200, response.Code)
@@ -155,7 +156,7 @@ func TestSupportSeesTheLimitsThatAreTheSameForAll(t *testing.T) {
 	require.NotContains(t, response.Body.String(), "per-hour")
 }
 
-func TestTheQuotaForTheMonthStartsAnewOnTheFirst(t *testing.T) {
+func TestTheMonthlyQuotaStartsOverOnTheFirst(t *testing.T) {
 	engine := planApplication(t, ours())
 	answer := ask(engine, http.MethodGet, "/exports", with("X-API-Key", "key-of-ann"))
 	seconds, err := strconv.ParseInt(answer.Header().Get("X-RateLimit-Reset"), 10, 64)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestExportsAreLimitedForEachCustomerAndInAll(t *testing.T) {
+func TestExportsAreLimitedForEachCustomerAndInTotal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		export := func(c *gin.Context) {
@@ -50,14 +50,14 @@ func TestExportsAreLimitedForEachCustomerAndInAll(t *testing.T) {
 	})
 }
 
-func TestAnExportEndsWhenItsClientLeaves(t *testing.T) {
+func TestAnExportEndsWhenItsClientDisconnects(t *testing.T) {
 	engine, limiter := application(t, nil)
 	parts := strings.SplitAfter("one,two,three,", ",")
 
 	export := func(c *gin.Context) {
 		for _, part := range parts {
 			if c.Request.Context().Err() != nil {
-				return // nobody waits for the rest
+				return // the client has disconnected
 			}
 			_, _ = c.Writer.WriteString(part)
 			c.Writer.Flush()
@@ -74,10 +74,10 @@ func TestAnExportEndsWhenItsClientLeaves(t *testing.T) {
 	response := httptest.NewRecorder()
 	engine.ServeHTTP(response, request)
 	require.Empty(t, response.Body.String())
-	require.Equal(t, 200, ask(engine, http.MethodGet, "/left").Code, "the place is free")
+	require.Equal(t, 200, ask(engine, http.MethodGet, "/left").Code, "the slot is free")
 }
 
-func TestAClientIsToldOfRequestsInProgress(t *testing.T) {
+func TestTheResponseShowsTheConcurrencyLimit(t *testing.T) {
 	engine, limiter := application(t, nil)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	engine.Any("/busy", limiter.Concurrent(2, ratelimiter.WithKey(ratelimiter.ByPath), ratelimiter.WithScope(ratelimiter.ByEveryone)), func(*gin.Context) {

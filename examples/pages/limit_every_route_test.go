@@ -29,16 +29,22 @@ func everyRouteApplication(t *testing.T) *gin.Engine {
 			ratelimiter.WithWait(2 * time.Second),
 		},
 	}
-	engine, limiter := application(t, config)
-	engine.GET("/other", ok)
-	engine.GET("/search", limiter.RateLimit(10, time.Minute), ok)
-	engine.GET("/export", limiter.RateLimit(10, ratelimiter.Day, ratelimiter.WithDefaults()), ok)
-	engine.GET("/stream", limiter.RateLimit(10, time.Minute, ratelimiter.WithoutApplication()), ok)
-	engine.GET("/health", limiter.Exempt(), ok)
+	engine := gin.New()
+	limiter, err := ratelimiter.New(engine, config)
+
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+	handler := ok
+
+	engine.GET("/other", handler)
+	engine.GET("/search", limiter.RateLimit(10, time.Minute), handler)
+	engine.GET("/export", limiter.RateLimit(10, ratelimiter.Day, ratelimiter.WithDefaults()), handler)
+	engine.GET("/stream", limiter.RateLimit(10, time.Minute, ratelimiter.WithoutApplication()), handler)
+	engine.GET("/health", limiter.Exempt(), handler)
 
 	admin := engine.Group("/admin", limiter.RateLimits("20/minute; 300/hour"))
-	admin.GET("/users", ok)
-	admin.POST("/import", limiter.RateLimit(3, time.Hour, ratelimiter.WithoutGroup()), ok)
+	admin.GET("/users", handler)
+	admin.POST("/import", limiter.RateLimit(3, time.Hour, ratelimiter.WithoutGroup()), handler)
 	return engine
 }
 
@@ -68,7 +74,7 @@ func count(present bool, limits int) int {
 	return 0
 }
 
-func TestTheOptionsOfTheConfiguration(t *testing.T) {
+func TestDefaultLimitsHaveOptions(t *testing.T) {
 	engine := everyRouteApplication(t)
 	other := func(times int, name, value string) []int {
 		return statuses(engine, times, http.MethodGet, "/other", with(name, value))

@@ -38,7 +38,7 @@ func loginApplication(t *testing.T, check func(account, password string) bool) (
 			c.String(http.StatusUnauthorized, "Wrong account or password.\n")
 			return
 		}
-		forgetGuesses(c, limiter)
+		clearFailures(c, limiter)
 		c.String(http.StatusOK, "Welcome.\n")
 	})
 
@@ -59,7 +59,7 @@ func loginApplication(t *testing.T, check func(account, password string) bool) (
 	return engine, limiter
 }
 
-func forgetGuesses(c *gin.Context, limiter *ratelimiter.RateLimiter) {
+func clearFailures(c *gin.Context, limiter *ratelimiter.RateLimiter) {
 	limits, err := limiter.Peek(c)
 	for _, limit := range limits {
 		if limit.Key == "login" {
@@ -67,7 +67,7 @@ func forgetGuesses(c *gin.Context, limiter *ratelimiter.RateLimiter) {
 		}
 	}
 	if err != nil {
-		_ = c.Error(err) // the login itself succeeded; the failures before count for a while
+		_ = c.Error(err) // the login itself succeeded; earlier failures still count for a while
 	}
 }
 
@@ -86,32 +86,32 @@ func TestFiveFailedLoginsAreAllowed(t *testing.T) {
 	typed(t, "limit-logins.md", engine)
 }
 
-func TestAnAccountIsOneHoweverItIsWritten(t *testing.T) {
+func TestAllSpellingsOfAnAccountAreOneScope(t *testing.T) {
 	engine, _ := loginApplication(t, isRight)
 	for _, written := range []string{"ann", "Ann", " ann", "ANN ", "aNN"} {
 		require.Equal(t, []int{401}, login(engine, 1, guess(written)))
 	}
 	require.Equal(t, []int{429}, login(engine, 1, guess("ann")))
-	require.Equal(t, []int{429}, login(engine, 1, right()), "a right password too")
+	require.Equal(t, []int{429}, login(engine, 1, right()), "even with the right password")
 	require.Equal(t, []int{401}, login(engine, 1, guess("bob")), "another account")
 	require.Equal(t, []int{401}, login(engine, 1, guess("ann"), from("203.0.113.9:1")), "another address")
 }
 
-func TestSuccessCostsNothingAndForgetsTheGuesses(t *testing.T) {
+func TestASuccessCostsNothingAndClearsTheFailures(t *testing.T) {
 	engine, limiter := loginApplication(t, isRight)
-	for range 30 { // more than any limit has
+	for range 30 { // more requests than any limit allows
 		require.Equal(t, []int{200, 200, 200, 200}, login(engine, 4, right()))
 	}
 	require.Equal(t, []int{401, 401, 401, 401}, login(engine, 4, guess("ann")))
 	require.Equal(t, []int{200}, login(engine, 1, right()))
-	require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "five again, and no more")
+	require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "five guesses again")
 
 	left, err := limiter.Status(t.Context(), "login from address", "192.0.2.1")
 	require.NoError(t, err)
-	require.EqualValues(t, 100-9, left[0].Remaining, "success does not forget what the address has failed")
+	require.EqualValues(t, 100-9, left[0].Remaining, "a success does not clear the failures of the address")
 }
 
-func TestGuessesAtTheSameMomentCannotExceedTheLimit(t *testing.T) {
+func TestConcurrentGuessesCannotExceedTheLimit(t *testing.T) {
 	var mu sync.Mutex
 	checked := 0
 	engine, _ := loginApplication(t, func(string, string) bool {
@@ -128,7 +128,7 @@ func TestGuessesAtTheSameMomentCannotExceedTheLimit(t *testing.T) {
 	require.Equal(t, 5, checked)
 }
 
-func TestLoginsUnderWayCountAsFailures(t *testing.T) {
+func TestLoginsInProgressCountAsFailures(t *testing.T) {
 	var engine *gin.Engine
 	var others []int
 	engine, _ = loginApplication(t, func(string, string) bool {
@@ -139,7 +139,7 @@ func TestLoginsUnderWayCountAsFailures(t *testing.T) {
 		return true
 	})
 	require.Equal(t, []int{200}, login(engine, 1, right()))
-	require.Equal(t, []int{0, 0, 0, 0, 0, 429, 200, 200, 200, 200}, others, "of six, one within the other, the last is rejected")
+	require.Equal(t, []int{0, 0, 0, 0, 0, 429, 200, 200, 200, 200}, others, "the last of six concurrent logins is rejected")
 	require.Equal(t, []int{200, 200, 200, 200, 200, 200}, login(engine, 6, right()))
 }
 
@@ -160,7 +160,7 @@ func TestManyAddressesHaveFiftyGuessesAtAnAccount(t *testing.T) {
 	require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")))
 }
 
-func TestWhoIsRejectedTenTimesIsBannedForADay(t *testing.T) {
+func TestAClientThatIsRejectedTenTimesIsBannedForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := loginApplication(t, isRight)
 		login(engine, 5, guess("ann"))
@@ -169,7 +169,7 @@ func TestWhoIsRejectedTenTimesIsBannedForADay(t *testing.T) {
 		require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "the tenth rejection")
 		pass(23 * time.Hour)
 		require.Equal(t, []int{429}, login(engine, 1, right()))
-		require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")), "the owner is elsewhere")
+		require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")), "the owner logs in from another address")
 		limits, err := limiter.Status(t.Context(), "login", "ann|192.0.2.1")
 		require.NoError(t, err)
 		require.True(t, limits[0].Banned)

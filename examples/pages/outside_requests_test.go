@@ -34,7 +34,7 @@ func TestMailsToAnAddressAreLimited(t *testing.T) {
 				return err
 			}
 			if info.Exceeded {
-				return fmt.Errorf("%s has had %d mails within %v; the next one may leave in %v", address, info.Limit, info.Per, info.RetryAfter)
+				return fmt.Errorf("%s got %d mails in %v; the next one may be sent in %v", address, info.Limit, info.Per, info.RetryAfter)
 			}
 			return deliver(address, text)
 		}
@@ -43,7 +43,7 @@ func TestMailsToAnAddressAreLimited(t *testing.T) {
 			require.NoError(t, sendMail(t.Context(), "ann@example.org", "hello"))
 		}
 		require.EqualError(t, sendMail(t.Context(), "ann@example.org", "hello"),
-			"ann@example.org has had 3 mails within 1h0m0s; the next one may leave in 1h0m0s")
+			"ann@example.org got 3 mails in 1h0m0s; the next one may be sent in 1h0m0s")
 		require.NoError(t, sendMail(t.Context(), "ben@example.org", "hello"))
 		pass(time.Hour)
 		require.NoError(t, sendMail(t.Context(), "ann@example.org", "hello"))
@@ -51,7 +51,7 @@ func TestMailsToAnAddressAreLimited(t *testing.T) {
 	})
 }
 
-func TestMessagesOfAUserAreLimitedOverAllConnections(t *testing.T) {
+func TestTheConnectionsOfAUserShareALimit(t *testing.T) {
 	_, limiter := application(t, nil)
 	handled := 0
 	handle := func(string) { handled++ }
@@ -86,7 +86,7 @@ func TestMessagesOfAUserAreLimitedOverAllConnections(t *testing.T) {
 	require.Equal(t, 10, handled)
 }
 
-func TestExportsOfTheScheduleAndOfTheWebsiteAreCountedTogether(t *testing.T) {
+func TestScheduledExportsAndExportsOnTheWebsiteShareACounter(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) { c.Set("user", c.GetHeader("X-User")) })
 	export := ok

@@ -21,7 +21,7 @@ type Backend interface {
 	Close() error
 }
 
-func TestABackendOfOnesOwnIsHandedInOrNamed(t *testing.T) {
+func TestACustomBackendIsPassedOrRegistered(t *testing.T) {
 	var mine Backend
 	mine, err := backends.NewMemory(nil)
 	require.NoError(t, err)

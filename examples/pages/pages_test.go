@@ -1,5 +1,5 @@
-// Package pages_test runs the code of the pages in docs: what limit-logins.md shows
-// stands letter by letter in limit_logins_test.go.
+// Package pages_test runs the code on the pages in docs: limit_logins_test.go contains the
+// code of limit-logins.md verbatim.
 package pages_test
 
 import (
@@ -21,7 +21,7 @@ import (
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// application is an engine with a limiter, as each page begins.
+// application is an engine with a limiter, the starting point of each page.
 func application(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter) {
 	t.Helper()
 	engine := gin.New()
@@ -33,7 +33,7 @@ func application(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ratelim
 
 func ok(c *gin.Context) { c.String(http.StatusOK, "ok\n") }
 
-// ask makes a request without a network.
+// ask sends a request without a network.
 func ask(handler http.Handler, method, path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, path, nil)
 	for _, f := range change {
@@ -44,7 +44,7 @@ func ask(handler http.Handler, method, path string, change ...func(*http.Request
 	return recorder
 }
 
-// statuses asks the same a number of times.
+// statuses sends the same request a number of times.
 func statuses(handler http.Handler, times int, method, path string, change ...func(*http.Request)) []int {
 	list := make([]int, times)
 	for i := range list {
@@ -61,7 +61,7 @@ func from(peer string) func(*http.Request) {
 	return func(r *http.Request) { r.RemoteAddr = peer }
 }
 
-// form is a form that was filled in: names and values in turn.
+// form is a submitted form: names and values in turn.
 func form(pairs ...string) func(*http.Request) {
 	return func(r *http.Request) {
 		r.PostForm = url.Values{}
@@ -72,19 +72,19 @@ func form(pairs ...string) func(*http.Request) {
 	}
 }
 
-// header reads a header by the very letters it is sent with.
+// header returns all values of a header.
 func header(response *httptest.ResponseRecorder, name string) string {
 	return strings.Join(response.Header().Values(name), ", ")
 }
 
-// session is a block of commands on a page, and one of what they print.
+// session is a block of commands on a page, followed by a block with their output.
 var session = regexp.MustCompile("(?s)```sh\n([^`]*)```\n\n```(?:text|http)\n([^`]*)```")
 
-// passing differs from run to run.
+// passing matches parts of the output that differ between runs.
 var passing = regexp.MustCompile(`(?m)^Date: .*\n|;t=\d+|(?:(?:X-)?Ratelimit-Reset|Retry-After): \d+`)
 
-// typed types the commands of a page into a shell, in their order, and demands that
-// they print what the page says. The server takes the place of the one on port 8080.
+// typed runs the commands of a page in a shell, in order, and compares their output with the
+// page. The server replaces the one on port 8080.
 func typed(t *testing.T, page string, handler http.Handler) {
 	t.Helper()
 	for _, program := range []string{"sh", "curl"} {
@@ -109,7 +109,7 @@ func typed(t *testing.T, page string, handler http.Handler) {
 	}
 }
 
-// tableRows are the cells of the rows of a page's tables that begin with code.
+// tableRows returns the cells of the table rows on a page that start with code.
 func tableRows(t *testing.T, page string) (rows [][]string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/" + page)
@@ -124,5 +124,5 @@ func tableRows(t *testing.T, page string) (rows [][]string) {
 	return rows
 }
 
-// pass lets time go by in a bubble of synctest.
+// pass lets time pass in a synctest bubble.
 func pass(d time.Duration) { <-time.After(d) }

@@ -18,40 +18,40 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// harm counts whom limits have rejected, or would have.
-type harm struct {
+// impact counts the requests and clients that limits reject, or would reject.
+type impact struct {
 	mu       sync.Mutex
 	requests map[string]int             // by route, limit and outcome
-	clients  map[string]map[string]bool // the same, and whom
+	clients  map[string]map[string]bool // scopes by route, limit and outcome
 }
 
-func (h *harm) Observe(e ratelimiter.Event) {
+func (i *impact) Observe(e ratelimiter.Event) {
 	if e.Outcome != ratelimiter.Rejected && e.Outcome != ratelimiter.Shadowed {
 		return
 	}
-	about := e.Route + ": " + e.Name + " " + e.Outcome.String()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.requests[about]++
-	if h.clients[about] == nil {
-		h.clients[about] = map[string]bool{}
+	row := e.Route + ": " + e.Name + " " + e.Outcome.String()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.requests[row]++
+	if i.clients[row] == nil {
+		i.clients[row] = map[string]bool{}
 	}
-	h.clients[about][e.Scope] = true
+	i.clients[row][e.Scope] = true
 }
 
-func watched(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter, *harm) {
-	watch := &harm{requests: map[string]int{}, clients: map[string]map[string]bool{}}
-	config["RATELIMITER_OBSERVER"] = watch
+func counted(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter, *impact) {
+	counts := &impact{requests: map[string]int{}, clients: map[string]map[string]bool{}}
+	config["RATELIMITER_OBSERVER"] = counts
 	engine, limiter := application(t, config)
-	return engine, limiter, watch
+	return engine, limiter, counts
 }
 
 func search(handler http.Handler, times int) []int {
 	return statuses(handler, times, http.MethodGet, "/search")
 }
 
-func TestAShadowTellsWhomALowerLimitWouldReject(t *testing.T) {
-	engine, limiter, watch := watched(t, ratelimiter.Config{})
+func TestAShadowCountsWhatALowerLimitWouldReject(t *testing.T) {
+	engine, limiter, counts := counted(t, ratelimiter.Config{})
 	search := ok
 
 	engine.GET("/search", limiter.RateLimit(100, time.Minute,
@@ -69,28 +69,28 @@ func TestAShadowTellsWhomALowerLimitWouldReject(t *testing.T) {
 	require.Equal(t, 0, rejected("192.0.2.2", 60))
 	require.Equal(t, 5, rejected("192.0.2.3", 105))
 	table := "| limit | requests | clients |\n|---|--:|--:|\n"
-	for _, about := range slices.Sorted(maps.Keys(watch.requests)) {
-		table += fmt.Sprintf("| `%s` | %d | %d |\n", about, watch.requests[about], len(watch.clients[about]))
+	for _, row := range slices.Sorted(maps.Keys(counts.requests)) {
+		table += fmt.Sprintf("| `%s` | %d | %d |\n", row, counts.requests[row], len(counts.clients[row]))
 	}
 	page, err := os.ReadFile("../../docs/roll-out.md")
 	require.NoError(t, err)
 	require.Contains(t, string(page), table)
-	require.Equal(t, map[string]bool{"192.0.2.2": true, "192.0.2.3": true}, watch.clients["GET /search: shadow-per-minute shadowed"])
-	require.Equal(t, `"per-minute";q=100;w=60`, header(ask(engine, http.MethodGet, "/search"), "RateLimit-Policy"), "clients are not told")
+	require.Equal(t, map[string]bool{"192.0.2.2": true, "192.0.2.3": true}, counts.clients["GET /search: shadow-per-minute shadowed"])
+	require.Equal(t, `"per-minute";q=100;w=60`, header(ask(engine, http.MethodGet, "/search"), "RateLimit-Policy"), "a shadow is in no header")
 }
 
-func TestALimitWhereThereWasNoneBeginsAsAShadow(t *testing.T) {
-	engine, limiter, watch := watched(t, ratelimiter.Config{})
+func TestANewLimitStartsAsAShadow(t *testing.T) {
+	engine, limiter, counts := counted(t, ratelimiter.Config{})
 	search := ok
 
 	engine.GET("/search", limiter.RateLimit(50, time.Minute, ratelimiter.WithShadow()), search)
 
 	require.NotContains(t, statuses(engine, 60, http.MethodGet, "/search"), 429)
-	require.Equal(t, map[string]int{"GET /search: shadow-per-minute shadowed": 10}, watch.requests)
+	require.Equal(t, map[string]int{"GET /search: shadow-per-minute shadowed": 10}, counts.requests)
 }
 
-func TestALimitBeginsWithAShareOfTheClients(t *testing.T) {
-	engine, limiter, _ := watched(t, ratelimiter.Config{})
+func TestALimitAppliesToAShareOfTheClients(t *testing.T) {
+	engine, limiter, _ := counted(t, ratelimiter.Config{})
 	search := ok
 
 	var percent atomic.Int64
@@ -119,8 +119,8 @@ func TestALimitBeginsWithAShareOfTheClients(t *testing.T) {
 	require.Equal(t, 200, limited())
 }
 
-func TestLimitsOfTheConfigurationChangeWhileItRuns(t *testing.T) {
-	engine, limiter, _ := watched(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/minute"})
+func TestConfiguredLimitsChangeAtRunTime(t *testing.T) {
+	engine, limiter, _ := counted(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/minute"})
 	engine.GET("/search", ok)
 	engine.POST("/admin/limits", func(c *gin.Context) {
 		err := limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": c.PostForm("limits")})
@@ -135,15 +135,15 @@ func TestLimitsOfTheConfigurationChangeWhileItRuns(t *testing.T) {
 	}
 	require.Equal(t, []int{200, 200, 200, 200}, search(engine, 4))
 	require.Equal(t, 204, change("5/minute"))
-	require.Equal(t, []int{200, 429}, search(engine, 2), "four were used before")
+	require.Equal(t, []int{200, 429}, search(engine, 2), "four were used already")
 	require.Equal(t, 400, change("five a minute"))
 	require.Equal(t, []int{429}, search(engine, 1), "nothing has changed")
 	require.Equal(t, 204, change("100/minute"))
 	require.Equal(t, []int{200}, search(engine, 1))
 }
 
-func TestAShadowIsSafeWhereTheBackendFails(t *testing.T) {
-	engine, limiter, _ := watched(t, ratelimiter.Config{
+func TestAShadowRejectsNothingWhenTheBackendFails(t *testing.T) {
+	engine, limiter, _ := counted(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": "127.0.0.1:1"},
 		"RATELIMITER_ON_ERROR": "deny",
 	})

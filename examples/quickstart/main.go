@@ -1,6 +1,6 @@
-// Quickstart is a server that allows each client three requests a second. It
-// reads its configuration from the environment: with RATELIMITER_BACKEND=redis
-// any number of these servers share the limit.
+// Quickstart is a server that allows each client three requests a second. It reads its
+// configuration from the environment: with RATELIMITER_BACKEND=redis, any number of these
+// servers share the limit.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// newEngine is all there is to limiting an application.
+// newEngine contains everything that a limited application needs.
 func newEngine(config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter, error) {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, config)
@@ -57,14 +57,14 @@ func run() (err error) {
 	address := "127.0.0.1:" + cmp.Or(os.Getenv("PORT"), "8080")
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w\nChoose a free port with the variable PORT; PORT=0 takes any", address, err)
+		return fmt.Errorf("cannot listen on %s: %w\nSet PORT to a free port; PORT=0 selects one", address, err)
 	}
 	server := &http.Server{Handler: engine, ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	explain(listener.Addr(), cmp.Or(os.Getenv("RATELIMITER_BACKEND"), "memory"))
-	// Reset asks the backend without taking a unit from anybody.
-	if err := limiter.Reset(ctx, "is anybody there", "nobody"); err != nil {
+	// Reset checks the backend without charging a limit.
+	if err := limiter.Reset(ctx, "startup check", "quickstart"); err != nil {
 		fmt.Fprintf(os.Stderr, "\nThe backend does not answer. Until it does, RATELIMITER_ON_ERROR decides:\n%v\n", err)
 	}
 	select {
@@ -85,6 +85,6 @@ Try this in another terminal:
     curl -i http://%[1]s/
 
 The first line prints 200 three times, then 429. The second shows the headers.
-Ctrl-C ends the server.
+Press Ctrl-C to stop the server.
 `, address, backend)
 }

@@ -18,7 +18,7 @@ import (
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// frozenRedis is a Redis whose clock stands still, so that a second never ends.
+// frozenRedis is a Redis with a stopped clock, so that a second never ends.
 func frozenRedis(t *testing.T) *miniredis.Miniredis {
 	server := miniredis.RunT(t)
 	server.SetTime(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
@@ -37,8 +37,7 @@ func TestTheFourthRequestOfASecondIsRejected(t *testing.T) {
 	requireOneSecondsWorth(t, exampletest.Serve(t, engine))
 }
 
-// requireOneSecondsWorth sends four requests to a fresh server whose clock
-// stands still.
+// requireOneSecondsWorth sends four requests to a fresh server with a stopped clock.
 func requireOneSecondsWorth(t *testing.T, url string) {
 	t.Helper()
 	for _, remaining := range []string{"2", "1", "0"} {
@@ -71,16 +70,16 @@ func requireRejection(t *testing.T, url string) {
 func TestTheProgram(t *testing.T) {
 	binary := exampletest.Build(t, ".")
 	t.Run("limits in memory", func(t *testing.T) { testMemory(t, binary) })
-	t.Run("limits in Redis and ends with Ctrl-C", func(t *testing.T) { testRedis(t, binary) })
-	t.Run("goes on without Redis and says so", func(t *testing.T) { testRedisAway(t, binary) })
-	t.Run("says what stops it", func(t *testing.T) { testFaults(t, binary) })
+	t.Run("limits in Redis and stops on Ctrl-C", func(t *testing.T) { testRedis(t, binary) })
+	t.Run("continues without Redis and reports it", func(t *testing.T) { testRedisAway(t, binary) })
+	t.Run("reports why it does not start", func(t *testing.T) { testFaults(t, binary) })
 }
 
 func testMemory(t *testing.T, binary string) {
 	program := exampletest.Start(t, binary, []string{"PORT=0"})
 	url := program.URL()
 	require.Equal(t, []int{200, 200, 200}, exampletest.Statuses(t, 3, url))
-	// On a machine that is slow enough the second ends before the fourth.
+	// On a slow machine the second may end before the fourth request.
 	for range 1000 {
 		answer := exampletest.Send(t, http.MethodGet, url)
 		if answer.Status == http.StatusTooManyRequests {
@@ -105,7 +104,7 @@ func testRedis(t *testing.T, binary string) {
 	require.Contains(t, program.Output(), "counted in redis")
 	require.NotContains(t, program.Output(), "does not answer")
 	if runtime.GOOS == "windows" {
-		return // a process cannot send Ctrl-C to another there
+		return // a process cannot send Ctrl-C to another process
 	}
 	program.Interrupt()
 	require.Zero(t, program.End(), program.Output())
@@ -118,10 +117,10 @@ func testFaults(t *testing.T, binary string) {
 	_, port, err := net.SplitHostPort(taken.Addr().String())
 	require.NoError(t, err)
 	for name, test := range map[string]struct{ variable, says string }{
-		"port that is taken":               {"PORT=" + port, "cannot listen on 127.0.0.1:" + port},
-		"port that is no port":             {"PORT=http://", "cannot listen on 127.0.0.1:http://"},
-		"backend that is unknown":          {"RATELIMITER_BACKEND=radis", `did you mean "redis"?`},
-		"variable that is known to nobody": {"RATELIMITER_BACKNED=redis", `did you mean "RATELIMITER_BACKEND"?`},
+		"port in use":      {"PORT=" + port, "cannot listen on 127.0.0.1:" + port},
+		"invalid port":     {"PORT=http://", "cannot listen on 127.0.0.1:http://"},
+		"unknown backend":  {"RATELIMITER_BACKEND=radis", `did you mean "redis"?`},
+		"unknown variable": {"RATELIMITER_BACKNED=redis", `did you mean "RATELIMITER_BACKEND"?`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			program := exampletest.Start(t, binary, []string{test.variable})

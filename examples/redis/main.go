@@ -1,6 +1,5 @@
-// Redis is a server that shares its limit with all others of its kind: start it
-// twice, on two ports. It keeps the counters over a connection to Redis that the
-// application has already.
+// Redis is a server that shares its limit with other instances of itself: start it twice, on
+// two ports. The limiter uses the application's own connection to Redis.
 package main
 
 import (
@@ -21,10 +20,10 @@ import (
 )
 
 var (
-	port  = flag.Int("port", 8081, "port to listen on; 0 takes any")
+	port  = flag.Int("port", 8081, "port to listen on; 0 selects a free one")
 	addr  = flag.String("redis", "127.0.0.1:6379", "address of Redis")
-	limit = flag.Int("limit", 10, "requests in a period that the servers allow a client, together")
-	per   = flag.Duration("per", time.Minute, "the period")
+	limit = flag.Int("limit", 10, "requests per period that all servers together allow each client")
+	per   = flag.Duration("per", time.Minute, "period of the limit")
 )
 
 func main() {
@@ -36,9 +35,8 @@ func main() {
 	}
 }
 
-// newEngine hands the application's connection to the limiter, which never
-// closes it. The option "url" in its place would make the limiter connect by
-// itself.
+// newEngine passes the application's connection to the limiter, which never closes it. With
+// the option "url" instead, the limiter would open its own connection.
 func newEngine(config ratelimiter.Config, client redis.UniversalClient, limit int, per time.Duration) (*gin.Engine, *ratelimiter.RateLimiter, error) {
 	config["RATELIMITER_BACKEND"] = "redis"
 	config["RATELIMITER_BACKEND_OPTIONS"] = map[string]any{"client": client}
@@ -60,9 +58,9 @@ func run() (err error) {
 	client := redis.NewClient(&redis.Options{Addr: *addr})
 	defer func() { err = errors.Join(err, client.Close()) }()
 	if err := client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("no Redis at %s: %w\nStart redis-server first, or say with -redis where it is", *addr, err)
+		return fmt.Errorf("no Redis at %s: %w\nStart redis-server first, or set its address with -redis", *addr, err)
 	}
-	config, err := ratelimiter.ConfigFromEnv() // for what is not said here, such as RATELIMITER_ON_ERROR
+	config, err := ratelimiter.ConfigFromEnv() // for other keys, such as RATELIMITER_ON_ERROR
 	if err != nil {
 		return err
 	}
@@ -75,14 +73,14 @@ func run() (err error) {
 	if err != nil {
 		return fmt.Errorf("%w\nChoose a free port with -port", err)
 	}
-	fmt.Printf(`Listening on http://%s: %d requests in %v, with all other servers on this Redis.
-Start a second one and ask both in turn; the limit holds for them together:
+	fmt.Printf(`Listening on http://%s: %d requests in %v, shared by all servers on this Redis.
+Start a second one and send requests to both in turn; they share the limit:
 
     go run ./examples/redis -port 8082
     for i in 1 2 3 4 5 6; do for port in 8081 8082; do
         curl -s -o /dev/null -w "$port %%{http_code}\n" http://127.0.0.1:$port/; done; done
 
-Ctrl-C ends the server.
+Press Ctrl-C to stop the server.
 `, listener.Addr(), *limit, *per)
 	server := &http.Server{Handler: engine, ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 1)

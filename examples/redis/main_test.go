@@ -15,7 +15,7 @@ import (
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// No decision may be missed for want of time: it would be made elsewhere.
+// A decision that times out would be made outside Redis, so the timeout is long.
 const (
 	timeout = "1m"
 	onError = "deny"
@@ -41,7 +41,7 @@ func TestTwoEnginesOnOneRedisShareTheLimitExactly(t *testing.T) {
 func TestTheProgram(t *testing.T) {
 	binary := exampletest.Build(t, ".")
 	t.Run("two processes share the limit exactly", func(t *testing.T) { testTwoProcesses(t, binary) })
-	t.Run("without Redis it says what is missing", func(t *testing.T) { testRedisAway(t, binary) })
+	t.Run("reports that Redis is missing", func(t *testing.T) { testRedisAway(t, binary) })
 }
 
 func testTwoProcesses(t *testing.T, binary string) {

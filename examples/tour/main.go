@@ -1,5 +1,5 @@
-// Tour is an API with a limit of every kind. The client sends its plan and its account in
-// headers here; a real application reads them from a verified token.
+// Tour is an API with every kind of limit. Here the client sends its plan and its account in
+// headers; a real application reads them from a verified token.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// plans are lists of limits. A month is that of the calendar in Zurich; see settings.
+// plans are lists of limits. Months follow the calendar in Zurich; see settings.
 var plans = map[string][]ratelimiter.Limit{
 	"free": {{Limit: 10, Per: time.Minute}, {Limit: 1_000, Per: ratelimiter.Month}},
 	"team": {{Limit: 100, Per: time.Minute}, {Limit: 100_000, Per: ratelimiter.Month}},
@@ -68,11 +68,11 @@ func newEngine(config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter
 	api.GET("/query", limiter.RateLimit(1_000, time.Hour, perAccount, ratelimiter.WithName("rows"), ratelimiter.WithCost(10)), query)
 	api.GET("/chat", limiter.RateLimit(2_000, time.Hour, perAccount, ratelimiter.WithName("tokens"), ratelimiter.WithCost(1)), chat)
 	api.GET("/health", limiter.RateLimit(ratelimiter.Unlimited, time.Minute, ratelimiter.WithoutGroup(), ratelimiter.WithoutDefaults()), answer)
-	// Five rejections in an hour ban a client: for a minute, then for an hour, then for a day.
+	// Five rejections within an hour ban a client for a minute, then for an hour, then for a day.
 	engine.GET("/login", limiter.RateLimit(3, time.Minute, ratelimiter.WithoutApplication(),
 		ratelimiter.WithBan(5, time.Hour, time.Minute, time.Hour, ratelimiter.Day)), answer)
 
-	// Two e-mails an hour to one address, whoever asks for them.
+	// Two e-mails an hour to each address.
 	engine.POST("/mail/:address", func(c *gin.Context) {
 		info, err := limiter.Take(c.Request.Context(), ratelimiter.Limit{Limit: 2, Per: time.Hour}, "mail", c.Param("address"), 1)
 		if err == nil && info.Exceeded {
@@ -92,10 +92,10 @@ func newEngine(config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter
 
 func answer(c *gin.Context) { c.String(http.StatusOK, "ok\n") }
 
-// query was charged 10 rows before it ran, and has found 250.
+// query is charged 10 rows before it runs, and finds 250.
 func query(c *gin.Context) { reply(c, ratelimiter.SetCost(c, 250)) }
 
-// chat streams three parts, each of which costs 100 tokens more.
+// chat streams three parts, and charges 100 tokens for each.
 func chat(c *gin.Context) {
 	for part := 1; part <= 3 && ratelimiter.AddCost(c, 100) == nil; part++ {
 		c.String(http.StatusOK, "part %d\n", part)

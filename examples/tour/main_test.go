@@ -45,7 +45,7 @@ func TestAPlanIsAListOfLimitsForAllRoutes(t *testing.T) {
 		statuses := exampletest.Statuses(t, 9, url+"/orders", as("ann", "free")...)
 		statuses = append(statuses, exampletest.Statuses(t, 3, url+"/report", as("ann", "free")...)...)
 		require.Equal(t, slices.Concat(slices.Repeat([]int{200}, 10), []int{429, 429}), statuses)
-		require.Equal(t, "89", remaining(t, url, "/orders", as("ann", "team")), "the counter stays, the limit is that of the new plan")
+		require.Equal(t, "89", remaining(t, url, "/orders", as("ann", "team")), "the new plan keeps the usage")
 		require.Equal(t, "9", remaining(t, url, "/orders", as("bob", "free")))
 		policy := exampletest.Send(t, http.MethodGet, url+"/search", as("cy", "team")...).Header.Values("RateLimit-Policy")
 		for _, name := range []string{`"per-minute"`, `"per-month"`, `"per-second-2"`, `"per-day-2"`, `"application-per-minute"`} {
@@ -54,7 +54,7 @@ func TestAPlanIsAListOfLimitsForAllRoutes(t *testing.T) {
 	})
 }
 
-func TestRejectionsAreInTheEnvelopeOfTheApplication(t *testing.T) {
+func TestRejectionsHaveCustomResponses(t *testing.T) {
 	onEachBackend(t, func(t *testing.T, url string) {
 		exampletest.Statuses(t, 3, url+"/report", as("ann", "team")...)
 		rejected := exampletest.Send(t, http.MethodGet, url+"/report", as("ann", "team")...)
@@ -71,7 +71,7 @@ func TestRejectionsAreInTheEnvelopeOfTheApplication(t *testing.T) {
 	})
 }
 
-func TestARequestCostsWhatItTurnsOutToCost(t *testing.T) {
+func TestARequestIsChargedItsActualCost(t *testing.T) {
 	onEachBackend(t, func(t *testing.T, url string) {
 		for range 4 {
 			require.Equal(t, 204, exampletest.Send(t, http.MethodGet, url+"/query", as("ann", "team")...).Status)
@@ -99,7 +99,7 @@ func TestAnAdministratorBansAndPardons(t *testing.T) {
 	})
 }
 
-func TestWhoeverIsRejectedFiveTimesIsBannedForAMinute(t *testing.T) {
+func TestAClientThatIsRejectedFiveTimesIsBanned(t *testing.T) {
 	onEachBackend(t, func(t *testing.T, url string) {
 		require.Equal(t, []int{200, 200, 200, 429, 429, 429, 429, 429}, exampletest.Statuses(t, 8, url+"/login"))
 		var body struct{ Limit ratelimiter.Info }
@@ -108,7 +108,7 @@ func TestWhoeverIsRejectedFiveTimesIsBannedForAMinute(t *testing.T) {
 	})
 }
 
-func TestOneAddressGetsTwoMailsAnHour(t *testing.T) {
+func TestAnAddressGetsTwoMailsAnHour(t *testing.T) {
 	onEachBackend(t, func(t *testing.T, url string) {
 		var statuses []int
 		for range 3 {

@@ -1,8 +1,8 @@
-// Package extensions declares what the whole application uses, before any
-// configuration is known. Every other package may import it.
+// Package extensions declares objects for the whole application before any configuration is
+// known. Every other package may import it.
 package extensions
 
 import "github.com/gin-ratelimiter/ratelimiter"
 
-// Limiter waits for the InitApp in the application's constructor.
+// Limiter is configured by InitApp in the constructor of the application.
 var Limiter ratelimiter.RateLimiter

@@ -1,5 +1,5 @@
-// Package exampletest runs the examples in tests: as handlers behind a server on
-// loopback, and as the programs they are.
+// Package exampletest runs the examples in tests: as handlers on a loopback server, and as
+// programs.
 package exampletest
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is far more than anything here takes.
+// patience is far longer than any operation here takes.
 const patience = time.Minute
 
 // Serve serves a handler on loopback and returns its URL.
@@ -34,14 +34,14 @@ func Serve(t *testing.T, handler http.Handler) string {
 	return server.URL
 }
 
-// Answer is a response that was read to its end.
+// Answer is a complete response.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// Send makes a request with headers as pairs of name and value.
+// Send sends a request. Headers are pairs of name and value.
 func Send(t *testing.T, method, url string, headers ...string) Answer {
 	t.Helper()
 	answer, err := send(t.Context(), method, url, headers)
@@ -67,7 +67,7 @@ func send(ctx context.Context, method, url string, headers []string) (Answer, er
 	return Answer{response.StatusCode, response.Header, body}, errors.Join(err, response.Body.Close())
 }
 
-// Raw gets a URL and returns the response by the very letters it is sent with.
+// Raw gets a URL and returns the bytes of the response.
 func Raw(t *testing.T, url string) string {
 	t.Helper()
 	connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -81,7 +81,7 @@ func Raw(t *testing.T, url string) string {
 	return string(response)
 }
 
-// Statuses gets a URL a number of times, one after the other.
+// Statuses gets a URL a number of times in a row, and returns the statuses.
 func Statuses(t *testing.T, times int, url string, headers ...string) []int {
 	t.Helper()
 	statuses := make([]int, times)
@@ -91,8 +91,8 @@ func Statuses(t *testing.T, times int, url string, headers ...string) []int {
 	return statuses
 }
 
-// Admitted gets each URL a number of times, with several clients at once, and
-// counts the answers 200. All others must be 429.
+// Admitted gets each URL a number of times with several concurrent clients, and counts the
+// responses with status 200. All others must have status 429.
 func Admitted(t *testing.T, clients, times int, urls ...string) int64 {
 	t.Helper()
 	var admitted, rejected atomic.Int64
@@ -113,7 +113,7 @@ func Admitted(t *testing.T, clients, times int, urls ...string) int64 {
 		})
 	}
 	group.Wait()
-	require.EqualValues(t, clients*times*len(urls), admitted.Load()+rejected.Load(), "nothing but 200 and 429")
+	require.EqualValues(t, clients*times*len(urls), admitted.Load()+rejected.Load(), "other statuses than 200 and 429")
 	return admitted.Load()
 }
 
@@ -126,7 +126,7 @@ func Build(t *testing.T, folder string) string {
 	return program
 }
 
-// Program is a program that was started.
+// Program is a running program.
 type Program struct {
 	t       *testing.T
 	command *exec.Cmd
@@ -134,8 +134,8 @@ type Program struct {
 	ended   chan struct{}
 }
 
-// Start starts a program with variables added to the environment, which holds
-// no other configuration of the limiter. It is killed when the test ends.
+// Start starts a program with additional environment variables, and without any other
+// configuration of the limiter. The program is killed when the test ends.
 func Start(t *testing.T, program string, variables []string, arguments ...string) *Program {
 	t.Helper()
 	p := &Program{t: t, command: exec.Command(program, arguments...), ended: make(chan struct{})}
@@ -149,17 +149,17 @@ func Start(t *testing.T, program string, variables []string, arguments ...string
 	p.command.Stdout, p.command.Stderr = &p.output, &p.output
 	require.NoError(t, p.command.Start())
 	go func() {
-		_ = p.command.Wait() // ProcessState tells how it ended
+		_ = p.command.Wait() // ProcessState has the exit code
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
-		_ = p.command.Process.Kill() // it may have ended by itself
+		_ = p.command.Process.Kill() // it may have exited already
 		<-p.ended
 	})
 	return p
 }
 
-// URL waits until the program says where it listens.
+// URL waits until the program prints the URL on which it listens.
 func (p *Program) URL() string {
 	p.t.Helper()
 	select {
@@ -172,7 +172,7 @@ func (p *Program) URL() string {
 	return p.output.url()
 }
 
-// Interrupt sends what Ctrl-C sends.
+// Interrupt sends the signal of Ctrl-C.
 func (p *Program) Interrupt() {
 	p.t.Helper()
 	require.NoError(p.t, p.command.Process.Signal(os.Interrupt))
@@ -196,7 +196,7 @@ func (p *Program) Output() string {
 	return p.output.text.String()
 }
 
-// output keeps what a program writes and tells when a URL is in it.
+// output stores the output of a program and waits for a URL in it.
 type output struct {
 	mu        sync.Mutex
 	text      bytes.Buffer

@@ -17,13 +17,13 @@ const combined = `192.0.2.7 - ann [17/May/2015:10:05:03 +0000] "GET /users/7?pag
 
 var requested = time.Date(2015, 5, 17, 10, 5, 3, 0, time.UTC).UnixMicro()
 
-func TestALineThatCannotBeReadSaysWhy(t *testing.T) {
+func TestAnUnreadableLineHasAReason(t *testing.T) {
 	format, err := Choose("combined", nil, Wanted{})
 	require.NoError(t, err)
 	for line, want := range map[string]string{
 		"":        "the line is empty",
-		"garbage": `" " is missing behind $remote_addr`,
-		strings.Replace(combined, "May", "Mai", 1):      "the time cannot be read",
+		"garbage": `" " is missing after $remote_addr`,
+		strings.Replace(combined, "May", "Mai", 1):      "the time is invalid",
 		strings.Replace(combined, "404", "none", 1):     "the status is not a number",
 		strings.Replace(combined, `1.1" 404`, "1.1", 1): "the status is not a number",
 	} {
@@ -32,7 +32,7 @@ func TestALineThatCannotBeReadSaysWhy(t *testing.T) {
 	}
 }
 
-func TestARequestThatIsNoHTTPCountsAllTheSame(t *testing.T) {
+func TestARequestThatIsNotHTTPStillCounts(t *testing.T) {
 	for request, want := range map[string][2]string{
 		`GET / HTTP/1.1`: {"GET", "/"}, `GET /a b HTTP/1.0`: {"GET", "/a b"}, `GET /`: {"GET", "/"},
 		`-`: {"", "-"}, `\x16\x03\x01`: {"", `\x16\x03\x01`}, ``: {"", ""}, `a /b`: {"", "a /b"},
@@ -43,7 +43,7 @@ func TestARequestThatIsNoHTTPCountsAllTheSame(t *testing.T) {
 	}
 }
 
-func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
+func TestANginxFormatIsCompiled(t *testing.T) {
 	format, err := Choose(`${http_x_user}|$msec|$remote_addr|"$request_uri"`, nil, Wanted{Extra: "http_x_user"})
 	require.NoError(t, err)
 	var r Record
@@ -52,10 +52,10 @@ func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
 	require.Equal(t, requested+250_000, r.Time)
 	require.Equal(t, `/a\"b`, string(r.Path))
 	for text, want := range map[string]string{
-		"$remote_addr$msec":         "nothing between $remote_addr",
+		"$remote_addr$msec":         "no text between $remote_addr",
 		"$remote_addr $request":     "has no time",
 		"$msec $request":            "has no $remote_addr",
-		"$remote_addr ${msec":       "never ends",
+		"$remote_addr ${msec":       `no closing "}"`,
 		"$remote_addr $ $msec":      "must be followed by the name",
 		"nonsense":                  `"nonsense" is not a format`,
 		"$remote_addr [$time_local": "",
@@ -69,7 +69,7 @@ func TestAFormatInTheNotationOfNginxIsCompiled(t *testing.T) {
 	}
 }
 
-func TestAFieldWithAUsualNameIsPassedOverWhenItsValuesDoNotSuit(t *testing.T) {
+func TestAFieldWithAUsualNameIsSkippedIfItsValuesDoNotFit(t *testing.T) {
 	for _, log := range []string{
 		`{"time":0.023,"timestamp":"2015-05-17T10:05:03Z","status":"ok","code":404,"client":"a b","ip":"192.0.2.7"}`,
 		"time,timestamp,status,code,client,ip\n0.023,1431857103,ok,404,a b,192.0.2.7",
@@ -97,10 +97,10 @@ func TestTheCallerMayNameTheVariablesOfAFormat(t *testing.T) {
 	require.Equal(t, "192.0.2.7", string(r.Client))
 	require.Equal(t, requested, r.Time)
 	_, err = Choose(notation, nil, Wanted{Fields: map[string]string{"client": "http_x_reel_ip", "time": "when"}})
-	require.ErrorContains(t, err, "has no $http_x_reel_ip, which is to tell the client")
+	require.ErrorContains(t, err, "has no $http_x_reel_ip, which --field names as the client")
 }
 
-func TestTheFieldThatTellsTheClientMayBeMissingWhereTheAddressIsThere(t *testing.T) {
+func TestTheClientFieldMayBeMissingIfThereIsAnAddress(t *testing.T) {
 	sample := `{"ts":1431857103,"client_ip":"192.0.2.7","user":"ann","uri":"/"}`
 	format, err := Choose("json", [][]byte{[]byte(sample)}, Wanted{Extra: "user"})
 	require.NoError(t, err)
@@ -115,7 +115,7 @@ func TestTheFieldThatTellsTheClientMayBeMissingWhereTheAddressIsThere(t *testing
 	require.ErrorIs(t, parser.Parse([]byte(`{"ts":1431857103,"uri":"/"}`), &r), errClient)
 }
 
-func TestTimesAreReadAsTheStandardLibraryReadsThem(t *testing.T) {
+func TestTimesAreParsedAsByTheStandardLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		zone := time.FixedZone("", 60*rapid.IntRange(-12*60, 14*60).Draw(t, "zone"))
 		moment := time.UnixMicro(rapid.Int64Range(1e12, 8e15).Draw(t, "moment")).In(zone)
@@ -130,7 +130,7 @@ func TestTimesAreReadAsTheStandardLibraryReadsThem(t *testing.T) {
 	})
 }
 
-func TestUnixTimesAreToldByTheirSize(t *testing.T) {
+func TestTheUnitOfUnixTimesDependsOnTheirSize(t *testing.T) {
 	for _, text := range []string{"1431857103", "1431857103.000", "1431857103000", "1431857103000000", "1431857103000000000"} {
 		got, ok := parseTime([]byte(text))
 		require.True(t, ok, text)
@@ -142,7 +142,7 @@ func TestUnixTimesAreToldByTheirSize(t *testing.T) {
 	}
 }
 
-func TestReadingALineAllocatesNothing(t *testing.T) {
+func TestParsingALineAllocatesNothing(t *testing.T) {
 	for name, line := range map[string]string{"combined": combined, "json": `{"ts":1431857103.5,"client_ip":"192.0.2.7","method":"GET","uri":"\/a","status":200}`} {
 		format, err := Choose(name, [][]byte{[]byte(line)}, Wanted{})
 		require.NoError(t, err)

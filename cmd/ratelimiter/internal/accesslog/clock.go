@@ -6,12 +6,12 @@ const (
 	hour   = 60 * minute
 	day    = 24 * hour
 
-	// latest is where times end, in the year 2255: everything that follows computes
-	// with differences of times.
+	// latest is the first time that is too late, in the year 2255. It keeps all later
+	// arithmetic on times free of overflow.
 	latest = 1 << 53
 )
 
-// parseTime reads a time by its looks, in microseconds since the Unix epoch:
+// parseTime detects the format of a time and returns microseconds since the Unix epoch:
 //
 //	17/May/2015:10:05:03 +0000          common log format, also with a fraction
 //	2015-05-17T10:05:03.123+00:00       ISO 8601, also with a space for the T
@@ -19,7 +19,7 @@ const (
 //	Sun, 17 May 2015 10:05:03 GMT       RFC 1123
 //	1431857103.123                      Unix seconds; ms, µs and ns by their size
 //
-// A time without a zone counts as UTC, and so does one whose zone is a name.
+// A time without a zone, or with a named zone, is read as UTC.
 func parseTime(text []byte) (micros int64, ok bool) {
 	switch {
 	case len(text) >= 20 && text[2] == '/':
@@ -34,7 +34,7 @@ func parseTime(text []byte) (micros int64, ok bool) {
 	return micros, ok && micros >= 0 && micros < latest
 }
 
-// parseCommon reads 17/May/2015:10:05:03 +0000.
+// parseCommon parses 17/May/2015:10:05:03 +0000.
 func parseCommon(t []byte) (int64, bool) {
 	midnight, ok1 := parseCommonDate(t[:11])
 	clock, ok2 := parseClock(t[12:20])
@@ -45,7 +45,7 @@ func parseCommon(t []byte) (int64, bool) {
 	return atZone(midnight+clock+fraction, zone)
 }
 
-// parseCommonDate reads 17/May/2015.
+// parseCommonDate parses 17/May/2015.
 func parseCommonDate(t []byte) (midnight int64, ok bool) {
 	dayOfMonth, ok1 := digits(t[0:2])
 	month := monthOf(t[3:6])
@@ -54,8 +54,7 @@ func parseCommonDate(t []byte) (midnight int64, ok bool) {
 	return midnight, ok1 && ok2 && ok3 && t[6] == '/'
 }
 
-// parseRFC1123 reads Sun, 17 May 2015 10:05:03 GMT. A name of a zone says nothing
-// about its distance from UTC.
+// parseRFC1123 parses Sun, 17 May 2015 10:05:03 GMT.
 func parseRFC1123(t []byte) (int64, bool) {
 	dayOfMonth, ok1 := digits(t[5:7])
 	year, ok2 := digits(t[12:16])
@@ -67,8 +66,7 @@ func parseRFC1123(t []byte) (int64, bool) {
 	return atZone(midnight+clock, t[25:])
 }
 
-// parseDate reads 2015-05-17, 2015/05/17 or 17/May/2015, to the midnight that
-// begins the day.
+// parseDate parses 2015-05-17, 2015/05/17 or 17/May/2015, and returns the start of the day.
 func parseDate(t []byte) (midnight int64, ok bool) {
 	switch {
 	case len(t) == 11 && t[2] == '/':
@@ -79,7 +77,7 @@ func parseDate(t []byte) (midnight int64, ok bool) {
 	return midnight, ok && midnight >= 0 && midnight < latest
 }
 
-// parseTimeOfDay reads 10:05:03 or 10:05:03.123.
+// parseTimeOfDay parses 10:05:03 or 10:05:03.123.
 func parseTimeOfDay(t []byte) (micros int64, ok bool) {
 	if len(t) < 8 {
 		return 0, false
@@ -89,7 +87,7 @@ func parseTimeOfDay(t []byte) (micros int64, ok bool) {
 	return clock + fraction, ok && len(rest) == 0
 }
 
-// parseISO reads 2015-05-17T10:05:03.123Z and Gin's 2015/05/17 - 10:05:03.
+// parseISO parses 2015-05-17T10:05:03.123Z and Gin's 2015/05/17 - 10:05:03.
 func parseISO(t []byte) (int64, bool) {
 	midnight, ok := parseISODate(t[:10])
 	if !ok {
@@ -110,7 +108,7 @@ func parseISO(t []byte) (int64, bool) {
 	return atZone(midnight+clock+fraction, rest)
 }
 
-// parseISODate reads 2015-05-17.
+// parseISODate parses 2015-05-17.
 func parseISODate(t []byte) (midnight int64, ok bool) {
 	year, ok1 := digits(t[0:4])
 	month, ok2 := digits(t[5:7])
@@ -119,7 +117,7 @@ func parseISODate(t []byte) (midnight int64, ok bool) {
 	return midnight, ok1 && ok2 && ok3 && ok4 && t[7] == t[4]
 }
 
-// parseClock reads 10:05:03. A leap second is the second after.
+// parseClock parses 10:05:03. A leap second becomes the second after it.
 func parseClock(t []byte) (int64, bool) {
 	h, ok1 := digits(t[0:2])
 	m, ok2 := digits(t[3:5])
@@ -128,7 +126,7 @@ func parseClock(t []byte) (int64, bool) {
 	return h*hour + m*minute + s*second, ok
 }
 
-// parseFraction reads .123456 and drops what is finer than a microsecond.
+// parseFraction parses .123456 and truncates it to microseconds.
 func parseFraction(t []byte) (micros int64, rest []byte) {
 	if len(t) == 0 || t[0] != '.' && t[0] != ',' {
 		return 0, t
@@ -142,8 +140,8 @@ func parseFraction(t []byte) (micros int64, rest []byte) {
 	return micros, t[i:]
 }
 
-// atZone takes off what a zone is ahead of UTC: "", "Z", "+0200" or "+02:00". A
-// name, as "GMT", is taken for UTC.
+// atZone converts a local time to UTC. The zone is "", "Z", "+0200" or "+02:00"; a name such
+// as "GMT" is read as UTC.
 func atZone(local int64, zone []byte) (int64, bool) {
 	if len(zone) > 0 && zone[0] == ' ' {
 		zone = zone[1:]
@@ -164,7 +162,7 @@ func atZone(local int64, zone []byte) (int64, bool) {
 	return ahead(local, zone[0], h, m, ok1 && ok2)
 }
 
-// isZoneName tells whether a zone is "Z" or a name such as "CET".
+// isZoneName reports whether a zone is "Z" or a name such as "CET".
 func isZoneName(zone []byte) bool {
 	for _, c := range zone {
 		if (c < 'A' || c > 'Z') && (c != 'z' || len(zone) > 1) {
@@ -176,7 +174,7 @@ func isZoneName(zone []byte) bool {
 
 func ahead(local int64, sign byte, h, m int64, ok bool) (int64, bool) {
 	offset := h*hour + m*minute
-	ok = ok && h <= 24 && m < 60 // as the standard library has it
+	ok = ok && h <= 24 && m < 60 // as in the standard library
 	switch sign {
 	case '+':
 		return local - offset, ok
@@ -186,9 +184,8 @@ func ahead(local int64, sign byte, h, m int64, ok bool) (int64, bool) {
 	return 0, false
 }
 
-// parseEpoch reads Unix time. Nobody logs the year 5138 in seconds, so from 1e11
-// on a number counts milliseconds, from 1e14 on microseconds, from 1e17 on
-// nanoseconds.
+// parseEpoch parses Unix time. 1e11 seconds are in the year 5138, so numbers from 1e11 are
+// milliseconds, from 1e14 microseconds, and from 1e17 nanoseconds.
 func parseEpoch(t []byte) (int64, bool) {
 	var whole int64
 	i := 0
@@ -216,7 +213,7 @@ func parseEpoch(t []byte) (int64, bool) {
 	return whole / 1000, true
 }
 
-// digits reads a number all of whose characters are digits.
+// digits parses a number that consists of digits only.
 func digits(t []byte) (n int64, ok bool) {
 	for _, c := range t {
 		if c < '0' || c > '9' {
@@ -227,7 +224,7 @@ func digits(t []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// monthOf reads Jan to Dec; 0 is none of them.
+// monthOf parses Jan to Dec, and returns 0 for other texts.
 func monthOf(t []byte) int64 {
 	switch string(t) {
 	case "Jan":
@@ -258,7 +255,7 @@ func monthOf(t []byte) int64 {
 	return 0
 }
 
-// date is the midnight that begins a day, by the rule of days_from_civil in
+// date returns the start of a day, by days_from_civil in
 // https://howardhinnant.github.io/date_algorithms.html.
 func date(year, month, dayOfMonth int64) (midnight int64, ok bool) {
 	if month < 1 || month > 12 || dayOfMonth < 1 || dayOfMonth > daysIn(year, month) {

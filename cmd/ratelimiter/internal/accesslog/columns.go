@@ -8,20 +8,19 @@ import (
 	"strings"
 )
 
-// columns are the fields of a line in their order, as far as they matter: those
-// of CSV, and those that the "#Fields:" of a W3C log announces.
+// columns are the relevant columns of a line, in order: those of CSV, or those in the
+// "#Fields:" of a W3C log.
 type columns struct {
 	separator byte
-	quotes    bool // values may be quoted, as RFC 4180 has it
+	quotes    bool // values may be quoted as in RFC 4180
 	roles     []role
 	forwarded *Forwarded
-	header    []byte // a line like this one is no request
-	w3c       bool   // lines that begin with "#" are not requests either
+	header    []byte // this line is not a request
+	w3c       bool   // lines that start with "#" are not requests
 	spare     [roles][]byte
 }
 
-// Parse reads a line. A value cannot reach over the end of a line: access logs
-// hold none that would.
+// Parse parses a line. A value cannot contain a line break; access logs have no such values.
 func (c *columns) Parse(line []byte, r *Record) error {
 	*r = Record{}
 	line = bytes.TrimRight(line, "\r")
@@ -54,7 +53,7 @@ func (c *columns) Parse(line []byte, r *Record) error {
 	return r.finish(c.forwarded)
 }
 
-// next takes a value off the front; more tells whether another follows.
+// next removes a value from the start of a line; more reports whether another follows.
 func (c *columns) next(line []byte, spare *[]byte) (value, rest []byte, more bool, err error) {
 	if !c.quotes || len(line) == 0 || line[0] != '"' {
 		if end := bytes.IndexByte(line, c.separator); end >= 0 {
@@ -71,7 +70,7 @@ func (c *columns) next(line []byte, spare *[]byte) (value, rest []byte, more boo
 		}
 		doubled := end+1 < len(line) && line[end+1] == '"'
 		switch {
-		case doubled: // stands for one quote
+		case doubled: // an escaped quote
 			plain = append(plain, line[:end+1]...)
 			line = line[end+2:]
 			continue
@@ -103,8 +102,8 @@ func (c *columns) split(line []byte) (list []string, err error) {
 	return list, nil
 }
 
-// fromCSV reads the names of the columns from the first line. Columns can also be
-// given by number, the first being 1.
+// fromCSV reads the column names from the first line. Columns can also be given by number,
+// starting at 1.
 func fromCSV(sample [][]byte, wanted Wanted) (Format, error) {
 	if len(sample) == 0 {
 		return Format{}, ErrEmpty
@@ -125,19 +124,18 @@ func fromCSV(sample [][]byte, wanted Wanted) (Format, error) {
 		return Format{}, err
 	}
 	if _, numbered := strconv.Atoi(chosen[roleTime] + chosen[roleClock]); numbered == nil {
-		c.header = nil // there is no line with names
+		c.header = nil // there is no header
 	}
 	return Format{Name: "csv, " + describe(chosen), timeless: timeless(chosen), NewParser: func() Parser { own := c; return &own }}, nil
 }
 
 var (
 	fieldsPrefix = []byte("#Fields:")
-	errNoFields  = errors.New("no line tells the columns with #Fields")
+	errNoFields  = errors.New("no #Fields line declares the columns")
 )
 
-// fromW3C reads the names of the columns from the "#Fields:" of the extended log
-// file format, which IIS and CloudFront write. IIS separates by spaces,
-// CloudFront by tabs.
+// fromW3C reads the column names from the "#Fields:" of the extended log file format. IIS
+// separates columns by spaces, and CloudFront by tabs.
 func fromW3C(sample [][]byte, wanted Wanted) (Format, error) {
 	for i, line := range sample {
 		line = bytes.TrimRight(line, "\r")
@@ -161,8 +159,8 @@ func fromW3C(sample [][]byte, wanted Wanted) (Format, error) {
 
 func isComment(line []byte) bool { return len(line) > 0 && line[0] == '#' }
 
-// choose gives the columns their roles, by their names and by the values that the
-// sample shows. Where it shows none, the names alone decide.
+// choose assigns roles to the columns by their names and by the values in the sample. If the
+// sample has no values, only the names count.
 func (c *columns) choose(names []string, sample [][]byte, wanted Wanted) (map[role]string, error) {
 	places, found := map[string]int{}, values{}
 	for i, name := range names {
@@ -189,7 +187,7 @@ func (c *columns) choose(names []string, sample [][]byte, wanted Wanted) (map[ro
 	for as, name := range chosen {
 		column, ok := places[name]
 		if !ok {
-			return nil, fmt.Errorf("there is no column %q", name)
+			return nil, fmt.Errorf("the log has no column %q", name)
 		}
 		for len(c.roles) <= column {
 			c.roles = append(c.roles, roleNone)
@@ -199,7 +197,7 @@ func (c *columns) choose(names []string, sample [][]byte, wanted Wanted) (map[ro
 	return chosen, nil
 }
 
-// guess stands in for the values of a log without requests.
+// guess fills in values for a log without requests.
 func (c *columns) guess(names []string, found values) {
 	for _, name := range names {
 		found[name] = []string{"200", "192.0.2.1", "2015-05-17T10:05:03Z"}

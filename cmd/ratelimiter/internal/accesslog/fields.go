@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// usual are the names that servers give to the fields of JSON, logfmt, CSV and
-// W3C, the surest first. A dot leads into an object.
+// usual are common field names in JSON, logfmt, CSV and W3C, the most reliable first. A dot
+// separates the names of nested objects.
 var usual = map[role][]string{
 	roleTime: {
 		"time", "ts", "timestamp", "@timestamp", "time_iso8601", "time_local", "msec", "StartUTC", "start_time", "startTime",
@@ -42,11 +42,11 @@ var usual = map[role][]string{
 	},
 }
 
-// values are those of the fields that a sample shows.
+// values are the values of each field in a sample.
 type values map[string][]string
 
-// suit tells whether one of a field's values can be read as what a role asks for:
-// a duration named "time" is no time, and the client must be an address.
+// suit reports whether a value of a field is valid for a role: a field named "time" may be a
+// duration, and the client must be an address.
 func (v values) suit(as role, name string) bool {
 	return slices.ContainsFunc(v[name], func(value string) bool {
 		var r Record
@@ -63,10 +63,10 @@ func (v values) suit(as role, name string) bool {
 	})
 }
 
-// earliest is before all logs of web servers: a lower number is no time.
+// earliest is before all logs of web servers: a lower number is not a time.
 const earliest = 20 * 365 * day
 
-// choose decides which field has which role.
+// choose assigns fields to roles.
 func (v values) choose(wanted Wanted) (map[role]string, error) {
 	chosen := map[role]string{}
 	for as, names := range usual {
@@ -89,17 +89,17 @@ func (v values) choose(wanted Wanted) (map[role]string, error) {
 	}
 	dropNeedless(chosen, wanted)
 	if chosen[roleClient] == "" && chosen[roleForwarded] == "" && wanted.Extra == "" {
-		return nil, fmt.Errorf("no field tells the address of the client; name the one that tells the client, as --field client=%s", usual[roleClient][0])
+		return nil, fmt.Errorf("no field contains the address of the client; name the field of the client, such as --field client=%s", usual[roleClient][0])
 	}
 	return chosen, nil
 }
 
-// timeless tells whether no field tells the time: it must come from a prefix then.
+// timeless reports whether no field has the time, so that a prefix must provide it.
 func timeless(chosen map[role]string) bool {
 	return chosen[roleTime] == "" && chosen[roleClock] == ""
 }
 
-// dropNeedless leaves out what another field tells, or nobody asks for.
+// dropNeedless removes fields that another field makes redundant, or that are not needed.
 func dropNeedless(chosen map[role]string, wanted Wanted) {
 	if chosen[roleTime] != "" && wanted.Fields["date"] == "" || chosen[roleDate] == "" || chosen[roleClock] == "" {
 		delete(chosen, roleDate)
@@ -118,7 +118,7 @@ func dropNeedless(chosen map[role]string, wanted Wanted) {
 	}
 }
 
-// describe says which field was taken for what.
+// describe lists the fields by role.
 func describe(chosen map[role]string) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(roleNames)) {
@@ -132,29 +132,29 @@ func describe(chosen map[role]string) string {
 	return strings.Join(parts, " ")
 }
 
-// fields tell what the values of a line said: which roles were filled.
+// fields is the set of roles that a line has filled.
 type fields uint32
 
 func (f *fields) note(as role)    { *f |= 1 << as }
 func (f fields) has(as role) bool { return f&(1<<as) != 0 }
 
-// settle says what a line of named fields lacks, and finishes its record. A line
-// that has nothing of a request but a time is one of an application's other lines.
-// The client may be told by the address or by the field that was named instead.
-func (f fields) settle(asked fields, r *Record, forwarded *Forwarded) error {
+// settle completes the record of a line with named fields, or returns what is missing. A
+// line with nothing but a time is other output of the application. The client is the
+// address, or the field that is named instead.
+func (f fields) settle(expected fields, r *Record, forwarded *Forwarded) error {
 	request := f.has(roleRequest) || f.has(rolePath)
 	if !f.has(roleClient) && !f.has(roleExtra) && !f.has(roleForwarded) && !f.has(roleStatus) && !request {
 		return ErrNoRequest
 	}
 	for _, as := range []role{roleTime, roleDate, roleClock} {
-		if asked.has(as) && !f.has(as) {
+		if expected.has(as) && !f.has(as) {
 			return errNoTime
 		}
 	}
 	if err := r.finish(forwarded); err != nil {
 		return err
 	}
-	if !request && (asked.has(roleRequest) || asked.has(rolePath)) {
+	if !request && (expected.has(roleRequest) || expected.has(rolePath)) {
 		return errNoRequest
 	}
 	return nil

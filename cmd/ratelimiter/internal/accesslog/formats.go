@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// The formats that have a name and are no named fields, in the notation of nginx,
-// the more telling first. Lines of the common and of the combined format are the
-// same as far as they matter here.
+// named are the formats without named fields, in the notation of nginx, the more specific
+// first. The relevant parts of the common and combined formats are the same.
 var named = []struct{ name, notation string }{
 	{"gin", `[GIN] $time_local |$status|$latency|$remote_addr|$request_method "$request_uri"`},
 	{"uvicorn", `$level:     $remote_addr - "$request" $status`},
@@ -28,12 +27,12 @@ var named = []struct{ name, notation string }{
 	{"gin-custom", `$remote_addr - [$time] "$request_method $request_uri HTTP/$protocol $status $latency `},
 }
 
-// forwardedName is the combined format with X-Forwarded-For behind it, which nginx
-// suggests as "main". Other servers write other things there, so it is recognised
-// only for those who ask for forwarded addresses.
+// forwardedName is the combined format followed by X-Forwarded-For, which nginx suggests as
+// "main". Other servers write other fields there, so it is detected only if the caller needs
+// forwarded addresses.
 const forwardedName = "combined-forwarded"
 
-// fielded are the formats whose fields have names, which the sample shows.
+// fielded are the formats with named fields, which are found in the sample.
 var fielded = []struct {
 	name string
 	read func(sample [][]byte, wanted Wanted) (Format, error)
@@ -44,14 +43,14 @@ var fielded = []struct {
 	{"csv", fromCSV},
 }
 
-// aliases are what people call logs that are in one of the formats above.
+// aliases are other names for the formats above.
 var aliases = map[string]string{
 	"nginx": "combined", "apache": "combined", "traefik": "combined", "gunicorn": "combined",
 	"caddy": "json", "cloudflare": "json", "gcp": "json", "ecs": "json", "envoy-json": "json", "apigateway-json": "json",
 	"slog-gin": "json", "slog": "logfmt", "logrus": "logfmt", "iis": "w3c",
 }
 
-// Names are what Choose knows.
+// Names lists the names that Choose accepts.
 func Names() []string {
 	var list []string
 	for _, known := range named {
@@ -67,8 +66,7 @@ func Names() []string {
 	return list
 }
 
-// build makes a format from its name. JSON and its like look into the sample for
-// the names of the fields.
+// build makes a format from its name. Formats with named fields find them in the sample.
 func build(name string, sample [][]byte, wanted Wanted) (Format, error) {
 	if usual := aliases[name]; usual != "" {
 		name = usual
@@ -83,7 +81,7 @@ func build(name string, sample [][]byte, wanted Wanted) (Format, error) {
 			return fromPattern(known.name, known.notation, Wanted{Extra: wanted.Extra, Forwarded: wanted.Forwarded})
 		}
 	}
-	return Format{}, fmt.Errorf("%q is not a format; give one of %s, or one in the notation of nginx or Apache, as '$remote_addr - $remote_user [$time_local] \"$request\" $status'", name, strings.Join(Names(), ", "))
+	return Format{}, fmt.Errorf("%q is not a format; use one of %s, or a format string of nginx or Apache, such as '$remote_addr - $remote_user [$time_local] \"$request\" $status'", name, strings.Join(Names(), ", "))
 }
 
 func fromPattern(name, notation string, wanted Wanted) (Format, error) {
@@ -100,8 +98,8 @@ func fromPattern(name, notation string, wanted Wanted) (Format, error) {
 	return Format{Name: name, NewParser: p.parser, timeless: p.timeless()}, nil
 }
 
-// isLevelLine tells a line such as "INFO:     Started server process [1]", which
-// uvicorn writes besides requests.
+// isLevelLine recognises a line such as "INFO:     Started server process [1]", which uvicorn
+// writes between requests.
 func isLevelLine(line []byte) bool {
 	level, rest, found := bytes.Cut(line, []byte(": "))
 	return found && len(level) < 9 && isMethod(level) && !bytes.Contains(rest, []byte(` HTTP/`))

@@ -10,8 +10,8 @@ import (
 
 const tail = `"GET /users/7?page=2 HTTP/1.1" 404 23 "http://a.example/" "Mozilla/5.0"`
 
-// builtIn are lines as they are written by what they are named after, with
-// addresses of documentation. All tell of the same request.
+// builtIn are lines in the formats of well-known software, with documentation addresses. All
+// are for the same request.
 var builtIn = []struct{ name, format, log string }{
 	{"nginx", "combined", combined},
 	{"nginx behind ingress-nginx", "combined", `192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET /users/7?page=2 HTTP/1.1" 404 23 "-" "curl/8.14.1" 93 0.002 [default-web-80] [] 10.244.0.9:8080 23 0.002 404 5f9a5d2d8a4ddc31`},
@@ -75,7 +75,7 @@ var builtIn = []struct{ name, format, log string }{
 	{"tabs", "csv", "timestamp\tclient\trequest\tstatus\n2015-05-17 10:05:03\t192.0.2.7\tGET /users/7 HTTP/1.1\t404"},
 }
 
-// linesOf cuts a log as a reader of logs does.
+// linesOf splits a log as the reader of logs does.
 func linesOf(log string) (lines [][]byte) {
 	for line := range strings.SplitSeq(log, "\n") {
 		if line != "" {
@@ -85,7 +85,7 @@ func linesOf(log string) (lines [][]byte) {
 	return lines
 }
 
-func TestEveryFormatIsRecognisedAndRead(t *testing.T) {
+func TestEveryFormatIsDetectedAndParsed(t *testing.T) {
 	for _, c := range builtIn {
 		t.Run(c.name, func(t *testing.T) {
 			lines := linesOf(c.log)

@@ -6,33 +6,33 @@ import (
 	"net/netip"
 )
 
-// Forwarded says which address of an X-Forwarded-For list is the client, as the
-// library reads the list: from the right, for a client can write anything on the
-// left. One of the fields is set.
+// Forwarded selects the client from an X-Forwarded-For list. Like the library, it reads the
+// list from the right, because a client can write anything on the left. One of the fields is
+// set.
 type Forwarded struct {
-	// Hops is the place from the right; 1 is the last address, which the proxy
-	// nearest to the server has written.
+	// Hops is the position from the right; 1 is the last address, written by the proxy
+	// nearest to the server.
 	Hops int
-	// Trusted are the networks of the proxies: the client is the first address from
-	// the right that is in none of them.
+	// Trusted are the networks of the proxies: the client is the first address from the
+	// right outside of them.
 	Trusted []netip.Prefix
 }
 
 var (
 	errFewHops    = errors.New("the list of addresses is shorter than --client-from-forwarded")
-	errBadAddress = errors.New("the list of addresses cannot be read")
+	errBadAddress = errors.New("the list of addresses is invalid")
 )
 
-// resolve replaces the client by the one of the list. The list is that of a field
-// of its own, or else the client itself is one. Where the list of its own does not
-// help, the client stays the peer.
+// resolve replaces the client by an address of the list. The list is in its own field or,
+// without one, in place of the client. If a list in its own field is invalid, the client
+// stays the peer.
 func (f *Forwarded) resolve(r *Record) error {
 	list, peer := r.forwarded, r.Client
 	if !hasText(list) {
 		list, peer = r.Client, nil
 	}
 	if !hasText(list) || peer != nil && f.Hops == 0 && !f.trusts(peer) {
-		return nil // nobody forwarded it, or somebody who could have made it up
+		return nil // not forwarded, or by an untrusted peer
 	}
 	client, err := f.pick(list)
 	if err == nil {
@@ -57,7 +57,7 @@ func (f *Forwarded) pick(list []byte) ([]byte, error) {
 			return checked(address)
 		case comma < 0 && f.Hops > 0:
 			return nil, errFewHops
-		case comma < 0: // all are trusted: the first has sent it
+		case comma < 0: // all are trusted: the first is the client
 			return checked(address)
 		}
 		list = list[:comma]
@@ -81,7 +81,7 @@ func (f *Forwarded) trusts(text []byte) bool {
 	return false
 }
 
-// parseAddress reads an address, also with a port behind it.
+// parseAddress parses an address, with or without a port.
 func parseAddress(text string) (netip.Addr, bool) {
 	if address, err := netip.ParseAddr(text); err == nil {
 		return address.Unmap(), true
@@ -94,7 +94,7 @@ func parseAddress(text string) (netip.Addr, bool) {
 	return withPort.Addr().Unmap(), err == nil
 }
 
-// hasText is false for the dash that servers write when there is nothing.
+// hasText is false for an empty value and for a dash, which servers write for one.
 func hasText(value []byte) bool {
 	return len(value) > 1 || len(value) == 1 && value[0] != '-'
 }

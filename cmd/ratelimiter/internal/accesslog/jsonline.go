@@ -10,18 +10,18 @@ import (
 	"github.com/buger/jsonparser"
 )
 
-// jsonLine reads an object on a line. It looks for a few paths alone, those that
-// the first lines of the log have shown.
+// jsonLine parses one JSON object per line. It reads only a few paths, which were found in
+// the first lines of the log.
 type jsonLine struct {
 	paths     [][]string
 	roles     []role
-	asked     fields
+	expected  fields
 	forwarded *Forwarded
 
 	record *Record
 	fault  error
 	seen   fields
-	spare  [roles][]byte // for texts with escapes
+	spare  [roles][]byte // buffers for texts with escapes
 }
 
 func newJSONLine(paths map[role][]string, forwarded *Forwarded) *jsonLine {
@@ -30,7 +30,7 @@ func newJSONLine(paths map[role][]string, forwarded *Forwarded) *jsonLine {
 		if path, ok := paths[as]; ok {
 			j.paths = append(j.paths, path)
 			j.roles = append(j.roles, as)
-			j.asked.note(as)
+			j.expected.note(as)
 		}
 	}
 	return j
@@ -42,7 +42,7 @@ func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
 	for _, line := range sample {
 		var object map[string]any
 		decoder := json.NewDecoder(bytes.NewReader(line))
-		decoder.UseNumber() // as it is written
+		decoder.UseNumber() // keep numbers as written
 		if decoder.Decode(&object) == nil {
 			found.addObject(paths, nil, object)
 		}
@@ -57,7 +57,7 @@ func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
 	where := map[role][]string{}
 	for as, name := range chosen {
 		where[as] = paths[name]
-		if where[as] == nil { // named by the caller, and not in the sample
+		if where[as] == nil { // named by the caller, but not in the sample
 			where[as] = strings.Split(name, ".")
 		}
 	}
@@ -67,8 +67,8 @@ func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
 	}, nil
 }
 
-// addObject notes all values in an object that are texts or numbers, and where
-// they are: a dot in a name may lead into an object, or be part of the name.
+// addObject records all texts and numbers in an object with their paths: a dot in a name may
+// separate nested objects or be part of the name.
 func (v values) addObject(paths map[string][]string, before []string, object map[string]any) {
 	for name, value := range object {
 		path := slices.Concat(before, []string{name})
@@ -83,7 +83,7 @@ func (v values) addObject(paths map[string][]string, before []string, object map
 	}
 }
 
-// Parse reads a line.
+// Parse parses a line.
 func (j *jsonLine) Parse(line []byte, r *Record) error {
 	*r = Record{}
 	line = bytes.TrimSpace(line)
@@ -98,10 +98,10 @@ func (j *jsonLine) Parse(line []byte, r *Record) error {
 	if j.fault != nil {
 		return j.fault
 	}
-	return j.seen.settle(j.asked, r, j.forwarded)
+	return j.seen.settle(j.expected, r, j.forwarded)
 }
 
-// take is told of each path that was found.
+// take receives each path that was found.
 func (j *jsonLine) take(i int, value []byte, kind jsonparser.ValueType, err error) {
 	if err != nil {
 		j.fail(errNotJSON)

@@ -7,12 +7,12 @@ import (
 	"github.com/buger/jsonparser"
 )
 
-// pairsLine reads logfmt, which logrus and slog write as text: key=value pairs,
-// where a value that holds a space is quoted, with backslashes as in JSON.
+// pairsLine parses logfmt, the text format of logrus and slog: key=value pairs, where values
+// with spaces are quoted and escaped as in JSON.
 type pairsLine struct {
 	keys      []string
 	roles     []role
-	asked     fields
+	expected  fields
 	forwarded *Forwarded
 	spare     [roles][]byte
 }
@@ -43,13 +43,13 @@ func fromPairs(sample [][]byte, wanted Wanted) (Format, error) {
 		p := &pairsLine{forwarded: wanted.Forwarded}
 		for as, key := range chosen {
 			p.keys, p.roles = append(p.keys, key), append(p.roles, as)
-			p.asked.note(as)
+			p.expected.note(as)
 		}
 		return p
 	}}, nil
 }
 
-// Parse reads a line.
+// Parse parses a line.
 func (p *pairsLine) Parse(line []byte, r *Record) error {
 	*r = Record{}
 	if len(line) == 0 {
@@ -81,7 +81,7 @@ func (p *pairsLine) Parse(line []byte, r *Record) error {
 	if pairs == 0 {
 		return errNotPairs
 	}
-	return seen.settle(p.asked, r, p.forwarded)
+	return seen.settle(p.expected, r, p.forwarded)
 }
 
 func (p *pairsLine) roleOf(key []byte) role {
@@ -103,14 +103,14 @@ func (p *pairsLine) unquote(as role, value []byte) ([]byte, error) {
 	}
 	plain, err := jsonparser.Unescape(value, p.spare[as][:cap(p.spare[as])])
 	if err != nil {
-		return value, nil //nolint:nilerr // an escape that JSON does not know is left as it is written
+		return value, nil //nolint:nilerr // an escape that JSON does not know stays as written
 	}
 	p.spare[as] = plain
 	return plain, nil
 }
 
-// nextPair takes a pair off the front of a line. A word that is none has no key.
-// The value keeps its quotes.
+// nextPair removes a pair from the start of a line. For a word that is not a pair, key is
+// nil. The value keeps its quotes.
 func nextPair(line []byte) (key, value, rest []byte) {
 	line = bytes.TrimLeft(line, " \t")
 	at := bytes.IndexAny(line, "= ")

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// nginxNotation turns a format as it stands in a configuration into the notation
-// that patterns are compiled from: nginx's own log_format, pasted with its name
-// and its quoted parts, or Apache's LogFormat with its per cent signs. A format
-// that is in the notation already is returned as it is.
+// nginxNotation converts a format from a server configuration to the notation of patterns:
+// a log_format of nginx, pasted with its name and quoted parts, or a LogFormat of Apache with
+// percent signs. A format in the notation of patterns stays as it is.
 func nginxNotation(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if rest, pasted := strings.CutPrefix(text, "log_format"); pasted {
@@ -28,7 +27,7 @@ func nginxNotation(text string) (string, error) {
 	if rest, pasted := strings.CutPrefix(text, "LogFormat"); pasted {
 		text = strings.TrimSpace(rest)
 		if end := strings.LastIndexByte(text, '"'); len(text) > 1 && text[0] == '"' && end > 0 {
-			text = text[1:end] // a nickname may follow
+			text = text[1:end] // drops a nickname
 		}
 	}
 	if strings.Contains(text, "%") {
@@ -49,8 +48,7 @@ func joinQuoted(text string) string {
 	return strings.NewReplacer(`\'`, `'`, `\"`, `"`).Replace(joined.String())
 }
 
-// apacheVariables are the letters of Apache's notation that matter, or whose name
-// helps in messages.
+// apacheVariables are the letters of Apache's notation, with names for messages.
 var apacheVariables = map[string]string{
 	"h": "$remote_addr", "a": "$remote_addr", "l": "$ident", "u": "$remote_user", "t": "[$time_local]", "r": "$request",
 	"s": "$status", "b": "$body_bytes_sent", "O": "$bytes_sent", "I": "$request_length", "D": "$duration_us", "T": "$duration",
@@ -61,7 +59,7 @@ var apacheVariables = map[string]string{
 
 var apacheVariable = regexp.MustCompile(`%(?:%|[!,0-9]*[<>]?(?:\{([^}]*)\}(\^?[a-zA-Z]{1,2})|([a-zA-Z])))`)
 
-// apacheNotation translates %h and its like.
+// apacheNotation translates the letters of Apache, such as %h.
 func apacheNotation(text string) (string, error) {
 	var wrong error
 	translated := apacheVariable.ReplaceAllStringFunc(text, func(found string) string {
@@ -74,7 +72,7 @@ func apacheNotation(text string) (string, error) {
 			if known := apacheVariables[letter]; known != "" {
 				return known
 			}
-			wrong = fmt.Errorf("the format %q has %s, which Apache does not know", text, found)
+			wrong = fmt.Errorf("the format %q has %s, which is not a letter of Apache", text, found)
 			return found
 		case kind == "t":
 			return apacheTime(argument)
@@ -85,11 +83,11 @@ func apacheNotation(text string) (string, error) {
 		}
 		return "${" + argument + "}"
 	})
-	// %U%q is one URL: nothing stands between its parts.
+	// %U%q is one URL, without text in between.
 	return strings.ReplaceAll(translated, "$uri$query", "$uri"), wrong
 }
 
-// apacheTime translates %{...}t: a number, or a format of strftime.
+// apacheTime translates %{...}t: a number, or a strftime format.
 func apacheTime(format string) string {
 	format = strings.TrimPrefix(strings.TrimPrefix(format, "begin:"), "end:")
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAFormatIsTakenAsItStandsInAConfiguration(t *testing.T) {
+func TestAFormatIsAcceptedAsInAServerConfiguration(t *testing.T) {
 	const (
 		line  = `192.0.2.7 - ann [17/May/2015:10:05:03 +0000] "GET /users/7?page=2 HTTP/1.1" 404 23 "-" "curl/8.14.1" "203.0.113.7"`
 		plain = `192.0.2.7 - ann [17/May/2015:10:05:03 +0000] "GET /users/7 HTTP/1.1" 404`
@@ -52,10 +52,10 @@ func TestAFormatIsTakenAsItStandsInAConfiguration(t *testing.T) {
 		}
 	}
 	_, err := Choose(`%h %Z %t`, nil, Wanted{})
-	require.ErrorContains(t, err, "%Z, which Apache does not know")
+	require.ErrorContains(t, err, "%Z, which is not a letter of Apache")
 }
 
-func TestEveryNameOfAFormatReadsALogOfIt(t *testing.T) {
+func TestEveryFormatNameParsesItsLogs(t *testing.T) {
 	logs := map[string]string{"combined-forwarded": combined + ` "203.0.113.7"`}
 	for _, c := range builtIn {
 		logs[c.format] = c.log
@@ -97,8 +97,8 @@ func TestNumbersMayBeWholeFloats(t *testing.T) {
 	require.Equal(t, requested, r.Time)
 }
 
-// A stamp of syslog has no year: it is the last one in which it was not yet to come.
-func TestAStampWithoutAYearIsNotInTheFuture(t *testing.T) {
+// A syslog timestamp has no year: the latest year that does not put it in the future counts.
+func TestATimestampWithoutAYearIsNotInTheFuture(t *testing.T) {
 	tomorrow := started.Add(48 * time.Hour)
 	_, micros, ok := cutStamp([]byte(tomorrow.Format("Jan _2 15:04:05") + " web-1 nginx: x"))
 	require.True(t, ok)
@@ -109,7 +109,7 @@ func TestAStampWithoutAYearIsNotInTheFuture(t *testing.T) {
 	require.Equal(t, "web-1 nginx: x", string(rest))
 }
 
-func TestLinesOfAnApplicationBesideItsRequestsAreNoRequests(t *testing.T) {
+func TestOtherOutputOfAnApplicationIsNotARequest(t *testing.T) {
 	for name, c := range map[string]struct{ request, other string }{
 		"json":    {`{"time":"2015-05-17T10:05:03Z","client_ip":"192.0.2.7","path":"/","status":200}`, `{"time":"2015-05-17T10:05:03Z","level":"info","msg":"started"}`},
 		"logfmt":  {`time=2015-05-17T10:05:03Z client_ip=192.0.2.7 path=/ status=200`, `time=2015-05-17T10:05:03Z level=info msg="the cache is cold"`},
@@ -123,7 +123,7 @@ func TestLinesOfAnApplicationBesideItsRequestsAreNoRequests(t *testing.T) {
 	}
 }
 
-func TestAPartOfALineIsNoRequestOfItsOwn(t *testing.T) {
+func TestAPartialLineIsNotARequest(t *testing.T) {
 	format, err := Recognise(linesOf("2015-05-17T10:05:03.000000000Z stdout F "+combined), Wanted{})
 	require.NoError(t, err)
 	var r Record

@@ -8,31 +8,31 @@ import (
 	"strings"
 )
 
-// pattern is a format in the notation of nginx's log_format: variables, and the
-// text between them. A variable reaches as far as the text that follows it.
+// pattern is a format in the notation of nginx's log_format: variables and the text between
+// them. A variable extends to the text that follows it.
 type pattern struct {
 	begins    string
 	fields    []patternField
 	forwarded *Forwarded
-	// noRequest tells a line that belongs to the log and is no request. It is asked
-	// about lines that do not fit; nil when there are none such.
+	// noRequest recognises lines that are not requests. It is called for lines that do not
+	// match; nil if the format has no such lines.
 	noRequest func(line []byte) bool
 
-	// The last time that was read: lines that follow one another often have the same.
+	// The last time that was parsed: consecutive lines often have the same.
 	time   []byte
 	micros int64
 }
 
 type patternField struct {
 	role    role
-	ends    string // the text behind; empty at the end of the line
-	open    bool   // the line may go on behind it: it ends where its kind ends
-	quoted  bool   // a quote behind a backslash does not end it
-	list    bool   // a comma before the text behind does not end it either
-	missing error  // when the text behind is not found
+	ends    string // the text after the field; empty at the end of the line
+	open    bool   // the last field of a format that may stop early; its kind determines its end
+	quoted  bool   // an escaped quote does not end it
+	list    bool   // the text in ends does not end it after a comma
+	missing error  // returned if the text in ends is not found
 }
 
-// variables are those of nginx, and some that other formats need.
+// variables are the variables of nginx, and some for other formats.
 var variables = map[string]role{
 	"remote_addr": roleClient, "http_x_forwarded_for": roleForwarded, "proxy_add_x_forwarded_for": roleForwarded,
 	"time_local": roleTime, "time_iso8601": roleTime, "msec": roleTime, "time": roleTime, "date": roleDate,
@@ -40,8 +40,7 @@ var variables = map[string]role{
 	"host": roleHost, "http_host": roleHost, "server_name": roleHost, "status": roleStatus,
 }
 
-// newPattern compiles a format. Behind the last field that matters a line is not
-// looked at.
+// newPattern compiles a format. The part of a line after the last relevant field is ignored.
 func newPattern(text string, wanted Wanted) (*pattern, error) {
 	p := &pattern{forwarded: wanted.Forwarded}
 	rest := text
@@ -56,10 +55,10 @@ func newPattern(text string, wanted Wanted) (*pattern, error) {
 		field.quoted = strings.HasSuffix(text[:len(text)-len(rest)], `"`)
 		field.ends, rest = literal(after)
 		if field.ends == "" && rest != "" {
-			return nil, fmt.Errorf("the format %q has nothing between $%s and the next variable, so nobody can tell where it ends", text, name)
+			return nil, fmt.Errorf("the format %q has no text between $%s and the next variable, so the end of the variable is unknown", text, name)
 		}
 		field.open, field.list = field.ends == "", field.role == roleClient
-		field.missing = fmt.Errorf("%q is missing behind $%s", field.ends, name)
+		field.missing = fmt.Errorf("%q is missing after $%s", field.ends, name)
 		p.fields = append(p.fields, field)
 		if field.role != roleNone {
 			last = len(p.fields)
@@ -70,7 +69,7 @@ func newPattern(text string, wanted Wanted) (*pattern, error) {
 	return p, p.check(text, wanted)
 }
 
-// joinDateAndTime reads $time as a time of day where a $date stands beside it.
+// joinDateAndTime makes $time a time of day if there is a $date, too.
 func (p *pattern) joinDateAndTime() {
 	if !p.has(roleDate) {
 		return
@@ -86,29 +85,28 @@ func (p *pattern) has(as role) bool {
 	return slices.ContainsFunc(p.fields, func(f patternField) bool { return f.role == as })
 }
 
-// timeless tells whether the lines of a pattern have no time.
+// timeless reports whether the lines of a pattern have no time.
 func (p *pattern) timeless() bool {
 	return !p.has(roleTime) && !(p.has(roleDate) && p.has(roleClock))
 }
 
-// check says what a format lacks.
+// check returns an error if a format lacks a required variable.
 func (p *pattern) check(text string, wanted Wanted) error {
 	for name, field := range wanted.Fields {
 		if !p.has(roleNames[name]) && !(name == "time" && p.has(roleClock)) {
-			return fmt.Errorf("the format %q has no $%s, which is to tell the %s", text, field, name)
+			return fmt.Errorf("the format %q has no $%s, which --field names as the %s", text, field, name)
 		}
 	}
 	if wanted.Extra != "" && !p.has(roleExtra) {
-		return fmt.Errorf("the format %q has no $%s, which is to tell the client", text, wanted.Extra)
+		return fmt.Errorf("the format %q has no $%s, which --client-field names as the client", text, wanted.Extra)
 	}
 	if wanted.Extra == "" && !p.has(roleClient) && !(p.has(roleForwarded) && wanted.Forwarded != nil) {
-		return fmt.Errorf("the format %q has no $remote_addr; name the variable that tells the client, as --field client=http_x_real_ip", text)
+		return fmt.Errorf("the format %q has no $remote_addr; name the variable of the client, such as --field client=http_x_real_ip", text)
 	}
 	return nil
 }
 
-// roleOf is what a variable means: what the caller says, or else what its name
-// says.
+// roleOf returns the role of a variable: the one in wanted, or else the usual one.
 func roleOf(variable string, wanted Wanted) role {
 	if variable == wanted.Extra {
 		return roleExtra
@@ -127,7 +125,7 @@ func roleOf(variable string, wanted Wanted) role {
 	return usual
 }
 
-// literal cuts a format at its next variable.
+// literal splits a format before its next variable.
 func literal(text string) (before, rest string) {
 	if at := strings.IndexByte(text, '$'); at >= 0 {
 		return text[:at], text[at:]
@@ -135,13 +133,13 @@ func literal(text string) (before, rest string) {
 	return text, ""
 }
 
-// variable takes "$name" or "${name}" off the front of a format.
+// variable removes "$name" or "${name}" from the start of a format.
 func variable(text string) (name, rest string, err error) {
 	text = text[1:]
 	if inner, braced := strings.CutPrefix(text, "{"); braced {
 		name, rest, closed := strings.Cut(inner, "}")
 		if !closed || name == "" {
-			return "", "", errors.New(`"${" begins a variable that never ends`)
+			return "", "", errors.New(`"${" has no closing "}"`)
 		}
 		return name, rest, nil
 	}
@@ -150,7 +148,7 @@ func variable(text string) (name, rest string, err error) {
 		end++
 	}
 	if end == 0 {
-		return "", "", errors.New(`a "$" must be followed by the name of a variable, as $remote_addr`)
+		return "", "", errors.New(`"$" must be followed by the name of a variable, such as $remote_addr`)
 	}
 	return text[:end], text[end:], nil
 }
@@ -159,16 +157,16 @@ func isNameByte(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-var errBegins = errors.New("the line begins otherwise than the format")
+var errBegins = errors.New("the line does not start like the format")
 
-// parser makes a pattern that one goroutine can use.
+// parser makes a copy for one goroutine.
 func (p *pattern) parser() Parser {
 	own := *p
 	own.time, own.micros = nil, 0
 	return &own
 }
 
-// Parse reads a line.
+// Parse parses a line.
 func (p *pattern) Parse(line []byte, r *Record) error {
 	_, err := p.parse(line, r)
 	if err != nil && p.noRequest != nil && p.noRequest(line) {
@@ -177,7 +175,7 @@ func (p *pattern) Parse(line []byte, r *Record) error {
 	return err
 }
 
-// parse reads a line, and tells how many fields of it do fit.
+// parse parses a line, and returns the number of fields that match.
 func (p *pattern) parse(line []byte, r *Record) (fits int, err error) {
 	*r = Record{}
 	if len(line) == 0 {
@@ -214,7 +212,7 @@ func (p *pattern) parse(line []byte, r *Record) (fits int, err error) {
 	return len(p.fields), r.finish(p.forwarded)
 }
 
-// setTime reads a time, or knows it.
+// setTime parses a time, unless it is the same as the last one.
 func (p *pattern) setTime(r *Record, text []byte) error {
 	if string(text) != string(p.time) || len(text) == 0 {
 		micros, ok := parseTime(text)
@@ -227,7 +225,7 @@ func (p *pattern) setTime(r *Record, text []byte) error {
 	return nil
 }
 
-// endOfKind finds the end of the last value of a line that may go on behind it.
+// endOfKind finds the end of the last field of a format that may stop early.
 func (f *patternField) endOfKind(rest []byte) int {
 	switch {
 	case f.quoted:
@@ -236,7 +234,7 @@ func (f *patternField) endOfKind(rest []byte) int {
 		}
 	case f.role == roleTime:
 		return timeEnd(rest)
-	case f.role == roleRequest: // it holds spaces itself
+	case f.role == roleRequest: // it contains spaces
 		if end := bytes.Index(rest, []byte(" HTTP/")); end >= 0 {
 			return end + len(" HTTP/") + wordEnd(rest[end+len(" HTTP/"):])
 		}
@@ -248,7 +246,7 @@ func (f *patternField) endOfKind(rest []byte) int {
 	return len(rest)
 }
 
-// wordEnd is where a space ends a word.
+// wordEnd is the end of a word.
 func wordEnd(rest []byte) int {
 	if end := bytes.IndexByte(rest, ' '); end >= 0 {
 		return end
@@ -256,7 +254,7 @@ func wordEnd(rest []byte) int {
 	return len(rest)
 }
 
-// listEnd is where a word ends that is not followed by another behind a comma.
+// listEnd is the end of a list of words that are separated by commas and spaces.
 func listEnd(rest []byte) int {
 	end := wordEnd(rest)
 	for end < len(rest) && end > 0 && rest[end-1] == ',' {
@@ -265,8 +263,8 @@ func listEnd(rest []byte) int {
 	return end
 }
 
-// timeEnd is where what stands in times ends. A time in the common or ISO format
-// may hold a space before its zone, and one before its time of day.
+// timeEnd is the end of a time. In the common and ISO formats a time may contain a space
+// before its zone, and one before its time of day.
 func timeEnd(rest []byte) int {
 	end := bytes.IndexAny(rest, "]\"|,;")
 	if end == 3 && len(rest) > 3 && rest[3] == ',' { // the day of the week of RFC 1123
@@ -285,7 +283,7 @@ func timeEnd(rest []byte) int {
 	return wordEnd(rest)
 }
 
-// quoteEnd is where a quote that is not escaped ends a text, -1 if none does.
+// quoteEnd is the position of the first quote that is not escaped, or -1.
 func quoteEnd(rest []byte) int {
 	for from := 0; ; {
 		at := bytes.IndexByte(rest[from:], '"')
@@ -299,7 +297,7 @@ func quoteEnd(rest []byte) int {
 	}
 }
 
-// end finds the text behind the field.
+// end finds the text after the field.
 func (f *patternField) end(rest []byte) int {
 	for from := 0; ; {
 		at := bytes.IndexByte(rest[from:], f.ends[0])
@@ -314,7 +312,7 @@ func (f *patternField) end(rest []byte) int {
 	}
 }
 
-// escaped tells whether an odd number of backslashes stands before.
+// escaped reports whether an odd number of backslashes precedes a position.
 func escaped(text []byte, at int) bool {
 	before := at
 	for before > 0 && text[before-1] == '\\' {
@@ -323,7 +321,7 @@ func escaped(text []byte, at int) bool {
 	return (at-before)%2 == 1
 }
 
-// trim takes off the spaces and colours that Gin's logger puts around values.
+// trim removes the spaces and colours that Gin's logger puts around values.
 func trim(value []byte) []byte {
 	for len(value) > 0 {
 		switch {

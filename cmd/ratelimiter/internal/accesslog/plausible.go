@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// plausible tells whether a text can be the client of a request: an address,
-// perhaps with a port, the name of a host with a dot in it, or "unix:", as nginx
-// calls the peer of a socket file. Words such as "stdout" and numbers such as the
-// day of a date are what a format finds that does not fit.
+// plausible reports whether a text can be a client: an address, perhaps with a port, a host
+// name with a dot, or "unix:", which nginx logs for a Unix socket. A wrong format finds words
+// such as "stdout" or numbers such as the day of a date.
 func plausible(client []byte) bool {
 	text := string(client)
 	if _, ok := parseAddress(text); ok || text == "unix:" || text == "localhost" {
@@ -17,7 +16,7 @@ func plausible(client []byte) bool {
 	return isHostName(text) && strings.Contains(strings.Trim(text, "."), ".")
 }
 
-// isHostName tells a name of a host, perhaps with a port, from other words.
+// isHostName reports whether a text is a host name, perhaps with a port.
 func isHostName(text string) bool {
 	name, port, _ := strings.Cut(text, ":")
 	letters := 0
@@ -32,7 +31,7 @@ func isHostName(text string) bool {
 	return letters > 0 && strings.Trim(port, "0123456789") == ""
 }
 
-// plausibleHost is for the name of a server: an address will do as well.
+// plausibleHost reports whether a text can be the name or address of a server.
 func plausibleHost(host []byte) bool {
 	text := string(host)
 	_, isAddress := parseAddress(text)

@@ -8,18 +8,18 @@ import (
 	"github.com/buger/jsonparser"
 )
 
-// prefix is what something between the server and the file has put before each
-// line, or around it: syslog, journald, a container runtime, compose.
+// prefix is a prefix or wrapper of each line, written by syslog, journald, a container
+// runtime or compose.
 type prefix struct {
 	name string
-	// cut takes it off. The time is the one in it, 0 if there is none. spare is
-	// memory for lines with escapes.
+	// cut removes the prefix and returns the time in it, or 0 for none. spare is a buffer
+	// for lines with escapes.
 	cut func(line []byte, spare *[]byte) (rest []byte, micros int64, ok bool)
-	// why says what is wrong with a line that it does not fit.
+	// why returns the error for a line without the prefix.
 	why func(line []byte) error
 }
 
-// prefixes are tried in this order: the more telling first.
+// prefixes are tried in this order: the more specific first.
 var prefixes = []prefix{
 	{"json-wrapped", cutJSON, noPrefix},
 	{"compose", cutCompose, noPrefix},
@@ -30,27 +30,27 @@ var prefixes = []prefix{
 }
 
 var (
-	errPrefix = errors.New("the line does not begin with what is before the others")
-	errPart   = errors.New("the line is a part of a longer one")
+	errPrefix = errors.New("the line lacks the prefix of the other lines")
+	errPart   = errors.New("the line is part of a longer line")
 )
 
 func noPrefix([]byte) error { return errPrefix }
 
-// unwrapped reads lines behind a prefix.
+// unwrapped parses lines with a prefix.
 type unwrapped struct {
 	prefix prefix
 	inner  Parser
 	spare  []byte
 }
 
-// behind makes the format of lines that have a prefix before those of another.
-func behind(p prefix, inner Format) Format {
+// withPrefix makes a format with a prefix before the lines of another format.
+func withPrefix(p prefix, inner Format) Format {
 	return Format{Name: p.name + " " + inner.Name, NewParser: func() Parser {
 		return &unwrapped{prefix: p, inner: inner.NewParser()}
 	}}
 }
 
-// Parse reads a line. The time of the prefix counts where the rest has none.
+// Parse parses a line. If the rest has no time, the time in the prefix counts.
 func (u *unwrapped) Parse(line []byte, r *Record) error {
 	*r = Record{}
 	if len(line) == 0 {
@@ -73,8 +73,8 @@ func (u *unwrapped) Parse(line []byte, r *Record) error {
 	return err
 }
 
-// wrappers are the fields in which JSON carries a line: those of docker, journald
-// and the Elastic and Google agents, with the field of their time.
+// wrappers are the JSON fields that contain a line and its time, as written by docker,
+// journald and the agents of Elastic and Google.
 var wrappers = []struct{ line, time []string }{
 	{[]string{"log"}, []string{"time"}},
 	{[]string{"MESSAGE"}, []string{"__REALTIME_TIMESTAMP"}},
@@ -82,7 +82,7 @@ var wrappers = []struct{ line, time []string }{
 	{[]string{"textPayload"}, []string{"timestamp"}},
 }
 
-// cutJSON takes a line out of the object that carries it.
+// cutJSON extracts a line from a JSON object.
 func cutJSON(line []byte, spare *[]byte) (rest []byte, micros int64, ok bool) {
 	if line[0] != '{' {
 		return nil, 0, false
@@ -107,8 +107,7 @@ func cutJSON(line []byte, spare *[]byte) (rest []byte, micros int64, ok bool) {
 	return nil, 0, false
 }
 
-// cutCompose takes off the name of a service and a bar, as "web-1  | ", which may
-// be coloured.
+// cutCompose removes the name of a service and a bar, such as "web-1  | ", perhaps coloured.
 func cutCompose(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	bar := bytes.IndexByte(line[:min(len(line), 80)], '|')
 	if bar < 2 || bar+1 < len(line) && line[bar+1] != ' ' && line[bar+1] != 0x1b {
@@ -132,7 +131,7 @@ func cutCompose(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	return rest, 0, true
 }
 
-// cutPod takes off what "kubectl logs --prefix" writes, as "[pod/web-5d9c/nginx] ".
+// cutPod removes the prefix of "kubectl logs --prefix", such as "[pod/web-5d9c/nginx] ".
 func cutPod(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	if !bytes.HasPrefix(line, []byte("[pod/")) {
 		return nil, 0, false
@@ -141,8 +140,8 @@ func cutPod(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	return rest, 0, ok
 }
 
-// cutCRI takes off what container runtimes write into the files of Kubernetes:
-// the time, the stream, and F for a whole line. P is for a part of one.
+// cutCRI removes the prefix of Kubernetes container runtimes: the time, the stream, and F
+// for a full line or P for a partial one.
 func cutCRI(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	tag, rest, micros, ok := cutStream(line)
 	return rest, micros, ok && (string(tag) == "F" || bytes.HasPrefix(tag, []byte("F:")))
@@ -155,7 +154,7 @@ func partOrNone(line []byte) error {
 	return errPrefix
 }
 
-// cutStream takes off the time, the stream and the tag behind it.
+// cutStream removes the time, the stream and the tag.
 func cutStream(line []byte) (tag, rest []byte, micros int64, ok bool) {
 	rest, micros, ok = cutTime(line)
 	stream, rest, _ := bytes.Cut(rest, []byte(" "))
@@ -163,19 +162,19 @@ func cutStream(line []byte) (tag, rest []byte, micros int64, ok bool) {
 	return tag, rest, micros, ok && found && (string(stream) == "stdout" || string(stream) == "stderr")
 }
 
-// cutTimestamp takes off a time in ISO 8601, as "docker logs -t" and "kubectl logs
-// --timestamps" write it.
+// cutTimestamp removes an ISO 8601 time, as written by "docker logs -t" and "kubectl logs
+// --timestamps".
 func cutTimestamp(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	return cutTime(line)
 }
 
-// cutTime takes off a time in ISO 8601 and the space behind it.
+// cutTime removes an ISO 8601 time and the space after it.
 func cutTime(line []byte) (rest []byte, micros int64, ok bool) {
 	if len(line) < 21 || line[0] < '0' || line[0] > '9' || line[4] != '-' {
 		return nil, 0, false
 	}
 	at, rest, _ := bytes.Cut(line, []byte(" "))
-	if len(at) == 10 { // a date, and the time of day in a word of its own
+	if len(at) == 10 { // a date; the time of day is the next word
 		end := bytes.IndexByte(rest, ' ')
 		if end < 0 {
 			return nil, 0, false
@@ -189,8 +188,8 @@ func cutTime(line []byte) (rest []byte, micros int64, ok bool) {
 	return rest, micros, ok && micros > 0 && micros < latest
 }
 
-// cutSyslog takes off what syslog and journald write: RFC 3164, RFC 5424, and
-// lines with a time in ISO 8601 before the host and the tag.
+// cutSyslog removes the prefix of syslog and journald: RFC 3164, RFC 5424, and lines with an
+// ISO 8601 time before the host and the tag.
 func cutSyslog(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	line, version := cutPriority(line)
 	if version {
@@ -202,7 +201,7 @@ func cutSyslog(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	if !ok {
 		return nil, 0, false
 	}
-	// The host is missing where the tag comes first.
+	// Without a host, the tag comes first.
 	word, behind, _ := bytes.Cut(rest, []byte(" "))
 	if !bytes.HasSuffix(word, []byte(":")) {
 		word, behind, _ = bytes.Cut(bytes.TrimLeft(behind, " "), []byte(" "))
@@ -213,8 +212,8 @@ func cutSyslog(line []byte, _ *[]byte) (rest []byte, micros int64, ok bool) {
 	return behind, micros, true
 }
 
-// cutPriority takes off "<190>", and tells whether the version 1 of RFC 5424
-// follows, which it takes off as well.
+// cutPriority removes "<190>" and the version 1 of RFC 5424, and reports whether there is a
+// version.
 func cutPriority(line []byte) (rest []byte, version bool) {
 	if line[0] != '<' {
 		return line, false
@@ -226,8 +225,8 @@ func cutPriority(line []byte) (rest []byte, version bool) {
 	return bytes.CutPrefix(line[end+1:], []byte("1 "))
 }
 
-// cutRFC5424 takes off the time, host, application, process, message and
-// structured data of RFC 5424.
+// cutRFC5424 removes the time, host, application, process, message ID and structured data of
+// RFC 5424.
 func cutRFC5424(line []byte) (rest []byte, micros int64, ok bool) {
 	if rest, micros, ok = cutTime(line); !ok {
 		return nil, 0, false
@@ -245,8 +244,8 @@ func cutRFC5424(line []byte) (rest []byte, micros int64, ok bool) {
 	return bytes.TrimPrefix(rest, []byte("\ufeff")), micros, ok
 }
 
-// cutStamp takes off "May 17 10:05:03 ", perhaps with a fraction. It has no year,
-// so the time is the latest such time that is not in the future.
+// cutStamp removes "May 17 10:05:03 ", perhaps with a fraction. The year is missing, so the
+// latest year that does not put the time in the future is used.
 func cutStamp(line []byte) (rest []byte, micros int64, ok bool) {
 	if len(line) < 17 || line[3] != ' ' || line[6] != ' ' {
 		return nil, 0, false
@@ -271,5 +270,5 @@ func cutStamp(line []byte) (rest []byte, micros int64, ok bool) {
 	return rest[1:], midnight + clock + fraction, true
 }
 
-// started is when the program was, for all lines to have the same year.
+// started is the start time of the program, so that all lines get the same year.
 var started = time.Now().UTC()

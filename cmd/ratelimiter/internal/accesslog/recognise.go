@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Choose makes a format from a name, or from the notation of nginx or Apache. A
-// prefix before the lines, such as that of syslog, is found and cut off.
+// Choose makes a format from a name or from a format string of nginx or Apache. A prefix of
+// the lines, such as that of syslog, is detected and removed.
 func Choose(text string, sample [][]byte, wanted Wanted) (Format, error) {
 	candidates := func(rest [][]byte) []candidate { return []candidate{try(text, rest, wanted)} }
 	notation, err := nginxNotation(text)
@@ -30,15 +30,15 @@ func Choose(text string, sample [][]byte, wanted Wanted) (Format, error) {
 	case best.err != nil:
 		return Format{}, best.err
 	case best.format.timeless:
-		return Format{}, fmt.Errorf("the format %q has no time; it needs $time_local, $time_iso8601 or $msec, a field named by --field time=..., or lines that have their time before them", text)
+		return Format{}, fmt.Errorf("the format %q has no time; it needs $time_local, $time_iso8601 or $msec, a field named with --field time=..., or lines with a time in their prefix", text)
 	case best.strange > tolerated(best.read):
-		return Format{}, fmt.Errorf("the format %s does not fit: %w.\nThe first line is\n  %s\nIf these are the clients, name their field with --client-field", best.format.Name, best.reason, firstLine(sample))
+		return Format{}, fmt.Errorf("the format %s does not fit: %w.\nThe first line is\n  %s\nIf these values are the clients, name their field with --client-field", best.format.Name, best.reason, firstLine(sample))
 	}
 	return best.format, nil
 }
 
-// Recognise finds the format of a log by its first lines: one that reads nearly
-// all of them, and finds addresses or names of hosts as their clients.
+// Recognise detects the format of a log by its first lines: a format that parses nearly all
+// of them, with addresses or host names as clients.
 func Recognise(sample [][]byte, wanted Wanted) (Format, error) {
 	found := search(sample, func(rest [][]byte) (list []candidate) {
 		for _, known := range named {
@@ -59,14 +59,14 @@ func Recognise(sample [][]byte, wanted Wanted) (Format, error) {
 		without := wanted
 		without.Extra = ""
 		if format, err := Recognise(sample, without); err == nil {
-			return Format{}, fmt.Errorf("the format %s has no $%s, which is to tell the client", format.Name, wanted.Extra)
+			return Format{}, fmt.Errorf("the format %s has no $%s, which --client-field names as the client", format.Name, wanted.Extra)
 		}
 	}
 	return Format{}, rejection(sample, found)
 }
 
-// bestOf is the format that fits most lines, if one fits at all. Of two that fit
-// the same the first one counts, which has taken a prefix off or is more telling.
+// bestOf returns the format that fits most lines, if any fits. Of two equals the first wins,
+// which has removed a prefix or is more specific.
 func bestOf(found []candidate, sample [][]byte) (best candidate, fits bool) {
 	for _, c := range found {
 		if c.fits(sample) && (!fits || c.good > best.good) {
@@ -76,7 +76,7 @@ func bestOf(found []candidate, sample [][]byte) (best candidate, fits bool) {
 	return best, fits
 }
 
-// mixed is an error where lines that are no requests to one format are requests to
+// mixed returns an error if lines that are not requests in one format are requests in
 // another.
 func mixed(best candidate, found []candidate) error {
 	if best.passed <= tolerated(best.lines) {
@@ -84,29 +84,29 @@ func mixed(best candidate, found []candidate) error {
 	}
 	for _, other := range found {
 		if other.format.Name != best.format.Name && other.good > tolerated(other.lines) && other.good <= best.passed {
-			return fmt.Errorf("the log mixes two formats, %s and %s; take them apart, or name the one that counts with --format", best.format.Name, other.format.Name)
+			return fmt.Errorf("the log mixes two formats, %s and %s; separate them, or select one with --format", best.format.Name, other.format.Name)
 		}
 	}
 	return nil
 }
 
-// rejection says why no format was taken.
+// rejection explains why no format was accepted.
 func rejection(sample [][]byte, found []candidate) error {
 	best := nearest(found)
-	why := "no format reads any of the lines"
+	why := "No format matches any of the lines"
 	switch about := aboutFields(sample[0], found); {
 	case best.read == 0 && about != nil:
 		why = about.Error()
 	case best.timeless():
-		why = fmt.Sprintf("nearest is %s, whose lines tell no time. Name its field, as --field time=when, or read lines with their time before them, as docker logs -t or journalctl -o short-iso write it", best.format.Name)
+		why = fmt.Sprintf("The closest format is %s, without a time. Name the field of the time, such as --field time=when, or use lines with a time in their prefix, such as those of docker logs -t or journalctl -o short-iso", best.format.Name)
 	case best.read > 0 || best.depth >= 50:
-		why = fmt.Sprintf("nearest is %s, which fits %d of the first %d lines; of another: %v", best.format.Name, best.good, best.lines, best.reason)
+		why = fmt.Sprintf("The closest format is %s, which fits %d of the first %d lines; an error in another: %v", best.format.Name, best.good, best.lines, best.reason)
 	}
-	return fmt.Errorf("the format is not recognised. The first line is\n  %s\nand %s.\nGive the format with --format: one of %s, or in the notation of nginx or Apache", firstLine(sample), why, strings.Join(Names(), ", "))
+	return fmt.Errorf("the format is not recognised. The first line is\n  %s\n%s.\nSet the format with --format: one of %s, or a format string of nginx or Apache", firstLine(sample), why, strings.Join(Names(), ", "))
 }
 
-// aboutFields is what is wrong with the fields of a log that looks like JSON or
-// W3C; nil for others.
+// aboutFields returns what is wrong with the fields of a log that looks like JSON or W3C; nil
+// for other logs.
 func aboutFields(first []byte, found []candidate) error {
 	prefix := ""
 	switch {
@@ -117,7 +117,7 @@ func aboutFields(first []byte, found []candidate) error {
 	default:
 		return nil
 	}
-	for _, c := range slices.Backward(found) { // those without a prefix come last
+	for _, c := range slices.Backward(found) { // candidates without a prefix come last
 		if c.err != nil && strings.HasPrefix(c.err.Error(), prefix) && !errors.Is(c.err, errNotJSON) && !errors.Is(c.err, errNoFields) {
 			return c.err
 		}
@@ -140,21 +140,21 @@ func firstLine(sample [][]byte) string {
 	}, string(line))
 }
 
-// candidate is a format and how it does on a sample.
+// candidate is a format with its results on a sample.
 type candidate struct {
 	format  Format
-	err     error // the format cannot be had for this sample
-	lines   int   // of the sample
+	err     error // the format is impossible for this sample
+	lines   int   // in the sample
 	read    int   // lines that are requests
-	good    int   // of these, the ones with a plausible client
-	strange int   // of these, the others
-	passed  int   // lines that are right and no requests
-	reason  error // why the first of the others does not fit
-	depth   int   // per cent of a pattern that fit some line which it cannot read
+	good    int   // requests with a plausible client
+	strange int   // requests with an implausible client
+	passed  int   // valid lines that are not requests
+	reason  error // the first error in another line
+	depth   int   // largest percentage of a pattern that matches a line with an error
 }
 
-// fits tells whether a format reads nearly all of the sample and has sensible
-// clients: all but one line and a tenth.
+// fits reports whether a format parses nearly all of the sample with plausible clients: all
+// but one line and a tenth.
 func (c candidate) fits(sample [][]byte) bool {
 	bad := c.lines - c.good - c.passed
 	if c.err != nil || c.format.timeless || bad > tolerated(c.lines) {
@@ -163,8 +163,8 @@ func (c candidate) fits(sample [][]byte) bool {
 	return c.good > bad || c.good+bad == 0 && c.begun(sample)
 }
 
-// begun tells whether a sample without requests is the beginning of a log all the
-// same: the names of columns, or what Gin prints when it starts.
+// begun reports whether a sample without requests is the start of a log: column names, or
+// the startup output of Gin.
 func (c candidate) begun(sample [][]byte) bool {
 	name := c.format.Name
 	return strings.HasPrefix(name, "csv") || strings.HasPrefix(name, "w3c") ||
@@ -175,7 +175,7 @@ func tolerated(lines int) int { return 1 + lines/10 }
 
 func (c candidate) timeless() bool { return c.err == nil && c.format.timeless && c.read > 0 }
 
-// nearest is the one that does best, fitting or not.
+// nearest returns the candidate with the best results, even if it does not fit.
 func nearest(found []candidate) candidate {
 	best := found[len(found)-1]
 	for _, c := range found {
@@ -192,8 +192,7 @@ func nearest(found []candidate) candidate {
 
 const maxPrefixes = 3
 
-// search tries formats on a sample, and on what is left of it when prefixes are
-// cut off.
+// search tries formats on a sample, with and without removing prefixes.
 func search(sample [][]byte, candidates func([][]byte) []candidate, depth int, wanted Wanted) (found []candidate) {
 	for _, p := range prefixes {
 		rest, ok := p.cutAll(sample)
@@ -203,7 +202,7 @@ func search(sample [][]byte, candidates func([][]byte) []candidate, depth int, w
 		for _, c := range search(rest, candidates, depth-1, wanted) {
 			if c.err == nil {
 				inner := c.depth
-				c = judge(behind(p, c.format), sample, wanted)
+				c = judge(withPrefix(p, c.format), sample, wanted)
 				c.depth = inner
 			}
 			found = append(found, c)
@@ -212,7 +211,7 @@ func search(sample [][]byte, candidates func([][]byte) []candidate, depth int, w
 	return append(found, candidates(sample)...)
 }
 
-// cutAll takes a prefix off a sample, if nearly all of its lines have it.
+// cutAll removes a prefix from a sample if nearly all of its lines have it.
 func (p prefix) cutAll(sample [][]byte) (rest [][]byte, ok bool) {
 	for _, line := range sample {
 		var spare []byte
@@ -227,7 +226,7 @@ func (p prefix) cutAll(sample [][]byte) (rest [][]byte, ok bool) {
 	return rest, len(rest) > 0 && len(sample)-len(rest) <= tolerated(len(sample)) && len(rest) > len(sample)/2
 }
 
-// try makes a format for a sample and judges it.
+// try makes a format for a sample and evaluates it.
 func try(name string, sample [][]byte, wanted Wanted) candidate {
 	format, err := build(name, sample, wanted)
 	if err != nil {
@@ -236,11 +235,12 @@ func try(name string, sample [][]byte, wanted Wanted) candidate {
 	return judge(format, sample, wanted)
 }
 
-// judge reads a sample. Whoever names the field of the client knows what is in it.
+// judge evaluates a format on a sample. If the caller names the field of the client, any
+// value is plausible.
 func judge(format Format, sample [][]byte, wanted Wanted) candidate {
 	c := candidate{format: format, lines: len(sample)}
 	parser := format.NewParser()
-	told := wanted.Fields["client"] != ""
+	clientNamed := wanted.Fields["client"] != ""
 	var r Record
 	for _, line := range sample {
 		err := parser.Parse(line, &r)
@@ -250,12 +250,12 @@ func judge(format Format, sample [][]byte, wanted Wanted) candidate {
 			continue
 		case err != nil:
 			c.deepen(parser, line)
-		case !told && len(r.Extra) == 0 && !plausible(r.Client):
+		case !clientNamed && len(r.Extra) == 0 && !plausible(r.Client):
 			c.read++
 			c.strange++
-			err = fmt.Errorf("its client would be %q, which is neither an address nor the name of a host", r.Client)
+			err = fmt.Errorf("the client would be %q, which is neither an address nor a host name", r.Client)
 		case strings.HasSuffix(format.Name, "vhost") && !plausibleHost(r.Host):
-			err = fmt.Errorf("its host would be %q", r.Host)
+			err = fmt.Errorf("the host would be %q", r.Host)
 		default:
 			c.read++
 			c.good++
@@ -267,7 +267,7 @@ func judge(format Format, sample [][]byte, wanted Wanted) candidate {
 	return c
 }
 
-// deepen notes how far a pattern fits a line that it cannot read.
+// deepen records how far a pattern matches a line with an error.
 func (c *candidate) deepen(parser Parser, line []byte) {
 	if p, ok := parser.(*pattern); ok {
 		var r Record

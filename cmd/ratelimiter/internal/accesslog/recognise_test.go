@@ -8,16 +8,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestALogThatNoFormatFitsIsRejectedWithItsFirstLineAndTheNearestFormat(t *testing.T) {
+func TestAnUnknownFormatIsRejectedWithTheFirstLineAndTheClosestFormat(t *testing.T) {
 	for name, c := range map[string]struct{ log, says string }{
 		"an unknown prefix":             {`15 web-1 ` + combined, `15 web-1 192.0.2.7`},
-		"another stream's name":         {`stdout - - [17/May/2015:10:05:03 +0000] ` + tail, `its client would be "stdout"`},
-		"a list of addresses":           {`203.0.113.7, 10.0.0.1 - - [17/May/2015:10:05:03 +0000] ` + tail, "say which one counts with --client-from-forwarded"},
+		"another stream's name":         {`stdout - - [17/May/2015:10:05:03 +0000] ` + tail, `the client would be "stdout"`},
+		"a list of addresses":           {`203.0.113.7, 10.0.0.1 - - [17/May/2015:10:05:03 +0000] ` + tail, "select one with --client-from-forwarded"},
 		"no client":                     {`- - - [17/May/2015:10:05:03 +0000] ` + tail, "the client is missing"},
-		"uvicorn without any time":      {`INFO:     192.0.2.7:54321 - "GET / HTTP/1.1" 200 OK`, "whose lines tell no time"},
-		"JSON without any time":         {`{"client_ip":"192.0.2.7","path":"/"}`, "nearest is json, client=client_ip path=path, whose lines tell no time. Name its field, as --field time=when"},
-		"words":                         {"some words\nand others", "no format reads any of the lines"},
-		"words that name no client":     {`{"ts":1431857103,"client":"mobile app","path":"/"}`, "no field tells the address of the client"},
+		"uvicorn without any time":      {`INFO:     192.0.2.7:54321 - "GET / HTTP/1.1" 200 OK`, "The closest format is uvicorn, without a time"},
+		"JSON without any time":         {`{"client_ip":"192.0.2.7","path":"/"}`, "The closest format is json, client=client_ip path=path, without a time. Name the field of the time, such as --field time=when"},
+		"words":                         {"some words\nand others", "No format matches any of the lines"},
+		"words that name no client":     {`{"ts":1431857103,"client":"mobile app","path":"/"}`, "no field contains the address of the client"},
 		"half of the lines are another": {combined + "\nwarning: slow\n" + combined + "\nwarning: slow\nwarning: slow", "fits 2 of the first 5 lines"},
 		"two formats": {strings.Repeat(combined+"\n"+`[GIN] 2015/05/17 - 10:05:03 | 404 | 1.234ms | 192.0.2.7 | GET "/"`+"\n", 9),
 			"the log mixes two formats, gin and combined"},
@@ -31,23 +31,23 @@ func TestALogThatNoFormatFitsIsRejectedWithItsFirstLineAndTheNearestFormat(t *te
 	}
 }
 
-func TestALineThatDoesNotFitIsNoReasonToRejectTheOthers(t *testing.T) {
+func TestOneBadLineDoesNotRejectTheLog(t *testing.T) {
 	_, err := Recognise(linesOf(strings.Repeat(combined+"\n", 9)+"broken"), Wanted{})
 	require.NoError(t, err)
 }
 
-func TestAFormatThatIsNamedMustFindSensibleClientsToo(t *testing.T) {
+func TestANamedFormatMustFindPlausibleClientsToo(t *testing.T) {
 	lines := linesOf(strings.Repeat(`15 web-1 `+combined+"\n", 3))
 	_, err := Choose("common", lines, Wanted{})
-	require.ErrorContains(t, err, `its client would be "15"`)
+	require.ErrorContains(t, err, `the client would be "15"`)
 	require.ErrorContains(t, err, "name their field with --client-field")
 	_, err = Choose("$remote_addr $rest [$time_local]", lines, Wanted{})
-	require.ErrorContains(t, err, `its client would be "15"`)
+	require.ErrorContains(t, err, `the client would be "15"`)
 	_, err = Choose("$user $rest [$time_local]", lines, Wanted{Extra: "user"})
-	require.NoError(t, err, "whoever names the field knows what is in it")
+	require.NoError(t, err, "any value is plausible in a named field")
 }
 
-// None of these is an access log that is read here.
+// None of these is a supported access log.
 func TestOtherLogsAreRejected(t *testing.T) {
 	for name, line := range map[string]string{
 		"nginx's errors":      `2015/05/17 10:05:03 [error] 7#7: *1 open() "/x" failed (2: No such file or directory), client: 192.0.2.7, server: example.com, request: "GET /x HTTP/1.1", host: "example.com"`,
@@ -75,7 +75,7 @@ func TestAPlausibleClientIsAnAddressOrAHost(t *testing.T) {
 	}
 }
 
-func TestTheClientOfAForwardedListIsFoundFromTheRight(t *testing.T) {
+func TestAForwardedListIsReadFromTheRight(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	for _, c := range []struct {
 		name      string

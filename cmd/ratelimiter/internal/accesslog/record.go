@@ -1,6 +1,6 @@
-// Package accesslog reads one line of an access log: the formats of common
-// servers, proxies and clouds, JSON lines, logfmt, CSV and W3C, and any other in
-// the notation of nginx or Apache. Reading a line allocates nothing.
+// Package accesslog parses lines of access logs: the formats of common servers, proxies and
+// cloud services, JSON lines, logfmt, CSV and W3C, and custom formats in the notation of
+// nginx or Apache. Parsing a line allocates nothing.
 package accesslog
 
 import (
@@ -9,71 +9,69 @@ import (
 	"fmt"
 )
 
-// Record is what one line says. The texts are parts of the line, or of memory
-// that the parser uses again: they are valid until its next Parse.
+// Record is the content of one line. The texts are parts of the line or of reused buffers
+// of the parser: they are valid until its next Parse.
 type Record struct {
 	Time   int64 // µs since the Unix epoch
 	Client []byte
-	Method []byte // empty when the request was not HTTP
+	Method []byte // empty if the request is not HTTP
 	Path   []byte // without scheme, host and query
-	Host   []byte // empty when the log does not tell
-	Status int    // 0 when the log does not tell
-	Extra  []byte // the field that Wanted.Extra names
+	Host   []byte // empty if it is not in the log
+	Status int    // 0 if it is not in the log
+	Extra  []byte // the field named by Wanted.Extra
 
 	forwarded []byte // the value of X-Forwarded-For
 	list      bool   // the client is a list of addresses
 }
 
-// Parser reads the lines of one format. It is not safe for use by several
-// goroutines at once.
+// Parser parses the lines of one format. It is not safe for concurrent use.
 type Parser interface {
-	// Parse fills the record, or says what is wrong with the line. ErrNoRequest
-	// means that the line is right and tells of no request.
+	// Parse fills the record, or returns what is wrong with the line. ErrNoRequest means
+	// that the line is valid but not a request.
 	Parse(line []byte, record *Record) error
 }
 
-// ErrNoRequest is returned for a line that belongs to the log and is no request,
-// such as the header of a CSV file or what an application prints at its start.
-var ErrNoRequest = errors.New("the line is no request")
+// ErrNoRequest is returned for a valid line that is not a request, such as the header of a
+// CSV file or the startup output of an application.
+var ErrNoRequest = errors.New("the line is not a request")
 
-// ErrColumnsChange is returned where a W3C log announces other columns than its
-// first lines did. The lines behind it cannot be trusted.
+// ErrColumnsChange is returned where a W3C log declares different columns than before. The
+// lines after it cannot be trusted.
 var ErrColumnsChange = errors.New("the columns change here; split the log before this line")
 
-// ErrEmpty is returned for an empty line, which is no loss.
+// ErrEmpty is returned for an empty line.
 var ErrEmpty = errors.New("the line is empty")
 
-// Format is a way to write a log.
+// Format is a log format.
 type Format struct {
 	Name string
 	// NewParser makes a parser, one for each goroutine.
 	NewParser func() Parser
 
-	timeless bool // the time must come from a prefix
+	timeless bool // a prefix must provide the time
 }
 
-// Wanted is what the caller knows about the log.
+// Wanted describes the log and what the caller needs from it.
 type Wanted struct {
-	// Extra is the field that tells who the client is, where it is not the address.
+	// Extra is the field that identifies the client; empty for the address.
 	Extra string
-	// Fields names the fields of JSON, logfmt and CSV and the variables of a given
-	// notation by their role ("time", "date", "client", "forwarded", "method",
-	// "path", "request", "host", "status"), where they have unusual names. Formats
-	// that have a name need none.
+	// Fields maps roles ("time", "date", "client", "forwarded", "method", "path",
+	// "request", "host", "status") to the names of fields in JSON, logfmt and CSV, and of
+	// variables in a custom format. Only unusual names are needed. Named formats ignore it.
 	Fields map[string]string
-	// Forwarded says which address of a forwarded list is the client; nil when the
-	// client is a single address.
+	// Forwarded selects the client from a list of forwarded addresses; nil if the client is
+	// a single address.
 	Forwarded *Forwarded
-	// Host is true when the host of requests matters.
+	// Host is true if the caller needs the host.
 	Host bool
 }
 
 var (
-	errTime      = errors.New("the time cannot be read")
+	errTime      = errors.New("the time is invalid")
 	errNoTime    = errors.New("the time is missing")
 	errClient    = errors.New("the client is missing")
-	errSpace     = errors.New("the client holds a space")
-	errList      = errors.New("the client is a list of addresses; say which one counts with --client-from-forwarded or --trusted-proxy")
+	errSpace     = errors.New("the client contains a space")
+	errList      = errors.New("the client is a list of addresses; select one with --client-from-forwarded or --trusted-proxy")
 	errStatus    = errors.New("the status is not a number")
 	errNotJSON   = errors.New("the line is not a JSON object")
 	errNotPairs  = errors.New("the line has no key=value pairs")
@@ -82,14 +80,14 @@ var (
 	errNoRequest = errors.New("the request is missing")
 )
 
-// role is what a field means to us.
+// role is the meaning of a field.
 type role uint8
 
 const (
 	roleNone role = iota
 	roleTime
-	roleDate  // of a time in two fields
-	roleClock // the other of them
+	roleDate  // the date of a time in two fields
+	roleClock // the time of day in the other field
 	roleClient
 	roleForwarded
 	roleMethod
@@ -106,15 +104,15 @@ var roleNames = map[string]role{
 	"path": rolePath, "request": roleRequest, "host": roleHost, "status": roleStatus,
 }
 
-// CheckRole tells whether a role of Wanted.Fields is known.
+// CheckRole returns an error for an unknown role of Wanted.Fields.
 func CheckRole(name string) error {
 	if _, known := roleNames[name]; !known {
-		return fmt.Errorf("%q is not what a field can tell; it must be time, date, client, forwarded, method, path, request, host or status", name)
+		return fmt.Errorf("%q is not a role of a field; it must be time, date, client, forwarded, method, path, request, host or status", name)
 	}
 	return nil
 }
 
-// set puts the value of a field into the record.
+// set stores the value of a field.
 func (r *Record) set(as role, value []byte) error {
 	switch as {
 	case roleTime:
@@ -123,7 +121,7 @@ func (r *Record) set(as role, value []byte) error {
 			return errTime
 		}
 		r.Time = time
-	case roleDate, roleClock: // they come in either order
+	case roleDate, roleClock: // in either order
 		part, ok := parseDate(value)
 		if as == roleClock {
 			part, ok = parseTimeOfDay(value)
@@ -152,8 +150,8 @@ func (r *Record) set(as role, value []byte) error {
 	return nil
 }
 
-// setClient takes a single address or a name, or a list of addresses, which
-// finish looks into. A dash is what servers write when they know none.
+// setClient stores an address, a name, or a list of addresses, which finish resolves.
+// Servers write a dash for an unknown client.
 func (r *Record) setClient(value []byte) error {
 	if len(value) == 1 && value[0] == '-' {
 		return nil
@@ -171,8 +169,8 @@ func (r *Record) setClient(value []byte) error {
 	return nil
 }
 
-// setStatus reads a number, which some JSON encoders write as 200.0. A dash is
-// what servers write when none was sent.
+// setStatus parses a status, which some JSON encoders write as 200.0. Servers write a dash
+// if they sent none.
 func (r *Record) setStatus(value []byte) error {
 	if len(value) == 1 && value[0] == '-' {
 		return nil
@@ -192,7 +190,7 @@ func (r *Record) setStatus(value []byte) error {
 	return nil
 }
 
-// finish settles who the client is when all fields are set.
+// finish determines the client after all fields are set.
 func (r *Record) finish(forwarded *Forwarded) error {
 	if forwarded != nil {
 		if err := forwarded.resolve(r); err != nil {

@@ -2,9 +2,8 @@ package accesslog
 
 import "bytes"
 
-// setRequest takes "GET /users/7?page=2 HTTP/1.1" apart. What is no HTTP request,
-// as the first bytes of a TLS handshake, is all path: somebody has asked for
-// something all the same.
+// setRequest splits "GET /users/7?page=2 HTTP/1.1". A text that is not an HTTP request, such
+// as the first bytes of a TLS handshake, becomes the path, so that it still counts.
 func (r *Record) setRequest(request []byte) {
 	first := bytes.IndexByte(request, ' ')
 	if first < 1 || !isMethod(request[:first]) {
@@ -13,7 +12,7 @@ func (r *Record) setRequest(request []byte) {
 		return
 	}
 	rest := request[first+1:]
-	// The protocol is the last word; a path may hold spaces.
+	// The protocol is the last word; a path may contain spaces.
 	if last := bytes.LastIndexByte(rest, ' '); last >= 0 && bytes.HasPrefix(rest[last+1:], []byte("HTTP/")) {
 		rest = rest[:last]
 	}
@@ -30,8 +29,8 @@ func isMethod(word []byte) bool {
 	return true
 }
 
-// setPath cuts the query off, and scheme and host of an absolute URL, as proxies
-// and load balancers log them.
+// setPath removes the query, and the scheme and host of an absolute URL, as in the logs of
+// proxies and load balancers.
 func (r *Record) setPath(url []byte) {
 	if len(url) > 0 && url[0] != '/' {
 		url = r.cutHost(url)
@@ -47,7 +46,7 @@ var (
 	root      = []byte("/")
 )
 
-// cutHost takes "https://example.com:443" off the front of a URL.
+// cutHost removes "https://example.com:443" from the start of a URL.
 func (r *Record) cutHost(url []byte) []byte {
 	scheme := bytes.Index(url, schemeEnd)
 	if scheme < 2 || scheme > 5 {

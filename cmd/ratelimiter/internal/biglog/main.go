@@ -1,5 +1,5 @@
-// Command biglog makes up an access log in the combined format, to measure plan
-// with. The same size is the same log.
+// Command biglog generates an access log in the combined format, for measurements of plan.
+// The same size gives the same log.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	size := flag.Int64("megabytes", 100, "how long the log is to be, in units of 1,000,000 bytes")
+	size := flag.Int64("megabytes", 100, "size of the log, in units of 1,000,000 bytes")
 	flag.Parse()
 	out := bufio.NewWriterSize(os.Stdout, 1<<20)
 	if err := errors.Join(write(out, *size*1_000_000), out.Flush()); err != nil {
@@ -22,9 +22,9 @@ func main() {
 	}
 }
 
-// write makes lines until there are enough bytes: few clients ask for much, and
-// most for little. A hundred requests a second come on average, each a moment
-// late as servers log them.
+// write generates lines until the size is reached. Few clients send many requests, and most
+// send few. There are a hundred requests a second on average, each logged with a short delay
+// as by a server.
 func write(out *bufio.Writer, size int64) error {
 	random := rand.New(rand.NewPCG(1, 2))
 	clients := rand.NewZipf(random, 1.1, 20, 500_000)

@@ -8,26 +8,25 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// enoughPeriods is how many periods a log must cover before it says anything about
-// what is usual in one.
+// enoughPeriods is the number of periods that a log must cover to show what is usual in one.
 const enoughPeriods = 3
 
-// NotCovered says why a log is too short to recommend a limit for a period, which
-// the census has measured. It is empty when the log is long enough: its requests
-// fall into three periods or more, and not only at the edges of two.
+// NotCovered explains why a log is too short to recommend a limit for a measured period. It
+// returns an empty text if the log is long enough: its requests fall into three periods or
+// more, and not only around the edges of two.
 func NotCovered(census *traffic.Census, per time.Duration) string {
 	busy := census.Busy(slices.Index(census.Periods, Micros(per)))
 	span := time.Duration(census.Last-census.First) * time.Microsecond
 	switch {
 	case span <= (enoughPeriods-1)*per:
-		return fmt.Sprintf("the log would have to cover %s, and covers %s", spanText(enoughPeriods*per), spanText(span))
+		return fmt.Sprintf("the log covers %s, and needs to cover %s", spanText(span), spanText(enoughPeriods*per))
 	case busy < enoughPeriods:
-		return fmt.Sprintf("the log would have to have requests in %d such periods, and has some in %d", enoughPeriods, busy)
+		return fmt.Sprintf("the log has requests in %d such periods, and needs them in %d", busy, enoughPeriods)
 	}
 	return ""
 }
 
-// spanText writes a length of time in its greatest unit.
+// spanText formats a duration in its largest unit.
 func spanText(span time.Duration) string {
 	for _, unit := range []struct {
 		name string

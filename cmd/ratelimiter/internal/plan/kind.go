@@ -2,13 +2,13 @@ package plan
 
 import "github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 
-// KindOf says what a client looks like. These are rules of thumb, in this order:
+// KindOf classifies a client by its traffic. These are rules of thumb, in this order:
 //
-//	scanning  a third or more of ten or more requests were answered 400 or above
-//	page      over half were style sheets, scripts, images and fonts, and half of
-//	          all came within a minute: what a browser fetches for one page
-//	bursty    the busiest minute held over ten times the average of a minute
-//	steady    all others
+//	scanning  ten requests or more, of which a third or more got status 400 or above
+//	page      more than half of the requests were for style sheets, scripts, images and
+//	          fonts, and half of all came within a minute: a browser loading one page
+//	bursty    the busiest minute had more than ten times the requests of an average one
+//	steady    all other clients
 func KindOf(census *traffic.Census, id uint32) string {
 	c := census.Client(id)
 	minute := busiest(census, id)
@@ -24,7 +24,7 @@ func KindOf(census *traffic.Census, id uint32) string {
 	return "steady"
 }
 
-// busiest is the most in a minute, or in the longest period below.
+// busiest is the most in a minute, or in the longest measured period below a minute.
 func busiest(census *traffic.Census, id uint32) (most int64) {
 	for k, per := range census.Periods {
 		if per <= 60e6 {

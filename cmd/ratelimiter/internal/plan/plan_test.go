@@ -35,7 +35,7 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 		require.NoError(t, err)
 		advice, err := Recommend(census, curves, []time.Duration{time.Second, 10 * time.Second, time.Minute}, target, algorithm)
 		if !target.IsShare() && err != nil {
-			require.ErrorContains(t, err, "at one request for each there are more")
+			require.ErrorContains(t, err, "even one request per client exceeds it")
 			return
 		}
 		require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestARecommendationMeetsItsTargetUnderEachAlgorithm(t *testing.T) {
 	})
 }
 
-func TestTheShareOfClientsRejectedIsThatOfThoseAboveTheLimit(t *testing.T) {
+func TestAnExactLimiterRejectsTheClientsAboveTheLimit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		census := someCensus(t)
 		for k, curve := range Curves(census) {
@@ -63,13 +63,13 @@ func TestTheShareOfClientsRejectedIsThatOfThoseAboveTheLimit(t *testing.T) {
 	})
 }
 
-func TestRoundNumbersAreNotBelow(t *testing.T) {
+func TestRoundNumbersAreNeverLower(t *testing.T) {
 	for limit, want := range map[int64]int64{0: 1, 5: 5, 7: 8, 9: 10, 75: 80, 81: 100, 101: 120, 121: 150, 610: 800, 999_999: 1_000_000} {
 		require.Equal(t, want, Round(limit))
 	}
 }
 
-func TestTargetsAreRead(t *testing.T) {
+func TestTargetsAreParsed(t *testing.T) {
 	for text, want := range map[string]Target{
 		"0.1%-clients": {Clients: 0.1}, "1%": {Clients: 1}, "1% requests": {Requests: 1, kind: byRequests},
 	} {
@@ -84,7 +84,7 @@ func TestTargetsAreRead(t *testing.T) {
 	}
 }
 
-func TestAShareThatIsAWholeNumberIsMetByIt(t *testing.T) {
+func TestAWholeNumberMeetsItsOwnShare(t *testing.T) {
 	for percent, want := range map[string]int64{"0.1": 1, "0.3": 3, "0.7": 7, "1.1": 11, "2.9": 29, "5.7": 57, "100": 1000} {
 		target, err := ParseTarget(percent + "%")
 		require.NoError(t, err)
@@ -94,7 +94,7 @@ func TestAShareThatIsAWholeNumberIsMetByIt(t *testing.T) {
 	}
 }
 
-func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
+func TestTheKindOfAClientDependsOnItsRequests(t *testing.T) {
 	census := traffic.NewCensus([]time.Duration{time.Minute})
 	who := map[string]uint32{}
 	at := int64(0)
@@ -122,7 +122,7 @@ func TestTheKindOfAClientIsToldByWhatItDid(t *testing.T) {
 	}
 }
 
-func TestEachRouteMeetsTheTargetByItself(t *testing.T) {
+func TestEachRouteMeetsTheTarget(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		census := traffic.NewCensus([]time.Duration{time.Second, time.Minute})
 		seed := maphash.MakeSeed()

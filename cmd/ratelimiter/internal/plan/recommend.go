@@ -12,14 +12,14 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// Curve is, for one period, the most units of every client in any rolling period,
-// in ascending order: all that is needed to say for each limit who exceeds it.
+// Curve holds, for one period, the most units of each client in any rolling period, in
+// ascending order. It determines which clients exceed a given limit.
 type Curve struct {
 	Period time.Duration
 	Most   []int64
 }
 
-// Curves makes one for each period of a census.
+// Curves makes a curve for each period of a census.
 func Curves(census *traffic.Census) []Curve {
 	curves := make([]Curve, len(census.Periods))
 	for k, per := range census.Periods {
@@ -33,13 +33,13 @@ func Curves(census *traffic.Census) []Curve {
 	return curves
 }
 
-// Over is how many clients had more than a limit in some rolling period. An exact
-// limiter rejects these, and no others.
+// Over is the number of clients that exceed a limit in any rolling period. An exact limiter
+// rejects exactly these clients.
 func (c Curve) Over(limit int64) int {
 	return len(c.Most) - sort.Search(len(c.Most), func(i int) bool { return c.Most[i] > limit })
 }
 
-// At is the most of the client below whom a share of the clients lies, 0 to 1.
+// At is the value below which a share of the clients lies, from 0 to 1.
 func (c Curve) At(share float64) int64 {
 	if len(c.Most) == 0 {
 		return 0
@@ -47,7 +47,7 @@ func (c Curve) At(share float64) int64 {
 	return c.Most[min(len(c.Most)-1, int(share*float64(len(c.Most))))]
 }
 
-// Tightest is the lowest limit that a number of clients exceed at most.
+// Tightest is the lowest limit that at most a number of clients exceed.
 func (c Curve) Tightest(clients int) int64 {
 	if clients >= len(c.Most) {
 		return 1
@@ -55,9 +55,9 @@ func (c Curve) Tightest(clients int) int64 {
 	return max(1, c.Most[len(c.Most)-1-clients])
 }
 
-// TightestFor is the lowest limit of a period that meets a target of clients or
-// requests, under an exact algorithm. Of requests it is an upper bound: what was
-// rejected does not count against a client, and is counted here.
+// TightestFor is the lowest limit of a period that meets a percentage target with an exact
+// algorithm. For a share of requests it is an upper bound, because it also counts rejected
+// requests, which a limiter does not.
 func TightestFor(census *traffic.Census, c Curve, period int, target Target) int64 {
 	if target.kind != byRequests {
 		return c.Tightest(int(PartOf(target.Clients, int64(len(c.Most)))))
@@ -70,12 +70,12 @@ func TightestFor(census *traffic.Census, c Curve, period int, target Target) int
 // Advice is a limit that meets a target.
 type Advice struct {
 	Limits []ratelimiter.Limit
-	// Outcome is what the replay of the limits under the chosen algorithm says.
+	// Outcome is the replay of the limits with the chosen algorithm.
 	Outcome *replay.Outcome
 }
 
-// Recommend finds round limits for some periods of the census that together meet
-// a target, and sees by a replay that they do.
+// Recommend finds round limits for some periods of the census that together meet a target,
+// and verifies them by a replay.
 func Recommend(census *traffic.Census, curves []Curve, periods []time.Duration, target Target, algorithm string) (*Advice, error) {
 	if target.kind == byServer {
 		return serverLimit(census, target, algorithm)
@@ -92,9 +92,9 @@ func Recommend(census *traffic.Census, curves []Curve, periods []time.Duration, 
 	return &Advice{needed(limits), outcome}, nil
 }
 
-// loosen raises one of the limits to the next round number, the one that helps
-// most, for the algorithm rejects more than an exact one. If none helps, because
-// two reject the same requests, it raises all.
+// loosen raises the limit that helps most to the next round number, because the algorithm
+// rejects more than an exact one. If none helps, because two limits reject the same
+// requests, it raises all.
 func loosen(census *traffic.Census, limits []ratelimiter.Limit, now *replay.Outcome) ([]ratelimiter.Limit, *replay.Outcome) {
 	best, fewest := limits, now
 	for i := range limits {
@@ -113,14 +113,14 @@ func loosen(census *traffic.Census, limits []ratelimiter.Limit, now *replay.Outc
 	return best, fewest
 }
 
-// raise makes one of the limits the next round number.
+// raise raises one of the limits to the next round number.
 func raise(limits []ratelimiter.Limit, i int) []ratelimiter.Limit {
 	raised := slices.Clone(limits)
 	raised[i].Limit = Round(limits[i].Limit + 1)
 	return raised
 }
 
-// needed drops limits that a lower limit of a longer period makes superfluous.
+// needed drops limits that a lower limit of a longer period makes redundant.
 func needed(limits []ratelimiter.Limit) []ratelimiter.Limit {
 	return slices.DeleteFunc(slices.Clone(limits), func(l ratelimiter.Limit) bool {
 		return slices.ContainsFunc(limits, func(other ratelimiter.Limit) bool {
@@ -129,8 +129,8 @@ func needed(limits []ratelimiter.Limit) []ratelimiter.Limit {
 	})
 }
 
-// jointLimits are the lowest round limits that together leave out no more clients
-// than the target allows: those who exceed the limits of single periods the most.
+// jointLimits returns the lowest round limits that together reject at most as many clients as
+// the target allows: the clients that exceed the limits of single periods most.
 func jointLimits(census *traffic.Census, curves []Curve, places []int, target Target) []ratelimiter.Limit {
 	single := make([]int64, len(places))
 	for i, k := range places {
@@ -164,8 +164,8 @@ func jointLimits(census *traffic.Census, curves []Curve, places []int, target Ta
 	return limits
 }
 
-// Round is the next number of 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40...
-// Tomorrow is not like the log to the last request.
+// Round rounds up to one of 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40..., because
+// future traffic does not match the log to the last request.
 func Round(limit int64) int64 {
 	if limit <= 6 {
 		return max(1, limit)
@@ -179,8 +179,7 @@ func Round(limit int64) int64 {
 	}
 }
 
-// serverLimit is the highest limit for each client under which the server serves
-// no more than it can.
+// serverLimit is the highest limit per client that keeps the server within its capacity.
 func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advice, error) {
 	fits := func(limit int64) bool {
 		return replay.Peak(census, algorithm, ratelimiter.Limit{Limit: limit, Per: target.Server.Per}, target.Server.Limit) <= target.Server.Limit
@@ -189,9 +188,9 @@ func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advi
 	for id := range uint32(census.Clients()) {
 		busiest = max(busiest, census.Most(id, slices.Index(census.Periods, Micros(target.Server.Per))))
 	}
-	// From twice the busiest on a limit rejects nobody, and all limits do the same.
+	// Limits of twice the busiest client or more reject nothing, so they are equivalent.
 	most := min(target.Server.Limit, 2*busiest)
-	low, high := int64(0), most+1 // low fits, high does not matter
+	low, high := int64(0), most+1 // low fits; high is out of range or does not fit
 	for high-low > 1 {
 		middle := low + (high-low)/2
 		if fits(middle) {
@@ -201,7 +200,7 @@ func serverLimit(census *traffic.Census, target Target, algorithm string) (*Advi
 		}
 	}
 	if low == 0 {
-		return nil, fmt.Errorf("no limit for each client keeps the server within %s: at one request for each there are more; limit all clients together", target.Text)
+		return nil, fmt.Errorf("no limit per client keeps the server within %s, because even one request per client exceeds it; limit all clients together", target.Text)
 	}
 	if low == most {
 		low = target.Server.Limit

@@ -9,7 +9,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// Route is the advice for one route by itself.
+// Route is the advice for one route.
 type Route struct {
 	Name     string
 	Clients  int
@@ -19,15 +19,15 @@ type Route struct {
 	RejectedClients  int
 	RejectedRequests int64
 
-	most []int64 // of one client, for each period of the advice
+	most []int64 // of any client, for each period of the advice
 }
 
-// fewRequests say too little about a route.
+// fewRequests is the number of requests that a route needs for advice.
 const fewRequests = 10
 
-// EachRoute recommends limits for each of the busiest routes, most at most, of a
-// census that counts clients on routes. A route of less than ten requests gets none. Each route meets the target, a share of its own
-// clients or requests, under the algorithm.
+// EachRoute recommends limits for at most a number of the busiest routes in a census that
+// counts clients by route. Routes with fewer than ten requests get none. Each route meets the
+// target, a share of its own clients or requests, with the algorithm.
 func EachRoute(census *traffic.Census, periods []time.Duration, target Target, algorithm string, most int) []*Route {
 	a := &routeAdviser{census: census, target: target, algorithm: algorithm}
 	a.find(periods, most)
@@ -48,10 +48,10 @@ type routeAdviser struct {
 	target    Target
 	algorithm string
 	routes    []*Route
-	of        []*Route // each client's; nil for one that gets no advice
+	of        []*Route // of each client; nil if the route gets no advice
 }
 
-// find lists the routes, the busiest first, and who is on them.
+// find lists the routes, the busiest first, and assigns the clients to them.
 func (a *routeAdviser) find(periods []time.Duration, most int) {
 	byName := map[string]*Route{}
 	a.of = make([]*Route, a.census.Clients())
@@ -79,7 +79,7 @@ func (a *routeAdviser) find(periods []time.Duration, most int) {
 	}
 }
 
-// try replays limits of all routes at once, and tells which routes miss the target.
+// try replays limits on all routes at once, and returns the routes that miss the target.
 func (a *routeAdviser) try(limitsOf func(*Route) []ratelimiter.Limit) (missed map[*Route]bool) {
 	outcome := replay.RunEach(a.census, a.algorithm, func(id uint32) []ratelimiter.Limit {
 		if a.of[id] == nil {
@@ -103,18 +103,18 @@ func (a *routeAdviser) try(limitsOf func(*Route) []ratelimiter.Limit) (missed ma
 	return missed
 }
 
-// lowest finds the lowest round limit of one period for each route, by halving
-// the choice of all of them with every replay.
+// lowest finds the lowest round limit of one period for each route. It runs a binary search
+// for all routes at once.
 func (a *routeAdviser) lowest(k int, per time.Duration) []int64 {
 	most := int64(1)
 	for _, r := range a.routes {
 		most = max(most, r.most[k])
 	}
 	choice := ladder(2 * most)
-	type search struct{ low, high int } // places in choice; high meets the target
+	type search struct{ low, high int } // indexes of choice; high meets the target
 	searches := map[*Route]*search{}
 	for _, r := range a.routes {
-		// Nobody is rejected who never had more than half.
+		// A client that stays within half of the limit is never rejected.
 		high, _ := slices.BinarySearch(choice, 2*r.most[k])
 		searches[r] = &search{0, high}
 	}
@@ -137,7 +137,7 @@ func (a *routeAdviser) lowest(k int, per time.Duration) []int64 {
 	return limits
 }
 
-// ladder lists the round numbers up to one that is not below most.
+// ladder lists the round numbers up to the first that is not below most.
 func ladder(most int64) (list []int64) {
 	for limit := int64(1); ; limit = Round(limit + 1) {
 		list = append(list, limit)
@@ -147,8 +147,8 @@ func ladder(most int64) (list []int64) {
 	}
 }
 
-// loosen raises limits until each route meets the target with all of its limits
-// together: of each route the one that helps most, or all if none helps.
+// loosen raises limits until each route meets the target with all of its limits together. On
+// each route it raises the limit that helps most, or all if none helps.
 func (a *routeAdviser) loosen() {
 	own := func(r *Route) []ratelimiter.Limit { return r.Limits }
 	for missed := a.try(own); len(missed) > 0; missed = a.try(own) {

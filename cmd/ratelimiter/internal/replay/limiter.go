@@ -1,5 +1,5 @@
-// Package replay runs limits over the history of a log through the algorithms
-// that the library itself runs, on the clock of the log.
+// Package replay runs limits over the history of a log with the algorithms of the library, on
+// the clock of the log.
 package replay
 
 import (
@@ -12,8 +12,8 @@ import (
 // Algorithms are the names of the library's algorithms, its default first.
 var Algorithms = []string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}
 
-// counter is the state of one limit for one client. A charge that is denied, and
-// one that costs nothing, leave it as it is.
+// counter is the state of one limit for one client. A denied charge and a charge of 0 do not
+// change it.
 type counter interface {
 	take(now int64, c *window.Charge) window.Verdict
 }
@@ -57,14 +57,13 @@ func newCounter(algorithm string) counter {
 	return &sliding{}
 }
 
-// Limiter is all limits of one client, counted by one algorithm. There is at least
-// one limit.
+// Limiter holds all limits of one client, with one algorithm. There is at least one limit.
 type Limiter struct {
 	charges  []window.Charge
 	counters []counter
 }
 
-// NewLimiter makes a limiter that nothing was charged to.
+// NewLimiter makes an unused limiter.
 func NewLimiter(algorithm string, limits []ratelimiter.Limit) *Limiter {
 	l := &Limiter{}
 	for _, limit := range limits {
@@ -75,8 +74,8 @@ func NewLimiter(algorithm string, limits []ratelimiter.Limit) *Limiter {
 	return l
 }
 
-// Take charges a unit to every limit, or to none of them if any is used up. wait
-// is then the microseconds until they all have room, negative for never.
+// Take charges a unit to every limit, or to none if any is used up. wait is then the time in
+// microseconds until all have room, negative for never.
 func (l *Limiter) Take(now int64) (allowed bool, wait int64) {
 	last := len(l.counters) - 1
 	allowed = true
@@ -85,7 +84,7 @@ func (l *Limiter) Take(now int64) (allowed bool, wait int64) {
 			allowed, wait = false, longer(wait, l.counters[i].take(now, &l.charges[i]).RetryAfter)
 		}
 	}
-	// If the others have room, the last one need not be asked twice.
+	// If the others have room, peeking at the last is unnecessary.
 	if allowed || !l.hasRoom(last, now) {
 		v := l.counters[last].take(now, &l.charges[last])
 		allowed, wait = allowed && v.Allowed(), longer(wait, v.RetryAfter)
@@ -104,7 +103,7 @@ func (l *Limiter) hasRoom(i int, now int64) bool {
 	return l.counters[i].take(now, &peek).Remaining >= 1
 }
 
-// longer is the longer of two waits, of which a negative one is for ever.
+// longer is the longer of two waits. A negative wait is endless.
 func longer(a, b int64) int64 {
 	if a < 0 || b < 0 {
 		return -1

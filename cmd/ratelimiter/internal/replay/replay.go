@@ -8,20 +8,20 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// Outcome is what limits would have done under one algorithm.
+// Outcome is the result of a replay with one algorithm.
 type Outcome struct {
 	Algorithm  string
-	Clients    []Rejected // those who were ever rejected, the most rejected first
+	Clients    []Rejected // clients that were ever rejected, the most rejected first
 	Requests   int64      // rejected
-	Rejections []int64    // in each stretch of the census's timeline
+	Rejections []int64    // in each interval of the timeline of the census
 }
 
-// Rejected is a client who was rejected.
+// Rejected is a rejected client.
 type Rejected struct {
 	ID          uint32
 	Requests    int64 // rejected
 	First, Last int64 // when, µs
-	LongestWait int64 // µs; negative for ever
+	LongestWait int64 // µs; negative for endless
 }
 
 // Run replays the same limits for every client. See RunEach.
@@ -29,8 +29,8 @@ func Run(census *traffic.Census, algorithm string, limits []ratelimiter.Limit) *
 	return RunEach(census, algorithm, func(uint32) []ratelimiter.Limit { return limits })
 }
 
-// RunEach replays limits that each client has of its own. Only clients who may be
-// rejected are replayed, which most are not.
+// RunEach replays separate limits for each client. It skips clients that cannot be rejected,
+// which most clients are.
 func RunEach(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) *Outcome {
 	o := &Outcome{Algorithm: algorithm, Rejections: make([]int64, len(census.Timeline.Counts))}
 	suspects := suspects(census, algorithm, limitsOf)
@@ -76,8 +76,8 @@ func (r *Rejected) note(now, wait int64) {
 	r.LongestWait = longer(r.LongestWait, wait)
 }
 
-// suspects are the clients who may be rejected. A limit whose period the census
-// has not measured makes everybody one.
+// suspects marks the clients that may be rejected. A limit whose period the census has not
+// measured marks all clients.
 func suspects(census *traffic.Census, algorithm string, limitsOf func(id uint32) []ratelimiter.Limit) []bool {
 	list := make([]bool, census.Clients())
 	for id := range list {
@@ -92,10 +92,10 @@ func suspects(census *traffic.Census, algorithm string, limitsOf func(id uint32)
 // exactLog is the highest limit up to which the sliding log is exact.
 const exactLog = 128
 
-// mayReject tells whether an algorithm can reject a client who had at most so many
-// units in any rolling period. The sliding window takes those of the period before
-// for evenly spread, and a coarse log holds some for longer than a period: both
-// count at most those of two periods. The others count what was in one.
+// mayReject reports whether an algorithm can reject a client with at most this many units in
+// any rolling period. The sliding window treats the units of the previous period as evenly
+// spread, and a coarse log keeps some for longer than a period: both count at most the units
+// of two periods. The other algorithms count the units of one.
 func mayReject(algorithm string, limit, most int64) bool {
 	if algorithm == "sliding-window" || algorithm == "sliding-log" && limit > exactLog {
 		return 2*most > limit
@@ -103,9 +103,8 @@ func mayReject(algorithm string, limit, most int64) bool {
 	return most > limit
 }
 
-// Peak is the most requests of all clients together that a limit on each of them
-// lets through in any rolling period of the limit. It gives up at the first number
-// above enough.
+// Peak is the most requests of all clients together that a limit on each client allows in any
+// rolling period. It stops at the first number above enough.
 func Peak(census *traffic.Census, algorithm string, limit ratelimiter.Limit, enough int64) (most int64) {
 	limiters := make([]*Limiter, census.Clients())
 	per := int64(limit.Per / time.Microsecond)

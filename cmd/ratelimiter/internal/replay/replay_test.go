@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// someTraffic draws a census of several clients, and one of the same traffic that
-// has not measured the period, so that a replay takes nobody for harmless.
+// someTraffic draws a census of several clients, and one of the same traffic without the
+// period, so that a replay skips no client.
 func someTraffic(t *rapid.T, per time.Duration) (census, unmeasured *traffic.Census) {
 	times := rapid.SliceOfN(rapid.Int64Range(0, 5*per.Microseconds()), 1, 300).Draw(t, "times")
 	slices.Sort(times)
@@ -30,7 +30,7 @@ func someTraffic(t *rapid.T, per time.Duration) (census, unmeasured *traffic.Cen
 	return census, unmeasured
 }
 
-func TestWhoIsLeftOutOfAReplayWouldNotHaveBeenRejected(t *testing.T) {
+func TestClientsSkippedByAReplayWouldNotBeRejected(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		per := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second}).Draw(t, "per")
 		census, unmeasured := someTraffic(t, per)
@@ -39,7 +39,7 @@ func TestWhoIsLeftOutOfAReplayWouldNotHaveBeenRejected(t *testing.T) {
 			require.Equal(t, Run(unmeasured, algorithm, limits), Run(census, algorithm, limits))
 		}
 	})
-	// A log over 128 is coarse: it rejects who never had more than the limit.
+	// A sliding log above 128 is coarse: it may reject clients that never exceeded the limit.
 	census, unmeasured := traffic.NewCensus([]time.Duration{time.Second}), traffic.NewCensus(nil)
 	for i := range int64(1000) {
 		for _, c := range []*traffic.Census{census, unmeasured} {
@@ -52,8 +52,8 @@ func TestWhoIsLeftOutOfAReplayWouldNotHaveBeenRejected(t *testing.T) {
 	require.Equal(t, Run(unmeasured, "sliding-log", limits), Run(census, "sliding-log", limits))
 }
 
-// The measure and the replay are two computations of the same thing.
-func TestTheReplayAgreesWithTheRollingMaximaWhereTheorySaysSo(t *testing.T) {
+// The maxima and the replay are independent computations of the same result.
+func TestTheReplayAgreesWithTheRollingMaxima(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		per := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, time.Hour}).Draw(t, "per")
 		limit := rapid.Int64Range(0, 128).Draw(t, "limit")
@@ -97,7 +97,7 @@ func TestTheReplayAgreesWithTheRollingMaximaWhereTheorySaysSo(t *testing.T) {
 	})
 }
 
-// The library's own decisions, on the same clock, are the judge of every answer.
+// Every decision is compared with that of the library on the same clock.
 func TestALimiterDecidesAsTheLibraryDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		algorithm := rapid.SampledFrom(Algorithms).Draw(t, "algorithm")
@@ -139,7 +139,7 @@ func TestALimiterDecidesAsTheLibraryDoes(t *testing.T) {
 	})
 }
 
-func TestThePeakIsWhatALimitLetsThroughOfAllClients(t *testing.T) {
+func TestThePeakIsTheMostThatALimitAllowsOfAllClients(t *testing.T) {
 	census := traffic.NewCensus([]time.Duration{time.Second})
 	for i := range int64(30) {
 		key := []byte{byte(i % 3)}

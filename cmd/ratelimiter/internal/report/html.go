@@ -7,12 +7,12 @@ import (
 	"strconv"
 )
 
-// The charts are drawn by uPlot, whose licence is beside it in uplot/LICENSE.
+// uPlot draws the charts; its licence is in uplot/LICENSE.
 //
 //go:embed uplot/uPlot.iife.min.js uplot/uPlot.min.css uplot/LICENSE page.html page.js page.css
 var assets embed.FS
 
-// HTML writes the report as one page that needs nothing else.
+// HTML writes the report as one self-contained page.
 func (r *Report) HTML(to io.Writer) error {
 	page, err := template.New("page.html").Funcs(template.FuncMap{
 		"wait": waitText, "share": shareOf, "num": separated, "short": shortPer,
@@ -37,8 +37,8 @@ func (r *Report) HTML(to io.Writer) error {
 	}{r, template.CSS(text("uplot/uPlot.min.css") + text("page.css")), template.JS(text("uplot/uPlot.iife.min.js")), template.JS(text("page.js")), text("uplot/LICENSE"), Shares, r.Periods[0].Fit > 0, r.drawn()})
 }
 
-// drawn is what the charts show: all of a report would make a big page of a log
-// in which many clients are rejected.
+// drawn is the part of the report that the charts show. The whole report would make a large
+// page if many clients are rejected.
 func (r *Report) drawn() any {
 	return struct {
 		Limits   string      `json:"limits"`
@@ -48,7 +48,7 @@ func (r *Report) drawn() any {
 	}{r.Limits, r.Periods, r.Timeline, r.Curve}
 }
 
-// text is an asset; that it is there is seen to by the compiler.
+// text is the content of an embedded file, which the compiler guarantees to exist.
 func text(name string) string {
 	content, err := assets.ReadFile(name)
 	if err != nil {
@@ -57,10 +57,10 @@ func text(name string) string {
 	return string(content)
 }
 
-// shareOf is share for the numbers of a template.
+// shareOf is share for the numbers in a template.
 func shareOf(part, whole any) string { return share(number(part), number(whole)) }
 
-// separated writes a number with a comma before each three digits.
+// separated formats a number with thousands separators.
 func separated(n any) string {
 	digits := strconv.FormatInt(number(n), 10)
 	for at := len(digits) - 3; at > 0 && digits[at-1] != '-'; at -= 3 {

@@ -26,10 +26,10 @@ func (r *Report) measure(census *traffic.Census, curves []plan.Curve, target pla
 	}
 }
 
-// shownHeavy is how many of the heaviest clients are told of.
+// shownHeavy is the number of busiest clients in the report.
 const shownHeavy = 20
 
-// heaviest tells of the clients with the most requests, rejected or not.
+// heaviest adds the clients with the most requests, rejected or not.
 func (r *Report) heaviest(census *traffic.Census, ids []uint32) {
 	rejected := map[[2]string]int64{}
 	for _, c := range r.Above {
@@ -46,8 +46,8 @@ func (r *Report) heaviest(census *traffic.Census, ids []uint32) {
 	}
 }
 
-// busiest finds the clients with the most requests, the most first, without
-// sorting all of them.
+// busiest returns the clients with the most requests, in descending order, without sorting
+// all clients.
 func busiest(census *traffic.Census, most int) (ids []uint32) {
 	less := func(a, b uint32) int {
 		return cmp.Or(cmp.Compare(census.Client(b).Requests, census.Client(a).Requests), cmp.Compare(a, b))
@@ -62,7 +62,7 @@ func busiest(census *traffic.Census, most int) (ids []uint32) {
 	return ids
 }
 
-// timeline takes over the requests; a replay adds the rejections.
+// timeline copies the requests; a replay adds the rejections.
 func (r *Report) timeline(census *traffic.Census) {
 	t := census.Timeline
 	r.Timeline = Timeline{t.Start / 1e6, t.Width / 1e6, t.Counts, make([]int64, len(t.Counts))}
@@ -88,8 +88,7 @@ func headroom(census *traffic.Census, limits []ratelimiter.Limit, rejected map[u
 	return list
 }
 
-// curve evaluates all periods at limits that are evenly spread on a logarithmic
-// scale.
+// curve evaluates all periods at limits that are evenly spaced on a logarithmic scale.
 func (r *Report) curve(census *traffic.Census, curves []plan.Curve) {
 	most := int64(1)
 	for _, c := range curves {

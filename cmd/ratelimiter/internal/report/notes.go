@@ -12,31 +12,31 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// warnings are what makes the figures doubtful, a line each.
+// warnings lists the reasons to doubt the figures, one line each.
 func (r *Report) warnings(census *traffic.Census, tally *stream.Tally, heaviest uint32) (list []string) {
 	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	if name, requests := r.dominant(census, heaviest); 2*requests > int64(r.Requests) && isPrivate(name) {
-		warn("%s made %s of the requests and is a private address: most likely a proxy, behind which all clients look like one. Read the log of the proxy, or its X-Forwarded-For with --client-from-forwarded.",
+		warn("%s sent %s of the requests and is a private address, most likely a proxy that makes all clients look like one. Use the log of the proxy, or read X-Forwarded-For with --client-from-forwarded.",
 			Plain(name), share(requests, int64(r.Requests)))
 	}
 	if r.Throttled > 0 {
-		warn("A limit has cut this traffic already, so clients wanted more than the log shows: %s of the requests (%d) got 429.",
+		warn("%s of the requests (%d) got status 429: this traffic was already limited, so clients would have sent more than the log shows.",
 			share(int64(r.Throttled), int64(r.Requests)), r.Throttled)
 	}
 	if 100*r.Checks > r.Requests {
-		warn("About %.0f %% of the requests are health checks, as %s. Leave them out with --not-path or --not-client.", percent(int64(r.Checks), int64(r.Requests)), Plain(tally.HealthPath))
+		warn("About %.0f %% of the requests are health checks, such as %s. Exclude them with --not-path or --not-client.", percent(int64(r.Checks), int64(r.Requests)), Plain(tally.HealthPath))
 	}
 	if 100*r.Crawlers > r.Requests {
-		warn("About %.0f %% of the requests are from crawlers, as they call themselves. Leave them out with --not-client to plan for people.", percent(int64(r.Crawlers), int64(r.Requests)))
+		warn("About %.0f %% of the requests are from crawlers, according to their user agents. Exclude them with --not-client to plan for human visitors.", percent(int64(r.Crawlers), int64(r.Requests)))
 	}
 	return list
 }
 
-// tooShortFor are warnings of given limits that a log is too short to judge.
+// tooShortFor warns about given limits that the log is too short to judge.
 func tooShortFor(census *traffic.Census, candidates [][]ratelimiter.Limit) (list []string) {
 	for _, limit := range slices.Concat(candidates...) {
 		if why := plan.NotCovered(census, limit.Per); why != "" {
-			list = append(list, fmt.Sprintf("The log says little about %s: it %s.", LimitsText([]ratelimiter.Limit{limit}), strings.TrimPrefix(why, "the log ")))
+			list = append(list, fmt.Sprintf("The log is too short to judge %s: it %s.", LimitsText([]ratelimiter.Limit{limit}), strings.TrimPrefix(why, "the log ")))
 		}
 	}
 	return list
@@ -59,7 +59,7 @@ func (r *Report) dominant(census *traffic.Census, heaviest uint32) (name string,
 	return name, requests
 }
 
-// isPrivate tells whether no client on the internet has an address, or a network.
+// isPrivate reports whether an address or a network is not on the public internet.
 func isPrivate(client string) bool {
 	if client == "unix:" || client == "localhost" {
 		return true
@@ -74,36 +74,36 @@ func isPrivate(client string) bool {
 func (r *Report) notes(census *traffic.Census, tally *stream.Tally, q Question) (notes []string) {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if tally.Interrupted {
-		note("Interrupted: this is about what was read until then.")
+		note("Interrupted: the report covers what was read until then.")
 	}
 	if tally.Late > 0 {
-		note("%s out of order by more than --reorder, the worst by %s, and left out.", countIs(tally.Late, "request"), tally.LateWorst)
+		note("Ignored %s out of order by more than --reorder, by up to %s.", count(tally.Late, "request"), tally.LateWorst)
 	}
 	if tally.Ahead > 0 {
-		note("%s dated ahead of those behind by more than --reorder, as by a wrong clock, and left out.", countIs(tally.Ahead, "request"))
+		note("Ignored %s dated more than --reorder ahead of the requests that follow, probably by a wrong clock.", count(tally.Ahead, "request"))
 	}
 	if tally.Sorted {
-		note("All requests were sorted by time, because the newest came first or --sort was given.")
+		note("All requests were sorted by time, because a log has its newest line first or --sort is set.")
 	}
 	if r.Unnamed > 0 {
-		note("%s without %s. They are counted by their address, as the library does when a scope is empty.", countIs(r.Unnamed, "request"), q.ClientField)
+		note("Requests without %s: %d. They are counted by address, as in the library if a scope is empty.", q.ClientField, r.Unnamed)
 	}
 	if q.ClientField != "" && !strings.HasPrefix(q.ClientField, "http_") {
-		note("The Go line takes %s from the context, where a middleware before must have put it.", q.ClientField)
+		note("The Go code reads %s from the Gin context, where an earlier middleware must set it.", q.ClientField)
 	}
 	if !census.Fine {
-		note("The log tells whole seconds. Periods of a few seconds are counted as they are written: a real second can hold up to what two of the log do.")
+		note("Times in the log are whole seconds, so figures for periods of a few seconds are rough: a real second can hold as many requests as two seconds of the log.")
 	}
 	if !r.Given && r.Limits != "" {
-		note("What is recommended is the lowest that meets the target in this log, at a round number. Leave room for busier days.")
+		note("The recommended limits are the lowest round numbers that meet the target in this log. Leave room for busier days.")
 	}
-	note("A replay cannot know how clients would have backed off: rejected ones here go on asking as they did.")
-	note("Whoever attacked during the log is a client like any other, and may be among those that the target spares.")
+	note("A replay cannot know how rejected clients would have backed off. Here they keep sending requests as in the log.")
+	note("An attacker in the log is a client like any other, and may be among the clients that the target allows.")
 	return notes
 }
 
-// Judge compares a report with what was allowed: a share that may be rejected, nil
-// for any, and per cent of the log that may be missing.
+// Judge compares a report with the allowed share of rejections (nil for any) and the
+// allowed percentage of unusable lines.
 func (r *Report) Judge(maxRejected *plan.Target, maxSkipped float64) {
 	r.Incomplete = r.Skipped > maxSkipped || r.columnsChange()
 	if maxRejected == nil {
@@ -121,7 +121,7 @@ func (r *Report) Judge(maxRejected *plan.Target, maxSkipped float64) {
 	}
 }
 
-// judged are the limits that must hold: all that were given.
+// judged returns the limits that --max-rejected applies to: all given limits.
 func (r *Report) judged() []Candidate {
 	if len(r.Candidates) > 0 {
 		return r.Candidates
@@ -138,17 +138,17 @@ func (r *Report) columnsChange() bool {
 	return (&stream.Tally{Reasons: r.Reasons}).ColumnsChange()
 }
 
-// WhatIsMissing says why the figures of an incomplete report are not those of the
-// whole log, and what may help.
+// WhatIsMissing explains why an incomplete report does not cover the whole log, and what
+// may help.
 func (r *Report) WhatIsMissing(maxSkipped float64) string {
 	if r.columnsChange() {
-		return "the columns of the log change, and what is behind that place was read wrongly; split the log there"
+		return "the columns of the log change, and the lines after the change were misread; split the log there"
 	}
 	what := fmt.Sprintf("%.3g %% of the log is missing from these figures, more than --max-skipped %g%%: %d unreadable, %d out of order, %d dated ahead",
 		r.Skipped, maxSkipped, r.Unreadable, r.Late, r.Ahead)
 	switch {
 	case r.Late+r.Ahead > r.Unreadable:
-		what += ". Give the logs in the order of their time, or --sort"
+		what += ". Pass the logs in chronological order, or use --sort"
 	case len(r.FirstFaults) > 0:
 		what += ". The first: " + r.FirstFaults[0]
 	}

@@ -20,10 +20,10 @@ function chart(id, options, data) {
   charts.push([host, plot]);
 }
 
-// moment is a time in UTC, as the tables write it.
+// moment formats a time in UTC, as in the tables.
 const moment = ts => new Date(ts * 1e3).toISOString().slice(0, 19).replace("T", " ");
 
-// ticks write the date where a day begins, and on the first.
+// ticks show the date at the start of a day and on the first tick.
 function ticks(u, times, _, space, step) {
   return times.map((ts, i) => {
     const [date, clock] = moment(ts).split(" ");
@@ -39,8 +39,7 @@ function duration(seconds) {
   }
 }
 
-// bars draws counts over time. Until a pointer points at one, the legend tells the
-// highest.
+// bars draws counts over time. Until the user points at a bar, the legend shows the highest.
 function bars(id, label, hue, values) {
   const t = report.timeline;
   const times = values.map((_, i) => t.start + i * t.width);
@@ -50,9 +49,9 @@ function bars(id, label, hue, values) {
     tzDate: ts => uPlot.tzDate(new Date(ts * 1e3), "UTC"),
     scales: { x: { range: (u, low, high) => [low, high + t.width] }, y: { range: (u, low, high) => [0, Math.max(1, high * 1.1)] } },
     series: [
-      { label: "from", value: (u, ts) => ts == null ? (most ? when : "the beginning to the end") : moment(ts) },
+      { label: "from", value: (u, ts) => ts == null ? (most ? when : "start to end") : moment(ts) },
       { label: label, stroke: hue, fill: hue + "99", width: 1, points: { show: false }, paths: uPlot.paths.bars({ size: [1, 60], align: 1 }),
-        value: (u, v) => v == null ? (most ? number(most) + ", the most" : "none") : number(v) },
+        value: (u, v) => v == null ? (most ? number(most) + " (maximum)" : "none") : number(v) },
     ],
     axes: [axis("time, UTC", { values: ticks, space: 70, size: 54 }), axis(label + " per " + duration(t.width), { size: 64, values: (u, marks) => marks.map(v => v % 1 ? "" : number(v)) })],
   }, [times, values]);
@@ -81,43 +80,43 @@ const chosen = (report.limits ? report.limits.split("; ") : []).map(text => {
   return [Number(limit), per, hues[report.periods.findIndex(p => p.per === per) % hues.length]];
 });
 
-// shareAt is the share above a limit, which need not be among the steps of the curve.
+// shareAt is the share above a limit. The limit need not be a step of the curve.
 function shareAt(limit, shares, k) {
   let share = 0;
   for (const step of report.curve) if (step.limit <= limit) share = step[shares][k];
   return limit >= report.curve[report.curve.length - 1].limit ? 0 : share;
 }
 
-// settled says something of a curve before a pointer does: what is above the limit
-// of its period, or else where it ends.
+// settled is the legend of a curve until the user points at it: the share above the limit of
+// its period, or the end of the curve.
 function settled(shares, k) {
   const mine = chosen.find(c => c[1] === report.periods[k].per);
   if (mine) return percent(shareAt(mine[0], shares, k)) + " above " + number(mine[0]);
   return "none above " + number(report.periods[k].most);
 }
 
-// A logarithmic scale has no zero: where nothing is above, the line ends. Curves
-// that cover each other show as a thin line on a broad one, with gaps in between.
+// A logarithmic scale has no zero, so a line ends where nothing is above. Of overlapping
+// curves, a thin dashed line lies on a broad one.
 const dashes = [[], [14, 6], [], [10, 10], [3, 6]];
 function curve(id, shares, of) {
   const count = report.periods.length;
   const step = document.getElementById(id).clientWidth < 500 ? 0.6 : 1;
   chart(id, {
     scales: { x: { time: false, distr: 3 }, y: { distr: 3, range: (u, low, high) => [Math.max(low, 1e-5) / 1.5, 100] } },
-    series: [{ label: "limit", value: (u, v) => v == null ? "point at the plot for others" : number(v) }].concat(report.periods.map((p, i) => ({
+    series: [{ label: "limit", value: (u, v) => v == null ? "point at the chart" : number(v) }].concat(report.periods.map((p, i) => ({
       label: p.per, stroke: hues[i % hues.length], width: 1.5 + step * (count - 1 - i), dash: dashes[i % dashes.length], cap: "butt",
       points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }),
       value: (u, v, series, at) => at == null ? settled(shares, i) : v == null ? "0 %" : percent(v),
     }))),
     axes: [
       axis("limit: requests in the period", { values: (u, marks) => marks.map(v => v == null ? null : number(v)) }),
-      axis("per cent of the " + of, { size: 62, values: (u, marks) => marks.map(v => v == null ? null : v + " %") }),
+      axis("percent of " + of, { size: 62, values: (u, marks) => marks.map(v => v == null ? null : v + " %") }),
     ],
     plugins: [marks(chosen)],
   }, [report.curve.map(s => s.limit)].concat(report.periods.map((_, i) => report.curve.map(s => s[shares][i] || null))));
 }
 
-// copy puts the text before a button into the clipboard.
+// copy copies the text before a button to the clipboard.
 function copy(button) {
   const pre = button.previousElementSibling;
   const done = () => { button.textContent = "Copied"; setTimeout(() => { button.textContent = "Copy"; }, 1500); };

@@ -11,14 +11,14 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/replay"
 )
 
-// The prefixes of the library's default scope.
+// Prefix lengths of the library's default scope.
 const (
 	usualPrefix4 = 32
 	usualPrefix6 = 64
 )
 
-// paste writes the configuration, and the line of Go that does the same. The
-// configuration knows no other clients than addresses, and IPv4 by the whole one.
+// paste sets the configuration and the equivalent Go code. The configuration can only
+// identify clients by address, and IPv4 clients only by the whole address.
 func (r *Report) paste(q Question, limits []ratelimiter.Limit) {
 	key, options := "RATELIMITER_APPLICATION_LIMITS", []string{`ratelimiter.WithKey(ratelimiter.Shared("all"))`}
 	if q.ByRoute {
@@ -37,7 +37,7 @@ func (r *Report) paste(q Question, limits []ratelimiter.Limit) {
 	}
 }
 
-// rateLimitCall is limits as a middleware.
+// rateLimitCall is the Go code of a middleware with these limits.
 func rateLimitCall(q Question, limits []ratelimiter.Limit, options []string) string {
 	options = slices.Clone(options)
 	if scope := scopeOption(q); scope != "" {
@@ -53,7 +53,7 @@ func rateLimitCall(q Question, limits []ratelimiter.Limit, options []string) str
 	return "limiter.RateLimit(" + strings.Join(args, ", ") + ")"
 }
 
-// scopeOption says who a client is, when it is not what the library takes anyway.
+// scopeOption is the WithScope for these clients; empty for the default scope.
 func scopeOption(q Question) string {
 	header, isHeader := strings.CutPrefix(q.ClientField, "http_")
 	switch {
@@ -67,7 +67,7 @@ func scopeOption(q Question) string {
 	return ""
 }
 
-// titled writes the first letter of each word between dashes as a capital.
+// titled capitalises each word between dashes.
 func titled(text string) string {
 	words := strings.Split(text, "-")
 	for i, word := range words {
@@ -78,11 +78,11 @@ func titled(text string) string {
 	return strings.Join(words, "-")
 }
 
-// handled are the methods that an engine has a function of its own for.
+// handled are the methods with their own function in gin.Engine.
 var handled = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
-// routeLine registers a route with limits of its own. There is none for requests
-// that no route takes.
+// routeLine is the Go code that registers a route with its own limits; empty for requests
+// that match no route.
 func routeLine(q Question, route *plan.Route) string {
 	method, path, found := strings.Cut(route.Name, " ")
 	if !found || method == "" || !strings.HasPrefix(path, "/") {

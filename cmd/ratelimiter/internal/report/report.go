@@ -1,5 +1,5 @@
-// Package report says what was found out about a log: as a table for a terminal,
-// as JSON, and as a page of HTML.
+// Package report writes the findings about a log: as tables for a terminal, as JSON, and
+// as an HTML page.
 package report
 
 import (
@@ -15,22 +15,22 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// Report is all that is told. Its JSON is for scripts: names stay, and new ones
-// may come.
+// Report is the complete report. Its JSON is for scripts: field names never change, but
+// new fields may be added.
 type Report struct {
 	Files       []File         `json:"files"`
 	Lines       int            `json:"lines"`
 	Requests    int            `json:"requests"`
-	Passed      int            `json:"no_requests"` // lines that belong to their log and are no requests
+	Passed      int            `json:"no_requests"` // lines of the log that are not requests
 	Filtered    int            `json:"filtered"`
 	Unreadable  int            `json:"unreadable"`
 	FirstFaults []string       `json:"first_unreadable,omitempty"`
 	Reasons     map[string]int `json:"unreadable_reasons,omitempty"`
-	Late        int            `json:"out_of_order"`  // by more than --reorder, and left out
-	Ahead       int            `json:"dated_ahead"`   // of the requests around them, and left out
-	Unnamed     int            `json:"without_field"` // counted by their address, as --client-field was not in them
-	Skipped     float64        `json:"skipped_share"` // of the requests, in per cent: unreadable, out of order or dated ahead
-	Incomplete  bool           `json:"incomplete"`    // more is skipped than --max-skipped allows
+	Late        int            `json:"out_of_order"`  // by more than --reorder, and ignored
+	Ahead       int            `json:"dated_ahead"`   // of the requests around them, and ignored
+	Unnamed     int            `json:"without_field"` // without the field of --client-field, and counted by address
+	Skipped     float64        `json:"skipped_share"` // percentage of the requests that are unreadable, out of order or dated ahead
+	Incomplete  bool           `json:"incomplete"`    // Skipped exceeds --max-skipped
 	Sorted      bool           `json:"sorted"`
 	Throttled   int            `json:"answered_429"`
 	Crawlers    int            `json:"crawler_requests"` // estimated
@@ -40,53 +40,53 @@ type Report struct {
 	From        time.Time      `json:"from"`
 	To          time.Time      `json:"to"`
 	ByRoute     bool           `json:"by_route"`
-	Warnings    []string       `json:"warnings"` // what makes the figures doubtful
+	Warnings    []string       `json:"warnings"` // reasons to doubt the figures
 	Notes       []string       `json:"notes"`
 
 	Target     string      `json:"target"`
 	Meaning    string      `json:"target_meaning"`
 	Periods    []Period    `json:"periods"`
-	Limits     string      `json:"limits"`              // replayed: given, or recommended; empty when none are recommended
-	NoLimits   string      `json:"no_limits,omitempty"` // why
-	TooShort   bool        `json:"too_short"`           // the log is, to recommend anything
+	Limits     string      `json:"limits"`              // replayed: given or recommended; empty if none are recommended
+	NoLimits   string      `json:"no_limits,omitempty"` // the reason
+	TooShort   bool        `json:"too_short"`           // for any recommendation
 	LeftOut    []LeftOut   `json:"periods_left_out,omitempty"`
 	Given      bool        `json:"limits_given"`
 	Algorithm  string      `json:"algorithm"`
 	Replays    []Replay    `json:"replays"`
-	Candidates []Candidate `json:"candidates,omitempty"` // when more limits than one are given
+	Candidates []Candidate `json:"candidates,omitempty"` // if more than one limit is given
 	Headroom   []Headroom  `json:"headroom"`
 	Heaviest   []Heavy     `json:"heaviest_clients"`
 	Above      []Client    `json:"rejected_clients"` // under Algorithm, the most rejected first
-	Routes     []Route     `json:"routes,omitempty"` // with by_route: the busiest, each by itself
-	Config     string      `json:"config,omitempty"` // absent where only Go can say it
+	Routes     []Route     `json:"routes,omitempty"` // with by_route: the busiest routes
+	Config     string      `json:"config,omitempty"` // absent if only Go code can express it
 	GoLine     string      `json:"go"`
 	Timeline   Timeline    `json:"timeline"`
 	Curve      []CurveStep `json:"curve"`
 
 	OverThreshold bool   `json:"over_threshold"`
-	Verdict       string `json:"verdict,omitempty"` // what --max-rejected allows, and what is rejected
+	Verdict       string `json:"verdict,omitempty"` // the allowance of --max-rejected, and the rejections
 }
 
-// LeftOut is a period that no limit is recommended for.
+// LeftOut is a period without a recommended limit.
 type LeftOut struct {
 	Per string `json:"per"`
 	Why string `json:"why"`
 }
 
-// Candidate is one of several limits that were given, under the chosen algorithm.
+// Candidate is one of several given limits, with the chosen algorithm.
 type Candidate struct {
 	Limits   string `json:"limits"`
 	Clients  int    `json:"clients"`  // rejected
 	Requests int64  `json:"requests"` // rejected
 }
 
-// Heavy is one of the clients that sent the most requests.
+// Heavy is one of the clients with the most requests.
 type Heavy struct {
 	Name     string  `json:"client"`
 	Route    string  `json:"route,omitempty"`
 	Kind     string  `json:"kind"`
 	Requests int64   `json:"requests"`
-	Most     []int64 `json:"most"` // in any rolling period, for each of the periods
+	Most     []int64 `json:"most"` // in any rolling period, in the order of the periods
 	Rejected int64   `json:"rejected"`
 }
 
@@ -98,34 +98,33 @@ type File struct {
 	Short  string `json:"ended_early,omitempty"`
 }
 
-// Period is what was measured of one rolling period, in units of each client.
+// Period is the measurement of one rolling period, in requests per client.
 type Period struct {
 	Per     string  `json:"per"`
 	Seconds float64 `json:"seconds"`
 	Median  int64   `json:"median"`
 	P99     int64   `json:"p99"`
 	Most    int64   `json:"most"`
-	Server  int64   `json:"all_clients"`   // the most of all clients together
-	Fit     int64   `json:"fit,omitempty"` // the lowest limit that meets a target of a share
-	Above   int     `json:"clients_above"` // Fit
+	Server  int64   `json:"all_clients"`   // maximum of all clients together
+	Fit     int64   `json:"fit,omitempty"` // the lowest limit that meets a percentage target
+	Above   int     `json:"clients_above"` // above Fit
 	// RequestsAbove is the most requests that an exact limiter rejects at Fit.
 	RequestsAbove int64 `json:"requests_above"`
-	// Prices are the lowest limits that leave out at most the shares of Shares.
+	// Prices are the lowest limits that at most the shares in Shares exceed.
 	Prices []int64 `json:"limits_for_shares"`
 }
 
-// Shares are the shares of clients, in per cent, that Prices are for.
+// Shares are the percentages of clients that belong to Prices.
 var Shares = []float64{0, 0.1, 0.5, 1, 2, 5, 10}
 
-// Replay is what one algorithm would have done.
+// Replay is the number of rejections by one algorithm.
 type Replay struct {
 	Algorithm string `json:"algorithm"`
 	Clients   int    `json:"clients"`
 	Requests  int64  `json:"requests"`
 }
 
-// Headroom tells how much of a limit the clients who were never rejected have
-// used at most.
+// Headroom is the most that clients that were never rejected have used of a limit.
 type Headroom struct {
 	Limit  string `json:"limit"`
 	Median int64  `json:"median"`
@@ -133,7 +132,7 @@ type Headroom struct {
 	Most   int64  `json:"most"`
 }
 
-// Client is one that was rejected.
+// Client is a rejected client.
 type Client struct {
 	Name        string    `json:"client"`
 	Route       string    `json:"route,omitempty"`
@@ -142,10 +141,10 @@ type Client struct {
 	Rejected    int64     `json:"rejected"`
 	First       time.Time `json:"first_rejected"`
 	Last        time.Time `json:"last_rejected"`
-	LongestWait float64   `json:"longest_wait_seconds"` // negative for ever
+	LongestWait float64   `json:"longest_wait_seconds"` // negative for never
 }
 
-// Timeline is requests and rejections in equal stretches of time.
+// Timeline is the number of requests and rejections in equal intervals.
 type Timeline struct {
 	Start    int64   `json:"start"` // Unix seconds
 	Width    int64   `json:"width"` // seconds
@@ -153,15 +152,15 @@ type Timeline struct {
 	Rejected []int64 `json:"rejected"`
 }
 
-// CurveStep is, for a limit, the shares above it in each period, in per cent:
-// clients that had more, and the most requests that an exact limiter rejects.
+// CurveStep holds, for one limit, the percentages above it in each period: clients that
+// exceeded it, and the most requests that an exact limiter rejects.
 type CurveStep struct {
 	Limit    int64     `json:"limit"`
 	Clients  []float64 `json:"clients_above"`
 	Requests []float64 `json:"requests_above"`
 }
 
-// Route is the recommendation for one route by itself.
+// Route is the recommendation for one route.
 type Route struct {
 	Name     string `json:"route"`
 	Clients  int    `json:"clients"`
@@ -174,22 +173,22 @@ type Route struct {
 	GoLine string `json:"go,omitempty"`
 }
 
-// recommendedRoutes is how many routes get a recommendation of their own.
+// recommendedRoutes is the number of routes with their own recommendation.
 const recommendedRoutes = 20
 
-// Question is what was asked.
+// Question describes what the report is to answer.
 type Question struct {
 	Target    plan.Target
-	Limits    [][]ratelimiter.Limit // to replay and compare; none to recommend some
-	Recommend []time.Duration       // the periods to recommend limits for
+	Limits    [][]ratelimiter.Limit // to replay and compare; empty for a recommendation
+	Recommend []time.Duration       // periods to recommend limits for
 	Algorithm string
 	ByRoute   bool
 
-	ClientField      string // the field that tells the client; empty for the address
-	Prefix4, Prefix6 int    // how many bits of an address make a client
+	ClientField      string // field that identifies the client; empty for the address
+	Prefix4, Prefix6 int    // prefix lengths that identify a client
 }
 
-// Build answers a question.
+// Build makes the report.
 func Build(census *traffic.Census, tally *stream.Tally, q Question) (*Report, error) {
 	r := &Report{
 		Clients: census.Clients(), ByRoute: q.ByRoute,
@@ -221,8 +220,8 @@ func Build(census *traffic.Census, tally *stream.Tally, q Question) (*Report, er
 	return r, census.History.Err()
 }
 
-// chooseLimits are the given limits, or those that are recommended for the periods
-// that the log covers. There may be none, which the report then says.
+// chooseLimits returns the given limits, or recommends some for the periods that the log
+// covers. If it returns none, it sets NoLimits.
 func (r *Report) chooseLimits(census *traffic.Census, curves []plan.Curve, q *Question) ([]ratelimiter.Limit, *replay.Outcome, error) {
 	if r.Given {
 		r.compare(census, q)
@@ -243,7 +242,7 @@ func (r *Report) chooseLimits(census *traffic.Census, curves []plan.Curve, q *Qu
 	if len(q.Recommend) == 0 || server > 0 && !slices.Contains(q.Recommend, server) {
 		r.NoLimits, r.TooShort = "the log is too short.", true
 		for _, out := range r.LeftOut {
-			r.NoLimits += fmt.Sprintf(" For a limit per %s %s.", out.Per, out.Why)
+			r.NoLimits += fmt.Sprintf(" For a limit per %s, %s.", out.Per, out.Why)
 		}
 		q.Recommend = nil
 		return nil, nil, nil
@@ -255,7 +254,7 @@ func (r *Report) chooseLimits(census *traffic.Census, curves []plan.Curve, q *Qu
 	return advice.Limits, advice.Outcome, nil
 }
 
-// needless says that a server is within its limit by itself; empty if it is not.
+// needless explains that a server never exceeds its capacity; empty if it does.
 func needless(census *traffic.Census, target plan.Target) string {
 	if target.IsShare() {
 		return ""
@@ -264,11 +263,11 @@ func needless(census *traffic.Census, target plan.Target) string {
 	if most > target.Server.Limit {
 		return ""
 	}
-	return fmt.Sprintf("nothing is needed. All clients together never made more than %d in any %s, and the server serves %s.",
+	return fmt.Sprintf("none is needed. All clients together never sent more than %d requests in any %s, and the target is %s.",
 		most, PerText(target.Server.Per), LimitsText([]ratelimiter.Limit{target.Server}))
 }
 
-// compare replays each of several given limits.
+// compare replays several given limits.
 func (r *Report) compare(census *traffic.Census, q *Question) {
 	if len(q.Limits) < 2 {
 		return
@@ -300,7 +299,7 @@ func (r *Report) describeInput(tally *stream.Tally, q Question) {
 	}
 }
 
-// replay runs the limits through every algorithm.
+// replay runs the limits with every algorithm.
 func (r *Report) replay(census *traffic.Census, limits []ratelimiter.Limit, chosen *replay.Outcome) {
 	outcomes := make([]*replay.Outcome, len(replay.Algorithms))
 	var running sync.WaitGroup

@@ -14,7 +14,7 @@ const (
 	clockFormat = "2006-01-02 15:04:05"
 )
 
-// Text writes the report for a terminal of 80 columns.
+// Text writes the report for a terminal with 80 columns.
 func (r *Report) Text(to io.Writer) error {
 	var b strings.Builder
 	r.textInput(&b)
@@ -47,15 +47,15 @@ func (r *Report) textInput(b *strings.Builder) {
 		}
 		wrap(b, f.Name+": "+f.Format)
 		if f.Short != "" {
-			wrap(b, "  could not be read to its end: "+f.Short)
+			wrap(b, "  could not be read to the end: "+f.Short)
 		}
 	}
 	fmt.Fprintf(b, "%s of %s, %s to %s UTC\n", count(r.Requests, "request"), count(r.Clients, "client"), r.From.Format(clockFormat), r.To.Format(clockFormat))
-	lines := fmt.Sprintf("%s, %d cannot be read", count(r.Lines, "line"), r.Unreadable)
+	lines := fmt.Sprintf("%s, %d unreadable", count(r.Lines, "line"), r.Unreadable)
 	for _, out := range []struct {
 		count int
 		why   string
-	}{{r.Passed, "without a request"}, {r.Filtered, "taken out by filters"}, {r.Late, "too far out of order"}, {r.Ahead, "dated far ahead"}} {
+	}{{r.Passed, "without a request"}, {r.Filtered, "filtered out"}, {r.Late, "too far out of order"}, {r.Ahead, "dated far ahead"}} {
 		if out.count > 0 {
 			lines += fmt.Sprintf(", %d %s", out.count, out.why)
 		}
@@ -69,7 +69,7 @@ func (r *Report) textInput(b *strings.Builder) {
 	}
 }
 
-// textPeriods leaves out what only a target of a share gives.
+// textPeriods omits the columns that only a percentage target has.
 func (r *Report) textPeriods(b *strings.Builder) {
 	fit := r.Periods[0].Fit > 0
 	line := func(texts ...any) {
@@ -79,13 +79,13 @@ func (r *Report) textPeriods(b *strings.Builder) {
 		}
 		fmt.Fprintln(b, row)
 	}
-	fmt.Fprint(b, "\nThe most requests that a client made in any rolling period\n\n")
-	line("", "half at", "99 % at", "busiest", "all", "limit for", "clients", "requests")
-	line("period", "most", "most", "client", "together", "target", "above", "above")
+	fmt.Fprint(b, "\nMost requests of a client in any rolling period\n\n")
+	line("", "", "", "busiest", "all", "limit for", "clients", "requests")
+	line("period", "median", "p99", "client", "clients", "target", "above", "above")
 	for _, p := range r.Periods {
 		line(p.Per, p.Median, p.P99, p.Most, p.Server, p.Fit, p.Above, p.RequestsAbove)
 	}
-	fmt.Fprintf(b, "\nThe lowest limit that at most this share of the clients ever exceeds\n\n%-12s", "period")
+	fmt.Fprintf(b, "\nLowest limit that at most this share of the clients ever exceeds\n\n%-12s", "period")
 	for _, share := range Shares {
 		fmt.Fprintf(b, " %8s", fmt.Sprintf("%g %%", share))
 	}
@@ -98,7 +98,7 @@ func (r *Report) textPeriods(b *strings.Builder) {
 	fmt.Fprint(b, "\n\n")
 	wrap(b, fmt.Sprintf("Target %s: %s.", r.Target, r.Meaning))
 	if fit {
-		wrap(b, "Clients above exceed that limit at some time; it rejects at most the requests above.")
+		wrap(b, "Clients above: clients that ever exceed the limit. Requests above: the most requests that the limit rejects.")
 	}
 }
 
@@ -121,26 +121,26 @@ func (r *Report) textReplay(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "%-16s %12d %9s %14d %9s\n", p.Algorithm+mark, p.Clients, share(int64(p.Clients), int64(r.Clients)), p.Requests, share(p.Requests, int64(r.Requests)))
 	}
-	fmt.Fprintf(b, "* what the application runs, as --algorithm says; the rest is about it\n")
-	fmt.Fprintf(b, "\nThe clients that were never rejected made at most, in any rolling period:\n")
+	fmt.Fprintf(b, "* selected with --algorithm; the rest of the report is for this algorithm\n")
+	fmt.Fprintf(b, "\nMost requests of the clients that were never rejected, in any rolling period:\n")
 	for _, h := range r.Headroom {
-		fmt.Fprintf(b, "  of %-18s half of them %d, 99 %% of them %d, all of them %d\n", h.Limit, h.Median, h.P99, h.Most)
+		fmt.Fprintf(b, "  for %-18s median %d, p99 %d, maximum %d\n", h.Limit, h.Median, h.P99, h.Most)
 	}
 }
 
-// textCandidates compares several limits, the first of which the rest is about.
+// textCandidates compares several limits. The rest of the report is for the first.
 func (r *Report) textCandidates(b *strings.Builder) {
 	if len(r.Candidates) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "%-32s %22s %22s\n", "limits, under "+r.Algorithm, "clients ever rejected", "requests rejected")
+	fmt.Fprintf(b, "%-32s %22s %22s\n", "limits, with "+r.Algorithm, "clients ever rejected", "requests rejected")
 	for _, c := range r.Candidates {
 		fmt.Fprintf(b, "%-32s %12d %9s %12d %9s\n", cut(c.Limits, 32), c.Clients, share(int64(c.Clients), int64(r.Clients)), c.Requests, share(c.Requests, int64(r.Requests)))
 	}
-	fmt.Fprintf(b, "The rest is about %s.\n\n", r.Limits)
+	fmt.Fprintf(b, "The rest of the report is for %s.\n\n", r.Limits)
 }
 
-// Beside the name of a client six periods fit, and three beside that of a route.
+// Six periods fit beside the name of a client, and three beside that of a route.
 const (
 	shownMost     = 6
 	clientColumns = 24
@@ -150,12 +150,12 @@ const (
 // textHeaviest lists the clients with the most requests.
 func (r *Report) textHeaviest(b *strings.Builder) {
 	first, last, columns := 0, min(shownMost, len(r.Periods)), clientColumns
-	if r.ByRoute { // those in the middle
+	if r.ByRoute { // show the periods in the middle
 		columns = routeColumns
 		first = max(0, last/2-1)
 		last = min(first+shownMost/2, last)
 	}
-	fmt.Fprintf(b, "\nThe heaviest clients, and the most that each made in any rolling period\n\n%-*s %8s", columns, "client", "requests")
+	fmt.Fprintf(b, "\nBusiest clients, and their most requests in any rolling period\n\n%-*s %8s", columns, "client", "requests")
 	for _, p := range r.Periods[first:last] {
 		fmt.Fprintf(b, " %6s", cut(shortPer(p.Seconds), 6))
 	}
@@ -176,16 +176,16 @@ func (r *Report) textHeaviest(b *strings.Builder) {
 		fmt.Fprintln(b)
 	}
 	if marked {
-		fmt.Fprintln(b, "* rejected at some time")
+		fmt.Fprintln(b, "* rejected at least once")
 	}
 }
 
-// textRoutes lists what each of the busiest routes needs by itself.
+// textRoutes lists the recommendations for the busiest routes.
 func (r *Report) textRoutes(b *strings.Builder) {
 	if len(r.Routes) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\nEach of the busiest routes by itself, for the same target\n\n")
+	fmt.Fprintf(b, "\nLimits for each of the busiest routes, for the same target\n\n")
 	fmt.Fprintf(b, "%-34s %8s %8s %8s\n", "", "", "", "requests")
 	fmt.Fprintf(b, "%-34s %8s %8s %8s  %s\n", "route", "clients", "requests", "rejected", "limits")
 	for _, route := range r.Routes {
@@ -195,11 +195,11 @@ func (r *Report) textRoutes(b *strings.Builder) {
 
 func (r *Report) textPaste(b *strings.Builder) {
 	if r.Config != "" {
-		fmt.Fprintf(b, "\nTo paste into the configuration:\n  %s\n", r.Config)
+		fmt.Fprintf(b, "\nPaste into the configuration:\n  %s\n", r.Config)
 	}
-	fmt.Fprintf(b, "\nTo paste into Go:\n  %s\n", r.GoLine)
+	fmt.Fprintf(b, "\nPaste into Go code:\n  %s\n", r.GoLine)
 	if len(r.Routes) > 0 {
-		fmt.Fprintf(b, "or for the busiest routes by themselves:\n")
+		fmt.Fprintf(b, "or separately for the busiest routes:\n")
 	}
 	for _, route := range r.Routes {
 		if route.GoLine != "" {
@@ -212,10 +212,10 @@ func (r *Report) textAbove(b *strings.Builder) {
 	if len(r.Above) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n%-30s %-8s %8s %8s %9s %11s\n", "rejected client", "looks", "requests", "rejected", "wait", "first at")
+	fmt.Fprintf(b, "\n%-30s %-8s %8s %8s %9s %11s\n", "rejected client", "kind", "requests", "rejected", "max wait", "first at")
 	for i, c := range r.Above {
 		if i == shownAbove {
-			fmt.Fprintf(b, "and %d more, which --json lists\n", len(r.Above)-i)
+			fmt.Fprintf(b, "and %d more; --json lists all\n", len(r.Above)-i)
 			break
 		}
 		name := c.Name
@@ -228,7 +228,7 @@ func (r *Report) textAbove(b *strings.Builder) {
 
 func waitText(seconds float64) string {
 	if seconds < 0 {
-		return "for ever"
+		return "forever"
 	}
 	wait := time.Duration(seconds * float64(time.Second))
 	if wait >= 10*time.Second {
@@ -252,7 +252,7 @@ func cut(text string, most int) string {
 	return string(runes[:most-3]) + "..."
 }
 
-// wrap writes a paragraph.
+// wrap writes a paragraph with line breaks.
 func wrap(b *strings.Builder, text string) {
 	column := 0
 	for word := range strings.FieldsSeq(text) {

@@ -9,7 +9,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// LimitsText writes limits as the configuration takes them.
+// LimitsText formats limits for the configuration.
 func LimitsText(limits []ratelimiter.Limit) string {
 	parts := make([]string, len(limits))
 	for i, l := range limits {
@@ -21,7 +21,7 @@ func LimitsText(limits []ratelimiter.Limit) string {
 	return strings.Join(parts, "; ")
 }
 
-// PerText writes a period as the configuration takes it.
+// PerText formats a period for the configuration.
 func PerText(per time.Duration) string {
 	for _, unit := range []struct {
 		name string
@@ -37,7 +37,7 @@ func PerText(per time.Duration) string {
 	return per.String()
 }
 
-// shortPer writes a period in a few letters, as 10s or 1h.
+// shortPer formats a period briefly, such as 10s or 1h.
 func shortPer(seconds float64) string {
 	for _, unit := range []struct {
 		name string
@@ -50,7 +50,7 @@ func shortPer(seconds float64) string {
 	return fmt.Sprintf("%.3gs", seconds)
 }
 
-// count writes a number of things: "1 client", "2 clients".
+// count formats a number of things: "1 client", "2 clients".
 func count[N int | int64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -58,16 +58,8 @@ func count[N int | int64](n N, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// countIs is count with the verb behind it.
-func countIs(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing + " is"
-	}
-	return fmt.Sprintf("%d %ss are", n, thing)
-}
-
-// Plain makes text out of a log harmless for a terminal: whoever sends requests
-// can put anything into a log.
+// Plain makes text from a log safe for a terminal, because clients can put anything into a
+// log.
 func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -24,11 +24,11 @@ func TestLimitsAreWrittenAsTheLibraryReadsThem(t *testing.T) {
 	})
 }
 
-func TestTextOfALogCannotCommandATerminal(t *testing.T) {
+func TestTextFromALogCannotControlATerminal(t *testing.T) {
 	require.Equal(t, "a?[31m?b?é", Plain("a\x1b[31m\nb\xffé"))
 }
 
-func TestPeriodsAreWrittenInGo(t *testing.T) {
+func TestPeriodsAreFormattedAsGo(t *testing.T) {
 	for per, want := range map[time.Duration]string{
 		time.Minute: "time.Minute", 24 * time.Hour: "24*time.Hour", 90 * time.Second: "90*time.Second", 1500 * time.Millisecond: "1500*time.Millisecond",
 	} {

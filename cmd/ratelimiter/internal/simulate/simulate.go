@@ -1,4 +1,4 @@
-// Package simulate makes up traffic that shows how the algorithms differ.
+// Package simulate generates traffic that shows how the algorithms differ.
 package simulate
 
 import (
@@ -16,16 +16,16 @@ import (
 // Names are the kinds of traffic.
 var Names = []string{"steady", "edge", "crowd", "attack"}
 
-// Periods is how many periods of the limit the traffic lasts.
+// Periods is the length of the traffic, in periods of the limit.
 const Periods = 4
 
 // Event is a request.
 type Event struct {
-	Time   int64 // µs since the beginning
+	Time   int64 // µs since the start
 	Client int
 }
 
-// Traffic makes requests, in order of time. The same question has the same answer.
+// Traffic generates requests in order of time. The same arguments give the same requests.
 func Traffic(name string, limit ratelimiter.Limit) ([]Event, error) {
 	per := int64(limit.Per / time.Microsecond)
 	n := limit.Limit
@@ -54,29 +54,29 @@ func Traffic(name string, limit ratelimiter.Limit) ([]Event, error) {
 		spread(0, n/2, 0, Periods*per)
 		spread(0, 10*n, per, per)
 	default:
-		return nil, fmt.Errorf("%q is no traffic; it must be one of %s", name, strings.Join(Names, ", "))
+		return nil, fmt.Errorf("%q is not a kind of traffic; it must be one of %s", name, strings.Join(Names, ", "))
 	}
 	slices.SortStableFunc(events, func(a, b Event) int { return int(a.Time - b.Time) })
 	return events, nil
 }
 
-// Stretch is in which of equal stretches of the whole time an event lies.
+// Stretch is the index of the interval of an event, if the whole time is divided equally.
 func Stretch(e Event, limit ratelimiter.Limit, stretches int) int {
 	return int(e.Time * int64(stretches) / (Periods * int64(limit.Per/time.Microsecond)))
 }
 
-// Result is what an algorithm lets through.
+// Result is what an algorithm allows.
 type Result struct {
-	Passed []int // in equal stretches of time
-	Worst  []int // for each limit, the most of one client in any rolling period
+	Passed []int // in equal intervals
+	Worst  []int // for each limit, the most from one client in any rolling period
 	Count  int
 }
 
-// Run passes events through limits that count together.
+// Run runs events against limits that apply together.
 func Run(algorithm string, limits []ratelimiter.Limit, longest ratelimiter.Limit, events []Event, stretches int) Result {
 	r := Result{Passed: make([]int, stretches), Worst: make([]int, len(limits))}
 	limiters := map[int]*replay.Limiter{}
-	windows := map[int][][]int64{} // of a client, the times in the window of each limit
+	windows := map[int][][]int64{} // by client, the times in the window of each limit
 	for _, e := range events {
 		if limiters[e.Client] == nil {
 			limiters[e.Client] = replay.NewLimiter(algorithm, limits)
@@ -99,8 +99,7 @@ func Run(algorithm string, limits []ratelimiter.Limit, longest ratelimiter.Limit
 	return r
 }
 
-// Longest is the limit that the traffic is made for: the one with the longest
-// period.
+// Longest is the limit that the traffic is generated for: the one with the longest period.
 func Longest(limits []ratelimiter.Limit) ratelimiter.Limit {
 	return slices.MaxFunc(limits, func(a, b ratelimiter.Limit) int { return cmp.Compare(a.Per, b.Per) })
 }

@@ -2,8 +2,8 @@ package stream
 
 import "github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 
-// counting adds requests to a census in a goroutine of its own: it is half of the
-// work that cannot be shared out among all cores.
+// counting adds requests to a census in its own goroutine. It is half of the work that cannot
+// run on all cores.
 type counting struct {
 	block  []waiter
 	blocks chan []waiter
@@ -39,7 +39,7 @@ func (c *counting) add(now int64, id uint32, traits traffic.Traits) {
 	}
 }
 
-// finish waits until all is counted.
+// finish waits until all requests are counted.
 func (c *counting) finish() {
 	c.blocks <- c.block
 	close(c.blocks)

@@ -9,16 +9,15 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// merger takes the requests of several logs in order of time. Logs of servers
-// that ran side by side are read side by side; of logs that follow one another,
-// each is opened when its time has come.
+// merger merges the requests of several logs by time. Logs that overlap are read at the same
+// time; a later log is opened when its first request is due.
 type merger struct {
 	mill    *mill
 	tally   *Tally
 	census  *traffic.Census
 	order   *order
-	waiting []*source // not opened yet, the earliest first
-	active  []*source // each at a request
+	waiting []*source // not yet open, the earliest first
+	active  []*source // open, each at a request
 }
 
 func byFirst(sources []*source) []*source {
@@ -40,7 +39,7 @@ func (m *merger) run(ctx context.Context) {
 	}
 }
 
-// begin opens the logs whose time has come.
+// begin opens the logs whose first request is due.
 func (m *merger) begin(ctx context.Context) {
 	for len(m.waiting) > 0 {
 		next := m.waiting[0]
@@ -58,7 +57,8 @@ func (m *merger) begin(ctx context.Context) {
 	}
 }
 
-// earliest is the log with the earliest request, and the time until which it is.
+// earliest returns the log with the earliest request, and the time of the next request in
+// another log.
 func (m *merger) earliest() (first *source, until int64) {
 	until = math.MaxInt64
 	if len(m.waiting) > 0 {
@@ -74,11 +74,11 @@ func (m *merger) earliest() (first *source, until int64) {
 	return first, until
 }
 
-// now is the time of the request that a log is at.
+// now is the time of the current request of a log.
 func (s *source) now() int64 { return s.batch.batch.Events[s.at].Time }
 
-// take passes requests of a log on until another log is to go first. It is false
-// when the log is at its end.
+// take processes requests of a log until another log is earlier. It returns false at the end
+// of the log.
 func (m *merger) take(ctx context.Context, s *source, until int64) bool {
 	for {
 		b := &s.batch.batch
@@ -101,7 +101,7 @@ func (m *merger) take(ctx context.Context, s *source, until int64) bool {
 	}
 }
 
-// refill goes on to the next piece of a log that holds a request.
+// refill advances to the next piece of a log that contains a request.
 func (m *merger) refill(ctx context.Context, s *source) bool {
 	for {
 		if s.batch != nil {
@@ -122,7 +122,7 @@ func (m *merger) refill(ctx context.Context, s *source) bool {
 	}
 }
 
-// takeNext waits for one more piece. It is false at the end of the log.
+// takeNext waits for one more piece. It returns false at the end of the log.
 func (s *source) takeNext(ctx context.Context) bool {
 	select {
 	case p, ok := <-s.queue:
@@ -137,7 +137,7 @@ func (s *source) takeNext(ctx context.Context) bool {
 	}
 }
 
-// note adds up what a piece says besides requests.
+// note adds the counts of a piece to the tally.
 func (m *merger) note(s *source) {
 	b := &s.batch.batch
 	for i := range b.First {

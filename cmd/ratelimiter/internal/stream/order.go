@@ -8,23 +8,22 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// order puts requests in order that are not far out of it. Servers write a line
-// when a request ends, and into it the time when it began. Requests wait, sorted
-// by their second, until one comes that is a whole distance later.
+// order sorts requests that are slightly out of order: servers write a line when a request
+// ends, but log the time of its start. Requests wait, grouped by second, until a request
+// arrives that is later by the distance.
 //
-// Where logs have their newest lines first, no distance is enough: all requests
-// wait until the end.
+// If a log has its newest line first, all requests wait until the end.
 type order struct {
 	whole    bool // sort everything
 	all      []waiter
-	ahead    int   // of all, left out for a wrong clock
+	ahead    int   // requests in all that are ignored because of a wrong clock
 	distance int64 // seconds
 	emit     func(now int64, id uint32, traits traffic.Traits)
 	begun    bool
-	next     int64      // the first second that was not passed on
+	next     int64      // the first second that is not yet emitted
 	newest   int64      // the latest second seen
 	latest   int64      // the latest time seen, µs
-	seconds  [][]waiter // a ring
+	seconds  [][]waiter // a ring buffer
 	late     int
 	worst    int64 // µs
 }
@@ -42,10 +41,10 @@ func newOrder(distance time.Duration, emit func(int64, uint32, traffic.Traits)) 
 
 const micros = 1_000_000 // in a second
 
-// reach is how far requests may be out of order, µs.
+// reach is the largest time by which requests may be out of order, in µs.
 func (o *order) reach() int64 { return o.distance * micros }
 
-// admits tells whether a request can still be put in order, and counts it if not.
+// admits reports whether a request can still be sorted, and counts it if not.
 func (o *order) admits(now int64) bool {
 	if o.whole || !o.begun || now/micros >= o.next {
 		return true
@@ -55,7 +54,7 @@ func (o *order) admits(now int64) bool {
 	return false
 }
 
-// add takes a request that was admitted.
+// add adds an admitted request.
 func (o *order) add(now int64, id uint32, traits traffic.Traits) {
 	if o.whole {
 		o.all = append(o.all, waiter{now, id, traits})
@@ -78,7 +77,7 @@ func (o *order) place(second int64) int {
 	return int((second%ring + ring) % ring)
 }
 
-// advance makes a later second the newest.
+// advance emits the seconds that are complete once a later second is the newest.
 func (o *order) advance(second int64) {
 	until := second - o.distance
 	for ; o.next < until && o.next <= o.newest; o.next++ {
@@ -88,7 +87,7 @@ func (o *order) advance(second int64) {
 	o.newest = second
 }
 
-// pass hands a second on.
+// pass emits the requests of a second.
 func (o *order) pass(second int64) {
 	slot := &o.seconds[o.place(second)]
 	if !slices.IsSortedFunc(*slot, byTime) {
@@ -102,7 +101,7 @@ func (o *order) pass(second int64) {
 
 func byTime(a, b waiter) int { return cmp.Compare(a.time, b.time) }
 
-// flush hands on all that waits.
+// flush emits all waiting requests.
 func (o *order) flush() {
 	slices.SortStableFunc(o.all, byTime)
 	end := o.strayFrom()
@@ -118,8 +117,8 @@ func (o *order) flush() {
 	}
 }
 
-// strayFrom is where those begin, of all requests in order, that a wrong clock has
-// dated far ahead of all others: a few, behind a long time without any.
+// strayFrom is the index of the first request that a wrong clock has dated far ahead of all
+// others: the last few requests, after a long gap.
 func (o *order) strayFrom() int {
 	end := len(o.all)
 	for i := end - 1; i > 0 && (len(o.all)-i)*strayShare <= len(o.all); i-- {
@@ -130,5 +129,5 @@ func (o *order) strayFrom() int {
 	return end
 }
 
-// strayShare: one request of so many may be dated by a wrong clock.
+// strayShare: at most one request in so many may be dated by a wrong clock.
 const strayShare = 100

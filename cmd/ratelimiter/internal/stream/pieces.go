@@ -14,25 +14,25 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// piece is some lines of a log, and when done is closed, what they say.
+// piece is a number of lines of a log. Once done is closed, batch holds their content.
 type piece struct {
 	source *source
 	text   []byte
 	batch  traffic.Batch
 	done   chan struct{}
-	err    error // the log ends here, too early
+	err    error // set if the log ends early, here
 }
 
 const (
 	pieceBytes  = 512 << 10
 	longestLine = 16 << 20
-	aheadPieces = 6 // of one log that are read before they are needed
+	aheadPieces = 6 // read ahead of one log
 
 	smallText = 256 << 10
 	sampled   = 32
 )
 
-// mill reads pieces of logs and has them parsed by several goroutines.
+// mill reads logs in pieces and parses the pieces in several goroutines.
 type mill struct {
 	work  chan *piece
 	free  sync.Pool
@@ -56,7 +56,7 @@ func (m *mill) stop() {
 	m.group.Wait()
 }
 
-// parse is what each of the goroutines does.
+// parse is the work of one goroutine.
 func (m *mill) parse() {
 	lens := traffic.NewLens(m.view, m.seed)
 	parsers := map[*source]accesslog.Parser{}
@@ -71,10 +71,10 @@ func (m *mill) parse() {
 	}
 }
 
-// digest reads every line of a text.
+// digest parses every line of a text.
 func digest(text []byte, parser accesslog.Parser, lens *traffic.Lens, b *traffic.Batch) {
 	var record accesslog.Record
-	weight := 1 // of a line that is looked at for robots
+	weight := 1 // of a line in the sample for robots
 	if len(text) > smallText {
 		weight = sampled
 	}
@@ -106,16 +106,16 @@ func digest(text []byte, parser accesslog.Parser, lens *traffic.Lens, b *traffic
 	}
 }
 
-// inSample chooses one line in so many, without a rhythm that a log could have as
-// well: the multiples of the golden ratio are spread evenly.
+// inSample selects one line in so many. Multiples of the golden ratio are spread evenly, and
+// have no rhythm that a log could share.
 func inSample(line int) bool {
 	const golden = 2654435769 // of 1<<32
 	return uint32(line)*golden < (1<<32)/sampled
 }
 
-// clean takes off what is no part of a line: the end of a line of Windows, the
-// mark before UTF-8 where logs were joined, and the NULs that are left where a
-// server went on writing into a truncated file. A line of NULs alone is nil.
+// clean removes what is not part of a line: a carriage return, a byte order mark where logs
+// were joined, and NULs that a server leaves when it keeps writing to a truncated file. It
+// returns nil for a line that consists of NULs.
 func clean(line []byte) []byte {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	if len(line) == 0 {
@@ -128,14 +128,14 @@ func clean(line []byte) []byte {
 	return line
 }
 
-// isUnclean tells whether clean has anything to do.
+// isUnclean reports whether clean would change a line.
 func isUnclean(line []byte) bool {
 	last := line[len(line)-1]
 	return last == '\r' || last == 0 || line[0] == 0 || line[0] == 0xef
 }
 
-// feed cuts a log into pieces at ends of lines and hands them to the parsers, and
-// in their order to the queue. It ends with the log or with the context.
+// feed splits a log into pieces at line ends. It sends each piece to the parsers and, in
+// order, to the queue. It ends with the log or with the context.
 func (m *mill) feed(ctx context.Context, s *source, queue chan<- *piece) {
 	defer close(queue)
 	reader, closer, err := s.open(m.read)
@@ -143,7 +143,7 @@ func (m *mill) feed(ctx context.Context, s *source, queue chan<- *piece) {
 		m.give(ctx, m.newPiece(s), queue, err)
 		return
 	}
-	defer func() { _ = closer.Close() }() // it was only read
+	defer func() { _ = closer.Close() }() // read-only
 	var rest []byte
 	for {
 		p := m.newPiece(s)
@@ -165,8 +165,8 @@ func (m *mill) feed(ctx context.Context, s *source, queue chan<- *piece) {
 	}
 }
 
-// fill reads until a piece is full, and tells where its last line ends. At the
-// end of the log the error is io.EOF.
+// fill reads until a piece is full, and returns the end of its last full line. At the end of
+// the log it returns io.EOF.
 func fill(reader io.Reader, p *piece) (full int, err error) {
 	for {
 		if len(p.text) == cap(p.text) {
@@ -178,7 +178,7 @@ func fill(reader io.Reader, p *piece) (full int, err error) {
 				continue
 			}
 			if len(p.text) >= longestLine {
-				return 0, fmt.Errorf("a line is longer than %d MiB, so this is hardly a log", longestLine>>20)
+				return 0, fmt.Errorf("a line is longer than %d MiB, so this is probably not a log", longestLine>>20)
 			}
 			p.text = append(make([]byte, 0, 2*cap(p.text)), p.text...)
 		}
@@ -197,7 +197,7 @@ func (m *mill) newPiece(s *source) *piece {
 	return p
 }
 
-// give hands a piece on. It is false when nobody wants it any more.
+// give sends a piece to the parsers and the queue. It returns false if the context has ended.
 func (m *mill) give(ctx context.Context, p *piece, queue chan<- *piece, err error) bool {
 	p.err = err
 	select {

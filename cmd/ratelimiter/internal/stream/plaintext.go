@@ -10,10 +10,9 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// plainText makes lines in UTF-8 of what was unpacked: it drops the NULs that a
-// log begins with which was truncated while a server wrote, reads UTF-16 as Windows
-// writes it, drops the mark before UTF-8, and puts each object of a JSON array on
-// a line.
+// plainText converts unpacked text to lines in UTF-8. It skips NULs at the start of a log that
+// was truncated while a server wrote to it, decodes UTF-16, removes a byte order mark, and
+// puts each object of a JSON array on its own line.
 func plainText(reader io.Reader) (io.Reader, error) {
 	text := bufio.NewReaderSize(reader, 256<<10)
 	if err := skipNULs(text); err != nil {
@@ -24,15 +23,15 @@ func plainText(reader io.Reader) (io.Reader, error) {
 		if len(head) == 0 {
 			return nil, err
 		}
-		return text, nil // reading on will tell what is wrong
+		return text, nil // further reading returns the error
 	}
 	if order, utf16 := utf16Order(head); utf16 {
 		decoder := unicode.UTF16(order, unicode.UseBOM).NewDecoder()
 		text = bufio.NewReaderSize(transform.NewReader(text, decoder), 64<<10)
-		head, _ = text.Peek(magicBytes) // as above
+		head, _ = text.Peek(magicBytes) // further reading returns the error
 	}
 	if bytes.HasPrefix(head, byteOrderMark) {
-		_, _ = text.Discard(len(byteOrderMark)) // it was peeked at
+		_, _ = text.Discard(len(byteOrderMark)) // already buffered
 		head = head[len(byteOrderMark):]
 	}
 	if isArray(head) {
@@ -43,7 +42,7 @@ func plainText(reader io.Reader) (io.Reader, error) {
 
 var byteOrderMark = []byte("\ufeff")
 
-// skipNULs drops what a sparse file begins with.
+// skipNULs skips the hole at the start of a sparse file.
 func skipNULs(text *bufio.Reader) error {
 	for {
 		head, err := text.Peek(1)
@@ -53,15 +52,15 @@ func skipNULs(text *bufio.Reader) error {
 			}
 			return err
 		}
-		head, _ = text.Peek(text.Buffered()) // it is in the buffer
+		head, _ = text.Peek(text.Buffered()) // already buffered
 		if len(head) > 1 && head[1] != 0 && head[1] < 0x80 && len(head)%2 == 0 && len(head) > 3 && head[2] == 0 {
-			return nil // UTF-16, the greater byte first
+			return nil // big-endian UTF-16
 		}
-		_, _ = text.Discard(len(head) - len(bytes.TrimLeft(head, "\x00"))) // as above
+		_, _ = text.Discard(len(head) - len(bytes.TrimLeft(head, "\x00"))) // already buffered
 	}
 }
 
-// utf16Order tells UTF-16 by its mark, or by the zero byte in each of the first
+// utf16Order detects UTF-16 by its byte order mark, or by the zero byte in each of the first
 // characters, which are ASCII in a log.
 func utf16Order(head []byte) (unicode.Endianness, bool) {
 	if len(head) < 4 {
@@ -76,8 +75,7 @@ func utf16Order(head []byte) (unicode.Endianness, bool) {
 	return unicode.LittleEndian, false
 }
 
-// isArray tells a JSON array of objects, or an object over several lines, from
-// objects that have a line each.
+// isArray detects a JSON array of objects, or objects over several lines.
 func isArray(head []byte) bool {
 	head = bytes.TrimLeft(head, " \t\r\n")
 	if len(head) < 2 {
@@ -94,14 +92,13 @@ func isArray(head []byte) bool {
 	return false
 }
 
-// objects puts each object of a JSON text on a line of its own. What is between
-// objects and is no comma, bracket or space becomes a line too, so that it is
-// counted.
+// objects puts each object of a JSON text on its own line. Text between objects, other than
+// commas, brackets and spaces, also becomes a line, so that it is counted.
 type objects struct {
 	from   *bufio.Reader
 	depth  int
 	text   bool // within quotes
-	escape bool // behind a backslash
+	escape bool // after a backslash
 	junk   bool
 }
 
@@ -122,7 +119,7 @@ func (o *objects) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// take writes what becomes of a character: two at most.
+// take writes the output for a character: at most two bytes.
 func (o *objects) take(to []byte, c byte) int {
 	to[0], to[1] = c, '\n'
 	switch {

@@ -12,31 +12,30 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
 )
 
-// source is one log: a file, or a stream such as the standard input.
+// source is one log: a file, or a stream such as standard input.
 type source struct {
 	file   *File
-	input  io.ReadCloser // of a stream, which can be opened only once; nil for a file
+	input  io.ReadCloser // of a stream, which cannot be reopened; nil for a file
 	format accesslog.Format
 	first  int64 // the earliest time among its first lines, µs
 	falls  bool  // its first lines go back in time
 	head   []byte
 	queue  chan *piece
 
-	batch  *piece // the one that the merger is at
+	batch  *piece // current piece of the merger
 	at     int
 	lines  int      // before the batch
-	next   []*piece // taken from the queue to look ahead
-	newest int64    // the latest time that was believed, µs; 0 before the first
+	next   []*piece // read ahead from the queue
+	newest int64    // the latest plausible time, µs; 0 before the first
 }
 
-// headBytes is how much of a log is looked at to find its format.
+// headBytes is the size of the sample for detecting the format.
 const headBytes = 64 << 10
 
-// headLines is how many lines of it.
+// headLines is the largest number of lines in the sample.
 const headLines = 100
 
-// open opens the log, unpacked, from its beginning. read counts the bytes as
-// they are on the disk.
+// open opens the log from its start and unpacks it. read counts the packed bytes.
 func (s *source) open(read *atomic.Int64) (io.Reader, io.Closer, error) {
 	if s.input != nil {
 		return io.MultiReader(bytes.NewReader(s.head), s.input), s.input, nil
@@ -56,7 +55,7 @@ func (s *source) open(read *atomic.Int64) (io.Reader, io.Closer, error) {
 	return unpacked, file, nil
 }
 
-// counted adds up what is read through it.
+// counted counts the bytes that are read.
 type counted struct {
 	io.Reader
 	total *atomic.Int64
@@ -74,14 +73,14 @@ func (c *counted) add(n int) {
 	c.total.Add(int64(n))
 }
 
-// look reads the beginning of a log and finds its format and its first time.
+// look reads the start of a log, and finds its format and its first time.
 func (s *source) look(format string, wanted accesslog.Wanted) error {
 	if err := s.readHead(); err != nil {
 		return err
 	}
 	sample := bytes.Split(s.head, []byte("\n"))
 	if len(sample) > 1 {
-		sample = sample[:len(sample)-1] // the last one may be cut
+		sample = sample[:len(sample)-1] // the last line may be incomplete
 	}
 	sample = trimLines(sample)
 	if len(sample) == 0 {
@@ -112,8 +111,7 @@ func (s *source) look(format string, wanted accesslog.Wanted) error {
 	return nil
 }
 
-// fall tells whether times go back nearly all of the time, as in a log that has
-// its newest line first.
+// fall reports whether times nearly always decrease, as in a log with its newest line first.
 func fall(times []int64) bool {
 	back, forth := 0, 0
 	for i := range times[:max(0, len(times)-1)] {
@@ -128,8 +126,8 @@ func fall(times []int64) bool {
 }
 
 func (s *source) readHead() error {
-	var nobody atomic.Int64
-	reader, closer, err := s.open(&nobody)
+	var uncounted atomic.Int64
+	reader, closer, err := s.open(&uncounted)
 	if err != nil {
 		return err
 	}
@@ -137,7 +135,7 @@ func (s *source) readHead() error {
 	n, err := io.ReadFull(reader, head)
 	s.head = head[:n]
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n > 0 {
-		err = nil // shorter than the head; if it is broken, reading it will tell
+		err = nil // a short log; reading it reports other errors
 	}
 	if s.input != nil {
 		return err
@@ -145,7 +143,7 @@ func (s *source) readHead() error {
 	return errors.Join(err, closer.Close())
 }
 
-// trimLines keeps the first lines that are not empty, without their line ends.
+// trimLines returns the first lines that are not empty, without line ends.
 func trimLines(lines [][]byte) [][]byte {
 	var kept [][]byte
 	for _, line := range lines {
@@ -156,7 +154,7 @@ func trimLines(lines [][]byte) [][]byte {
 	return kept
 }
 
-// newSources looks at all logs before the first is read.
+// newSources samples all logs before the first is read.
 func newSources(o *Options, tally *Tally) ([]*source, error) {
 	var sources []*source
 	for _, name := range o.Names {
@@ -174,8 +172,8 @@ func newSources(o *Options, tally *Tally) ([]*source, error) {
 	return sources, nil
 }
 
-// openStream opens a log that is no regular file, such as a pipe: what was read
-// of it once, to find its format, does not come again.
+// openStream opens a log that is not a regular file, such as a pipe, and cannot be read
+// twice.
 func (s *source) openStream(o *Options) error {
 	var stream io.ReadCloser
 	if s.file.Name == "-" {

@@ -6,17 +6,17 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// A line that a wrong clock has dated far ahead would make all lines behind it
-// late. So a leap is believed only if those lines do not speak against it.
+// A line that a wrong clock has dated far ahead would make all following lines late. A leap in
+// time is therefore accepted only if the following lines confirm it.
 
 const (
-	witnesses  = 15                  // lines that are asked whether a leap is real
-	lookPieces = 4                   // how many pieces are read ahead to ask them
-	farLeap    = 31 * 86400 * micros // too far for a last line, which has no witnesses
+	witnesses  = 15                  // following lines that confirm or refute a leap
+	lookPieces = 4                   // pieces that are read ahead for them
+	farLeap    = 31 * 86400 * micros // too far for a last line, which has no following lines
 )
 
-// dropStrays takes out of the batch of a log what is dated ahead of the requests
-// behind it, by more than a reach in µs, and tells how many there were.
+// dropStrays removes requests from a batch that are dated ahead of the following requests by
+// more than a reach in µs. It returns their number.
 func (s *source) dropStrays(ctx context.Context, reach int64) (dropped int) {
 	events := s.batch.batch.Events
 	kept := events[:0]
@@ -40,27 +40,26 @@ func (s *source) dropStrays(ctx context.Context, reach int64) (dropped int) {
 	return dropped
 }
 
-// isStray tells whether most of the requests that follow would be late if a leap
-// to now were believed.
+// isStray reports whether most of the following requests would be late after a leap to now.
 func (s *source) isStray(ctx context.Context, following []traffic.Event, now, reach int64) bool {
-	asked, against := 0, 0
-	ask := func(events []traffic.Event) {
-		for i := 0; i < len(events) && asked < witnesses; i++ {
-			asked++
+	seen, against := 0, 0
+	look := func(events []traffic.Event) {
+		for i := 0; i < len(events) && seen < witnesses; i++ {
+			seen++
 			if events[i].Time < now-reach {
 				against++
 			}
 		}
 	}
-	ask(following)
-	for i := 0; asked < witnesses && i < lookPieces; i++ {
+	look(following)
+	for i := 0; seen < witnesses && i < lookPieces; i++ {
 		if i == len(s.next) && !s.takeNext(ctx) {
 			break
 		}
-		ask(s.next[i].batch.Events)
+		look(s.next[i].batch.Events)
 	}
-	if asked == 0 {
+	if seen == 0 {
 		return s.newest > 0 && now > s.newest+farLeap
 	}
-	return 2*against > asked
+	return 2*against > seen
 }

@@ -1,5 +1,5 @@
-// Package stream reads access logs, packed or not, parses them on all cores, and
-// brings the requests of all of them in order of time.
+// Package stream reads access logs, packed or not, parses them on all cores, and merges their
+// requests by time.
 package stream
 
 import (
@@ -13,58 +13,58 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/traffic"
 )
 
-// Options are what to read, and how.
+// Options says what to read, and how.
 type Options struct {
 	Names   []string // of files; "-" is Stdin
 	Stdin   io.Reader
-	Format  string // see accesslog.Choose; empty to recognise it
+	Format  string // see accesslog.Choose; empty to detect it
 	Wanted  accesslog.Wanted
 	View    *traffic.View
-	Reorder time.Duration // how far lines may be out of order; whole seconds
-	Sort    bool          // sort all requests, which takes 16 bytes of memory for each
-	Workers int           // goroutines that parse, at least one
+	Reorder time.Duration // largest time by which lines may be out of order; rounded up to seconds
+	Sort    bool          // sort all requests, using 16 bytes of memory each
+	Workers int           // number of parsing goroutines, at least one
 
-	// Read counts the bytes that were read, for a progress bar.
+	// Read counts the bytes that were read so far, for a progress bar.
 	Read atomic.Int64
 }
 
-// Tally is what was read.
+// Tally counts what was read.
 type Tally struct {
 	Files     []*File
 	Lines     int
-	Requests  int // that count
-	Passed    int // lines that belong to their log and are no requests
-	Filtered  int // requests that a filter has taken out
-	Hostless  int // of these, the ones without a host, if one was asked for
-	Throttled int // requests that were answered 429
+	Requests  int // after filters
+	Passed    int // lines that are not requests
+	Filtered  int // requests that the filters exclude
+	Hostless  int // of these, requests without a host, if hosts are filtered
+	Throttled int // requests with status 429
 	traffic.Robots
-	Named int // requests that have the field which tells the client, if one was asked for
+	Named int // requests that have the field of the client, if one is named
 
-	Faults  int // lines that cannot be read
+	Faults  int // unreadable lines
 	Reasons map[string]int
-	First   []Fault // the first of them
+	First   []Fault // the first unreadable lines
 
-	Late      int           // requests that came too far out of order, and are left out
-	LateWorst time.Duration // how far
-	Ahead     int           // requests dated far ahead of those around them, which are left out
+	Late      int           // requests that are ignored because they are too far out of order
+	LateWorst time.Duration // the largest delay of these
+	Ahead     int           // requests that are ignored because they are dated far ahead of others
 
-	Sorted      bool // by Options.Sort, or because a log has its newest lines first
+	Sorted      bool // by Options.Sort, or because a log has its newest line first
 	Interrupted bool
 }
 
-// Lost are the lines that should count and do not: they cannot be read, or their
-// time is out of order.
+// Lost is the number of lines that should count but do not, because they are unreadable or
+// out of order.
 func (t *Tally) Lost() int {
 	return t.Faults - t.Reasons[accesslog.ErrEmpty.Error()] + t.Late + t.Ahead
 }
 
-// LostShare is their share of all requests, in per cent.
+// LostShare is their percentage of all requests.
 func (t *Tally) LostShare() float64 {
 	return 100 * float64(t.Lost()) / float64(max(1, t.Requests+t.Filtered+t.Lost()))
 }
 
-// ColumnsChange tells whether a log changes its columns, so that nothing behind
-// that place can be trusted.
+// ColumnsChange reports whether a log changes its columns, so that the following lines cannot
+// be trusted.
 func (t *Tally) ColumnsChange() bool {
 	return t.Reasons[accesslog.ErrColumnsChange.Error()] > 0
 }
@@ -74,10 +74,10 @@ type File struct {
 	Name   string
 	Format string
 	Lines  int
-	Short  error // why it could not be read to its end; nil if it was
+	Short  error // why it could not be read to the end; nil if it was
 }
 
-// Fault is a line that cannot be read.
+// Fault is an unreadable line.
 type Fault struct {
 	File   string
 	Line   int
@@ -87,8 +87,8 @@ type Fault struct {
 
 const shownFaults = 5
 
-// Read reads all logs into a census. When the context ends, it stops with what
-// it has got so far.
+// Read reads all logs into a census. If the context ends, it stops and keeps what it has read
+// so far.
 func Read(ctx context.Context, o *Options, census *traffic.Census) (*Tally, error) {
 	tally := &Tally{Reasons: map[string]int{}}
 	sources, err := newSources(o, tally)
@@ -108,7 +108,7 @@ func Read(ctx context.Context, o *Options, census *traffic.Census) (*Tally, erro
 	tally.Interrupted = ctx.Err() != nil
 	stop()
 	if !tally.Interrupted {
-		m.mill.stop() // else a goroutine may hang in a read that never ends
+		m.mill.stop() // after an interrupt, a read may never return
 	}
 	m.order.flush()
 	counting.finish()

@@ -51,7 +51,7 @@ func write(t *testing.T, name string, text []byte) string {
 	return path
 }
 
-// seen reads logs, and lists who came when.
+// seen reads logs, and lists clients and times.
 func seen(t *testing.T, o *Options) ([]string, *Tally) {
 	census := traffic.NewCensus([]time.Duration{time.Second})
 	tally, err := Read(t.Context(), o, census)
@@ -64,7 +64,7 @@ func seen(t *testing.T, o *Options) ([]string, *Tally) {
 	return list, tally
 }
 
-func TestSeveralLogsAreMergedByTimeHoweverTheyArePacked(t *testing.T) {
+func TestSeveralPackedLogsAreMergedByTime(t *testing.T) {
 	var zipped, zstandard bytes.Buffer
 	z := gzip.NewWriter(&zipped)
 	_, err := z.Write([]byte(line("b", 1) + line("b", 3)))
@@ -82,7 +82,7 @@ func TestSeveralLogsAreMergedByTimeHoweverTheyArePacked(t *testing.T) {
 	require.Equal(t, 7, tally.Lines)
 }
 
-func TestLinesThatCannotBeReadAreCountedAndTheFirstShown(t *testing.T) {
+func TestUnreadableLinesAreCountedAndTheFirstOnesShown(t *testing.T) {
 	text := line("a", 0) + "\n" + strings.Repeat("garbage\n", 10) + line("a", 1)
 	o := options(write(t, "log", []byte(text)))
 	o.Format = "common"
@@ -92,10 +92,10 @@ func TestLinesThatCannotBeReadAreCountedAndTheFirstShown(t *testing.T) {
 	require.Len(t, tally.First, shownFaults)
 	require.Equal(t, 2, tally.First[0].Line)
 	require.Equal(t, "garbage", tally.First[1].Text)
-	require.Equal(t, map[string]int{"the line is empty": 1, `" " is missing behind $remote_addr`: 10}, tally.Reasons)
+	require.Equal(t, map[string]int{"the line is empty": 1, `" " is missing after $remote_addr`: 10}, tally.Reasons)
 }
 
-func TestLinesOutOfOrderByLessThanADistanceArePutInOrder(t *testing.T) {
+func TestLinesSlightlyOutOfOrderAreSorted(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		begun := rapid.SliceOfN(rapid.IntRange(0, 2000), 1, 50).Draw(rt, "begun")
 		slices.Sort(begun)
@@ -117,7 +117,7 @@ func TestLinesOutOfOrderByLessThanADistanceArePutInOrder(t *testing.T) {
 	})
 }
 
-func TestLinesOutOfOrderByMoreAreCountedAndTheRestIsInOrder(t *testing.T) {
+func TestLinesFarOutOfOrderAreCountedAndIgnored(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seconds := rapid.SliceOfN(rapid.IntRange(0, 500), 1, 50).Draw(rt, "seconds")
 		var text string
@@ -134,7 +134,7 @@ func TestLinesOutOfOrderByMoreAreCountedAndTheRestIsInOrder(t *testing.T) {
 	require.Equal(t, 61*time.Second, tally.LateWorst)
 }
 
-func TestAWrongClockDoesNotMakeTheLinesBehindItLate(t *testing.T) {
+func TestAWrongClockDoesNotMakeTheFollowingLinesLate(t *testing.T) {
 	const years = 20 * 365 * 86400
 	var usual []string
 	for i := range 40_000 { // several pieces
@@ -165,7 +165,7 @@ func TestTheLastLineMayComeADayLater(t *testing.T) {
 	require.Zero(t, tally.Lost())
 }
 
-func TestWhatIsNoPartOfALineIsNoClientAndNoLoss(t *testing.T) {
+func TestBytesThatAreNotPartOfALineAreRemoved(t *testing.T) {
 	log := line("a", 0) + line("b", 1)
 	want := []string{"a 0", "b 1"}
 	var archive bytes.Buffer
@@ -203,7 +203,7 @@ func utf16Text(t *testing.T, text string, order unicode.Endianness, mark unicode
 	return encoded
 }
 
-func TestObjectsOfAnArrayAreRead(t *testing.T) {
+func TestObjectsInAnArrayAreRead(t *testing.T) {
 	one, two := `{"ts":1769860800,"client_ip":"192.0.2.7","path":"/{[\"x"}`, `{"ts":1769860801,"client_ip":"192.0.2.8","path":"/"}`
 	pretty := strings.NewReplacer("{\"ts", "{\n  \"ts", ",", ",\n\t", "\"}", "\"\n}").Replace
 	for name, text := range map[string]string{
@@ -221,7 +221,7 @@ func TestObjectsOfAnArrayAreRead(t *testing.T) {
 	require.Equal(t, 1, tally.Faults)
 }
 
-func TestObjectsOverManyLinesAreTheSameOnALineEach(t *testing.T) {
+func TestObjectsOverSeveralLinesAreJoined(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		objects := rapid.SliceOfN(rapid.MapOfN(rapid.String(), rapid.String(), 1, 4), 1, 5).Draw(t, "objects")
 		pretty, err := json.MarshalIndent(objects, "", rapid.SampledFrom([]string{"", " ", "\t"}).Draw(t, "indent"))
@@ -252,7 +252,7 @@ func TestALogWithItsNewestLineFirstIsSorted(t *testing.T) {
 	require.Zero(t, tally.Lost())
 }
 
-func TestAWrongClockInALogThatIsSortedIsLeftOut(t *testing.T) {
+func TestALineWithAWrongClockInASortedLogIsIgnored(t *testing.T) {
 	text := line("a", 0) + line("a", 400*86400) + line("a", 500*86400)
 	for i := range 300 {
 		text += line("a", i)
@@ -268,7 +268,7 @@ func TestAWrongClockInALogThatIsSortedIsLeftOut(t *testing.T) {
 	require.Len(t, list, 2, "a log may rest for a year")
 }
 
-func TestLogsThatWereJoinedInTheWrongOrderAreSortedWhenAskedFor(t *testing.T) {
+func TestLogsJoinedInTheWrongOrderAreSortedOnRequest(t *testing.T) {
 	var older, newer strings.Builder
 	for i := range 1000 {
 		older.WriteString(line("a", i))
@@ -284,7 +284,7 @@ func TestLogsThatWereJoinedInTheWrongOrderAreSortedWhenAskedFor(t *testing.T) {
 	require.Zero(t, tally.Lost())
 }
 
-func TestALogMayBeAPipeWhichCanBeReadOnlyOnce(t *testing.T) {
+func TestALogMayBeAPipe(t *testing.T) {
 	if _, err := os.Stat("/dev/fd"); err != nil {
 		t.Skip("here a pipe has no name")
 	}
@@ -302,7 +302,7 @@ func TestALogMayBeAPipeWhichCanBeReadOnlyOnce(t *testing.T) {
 	require.Equal(t, 30_000, tally.Lines)
 }
 
-func TestPiecesEndWithLinesHoweverLongTheLogIs(t *testing.T) {
+func TestPiecesEndWithLines(t *testing.T) {
 	var text strings.Builder
 	const lines = 30_000 // several pieces
 	for i := range lines {
@@ -314,7 +314,7 @@ func TestPiecesEndWithLinesHoweverLongTheLogIs(t *testing.T) {
 	require.Zero(t, tally.Faults)
 }
 
-func TestALogThatBreaksOffIsReadAsFarAsItGoes(t *testing.T) {
+func TestATruncatedLogIsReadAsFarAsPossible(t *testing.T) {
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
 	for i := range 20_000 {
@@ -327,7 +327,7 @@ func TestALogThatBreaksOffIsReadAsFarAsItGoes(t *testing.T) {
 	require.Error(t, tally.Files[0].Short)
 }
 
-func TestAnInterruptionKeepsWhatWasReadUntilThen(t *testing.T) {
+func TestAnInterruptionKeepsWhatWasRead(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	tally, err := Read(ctx, options(write(t, "log", []byte(line("a", 0)))), traffic.NewCensus([]time.Duration{time.Second}))
@@ -335,7 +335,7 @@ func TestAnInterruptionKeepsWhatWasReadUntilThen(t *testing.T) {
 	require.True(t, tally.Interrupted)
 }
 
-func TestALogOfNoKnownFormatIsRejectedWithTheReason(t *testing.T) {
+func TestALogInAnUnknownFormatIsRejectedWithTheReason(t *testing.T) {
 	_, err := Read(t.Context(), options(write(t, "log", []byte("some words\n"))), traffic.NewCensus(nil))
 	require.ErrorContains(t, err, "the format is not recognised")
 	_, err = Read(t.Context(), options("absent.log"), traffic.NewCensus(nil))

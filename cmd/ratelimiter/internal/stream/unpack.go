@@ -18,23 +18,23 @@ import (
 )
 
 const (
-	magicBytes = 512 // of a log are looked at to tell how it is packed: the header of tar
-	maxLayers  = 4   // a log in a tar in a gzip are two
+	magicBytes = 512 // sample for detecting the packing: the header of tar
+	maxLayers  = 4   // a log in a tar in a gzip file has two
 
-	// A log unpacks to some dozens of times its size. One that grows far beyond that,
-	// and is not small, was made to fill a machine.
+	// A log unpacks to some dozens of times its size. A large file that grows far beyond
+	// that is probably an attempt to fill the disk or memory.
 	maxGrowth = 2000
 	safeBytes = 256 << 20
 )
 
-// packings are the ways of packing that the first bytes tell.
+// packings are the packings that are detected by the first bytes.
 var packings = []struct {
 	magic string
 	open  func(io.Reader) (io.Reader, error)
 }{
 	{"\x1f\x8b", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
 	{"\x28\xb5\x2f\xfd", func(r io.Reader) (io.Reader, error) {
-		// Large windows are what "zstd --long" makes.
+		// "zstd --long" needs large windows.
 		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<31))
 	}},
 	{"BZh", func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
@@ -45,14 +45,14 @@ var packings = []struct {
 	{"7z\xbc\xaf\x27\x1c", named("7z", "7z x -so")},
 }
 
-// named rejects what is not unpacked here, and says what does it.
+// named rejects an unsupported packing, and names the command that unpacks it.
 func named(packing, command string) func(io.Reader) (io.Reader, error) {
 	return func(io.Reader) (io.Reader, error) {
-		return nil, fmt.Errorf("it is packed with %s, which is not read here; pipe it in, as %s FILE | ratelimiter plan", packing, command)
+		return nil, fmt.Errorf("it is packed with %s, which is not supported; run %s FILE | ratelimiter plan", packing, command)
 	}
 }
 
-// unpack takes off all that a log is packed in.
+// unpack removes all packings of a log.
 func unpack(packed *counted) (io.Reader, error) {
 	unpacked, err := unpackLayers(packed, maxLayers)
 	if err != nil {
@@ -68,7 +68,7 @@ func unpackLayers(reader io.Reader, layers int) (io.Reader, error) {
 		if len(magic) == 0 {
 			return nil, err
 		}
-		return buffered, nil // reading on will tell what is wrong
+		return buffered, nil // further reading returns the error
 	}
 	layer, err := unpackLayer(buffered, magic, layers)
 	switch {
@@ -82,7 +82,7 @@ func unpackLayers(reader io.Reader, layers int) (io.Reader, error) {
 	return unpackLayers(layer, layers-1)
 }
 
-// unpackLayer takes off one packing; nil when there is none.
+// unpackLayer removes one packing; nil if there is none.
 func unpackLayer(reader io.Reader, magic []byte, layers int) (io.Reader, error) {
 	for _, p := range packings {
 		if bytes.HasPrefix(magic, []byte(p.magic)) {
@@ -96,15 +96,15 @@ func unpackLayer(reader io.Reader, magic []byte, layers int) (io.Reader, error) 
 	return nil, nil
 }
 
-// maxDictionary bounds the memory that xz takes: "xz -9" asks for 64 MiB. It is
-// written as xz does, for 256 MiB.
+// maxDictionary bounds the memory for xz to 256 MiB, in the encoding of xz. "xz -9" needs
+// 64 MiB.
 const maxDictionary = 32
 
-// openXZ reads xz. The size of its dictionary stands in the header of its first
-// block, behind two lengths that may be there, as the property of LZMA2.
+// openXZ opens an xz file. The header of its first block has the size of the dictionary as
+// the property of LZMA2, after two optional lengths.
 func openXZ(packed io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(packed, magicBytes)
-	head, _ := buffered.Peek(40) // a shorter one has no blocks
+	head, _ := buffered.Peek(40) // a shorter file has no blocks
 	if len(head) == 40 {
 		filter := head[14:]
 		for lengths := head[13] >> 6; lengths > 0; lengths &= lengths - 1 {
@@ -112,13 +112,13 @@ func openXZ(packed io.Reader) (io.Reader, error) {
 			filter = filter[max(0, n):]
 		}
 		if len(filter) > 2 && filter[0] == 0x21 && filter[2] > maxDictionary {
-			return nil, errors.New("its xz dictionary is larger than 256 MiB; pipe it in, as xz -dc FILE | ratelimiter plan")
+			return nil, errors.New("its xz dictionary is larger than 256 MiB; run xz -dc FILE | ratelimiter plan")
 		}
 	}
 	return xz.NewReader(buffered)
 }
 
-// guarded breaks off when a log has grown beyond all measure.
+// guarded fails if a log unpacks to an implausible size.
 type guarded struct {
 	io.Reader
 	packed *counted
@@ -129,13 +129,12 @@ func (g *guarded) Read(p []byte) (int, error) {
 	n, err := g.Reader.Read(p)
 	g.bytes += int64(n)
 	if g.bytes > safeBytes && g.bytes/maxGrowth > g.packed.own {
-		return n, fmt.Errorf("it unpacks to more than %d times its size, so it is hardly a log", maxGrowth)
+		return n, fmt.Errorf("it unpacks to more than %d times its size, so it is probably not a log", maxGrowth)
 	}
 	return n, err
 }
 
-// members reads the files of an archive one after the other. They may be packed
-// themselves.
+// members reads the files of an archive one after the other, and unpacks them.
 type members struct {
 	next    func() (io.Reader, error)
 	layers  int
@@ -166,7 +165,7 @@ func (m *members) Read(p []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
-		if m.last != 0 && m.last != '\n' { // the next file begins a line
+		if m.last != 0 && m.last != '\n' { // the next file starts a new line
 			m.last = '\n'
 			p[0] = '\n'
 			return 1, nil
@@ -184,12 +183,11 @@ func nextInTar(archive *tar.Reader) (io.Reader, error) {
 	}
 }
 
-// openZip reads a zip file, which tells at its end what is in it. It is nil for
-// other files.
+// openZip opens a zip file, whose directory is at its end. It returns nil for other files.
 func openZip(file *os.File, packed *counted) (io.Reader, error) {
 	var magic [4]byte
 	if _, err := file.ReadAt(magic[:], 0); err != nil || binary.BigEndian.Uint32(magic[:]) != 0x504b0304 {
-		return nil, nil //nolint:nilerr // what is too short is no zip file
+		return nil, nil //nolint:nilerr // too short for a zip file
 	}
 	info, err := file.Stat()
 	if err != nil {
@@ -213,7 +211,7 @@ func openZip(file *os.File, packed *counted) (io.Reader, error) {
 	return plainText(&guarded{all, packed, 0})
 }
 
-// countedAt adds up what is read of a file at any place.
+// countedAt counts the bytes that are read at any position of a file.
 type countedAt struct {
 	file  *os.File
 	total *counted

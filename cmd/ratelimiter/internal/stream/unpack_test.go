@@ -19,7 +19,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// packed writes through a packer.
+// packed packs a text.
 func packed(t *testing.T, text string, packer func(io.Writer) io.WriteCloser) string {
 	var b bytes.Buffer
 	w := packer(&b)
@@ -54,7 +54,7 @@ func zipped(t *testing.T, texts ...string) string {
 	return b.String()
 }
 
-func TestLogsAreUnpackedWhateverTheyArePackedIn(t *testing.T) {
+func TestPackedLogsAreUnpacked(t *testing.T) {
 	log := line("a", 0) + line("b", 1)
 	// bzip2 has no writer here: printf 'the log' | bzip2 | base64
 	bzipped, err := base64.StdEncoding.DecodeString(bzippedLog)
@@ -101,12 +101,12 @@ func wide(text string) string {
 	return b.String()
 }
 
-func TestWhatIsNotUnpackedIsNamed(t *testing.T) {
+func TestAnUnsupportedPackingIsNamed(t *testing.T) {
 	huge := []byte(xzipped(t, line("a", 0)))
 	require.EqualValues(t, 0x21, huge[14], "the filter of the first block")
 	huge[16] = 40 // 4 GiB
 	for says, o := range map[string]*Options{
-		"packed with zip, which is not read here; pipe it in, as unzip -p FILE": fromStdin(zipped(t, line("a", 0))),
+		"packed with zip, which is not supported; run unzip -p FILE": fromStdin(zipped(t, line("a", 0))),
 		"packed with lz4":                options(write(t, "log", []byte("\x04\x22\x4d\x18"))),
 		"its xz dictionary is larger":    options(write(t, "log", huge)),
 		"it is packed more than 3 times": options(write(t, "log", []byte(gzipped(t, gzipped(t, gzipped(t, gzipped(t, line("a", 0)))))))),
@@ -116,7 +116,7 @@ func TestWhatIsNotUnpackedIsNamed(t *testing.T) {
 	}
 }
 
-// zeros is a file that grows without end.
+// zeros is an endless file.
 type zeros struct{ text string }
 
 func (z zeros) Read(p []byte) (int, error) {
@@ -126,14 +126,14 @@ func (z zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAnArchiveThatWasMadeToFillAMachineIsNotReadToItsEnd(t *testing.T) {
+func TestADecompressionBombIsNotReadToTheEnd(t *testing.T) {
 	g := &guarded{Reader: zeros{line("a", 0)}, packed: &counted{own: 1000}}
 	n, err := io.Copy(io.Discard, g)
 	require.ErrorContains(t, err, "unpacks to more than 2000 times its size")
 	require.LessOrEqual(t, n, int64(safeBytes+1<<20))
 }
 
-func TestALogThatIsCutInItsPackingIsReadAsFarAsItGoes(t *testing.T) {
+func TestATruncatedArchiveIsReadAsFarAsPossible(t *testing.T) {
 	var all strings.Builder
 	for i := range 40_000 {
 		all.WriteString(line(fmt.Sprintf("10.%d.%d.%d", i*7%250, i*13%251, i*17%253), i))

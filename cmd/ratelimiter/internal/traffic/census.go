@@ -7,36 +7,35 @@ import (
 	"time"
 )
 
-// Census counts the events of a log in order of time. For each client and period
-// it finds the most units in any rolling window [t, t+period), exactly.
+// Census counts the events of a log in order of time. For each client and period it finds the
+// exact maximum of units in any rolling window [t, t+period).
 //
-// A window grows at its end, when an event comes, and shrinks at its beginning,
-// when one is a period old. Events are not kept for that by client: the history
-// is read again by one cursor for each period, which follows a period behind and
-// takes from the counters what has left. So what a client needs is two numbers a
-// period, however much it does.
+// A window grows when an event arrives and shrinks when an event is a period old. Events are
+// not stored by client for that: for each period, a cursor follows one period behind in the
+// history and decrements the counters. A client therefore needs only two numbers per period,
+// however many requests it sends.
 type Census struct {
 	Periods []int64 // µs
 	History *History
 
 	clients clients
-	rows    []uint32 // of each client: how many are in the window, for each period, then the most there were
+	rows    []uint32 // per client: the units in the window of each period, then the maxima
 	stats   []Client
 	noRow   []uint32 // the row of a new client
 	behind  []*Cursor
-	pending []bool // the cursor holds an event that has not left yet
+	pending []bool // the cursor is at an event that is still in the window
 
-	all, allMost []uint32  // the same as in rows, of all clients together
-	ends         []int64   // for each period, when the one ends that the last event is in; periods begin at the epoch
+	all, allMost []uint32  // as in rows, for all clients together
+	ends         []int64   // for each period, the end of the one with the last event; periods start at the epoch
 	busy         []int64   // for each period, how many of them have events
-	firstEnd     int64     // the first of ends
+	firstEnd     int64     // the earliest of ends
 	ranks        []ranking // for each period
 	Timeline     Timeline
 	First, Last  int64 // µs
-	Fine         bool  // some time is no whole second
+	Fine         bool  // some times are not whole seconds
 }
 
-// Client is what is known of one.
+// Client holds the statistics of a client.
 type Client struct {
 	Requests    uint32
 	Assets      uint32
@@ -59,11 +58,11 @@ func NewCensus(periods []time.Duration) *Census {
 	return c
 }
 
-// ID is the number of a client. It may be called while another goroutine adds
-// events; Add and the rest are not safe for that among themselves.
+// ID is the number of a client. It is safe to call while another goroutine adds events. The
+// other methods are not safe for concurrent use.
 func (c *Census) ID(key []byte, hash uint64) uint32 { return c.clients.id(key, hash) }
 
-// Add counts an event, which must not be older than the one before.
+// Add counts an event. It must not be older than the previous one.
 func (c *Census) Add(now int64, id uint32, traits Traits) {
 	for int(id) >= len(c.stats) {
 		c.stats = append(c.stats, Client{})
@@ -92,7 +91,7 @@ func (c *Census) Add(now int64, id uint32, traits Traits) {
 	c.History.Add(now, id)
 }
 
-// beginPeriods counts the periods that an event is the first of.
+// beginPeriods counts the periods whose first event this is.
 func (c *Census) beginPeriods(now int64) {
 	c.firstEnd = math.MaxInt64
 	for k, per := range c.Periods {
@@ -104,7 +103,7 @@ func (c *Census) beginPeriods(now int64) {
 	}
 }
 
-// expire takes out of the windows what is a whole period old.
+// expire removes events that are a whole period old from the windows.
 func (c *Census) expire(now int64) {
 	periods := len(c.Periods)
 	for k, per := range c.Periods {
@@ -134,38 +133,37 @@ func (s *Client) add(now int64, traits Traits) {
 	}
 }
 
-// Clients is how many there are.
+// Clients is the number of clients.
 func (c *Census) Clients() int { return len(c.stats) }
 
-// Client is what is known of a client.
+// Client returns the statistics of a client.
 func (c *Census) Client(id uint32) *Client { return &c.stats[id] }
 
-// Name is who a client is, and the route if routes are counted by themselves.
+// Name is the name of a client, and its route if clients are counted by route.
 func (c *Census) Name(id uint32) (client, route string) {
 	who, what, _ := bytes.Cut(c.clients.name(id), []byte{routeSeparator})
 	return string(who), string(what)
 }
 
-// Most is the most units that a client had in any rolling window of a period,
-// which is given by its place in Periods.
+// Most is the most units of a client in any rolling window of a period, which is an index of
+// Periods.
 func (c *Census) Most(id uint32, period int) int64 {
 	return int64(c.rows[int(id)*2*len(c.Periods)+len(c.Periods)+period])
 }
 
-// AllMost is the same of all clients together.
+// AllMost is the same for all clients together.
 func (c *Census) AllMost(period int) int64 { return int64(c.allMost[period]) }
 
-// Busy is how many periods hold events, of those that begin at multiples of their
-// length.
+// Busy is the number of periods with events. Periods start at multiples of their length.
 func (c *Census) Busy(period int) int64 { return c.busy[period] }
 
-// Over counts the events that found a limit used up, all events before counting,
-// rejected or not. An exact limiter rejects no more than these, for what it has
-// rejected does not count.
+// Over is the number of events that arrive after a limit is used up, counting all earlier
+// events, rejected or not. An exact limiter rejects at most that many, because its rejected
+// events do not count.
 func (c *Census) Over(period int, limit int64) int64 { return c.ranks[period].over(limit) }
 
-// ranking counts how many units were in the window when an event had come: one
-// place for each number, and above 65,535 one for 32,768 numbers of each size.
+// ranking is a histogram of the units in the window after each event. Values up to 65,535 have
+// their own bin; above, each power of two has 32,768 bins.
 type ranking []int64
 
 const rankBits = 16

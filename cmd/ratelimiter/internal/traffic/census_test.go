@@ -16,8 +16,7 @@ type happened struct {
 	client int
 }
 
-// someEvents draws events in order of time, with gaps from nothing to over a
-// period.
+// someEvents draws events in order of time, with gaps from zero to more than a period.
 func someEvents(t *rapid.T, per int64) []happened {
 	events := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) happened {
 		return happened{rapid.Int64Range(0, 4*per).Draw(t, "at"), rapid.IntRange(0, 3).Draw(t, "client")}
@@ -36,7 +35,7 @@ func count(events []happened, periods ...time.Duration) *Census {
 	return census
 }
 
-func TestTheMostInAnyRollingPeriodIsThatOfANaiveCount(t *testing.T) {
+func TestTheRollingMaximaAgreeWithANaiveCount(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		per := rapid.SampledFrom([]int64{1, 7, 1000, 60_000_000}).Draw(t, "per")
 		events := someEvents(t, per)
@@ -64,7 +63,7 @@ func TestTheMostInAnyRollingPeriodIsThatOfANaiveCount(t *testing.T) {
 	})
 }
 
-func TestAHistoryGivesBackWhatItWasGivenFromMemoryAndFromTheFile(t *testing.T) {
+func TestAHistoryReturnsItsEventsFromMemoryAndFromTheFile(t *testing.T) {
 	h := NewHistory()
 	h.inside = 1
 	early := h.Cursor()
@@ -90,7 +89,7 @@ func TestAHistoryGivesBackWhatItWasGivenFromMemoryAndFromTheFile(t *testing.T) {
 	require.NoFileExists(t, name)
 }
 
-func TestATimelineCountsEveryEventHoweverOftenItWidens(t *testing.T) {
+func TestATimelineCountsEveryEventWhenItWidens(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := Timeline{}
 		at, n := int64(1_400_000_000_000_000), 0

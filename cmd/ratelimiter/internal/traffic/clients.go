@@ -2,15 +2,15 @@ package traffic
 
 import "bytes"
 
-// clients gives each key a number, 0 and up, in the order in which they come.
+// clients assigns numbers to keys, from 0 in order of arrival.
 type clients struct {
-	slots  []uint32 // number+1 of a client, 0 for a free slot; a power of two of them
+	slots  []uint32 // number+1 of a client, or 0 for a free slot; the length is a power of two
 	hashes []uint64
-	ends   []uint64 // where a key ends in names
+	ends   []uint64 // ends of the keys in names
 	names  []byte
 }
 
-// id finds a key, or gives it a number.
+// id returns the number of a key, and assigns one to a new key.
 func (c *clients) id(key []byte, hash uint64) uint32 {
 	if len(c.hashes)*2 >= len(c.slots) {
 		c.grow()

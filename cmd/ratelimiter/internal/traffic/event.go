@@ -1,62 +1,61 @@
-// Package traffic turns the lines of an access log into events of clients, and
-// keeps what is needed of them: the most that each client had in any rolling
-// period, exactly, and a compact history that can be replayed.
+// Package traffic turns the lines of an access log into events of clients. It keeps the exact
+// maximum of each client in any rolling period, and a compact history for replays.
 package traffic
 
-// Event is a request as it leaves the parser: who and when, and no text.
+// Event is a parsed request: client and time, without text.
 type Event struct {
 	Time  int64  // µs since the Unix epoch
 	Hash  uint64 // of the key
-	Key   uint32 // where the key begins in Batch.Keys
-	Bytes uint16 // how long the key is
+	Key   uint32 // start of the key in Batch.Keys
+	Bytes uint16 // length of the key
 	Traits
 }
 
-// Traits are what is kept of a request for telling the kind of its client.
+// Traits are the properties of a request that determine the kind of its client.
 type Traits uint8
 
-// What is kept.
+// The properties.
 const (
 	Asset Traits = 1 << iota // a style sheet, a script, an image, a font
-	Fault                    // answered 400 or more
+	Fault                    // status 400 or above
 )
 
-// Batch is what a piece of a log holds.
+// Batch is the content of a piece of a log.
 type Batch struct {
 	Events []Event
 	Keys   []byte
 
 	Lines     int
-	Passed    int // lines that are no requests
-	Filtered  int // requests that the filters have taken out
-	Hostless  int // of these, the ones without a host that was asked for
-	Named     int // requests that have the field that tells the client
-	Faults    int // lines that cannot be read
-	Throttled int // requests that were answered 429
+	Passed    int // lines that are not requests
+	Filtered  int // requests that the filters exclude
+	Hostless  int // of these, requests without a host, if hosts are filtered
+	Named     int // requests that have the field of the client
+	Faults    int // unreadable lines
+	Throttled int // requests with status 429
 	Robots
 	Reasons map[error]int
-	First   []BadLine // the first of these lines
+	First   []BadLine // the first unreadable lines
 }
 
-// BadLine is a line that cannot be read.
+// BadLine is an unreadable line.
 type BadLine struct {
 	Line   int // counted from 1
 	Reason error
-	Text   string // its beginning
+	Text   string // the start of the line
 }
 
 const (
-	keptFaults = 5   // a batch
+	keptFaults = 5   // per batch
 	shownBytes = 160 // of a line
 	maxKey     = 1<<16 - 1
 )
 
-// Reset makes a batch ready for the next piece.
+// Reset prepares a batch for the next piece.
 func (b *Batch) Reset() {
 	*b = Batch{Events: b.Events[:0], Keys: b.Keys[:0], First: b.First[:0]}
 }
 
-// Reject counts a line that cannot be read. Lines must have been counted with it.
+// Reject counts an unreadable line. Lines must already include it.
 func (b *Batch) Reject(line []byte, reason error) {
 	b.Faults++
 	if b.Reasons == nil {

@@ -9,21 +9,21 @@ import (
 	"sync/atomic"
 )
 
-// History keeps who came when, in order of time, in about three bytes an event.
-// The first 64 MiB stay in memory, the rest goes to a temporary file, so that
-// memory does not grow with the log. Events are added by one goroutine; cursors
-// may read at the same time in that goroutine, and in others when all are added.
+// History stores the client and time of each event, in order of time, in about three bytes
+// per event. The first 64 MiB stay in memory and the rest goes to a temporary file, so memory
+// does not grow with the log. One goroutine adds events. Its own cursors may read at the same
+// time; cursors of other goroutines may read after all events are added.
 type History struct {
-	pieces [][]byte // those in memory
-	inside int      // how many may be
+	pieces [][]byte // in memory
+	inside int      // the most pieces in memory
 	file   *os.File
-	gone   bool  // the file has no name any more
+	gone   bool  // the name of the file is already removed
 	sizes  []int // of the pieces in the file
 	tail   []byte
 	time   int64
 	fault  atomic.Pointer[error]
 
-	// Events is how many there are.
+	// Events is the number of events.
 	Events int64
 }
 
@@ -40,8 +40,8 @@ func NewHistory() *History {
 
 // Add appends an event, which must not be older than the last one.
 //
-// An event is its client, doubled, plus one if time has passed since the event
-// before; how much follows then.
+// The encoding is twice the client, plus one if time has passed since the previous event. The
+// elapsed time follows in that case.
 func (h *History) Add(time int64, id uint32) {
 	if len(h.tail)+longestRecord > pieceBytes {
 		h.seal()
@@ -57,7 +57,7 @@ func (h *History) Add(time int64, id uint32) {
 	h.Events++
 }
 
-// seal puts the tail away. Cursors may still hold it, so it is not used again.
+// seal stores the tail. Cursors may still read it, so its buffer is not reused.
 func (h *History) seal() {
 	if len(h.pieces) < h.inside {
 		h.pieces = append(h.pieces, h.tail)
@@ -74,17 +74,17 @@ func (h *History) write() (err error) {
 		if h.file, err = os.CreateTemp("", "ratelimiter-plan-*"); err != nil {
 			return fmt.Errorf("the history of the log needs a temporary file: %w", err)
 		}
-		// Where an open file can be removed, nothing is left of it even after a crash.
+		// If an open file can be removed, nothing remains even after a crash.
 		h.gone = os.Remove(h.file.Name()) == nil
 	}
 	if _, err := h.file.WriteAt(h.tail, int64(len(h.sizes))*pieceBytes); err != nil {
-		return fmt.Errorf("the history of the log cannot be written: %w", err)
+		return fmt.Errorf("the history of the log could not be written: %w", err)
 	}
 	h.sizes = append(h.sizes, len(h.tail))
 	return nil
 }
 
-// Err is what has gone wrong with the temporary file.
+// Err returns an error of the temporary file.
 func (h *History) Err() error {
 	if err := h.fault.Load(); err != nil {
 		return *err
@@ -103,23 +103,23 @@ func (h *History) Close() error {
 	return os.Remove(h.file.Name())
 }
 
-// Cursor reads a history from its beginning.
+// Cursor reads a history from its start.
 type Cursor struct {
 	history *History
 	piece   int
 	sealed  bool // buf is the whole piece
 	buf     []byte
 	at      int
-	own     []byte // memory for pieces of the file
+	own     []byte // buffer for pieces of the file
 
-	Time int64 // of the event that Next has found
+	Time int64 // of the current event
 	ID   uint32
 }
 
-// Cursor begins to read.
+// Cursor returns a new cursor.
 func (h *History) Cursor() *Cursor { return &Cursor{history: h} }
 
-// Next goes on to the next event; false means that there is none yet.
+// Next advances to the next event. It returns false if there is none yet.
 func (c *Cursor) Next() bool {
 	if c.at >= len(c.buf) && !c.load() {
 		return false
@@ -138,7 +138,7 @@ func (c *Cursor) Next() bool {
 	return true
 }
 
-// load finds bytes that were not read yet.
+// load finds the next unread bytes.
 func (c *Cursor) load() bool {
 	h := c.history
 	for c.piece < len(h.pieces)+len(h.sizes) {
@@ -155,7 +155,7 @@ func (c *Cursor) load() bool {
 	return c.at < len(c.buf)
 }
 
-// read returns a piece that was put away.
+// read returns a stored piece.
 func (h *History) read(piece int, own *[]byte) []byte {
 	if piece < len(h.pieces) {
 		return h.pieces[piece]
@@ -166,7 +166,7 @@ func (h *History) read(piece int, own *[]byte) []byte {
 	}
 	buf := (*own)[:h.sizes[piece]]
 	if _, err := h.file.ReadAt(buf, int64(piece)*pieceBytes); err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("the history of the log cannot be read back: %w", err)
+		err = fmt.Errorf("the history of the log could not be read back: %w", err)
 		h.fault.Store(&err)
 		return nil
 	}

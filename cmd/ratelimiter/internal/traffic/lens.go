@@ -10,45 +10,45 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
 )
 
-// View says who a client is, and which requests count.
+// View defines clients and filters requests.
 type View struct {
-	Prefix4, Prefix6 int     // how many bits of an address make a client
-	Routes           *Routes // count each route by itself; nil counts all together
+	Prefix4, Prefix6 int     // prefix lengths that identify a client
+	Routes           *Routes // to count each route separately; nil counts all together
 
 	Methods         []string
 	Statuses        []Range
 	Path, NotPath   *regexp.Regexp
-	Hosts           []string       // any of them, without a port
-	Client          []netip.Prefix // any of them
-	NotClient       []netip.Prefix // none of them
-	Since, Until    int64          // µs; 0 is open, Until itself is out
+	Hosts           []string       // allowed hosts, without a port
+	Client          []netip.Prefix // allowed networks
+	NotClient       []netip.Prefix // excluded networks
+	Since, Until    int64          // µs, Until exclusive; 0 for no bound
 	filtersAnything bool
 }
 
-// Range is the statuses From to To.
+// Range is a range of statuses, both ends included.
 type Range struct{ From, To int }
 
-// routeSeparator stands between the client and the route in a key.
+// routeSeparator separates the client and the route in a key.
 const routeSeparator = 0
 
-// Lens looks at records through a View. It is not safe for use by several
-// goroutines at once: each has its own.
+// Lens applies a View to records. It is not safe for concurrent use: each goroutine has its
+// own.
 type Lens struct {
 	view  *View
 	seed  maphash.Seed
-	known map[string]scope // addresses as logged
+	known map[string]scope // by address, as logged
 }
 
-// scope is what is known of an address.
+// scope is a parsed address.
 type scope struct {
 	text    string
 	address netip.Addr
 }
 
-// knownMost bounds what a lens remembers of addresses.
+// knownMost bounds the number of cached addresses.
 const knownMost = 1 << 16
 
-// NewLens makes a lens. Lenses that work together have the same seed.
+// NewLens makes a lens. Lenses that work together need the same seed.
 func NewLens(view *View, seed maphash.Seed) *Lens {
 	v := *view
 	v.filtersAnything = len(v.Methods)+len(v.Statuses)+len(v.Client)+len(v.NotClient)+len(v.Hosts) > 0 ||
@@ -56,7 +56,7 @@ func NewLens(view *View, seed maphash.Seed) *Lens {
 	return &Lens{view: &v, seed: seed, known: map[string]scope{}}
 }
 
-// Look adds the event of a record to a batch, unless a filter takes it out.
+// Look adds the event of a record to a batch, unless a filter excludes it.
 func (l *Lens) Look(r *accesslog.Record, b *Batch) (kept bool) {
 	if l.view.filtersAnything && !l.passes(r) {
 		b.Filtered++
@@ -87,9 +87,8 @@ func (l *Lens) Look(r *accesslog.Record, b *Batch) (kept bool) {
 	return true
 }
 
-// appendClient writes who has sent the request, as the library would name its
-// scope: an address has one way to be written, and stands in for a field that is
-// empty.
+// appendClient appends the client of a request in the form of a scope of the library: an
+// address is normalised, and replaces an empty field.
 func (l *Lens) appendClient(to []byte, r *accesslog.Record) []byte {
 	switch {
 	case hasText(r.Extra):
@@ -102,12 +101,12 @@ func (l *Lens) appendClient(to []byte, r *accesslog.Record) []byte {
 	return append(to, l.scopeOf(r.Client).text...)
 }
 
-// hasText is false for the dash that servers write when there is nothing.
+// hasText is false for an empty value and for a dash, which servers write for one.
 func hasText(value []byte) bool {
 	return len(value) > 1 || len(value) == 1 && value[0] != '-'
 }
 
-// plainIPv4 tells an address in four parts from one that needs a closer look.
+// plainIPv4 recognises an address that needs no parsing.
 func plainIPv4(text []byte) bool {
 	dots := 0
 	for _, c := range text {
@@ -121,8 +120,7 @@ func plainIPv4(text []byte) bool {
 	return dots == 3
 }
 
-// scopeOf cuts an address to its network. A name of a host, or whatever else a
-// server has logged, is taken as it is.
+// scopeOf reduces an address to its network. A host name or any other text stays as it is.
 func (l *Lens) scopeOf(text []byte) scope {
 	if known, ok := l.known[string(text)]; ok {
 		return known
@@ -130,7 +128,7 @@ func (l *Lens) scopeOf(text []byte) scope {
 	s := scope{text: string(text)}
 	address, err := netip.ParseAddr(s.text)
 	if withPort, errPort := netip.ParseAddrPort(s.text); errPort == nil {
-		address, err = withPort.Addr(), nil // each connection has another port
+		address, err = withPort.Addr(), nil // the port differs between connections
 	}
 	if err == nil {
 		s.address = address.Unmap().WithZone("")
@@ -150,7 +148,7 @@ func (l *Lens) scopeOf(text []byte) scope {
 	return s
 }
 
-// passes tells whether a record is one that counts.
+// passes reports whether a record passes the filters.
 func (l *Lens) passes(r *accesslog.Record) bool {
 	v := l.view
 	switch {
@@ -182,7 +180,7 @@ func oneOf(word []byte, words []string) bool {
 	return false
 }
 
-// oneHost tells whether a host, perhaps with a port, is one of some.
+// oneHost reports whether a host, perhaps with a port, is in a list.
 func oneHost(host []byte, hosts []string) bool {
 	if colon := bytes.LastIndexByte(host, ':'); colon > 0 && bytes.IndexByte(host, ']') < colon {
 		host = host[:colon]
@@ -213,7 +211,7 @@ func contained(address netip.Addr, networks []netip.Prefix) bool {
 	return false
 }
 
-// traits are cheap and rough.
+// traits classifies a request roughly.
 func traits(r *accesslog.Record) (t Traits) {
 	if isAsset(r.Path) {
 		t |= Asset
@@ -224,7 +222,7 @@ func traits(r *accesslog.Record) (t Traits) {
 	return t
 }
 
-// isAsset tells by the ending whether a path is a part of a page.
+// isAsset reports by the file extension whether a path is part of a page.
 func isAsset(path []byte) bool {
 	dot := len(path) - 1
 	for dot >= 0 && len(path)-dot <= 6 && path[dot] != '.' {

@@ -19,7 +19,7 @@ func look(view View, r accesslog.Record) (key string, kept bool) {
 	return string(b.KeyOf(&b.Events[0])), true
 }
 
-func TestAClientIsNamedAsTheLibraryNamesItsScope(t *testing.T) {
+func TestAClientHasTheNameOfItsScope(t *testing.T) {
 	for address, want := range map[string]string{
 		"192.0.2.7": "192.0.2.7", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "2001:DB8:1:2::9": "2001:db8:1:2::/64",
 		"::ffff:192.0.2.7": "192.0.2.7", "192.0.2.7:4711": "192.0.2.7", "[2001:db8:1:2::9]:4711": "2001:db8:1:2::/64", "host.example": "host.example", "-": "-",
@@ -37,7 +37,7 @@ func TestAClientIsNamedAsTheLibraryNamesItsScope(t *testing.T) {
 	require.Equal(t, "-", key)
 }
 
-func TestFiltersTakeOutWhatDoesNotPass(t *testing.T) {
+func TestFiltersExcludeRequests(t *testing.T) {
 	r := accesslog.Record{Time: 50, Client: []byte("192.0.2.7"), Method: []byte("GET"), Path: []byte("/api/x"), Status: 404}
 	network := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	for name, c := range map[string]struct {
@@ -62,7 +62,7 @@ func TestFiltersTakeOutWhatDoesNotPass(t *testing.T) {
 	}
 }
 
-func TestPartsOfPagesAreToldByTheirEnding(t *testing.T) {
+func TestAssetsAreRecognisedByTheirExtension(t *testing.T) {
 	for path, want := range map[string]bool{"/a.css": true, "/x/y.woff2": true, "/a": false, "": false, "/a.html": false, "/css": false, "png": false} {
 		require.Equal(t, want, isAsset([]byte(path)), path)
 	}

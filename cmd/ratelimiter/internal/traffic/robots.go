@@ -7,15 +7,15 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/accesslog"
 )
 
-// Robots are requests that no person sent. They are counted in a sample of the
-// lines, and multiplied, for a look at the whole line takes time.
+// Robots counts automatic requests. They are estimated from a sample of the lines, because
+// searching whole lines takes time.
 type Robots struct {
 	Crawlers     int
 	HealthChecks int
 	HealthPath   string // of the first health check
 }
 
-// Add adds those of another batch.
+// Add adds the counts of another batch.
 func (r *Robots) Add(other Robots) {
 	r.Crawlers += other.Crawlers
 	r.HealthChecks += other.HealthChecks
@@ -24,7 +24,7 @@ func (r *Robots) Add(other Robots) {
 	}
 }
 
-// crawlers and checkers are parts of the names that programs give themselves.
+// crawlers and checkers are parts of user agents.
 var (
 	crawlers = [][]byte{[]byte("bot/"), []byte("bot;"), []byte("Bot/"), []byte("spider"), []byte("crawler"), []byte("+http")}
 	checkers = [][]byte{[]byte("kube-probe/"), []byte("HealthCheck"), []byte("GoogleHC/"), []byte("Health Check"), []byte("UptimeRobot"), []byte("Uptime-Kuma")}
@@ -32,7 +32,7 @@ var (
 
 var healthPath = regexp.MustCompile(`^/(?:api/|_)?(?:health|healthz|healthcheck|livez|readyz|live|ready|liveness|readiness|ping)/?$`)
 
-// Note looks at a line, which stands for so many.
+// Note classifies a line, which represents a number of lines.
 func (r *Robots) Note(line []byte, record *accesslog.Record, weight int) {
 	switch {
 	case len(record.Path) < 20 && healthPath.Match(record.Path), anyIn(line, checkers):

@@ -11,23 +11,22 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Routes turns paths into the templates of an application's routes, such as
-// "GET /users/:id". Templates that were given are found by Gin's own router.
+// Routes maps requests to route templates, such as "GET /users/:id". It uses Gin's own router
+// for given templates.
 type Routes struct {
-	engine  *gin.Engine // nil to learn templates
-	methods []string    // those that have templates of their own
+	engine  *gin.Engine // nil to infer templates
+	methods []string    // methods with their own templates
 }
 
-// unmatched is the route of requests that no template fits, as the library calls
-// them.
+// unmatched is the route of requests that match no template, as in the library.
 const unmatched = "unmatched"
 
-// everyMethod stands for the methods that have no templates of their own.
+// everyMethod stands for the methods without their own templates.
 const everyMethod = "EVERY"
 
-// NewRoutes reads templates in the notation of Gin: "/users/:id", "/files/*path",
-// with a method before, or without for all methods. Without any templates they are
-// learnt: segments that are numbers or hexadecimal stand for ":id".
+// NewRoutes parses templates in Gin's notation, such as "/users/:id" or "/files/*path", with a
+// method in front or, without one, for all methods. If there are none, templates are inferred:
+// segments that look like IDs become ":id".
 func NewRoutes(templates []string) (*Routes, error) {
 	r := &Routes{}
 	type route struct{ method, path string }
@@ -43,7 +42,7 @@ func NewRoutes(templates []string) (*Routes, error) {
 		}
 		path = strings.TrimSpace(path)
 		if !strings.HasPrefix(path, "/") {
-			return nil, fmt.Errorf("%q is not the template of a route; write one as /users/:id or GET /users/:id", template)
+			return nil, fmt.Errorf("%q is not a route template; write one such as /users/:id or GET /users/:id", template)
 		}
 		if !slices.Contains(r.methods, method) && method != everyMethod {
 			r.methods = append(r.methods, method)
@@ -70,26 +69,26 @@ func NewRoutes(templates []string) (*Routes, error) {
 	return r, nil
 }
 
-// add registers a template. Gin panics where two of them contradict each other.
+// add registers a template. Gin panics if two templates conflict.
 func (r *Routes) add(method, path string) (err error) {
 	defer func() {
 		if why := recover(); why != nil {
-			err = fmt.Errorf("the template %q is none that Gin takes: %v", path, why)
+			err = fmt.Errorf("the template %q is not valid in Gin: %v", path, why)
 		}
 	}()
 	if slices.ContainsFunc(r.engine.Routes(), func(other gin.RouteInfo) bool { return other.Method == method && other.Path == path }) {
-		return nil // given with a method and without
+		return nil // given both with and without a method
 	}
 	r.engine.Handle(method, path, func(c *gin.Context) { c.Header(templateHeader, c.FullPath()) })
 	return nil
 }
 
-// Append writes the route of a request. Several goroutines may call it.
+// Append appends the route of a request. It is safe for concurrent use.
 func (r *Routes) Append(to, method, path []byte) []byte {
 	if r.engine == nil {
 		to = append(to, method...)
 		to = append(to, ' ')
-		return appendLearnt(to, path)
+		return appendInferred(to, path)
 	}
 	template := r.find(method, path)
 	if template == "" {
@@ -100,7 +99,7 @@ func (r *Routes) Append(to, method, path []byte) []byte {
 	return append(to, template...)
 }
 
-// find is the template that fits a path, empty if there is none.
+// find returns the template that matches a request, or an empty text.
 func (r *Routes) find(method, path []byte) string {
 	if len(path) == 0 || path[0] != '/' {
 		return ""
@@ -111,14 +110,14 @@ func (r *Routes) find(method, path []byte) string {
 	}
 	plain := string(path)
 	if decoded, err := url.PathUnescape(plain); err == nil {
-		plain = decoded // as the server does before it asks the router
+		plain = decoded // as the server does before routing
 	}
 	answer := answer{http.Header{}}
 	r.engine.ServeHTTP(answer, &http.Request{Method: known, URL: &url.URL{Path: plain}})
 	return answer.header.Get(templateHeader)
 }
 
-// answer is what the router says.
+// answer is a response writer that keeps only the headers.
 type answer struct{ header http.Header }
 
 const templateHeader = "Template"
@@ -127,8 +126,8 @@ func (a answer) Header() http.Header         { return a.header }
 func (a answer) Write(p []byte) (int, error) { return len(p), nil }
 func (a answer) WriteHeader(int)             {}
 
-// appendLearnt writes ":id" for segments that look like one.
-func appendLearnt(to, path []byte) []byte {
+// appendInferred appends a path with ":id" for segments that look like IDs.
+func appendInferred(to, path []byte) []byte {
 	for len(path) > 0 {
 		if path[0] == '/' {
 			to = append(to, '/')
@@ -149,9 +148,8 @@ func appendLearnt(to, path []byte) []byte {
 	return to
 }
 
-// looksLikeID is true for numbers, for eight or more hexadecimal characters with
-// a digit among them, dashes as in a UUID allowed, for ULIDs and for addresses of
-// e-mail.
+// looksLikeID is true for numbers, for eight or more hexadecimal characters with a digit
+// (perhaps with dashes, as in a UUID), for ULIDs and for e-mail addresses.
 func looksLikeID(segment []byte) bool {
 	digits, hex, base32, others := 0, 0, 0, 0
 	for _, c := range segment {
@@ -176,10 +174,10 @@ func looksLikeID(segment []byte) bool {
 	return isEmail(segment)
 }
 
-// ulidLength is that of a ULID in its base of 32, https://github.com/ulid/spec.
+// ulidLength is the length of a ULID in base 32, see https://github.com/ulid/spec.
 const ulidLength = 26
 
-// isEmail tells an address of e-mail, whose "@" a client may have escaped.
+// isEmail recognises an e-mail address, with a plain or escaped "@".
 func isEmail(segment []byte) bool {
 	at, sign := bytes.IndexByte(segment, '@'), 1
 	if at < 0 {

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPathsBecomeTheTemplatesThatWereGiven(t *testing.T) {
+func TestPathsMapToTheGivenTemplates(t *testing.T) {
 	routes, err := NewRoutes([]string{"GET /users/:id", "/users/new", "GET /files/*path", "/"})
 	require.NoError(t, err)
 	for path, want := range map[string]string{
@@ -19,7 +19,7 @@ func TestPathsBecomeTheTemplatesThatWereGiven(t *testing.T) {
 	require.Equal(t, "POST /users/new", string(routes.Append(nil, []byte("POST"), []byte("/users/n%65w"))))
 }
 
-func TestWithoutTemplatesSegmentsThatLookLikeIDsAreLearnt(t *testing.T) {
+func TestTemplatesAreInferredFromSegmentsThatLookLikeIDs(t *testing.T) {
 	routes, err := NewRoutes(nil)
 	require.NoError(t, err)
 	for path, want := range map[string]string{
@@ -33,11 +33,11 @@ func TestWithoutTemplatesSegmentsThatLookLikeIDsAreLearnt(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoTemplateIsRejected(t *testing.T) {
+func TestInvalidTemplatesAreRejected(t *testing.T) {
 	_, err := NewRoutes([]string{"users/:id"})
-	require.ErrorContains(t, err, `"users/:id" is not the template of a route`)
+	require.ErrorContains(t, err, `"users/:id" is not a route template`)
 	_, err = NewRoutes([]string{"/users/:id", "/users/:name/edit"})
-	require.ErrorContains(t, err, `the template "/users/:name/edit" is none that Gin takes`)
+	require.ErrorContains(t, err, `the template "/users/:name/edit" is not valid in Gin`)
 	_, err = NewRoutes([]string{"/users/:id", "GET /users/:id", "/users/:id"})
 	require.NoError(t, err, "the same twice")
 }

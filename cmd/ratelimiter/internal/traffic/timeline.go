@@ -1,17 +1,17 @@
 package traffic
 
-// Timeline counts events in equal stretches of time. It begins with seconds, and
-// takes longer stretches whenever there are too many.
+// Timeline counts events in equal intervals. It starts with seconds, and lengthens the
+// intervals whenever there are too many.
 type Timeline struct {
 	Start  int64 // µs
-	Width  int64 // µs, of a stretch
+	Width  int64 // µs, of an interval
 	Counts []int64
 }
 
 const maxStretches = 720
 
-// widths are round, in seconds, and each is a multiple of the one before. Behind
-// the last they double.
+// widths are lengths in seconds, each a multiple of the one before. After the last they
+// double.
 var widths = []int64{1, 5, 10, 30, 60, 300, 600, 1800, 3600, 2 * 3600, 6 * 3600, 12 * 3600, 24 * 3600}
 
 func (t *Timeline) add(now int64) {
@@ -29,7 +29,7 @@ func (t *Timeline) add(now int64) {
 	t.Counts[place]++
 }
 
-// widen joins stretches to longer ones, which begin at multiples of their length.
+// widen merges intervals into longer ones, which start at multiples of their length.
 func (t *Timeline) widen() {
 	width := 2 * t.Width
 	for _, seconds := range widths {
@@ -50,7 +50,7 @@ func (t *Timeline) widen() {
 	t.Start, t.Width, t.Counts = start, width, counts
 }
 
-// Place is the stretch that a time of the log lies in.
+// Place is the index of the interval that contains a time.
 func (t *Timeline) Place(now int64) int {
 	return int((now - t.Start) / t.Width)
 }

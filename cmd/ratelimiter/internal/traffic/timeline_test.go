@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestATimelineHasRoundStretchesAndLosesNothing(t *testing.T) {
+func TestATimelineHasRoundIntervalsAndLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var line Timeline
 		now := rapid.Int64Range(0, 2e15).Draw(t, "start")
