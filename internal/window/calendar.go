@@ -19,26 +19,7 @@ type Calendar struct {
 // Take charges c at time now.
 func (s Calendar) Take(now int64, c *Charge) (next Calendar, v Verdict) {
 	next = s.at(now, c)
-	switch {
-	case c.Cost < 0:
-		if c.Receipt == 0 || c.Receipt == next.Start { // units of a past window are back already
-			next.Count = max(0, next.Count+c.Cost)
-		}
-	case next.Count+c.Cost <= c.Limit:
-		next.Count += c.Cost
-	case c.Forced && c.Cost > 0:
-		next.Count = min(next.Count+c.Cost, MaxUnits)
-	default:
-		v.RetryAfter = never
-		if c.Cost <= c.Limit {
-			v.RetryAfter = next.End - now
-		}
-	}
-	v.Remaining = max(0, c.Limit-next.Count)
-	if next.Count > 0 {
-		v.ResetAfter = next.End - now
-	}
-	v.Receipt = c.receipt(next.Start)
+	next.Count, v = countIn(next.Start, next.End, next.Count, now, c)
 	if c.Cost == 0 || !v.Allowed() {
 		return s, v
 	}

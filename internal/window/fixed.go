@@ -17,30 +17,37 @@ type Fixed struct {
 // Take charges c at time now.
 func (s Fixed) Take(now int64, c *Charge) (next Fixed, v Verdict) {
 	next = s.at(now, c.Per)
-	switch {
-	case c.Cost < 0:
-		if c.Receipt == 0 || c.Receipt == next.Start { // units of a past window are back already
-			next.Count = max(0, next.Count+c.Cost)
-		}
-	case next.Count+c.Cost <= c.Limit:
-		next.Count += c.Cost
-	case c.Forced && c.Cost > 0:
-		next.Count = min(next.Count+c.Cost, MaxUnits)
-	default:
-		v.RetryAfter = never
-		if c.Cost <= c.Limit {
-			v.RetryAfter = next.Start + c.Per - now
-		}
-	}
-	v.Remaining = max(0, c.Limit-next.Count)
-	if next.Count > 0 {
-		v.ResetAfter = next.Start + c.Per - now
-	}
-	v.Receipt = c.receipt(next.Start)
+	next.Count, v = countIn(next.Start, next.Start+c.Per, next.Count, now, c)
 	if c.Cost == 0 || !v.Allowed() {
 		return s, v
 	}
 	return next, v
+}
+
+// countIn charges c to the counter of the window [start, end) and returns the new count.
+// Fixed and Calendar share it: they differ only in where a window begins and ends.
+func countIn(start, end, count, now int64, c *Charge) (after int64, v Verdict) {
+	switch {
+	case c.Cost < 0:
+		if c.Receipt == 0 || c.Receipt == start { // units of a past window are back already
+			count = max(0, count+c.Cost)
+		}
+	case count+c.Cost <= c.Limit:
+		count += c.Cost
+	case c.Forced && c.Cost > 0:
+		count = min(count+c.Cost, MaxUnits)
+	default:
+		v.RetryAfter = never
+		if c.Cost <= c.Limit {
+			v.RetryAfter = end - now
+		}
+	}
+	v.Remaining = max(0, c.Limit-count)
+	if count > 0 {
+		v.ResetAfter = end - now
+	}
+	v.Receipt = c.receipt(start)
+	return count, v
 }
 
 // Expires is the time from which s is like the zero value.
