@@ -173,14 +173,6 @@ func (c *codec) releaseLog(number uint64) {
 	c.unusedLogs = append(c.unusedLogs, number)
 }
 
-// most is what a charge's limit allows at once.
-func (c *codec) most(charge *window.Charge) int64 {
-	if c.id.algorithm == TokenBucket && charge.Burst > 0 {
-		return charge.Burst
-	}
-	return charge.Limit
-}
-
 // expires is when a state means nothing any more.
 func (c *codec) expires(w words) int64 {
 	switch c.id.algorithm {

@@ -226,12 +226,16 @@ func countsRejection(quotas []Quota, verdicts []Verdict, i int) bool {
 	return false
 }
 
-// most is what the quota allows at once.
-func (q *Quota) most() int64 {
-	if q.Algorithm == TokenBucket && q.Burst > 0 {
-		return q.Burst
+// Capacity returns the most units that the quota ever allows at once: Burst for a
+// TokenBucket with a Burst, Limit for everything else. It is 0 if Limit is 0, whatever
+// the Burst.
+func (q *Quota) Capacity() int64 { return capacity(q.kind(), q.Limit, q.Burst) }
+
+func capacity(algorithm Algorithm, limit, burst int64) int64 {
+	if algorithm == TokenBucket && burst > 0 && limit > 0 {
+		return burst
 	}
-	return q.Limit
+	return limit
 }
 
 // valid is check without the words, for every request. A negative number is a

@@ -64,7 +64,7 @@ func newKind(q *Quota) *kind {
 	if q.Algorithm == TokenBucket {
 		var step, full bool
 		values[0], values[1], step = priceOf(q.Cost, id.per, q.Limit)
-		values[2], values[3], full = priceOf(q.most(), id.per, q.Limit)
+		values[2], values[3], full = priceOf(q.Capacity(), id.per, q.Limit)
 		if !step || !full {
 			return nil
 		}

@@ -38,7 +38,7 @@ func (s *scaled) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) e
 		return err
 	}
 	for i := range quotas {
-		if q := &quotas[i]; verdicts[i].RetryAfter < 0 && q.Cost <= q.most() {
+		if q := &quotas[i]; verdicts[i].RetryAfter < 0 && q.Cost <= q.Capacity() {
 			verdicts[i].RetryAfter = q.Per
 		}
 	}

@@ -55,6 +55,15 @@ func TestACostOverTheShareMayComeBackAndOneOverTheLimitNeed(t *testing.T) {
 	}
 }
 
+func TestALimitOfZeroNeverAllowsABurst(t *testing.T) {
+	backend := backends.NewScaled(memory(t), 0.1)
+	quota := hourly("k", 0)
+	quota.Algorithm, quota.Burst = backends.TokenBucket, 50
+	verdict := take(t, backend, quota)[0]
+	require.False(t, verdict.Allowed)
+	require.Negative(t, verdict.RetryAfter, "waiting does not help")
+}
+
 func TestWhatAShareHasCountedIsForgotten(t *testing.T) {
 	backend := backends.NewScaled(memory(t), 0.1)
 	require.True(t, take(t, backend, hourly("k", 10))[0].Allowed)

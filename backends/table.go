@@ -173,7 +173,7 @@ func (t *table) begin(now int64, at place, c *window.Charge) words {
 	charge := *c
 	charge.Cost, charge.Forced = 0, false
 	_, v := t.decide(now, inherited, &charge)
-	full := t.most(c)
+	full := capacity(t.id.algorithm, c.Limit, c.Burst)
 	if v.Remaining >= c.Cost || c.Cost > full {
 		return inherited
 	}

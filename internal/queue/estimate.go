@@ -126,7 +126,7 @@ func isStricter(a, b *backends.Verdict) bool {
 // request, what all but that one leave free, and by half, as one period and the request
 // that did not fit into it ask more than the limit together.
 func (l *load) question(q *backends.Quota) (cost int64, later time.Duration) {
-	most, units, per := mostAtOnce(q), l.units+q.Cost, roundUp(longest(q))
+	most, units, per := q.Capacity(), l.units+q.Cost, roundUp(longest(q))
 	if most == 0 || q.Cost > most {
 		return q.Cost, 0
 	}

@@ -88,16 +88,8 @@ const (
 	clockChange = 2 * time.Hour
 )
 
-// mostAtOnce is the most that a quota ever allows at once.
-func mostAtOnce(q *backends.Quota) int64 {
-	if q.Algorithm == backends.TokenBucket && q.Burst > 0 && q.Limit > 0 {
-		return q.Burst
-	}
-	return q.Limit
-}
-
 // exceedsLimit reports whether a request is never allowed what it asks.
-func exceedsLimit(q backends.Quota) bool { return !q.Shadow && q.Cost > mostAtOnce(&q) }
+func exceedsLimit(q backends.Quota) bool { return !q.Shadow && q.Cost > q.Capacity() }
 
 // farAway is the longest duration here. It can be added to any other.
 const farAway = 100 * backends.MaxPer
