@@ -31,19 +31,19 @@ const (
 	// rolling window admits at most burst + limit.
 	TokenBucket
 
-	algorithms // how many there are
+	algorithmCount // how many there are
 
 	// strikes stands among them for the count of a quota with a Ban.
-	strikes = algorithms
+	rejections = algorithmCount
 	// calendar stands among them for a FixedWindow with a Calendar.
-	calendar = algorithms + 1
+	calendar = algorithmCount + 1
 )
 
-var algorithmNames = [algorithms]string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}
+var algorithmNames = [algorithmCount]string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}
 
 // String is the name used in the configuration, as "sliding-window".
 func (a Algorithm) String() string {
-	if a >= algorithms {
+	if a >= algorithmCount {
 		return fmt.Sprintf("Algorithm(%d)", uint8(a))
 	}
 	return algorithmNames[a]
@@ -65,4 +65,4 @@ func AlgorithmNames() string {
 }
 
 // Valid tells whether a is one of the constants above.
-func (a Algorithm) Valid() bool { return a < algorithms }
+func (a Algorithm) Valid() bool { return a < algorithmCount }

@@ -10,7 +10,7 @@ func TestAlgorithmsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	names := map[Algorithm]string{
 		SlidingWindow: "sliding-window", FixedWindow: "fixed-window", SlidingLog: "sliding-log", TokenBucket: "token-bucket",
 	}
-	require.Len(t, names, int(algorithms))
+	require.Len(t, names, int(algorithmCount))
 	for algorithm, name := range names {
 		require.True(t, algorithm.Valid())
 		require.Equal(t, name, algorithm.String())

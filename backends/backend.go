@@ -57,7 +57,7 @@ type Backend interface {
 type Factory func(options map[string]any) (Backend, error)
 
 // reader reads the options of a backend, all of which must be known to it.
-func reader(backend string, given map[string]any) *options.Reader {
+func newReader(backend string, given map[string]any) *options.Reader {
 	return &options.Reader{
 		Values:   given,
 		Describe: func(name string) string { return fmt.Sprintf("option %q of backend %q", name, backend) },

@@ -38,7 +38,7 @@ func TestRejectionsAreCountedInRedisAndABanIsRemembered(t *testing.T) {
 		trips, verdicts := p.asks(t, here, limit, ban)
 		require.EqualValues(t, 1, trips)
 		require.True(t, verdicts[0].Allowed && verdicts[1].Allowed)
-		elapse(trust)
+		elapse(denialTTL)
 		_, verdicts = p.asks(t, there, limit, ban)
 		require.True(t, verdicts[0].Allowed && verdicts[1].Allowed, "the other process believes for so long what it knew")
 	})
@@ -54,7 +54,7 @@ func TestRememberedDenialsBanNobodyLaterOrSooner(t *testing.T) {
 				backends[i] = p.backend(t)
 			}
 			limit, ban := banning("k")
-			limit.Algorithm = Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(rt, "algorithm"))
+			limit.Algorithm = Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(rt, "algorithm"))
 			limit.Tentative = rapid.Bool().Draw(rt, "tentative")
 			limit.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "per")
 			ban.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "rejections within")

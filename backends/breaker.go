@@ -127,15 +127,15 @@ func (b *Breaker) Ready() error { return b.state.Load().rejection }
 
 // Take asks the backend, or returns ErrBreakerOpen.
 func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
+	return b.call(ctx, func(ctx context.Context) (written bool, err error) {
 		err = b.backend.Take(ctx, quotas, verdicts)
-		return err == nil && writes(quotas, verdicts), err
+		return err == nil && showsWrite(quotas, verdicts), err
 	})
 }
 
 // Reset asks the backend, or returns ErrBreakerOpen.
 func (b *Breaker) Reset(ctx context.Context, key, scope string) error {
-	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
+	return b.call(ctx, func(ctx context.Context) (written bool, err error) {
 		err = b.backend.Reset(ctx, key, scope)
 		return err == nil, err
 	})
@@ -163,71 +163,71 @@ func (b *Breaker) Close() error {
 // writes tells whether an answer shows that the backend can write. A denial does
 // not: it may be remembered in this process, or come from a server that only
 // reads, and so say nothing about the failures before it.
-func writes(quotas []Quota, verdicts []Verdict) bool {
+func showsWrite(quotas []Quota, verdicts []Verdict) bool {
 	charges := func(q Quota) bool { return q.Cost != 0 }
-	return slices.ContainsFunc(quotas, charges) && !denied(quotas, verdicts)
+	return slices.ContainsFunc(quotas, charges) && !anyDenied(quotas, verdicts)
 }
 
-func (b *Breaker) ask(ctx context.Context, question func(context.Context) (written bool, err error)) error {
-	asked := b.state.Load()
-	if asked.rejection != nil {
-		return asked.rejection
+func (b *Breaker) call(ctx context.Context, op func(context.Context) (written bool, err error)) error {
+	seen := b.state.Load()
+	if seen.rejection != nil {
+		return seen.rejection
 	}
 	bounded, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	written, err := question(bounded)
+	written, err := op(bounded)
 	switch {
 	case err == nil && !(written && b.failing.Load()): // as nearly always
-	case err != nil && !blames(err, ctx, bounded):
+	case err != nil && !isBackendFault(err, ctx, bounded):
 	default:
 		if err != nil {
 			b.failures.Add(1)
-			b.remember(err)
+			b.setLastErr(err)
 		}
-		b.report(asked, err)
+		b.report(seen, err)
 	}
 	return err
 }
 
 // blames tells whether an error is the fault of the backend, and not that of the
 // question or of a caller who had no more time.
-func blames(err error, caller, bounded context.Context) bool {
+func isBackendFault(err error, caller, bounded context.Context) bool {
 	if errors.Is(err, ErrInvalidQuota) || errors.Is(err, ErrClosed) || caller.Err() != nil {
 		return false
 	}
 	// A connection may notice the end of the time before the context does.
-	end, _ := bounded.Deadline()
-	wanted, limited := caller.Deadline()
-	return !limited || wanted.After(end) || !errors.Is(err, context.DeadlineExceeded)
+	bound, _ := bounded.Deadline()
+	own, limited := caller.Deadline()
+	return !limited || own.After(bound) || !errors.Is(err, context.DeadlineExceeded)
 }
 
-func (b *Breaker) remember(err error) { b.last.Store(&err) }
+func (b *Breaker) setLastErr(err error) { b.last.Store(&err) }
 
 // report counts an answer, and opens the breaker if it was one failure too many.
-func (b *Breaker) report(asked *breakerState, err error) {
+func (b *Breaker) report(seen *breakerState, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state.Load() != asked {
+	if b.state.Load() != seen {
 		return // the question is older than the last change
 	}
 	b.failing.Store(err != nil)
-	if b.counts(err) {
+	if b.record(err) {
 		return
 	}
-	b.state.Store(rejecting(Health{Since: time.Now(), Down: asked.Down}, err))
+	b.state.Store(openState(Health{Since: time.Now(), Down: seen.Down}, err))
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.ended = cancel, make(chan struct{})
-	go b.watch(ctx, b.ended)
+	go b.probeUntilAnswered(ctx, b.ended)
 }
 
 // counts tells the circuit of an answer, and returns whether it is closed.
-func (b *Breaker) counts(err error) bool {
+func (b *Breaker) record(err error) bool {
 	_, _ = b.circuit.Execute(func() (struct{}, error) { return struct{}{}, err }) // it returns what it was given
 	return b.circuit.State() == gobreaker.StateClosed
 }
 
 // rejecting is the state of an outage, of which the last failure is new.
-func rejecting(outage Health, err error) *breakerState {
+func openState(outage Health, err error) *breakerState {
 	outage.Open, outage.Err = true, err
 	return &breakerState{
 		outage,
@@ -236,7 +236,7 @@ func rejecting(outage Health, err error) *breakerState {
 }
 
 // watch probes until the backend answers.
-func (b *Breaker) watch(ctx context.Context, ended chan<- struct{}) {
+func (b *Breaker) probeUntilAnswered(ctx context.Context, ended chan<- struct{}) {
 	defer close(ended)
 	ticker := time.NewTicker(probeInterval)
 	defer ticker.Stop()
@@ -246,7 +246,7 @@ func (b *Breaker) watch(ctx context.Context, ended chan<- struct{}) {
 			return
 		case <-ticker.C:
 		}
-		if b.learn(ctx, b.charge(ctx)) {
+		if b.finishProbe(ctx, b.sendProbe(ctx)) {
 			return
 		}
 	}
@@ -254,7 +254,7 @@ func (b *Breaker) watch(ctx context.Context, ended chan<- struct{}) {
 
 // charge asks the backend for a decision that means nothing. A backend that
 // panics must not end the application from a goroutine of ours.
-func (b *Breaker) charge(ctx context.Context) (err error) {
+func (b *Breaker) sendProbe(ctx context.Context) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = fmt.Errorf("the backend panicked: %v", reason)
@@ -266,16 +266,16 @@ func (b *Breaker) charge(ctx context.Context) (err error) {
 }
 
 // learn notes what came of a probe, and returns whether no more are needed.
-func (b *Breaker) learn(ctx context.Context, err error) bool {
+func (b *Breaker) finishProbe(ctx context.Context, err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	last := b.state.Load()
 	switch {
 	case ctx.Err() != nil: // stopped meanwhile
 		return true
-	case !b.counts(err):
-		b.remember(err)
-		b.state.Store(rejecting(last.Health, err))
+	case !b.record(err):
+		b.setLastErr(err)
+		b.state.Store(openState(last.Health, err))
 		return false
 	}
 	b.failing.Store(false)

@@ -366,6 +366,6 @@ func TestABreakerAllocatesNothingButTheDeadline(t *testing.T) {
 	})
 	breaker := NewBreaker(local, time.Minute, "probe key")
 	require.Equal(t, deadline, testing.AllocsPerRun(1000, func() { _ = breaker.Take(t.Context(), quotas, verdicts) }))
-	breaker.state.Store(rejecting(Health{}, errLost))
+	breaker.state.Store(openState(Health{}, errLost))
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = breaker.Take(t.Context(), quotas, verdicts) }), "while it is open")
 }

@@ -16,7 +16,7 @@ func twoClocks() (m *Memory, steady, wall *int64) {
 	*wall = *steady
 	m = newMemory(1000)
 	m.clock.steady = func() int64 { return *steady }
-	m.clock.both = func() (int64, int64) { return *steady, *wall }
+	m.clock.readBoth = func() (int64, int64) { return *steady, *wall }
 	return m, steady, wall
 }
 
@@ -52,8 +52,8 @@ func TestTheTimeOfADecisionFollowsAWallClockThatIsSet(t *testing.T) {
 func TestAStepOfTheWallClockIsNoticedWithinASecond(t *testing.T) {
 	m, steady, wall := twoClocks()
 	measured := 0
-	both := m.clock.both
-	m.clock.both = func() (int64, int64) { measured++; return both() }
+	both := m.clock.readBoth
+	m.clock.readBoth = func() (int64, int64) { measured++; return both() }
 	require.Equal(t, *wall, m.clock.wall(*steady))
 	*wall += 5_000_000
 	for range 1000 {
@@ -100,7 +100,7 @@ func TestADecisionOnSeveralShardsIsTheLatestOfAll(t *testing.T) {
 		return now * 1_000_000
 	})
 	quota := func(key string) Quota { return Quota{Key: key, Scope: "s", Limit: 5, Per: time.Minute, Cost: 1} }
-	shardOf := func(key string) int { return m.shard(mix(hashText(key), hashText("s"))) }
+	shardOf := func(key string) int { return m.shard(mixHashes(hashText(key), hashText("s"))) }
 	first, last := "a", "b"
 	for n := 0; shardOf(first) >= shardOf(last); n++ {
 		last = strconv.Itoa(n)

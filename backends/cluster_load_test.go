@@ -97,7 +97,7 @@ func aSlotMoves(t *testing.T, servers []*redistest.Server) {
 	takers, handed := clusterTakers(t, servers)
 	move := newSlotMove(t, servers, "one{hot}:somebody:8")
 	start := time.Now()
-	loads := []*load{underLoad(t, takers, 3, timeout, hot[0]), underLoad(t, takers, 3, timeout, hot[1])}
+	loads := []*entriesPerGroup{underLoad(t, takers, 3, timeout, hot[0]), underLoad(t, takers, 3, timeout, hot[1])}
 	on := func() {
 		for _, l := range loads {
 			l.goesOn(t, 100)
@@ -125,7 +125,7 @@ func aSlotMoves(t *testing.T, servers []*redistest.Server) {
 }
 
 // exactly lowers a limit to a little more than what was granted, and spends that.
-func exactly(t *testing.T, takers []backends.Backend, l *load) {
+func exactly(t *testing.T, takers []backends.Backend, l *entriesPerGroup) {
 	t.Helper()
 	peek := l.quota
 	peek.Cost = 0
@@ -167,7 +167,7 @@ func aNodeHangs(t *testing.T, servers []*redistest.Server) {
 	}
 	servers[1].Pause()
 	lost := underLoad(t, takers, 4, timeout, hourly(keys[1], 1_000_000))
-	alive := []*load{underLoad(t, takers, 2, timeout, hourly(keys[0], 1_000_000)), underLoad(t, takers, 2, timeout, hourly(keys[2], 1_000_000))}
+	alive := []*entriesPerGroup{underLoad(t, takers, 2, timeout, hourly(keys[0], 1_000_000)), underLoad(t, takers, 2, timeout, hourly(keys[2], 1_000_000))}
 	redistest.Eventually(t, "many wait for the one that hangs", func(context.Context) bool { return lost.failed.Load() >= 24 })
 	for _, l := range alive {
 		l.end()

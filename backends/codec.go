@@ -20,7 +20,7 @@ type codec struct {
 	// unusedLogs are the numbers of logs that nobody has, and spares the memory of a
 	// few of them.
 	unusedLogs []uint64
-	spares     [][]window.Cell
+	spareCells [][]window.Cell
 }
 
 // maxSpares is how many quotas of a Take may have logs in one table before their
@@ -43,7 +43,7 @@ func newCodec(id counterID, now int64) codec {
 }
 
 // logged tells whether the states are logs, which do not fit into words.
-func (c *codec) logged() bool { return c.id.algorithm == SlidingLog || c.id.algorithm == strikes }
+func (c *codec) usesLog() bool { return c.id.algorithm == SlidingLog || c.id.algorithm == rejections }
 
 func encodeSliding(index uint64, s window.Sliding) words {
 	previous, current := uint64(s.Previous), uint64(s.Current)
@@ -90,10 +90,10 @@ func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window
 		return words{uint64(next.TAT), uint64(next.Frac)}, v
 	case SlidingLog:
 		next, v := c.logs[w.a].Take(now, charge)
-		return c.keepLog(w, next), v
-	case strikes:
-		next, v := window.Strikes{Log: c.logs[w.a]}.Take(now, charge)
-		return c.keepLog(w, next.Log), v
+		return c.storeLog(w, next), v
+	case rejections:
+		next, v := window.Rejections{Log: c.logs[w.a]}.Take(now, charge)
+		return c.storeLog(w, next.Log), v
 	default:
 		old := c.decodeSliding(w)
 		next, v := old.Take(now, charge)
@@ -106,19 +106,19 @@ func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window
 }
 
 // keepLog keeps what a log has become, under a number of its own.
-func (c *codec) keepLog(w words, log window.Log) words {
+func (c *codec) storeLog(w words, log window.Log) words {
 	if w.a == 0 {
 		if len(log.Cells) == 0 {
 			return words{}
 		}
-		w.a = c.number()
+		w.a = c.newLogNumber()
 	}
 	c.logs[w.a] = log
 	return w
 }
 
 // number finds a number for one more log.
-func (c *codec) number() uint64 {
+func (c *codec) newLogNumber() uint64 {
 	if last := len(c.unusedLogs) - 1; last >= 0 {
 		number := c.unusedLogs[last]
 		c.unusedLogs = c.unusedLogs[:last]
@@ -130,7 +130,7 @@ func (c *codec) number() uint64 {
 
 // fresh returns words of a state that was never charged.
 func (c *codec) fresh() words {
-	if c.logged() {
+	if c.usesLog() {
 		return c.cloneLog(words{})
 	}
 	return words{}
@@ -138,7 +138,7 @@ func (c *codec) fresh() words {
 
 // clone returns words of the same state that may be charged by themselves.
 func (c *codec) clone(w words) words {
-	if c.logged() {
+	if c.usesLog() {
 		return c.cloneLog(w)
 	}
 	return w
@@ -146,13 +146,13 @@ func (c *codec) clone(w words) words {
 
 // cloneLog uses the memory of a log that was released, if there is any.
 func (c *codec) cloneLog(w words) words {
-	last := len(c.spares) - 1
+	last := len(c.spareCells) - 1
 	if last < 0 {
-		return c.keepLog(words{}, window.Log{Cells: slices.Clone(c.logs[w.a].Cells)})
+		return c.storeLog(words{}, window.Log{Cells: slices.Clone(c.logs[w.a].Cells)})
 	}
-	spare := c.spares[last]
-	c.spares = c.spares[:last]
-	number := c.number()
+	spare := c.spareCells[last]
+	c.spareCells = c.spareCells[:last]
+	number := c.newLogNumber()
 	spare = append(spare, c.logs[w.a].Cells...)
 	c.logs[number].Cells = spare
 	return words{a: number}
@@ -160,14 +160,14 @@ func (c *codec) cloneLog(w words) words {
 
 // release gives up words that nobody needs any more.
 func (c *codec) release(w words) {
-	if c.logged() && w.a != 0 {
+	if c.usesLog() && w.a != 0 {
 		c.releaseLog(w.a)
 	}
 }
 
 func (c *codec) releaseLog(number uint64) {
-	if len(c.spares) < maxSpares {
-		c.spares = append(c.spares, c.logs[number].Cells[:0])
+	if len(c.spareCells) < maxSpares {
+		c.spareCells = append(c.spareCells, c.logs[number].Cells[:0])
 	}
 	c.logs[number] = window.Log{}
 	c.unusedLogs = append(c.unusedLogs, number)
@@ -180,7 +180,7 @@ func (c *codec) expires(w words) int64 {
 		return window.Fixed{Start: int64(w.a), Count: int64(w.b)}.Expires(c.id.per)
 	case calendar:
 		return decodeCalendar(w).Expires()
-	case SlidingLog, strikes:
+	case SlidingLog, rejections:
 		return c.logs[w.a].Expires(c.id.per)
 	case TokenBucket:
 		return window.Bucket{TAT: int64(w.a), Frac: int64(w.b)}.Expires()

@@ -28,30 +28,30 @@ func Decide(
 		return err
 	}
 	micros := now.UnixMicro()
-	books := ledgers{}
+	ledgers := ledgerSet{}
 	for i := range quotas {
 		q := &quotas[i]
-		if books[subjectOf(q)] != nil {
+		if ledgers[subjectOf(q)] != nil {
 			continue
 		}
 		text, err := get(q.Key, q.Scope)
 		if err != nil {
 			return err
 		}
-		if err := books.open(subjectOf(q), text); err != nil {
+		if err := ledgers.load(subjectOf(q), text); err != nil {
 			return err
 		}
 	}
-	if !books.charge(micros, quotas, verdicts) {
-		books.uncharge(micros, quotas, verdicts)
-		books.strike(micros, quotas, verdicts)
+	if !ledgers.charge(micros, quotas, verdicts) {
+		ledgers.rollBack(micros, quotas, verdicts)
+		ledgers.countRejections(micros, quotas, verdicts)
 	}
-	for of, l := range books {
+	for subject, l := range ledgers {
 		if len(l.after) == 0 {
 			continue
 		}
 		text, expires := l.text(micros)
-		if err := put(of.key, of.scope, text, time.UnixMicro(expires)); err != nil {
+		if err := put(subject.key, subject.scope, text, time.UnixMicro(expires)); err != nil {
 			return err
 		}
 	}
@@ -69,20 +69,20 @@ type ledger struct {
 }
 
 // ledgers are those of all quotas of a Take.
-type ledgers map[subject]*ledger
+type ledgerSet map[subject]*ledger
 
 // open reads the text of a subject.
-func (b ledgers) open(of subject, text string) error {
+func (b ledgerSet) load(s subject, text string) error {
 	before, err := parseStates(text)
 	if err != nil {
-		return fmt.Errorf("the state of key %q and scope %q is broken: %w", of.key, of.scope, err)
+		return fmt.Errorf("the state of key %q and scope %q is broken: %w", s.key, s.scope, err)
 	}
-	b[of] = &ledger{before: before, after: map[counterID]numbers{}}
+	b[s] = &ledger{before: before, after: map[counterID]numbers{}}
 	return nil
 }
 
 // charge decides one quota after the other, and tells whether none denied.
-func (b ledgers) charge(now int64, quotas []Quota, verdicts []Verdict) (granted bool) {
+func (b ledgerSet) charge(now int64, quotas []Quota, verdicts []Verdict) (granted bool) {
 	granted = true
 	for i := range quotas {
 		q := &quotas[i]
@@ -94,22 +94,22 @@ func (b ledgers) charge(now int64, quotas []Quota, verdicts []Verdict) (granted 
 
 // uncharge forgets what was charged, as one of the quotas denies, and corrects the
 // verdicts: what remains is what there was.
-func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
+func (b ledgerSet) rollBack(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
 		q := &quotas[i]
 		l := b[subjectOf(q)]
 		clear(l.after)
 		peek := q.peek()
-		verdicts[i].left(verdict(l.before[idOf(q)].verdict(now, idOf(q), &peek)))
+		verdicts[i].setRemaining(verdict(l.before[idOf(q)].verdict(now, idOf(q), &peek)))
 	}
 }
 
 // strike counts a denial for the bans, after uncharge.
-func (b ledgers) strike(now int64, quotas []Quota, verdicts []Verdict) {
+func (b ledgerSet) countRejections(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
 		if q := &quotas[i]; countsRejection(quotas, verdicts, i) {
 			l, id, rejection := b[subjectOf(q)], idOf(q), q.rejection()
-			state, v := l.now(id).take(now, id, &rejection)
+			state, v := l.current(id).take(now, id, &rejection)
 			l.after[id], verdicts[i] = state, verdict(v)
 		}
 	}
@@ -131,7 +131,7 @@ func idOf(q *Quota) counterID { return idWith(q, q.micros()) }
 
 // idWith is idOf for a period in microseconds that is known already.
 func idWith(q *Quota, per int64) counterID {
-	id := counterID{algorithm: q.kind(), shadow: q.Shadow, per: per}
+	id := counterID{algorithm: q.counterAlgorithm(), shadow: q.Shadow, per: per}
 	if id.algorithm == calendar {
 		id.zone = zoneOf(q.Calendar)
 	}
@@ -139,7 +139,7 @@ func idWith(q *Quota, per int64) counterID {
 }
 
 // now is the state of a limit as far as it was charged.
-func (l *ledger) now(id counterID) numbers {
+func (l *ledger) current(id counterID) numbers {
 	if state, ok := l.after[id]; ok {
 		return state
 	}
@@ -150,7 +150,7 @@ func (l *ledger) now(id counterID) numbers {
 func (l *ledger) charge(now int64, q *Quota) Verdict {
 	id := idOf(q)
 	charge := q.charge()
-	state, v := l.now(id).take(now, id, &charge)
+	state, v := l.current(id).take(now, id, &charge)
 	if v.Allowed() && charge.Cost != 0 {
 		l.after[id] = state
 	}
@@ -172,8 +172,8 @@ func (n numbers) take(now int64, id counterID, c *window.Charge) (numbers, windo
 	case SlidingLog:
 		s, v := n.log().Take(now, c)
 		return cells(s), v
-	case strikes:
-		s, v := window.Strikes{Log: n.log()}.Take(now, c)
+	case rejections:
+		s, v := window.Rejections{Log: n.log()}.Take(now, c)
 		return cells(s.Log), v
 	default:
 		s, v := n.sliding().Take(now, c)
@@ -192,8 +192,8 @@ func (n numbers) verdict(now int64, id counterID, c *window.Charge) (v window.Ve
 		_, v = n.bucket().Take(now, c)
 	case SlidingLog:
 		_, v = n.log().Take(now, c)
-	case strikes:
-		_, v = window.Strikes{Log: n.log()}.Take(now, c)
+	case rejections:
+		_, v = window.Rejections{Log: n.log()}.Take(now, c)
 	default:
 		_, v = n.sliding().Take(now, c)
 	}
@@ -209,7 +209,7 @@ func (n numbers) expires(id counterID) int64 {
 		return n.calendar().Expires()
 	case TokenBucket:
 		return n.bucket().Expires()
-	case SlidingLog, strikes:
+	case SlidingLog, rejections:
 		return n.log().Expires(id.per)
 	default:
 		return n.sliding().Expires(id.per)
@@ -278,11 +278,11 @@ func (l *ledger) text(now int64) (text string, expires int64) {
 }
 
 // The letters of the algorithms in a name, in upper case for shadow limits.
-const letters = "sfltbc"
+const algorithmLetters = "sfltbc"
 
 // name is what a limit is found by among all those of a key and scope.
 func (id counterID) name() string {
-	letter := letters[id.algorithm]
+	letter := algorithmLetters[id.algorithm]
 	if id.shadow {
 		letter -= 'a' - 'A'
 	}
@@ -302,7 +302,7 @@ func parseStates(text string) (map[counterID]numbers, error) {
 		if !ended || !named || name == "" {
 			return nil, fmt.Errorf("%.40q is not a name, =, numbers and a semicolon", text)
 		}
-		algorithm := strings.IndexByte(letters, name[0]|('a'-'A'))
+		algorithm := strings.IndexByte(algorithmLetters, name[0]|('a'-'A'))
 		digits, zone, inZone := strings.Cut(name[1:], "@")
 		per, err := strconv.ParseInt(digits, 10, 64)
 		if algorithm < 0 || err != nil || inZone != (Algorithm(algorithm) == calendar) || per < 1000 || per > window.MaxPeriod {
@@ -334,7 +334,7 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 	switch algorithm {
 	case SlidingWindow, calendar:
 		right = len(list) == 3
-	case SlidingLog, strikes:
+	case SlidingLog, rejections:
 		right = len(list)%2 == 0 && len(list) <= 2*window.MaxCells
 	}
 	if !right {

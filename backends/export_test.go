@@ -6,6 +6,6 @@ func NewMemoryOnClock(now func() int64) Backend { return newMemoryOn(DefaultMaxK
 func newMemoryOn(maxKeys int, now func() int64) *Memory {
 	m := newMemory(maxKeys)
 	m.clock.steady = now
-	m.clock.both = func() (steady, wall int64) { return now(), now() }
+	m.clock.readBoth = func() (steady, wall int64) { return now(), now() }
 	return m
 }

@@ -23,12 +23,12 @@ func NewFallback(primary, local Backend) Backend {
 }
 
 func (f *fallback) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	if receipted(quotas, -1) {
+	if hasReceipt(quotas, -1) {
 		return f.takeLocal(ctx, quotas, verdicts)
 	}
 	err := f.primary.Take(ctx, quotas, verdicts)
 	switch {
-	case err == nil, errors.Is(err, ErrInvalidQuota), errors.Is(err, ErrClosed), receipted(quotas, +1):
+	case err == nil, errors.Is(err, ErrInvalidQuota), errors.Is(err, ErrClosed), hasReceipt(quotas, +1):
 		return err
 	case errors.Is(ctx.Err(), context.Canceled): // nobody waits for the answer
 		return errors.Join(ctx.Err(), err)
@@ -43,7 +43,7 @@ func (f *fallback) Take(ctx context.Context, quotas []Quota, verdicts []Verdict)
 // takeLocal turns the sign of receipts, so that units are given back to where they
 // were taken, and nowhere else.
 func (f *fallback) takeLocal(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	if receipted(quotas, -1) {
+	if hasReceipt(quotas, -1) {
 		quotas = slices.Clone(quotas)
 		for i := range quotas {
 			quotas[i].Receipt = -quotas[i].Receipt
@@ -59,7 +59,7 @@ func (f *fallback) takeLocal(ctx context.Context, quotas []Quota, verdicts []Ver
 }
 
 // receipted tells whether units are given back that a receipt of this sign is for.
-func receipted(quotas []Quota, sign int64) bool {
+func hasReceipt(quotas []Quota, sign int64) bool {
 	return slices.ContainsFunc(quotas, func(q Quota) bool { return q.Cost < 0 && q.Receipt*sign > 0 })
 }
 

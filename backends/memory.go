@@ -54,7 +54,7 @@ const maxShards = 64
 // newcomers in such a flood get fewer requests than the limit, and that those
 // in a group where all are limited share one place. Stats counts these evictions.
 func NewMemory(options map[string]any) (Backend, error) {
-	read := reader("memory", options)
+	read := newReader("memory", options)
 	maxKeys := read.Integer("max_keys", DefaultMaxKeys, 1, 1<<30)
 	if err := read.Finish(everyName); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func newMemory(maxKeys int) *Memory {
 		shards *= 2
 	}
 	m := &Memory{shards: make([]shard, shards)}
-	m.clock.steady, m.clock.both = systemClock()
+	m.clock.steady, m.clock.readBoth = systemClock()
 	for i := range m.shards {
 		m.shards[i].budget = max(2, (maxKeys*303/1000+shards-1)/shards)
 	}
@@ -128,7 +128,7 @@ func (m *Memory) takeOne(q *Quota, scope string, v *Verdict) (now int64, err err
 	if m.closed.Load() {
 		return 0, ErrClosed
 	}
-	hash := mix(key, hashText(scope))
+	hash := mixHashes(key, hashText(scope))
 	var charge window.Charge
 	q.fill(&charge, per)
 	// The clock is slow, so it is read before the lock is taken.
@@ -199,8 +199,8 @@ func (t *table) charge(now int64, n *node, i int, c *window.Charge) window.Verdi
 // admit decides for a key that has no entry, and makes one unless it would mean
 // nothing.
 func (s *shard) admit(now int64, t *table, hash uint64, c *window.Charge) window.Verdict {
-	at := t.room(now, hash)
-	w, v := t.decide(now, t.begin(now, at, c), c)
+	at := t.findRoom(now, hash)
+	w, v := t.decide(now, t.initialState(now, at, c), c)
 	if c.Cost <= 0 || !v.Allowed() {
 		t.release(w)
 		return v
@@ -211,7 +211,7 @@ func (s *shard) admit(now int64, t *table, hash uint64, c *window.Charge) window
 
 // put makes an entry for a newcomer.
 func (s *shard) put(now int64, t *table, at place, hash uint64, w words, limited bool) {
-	if at.kind == taken {
+	if at.kind == occupied {
 		s.evictions++
 	}
 	t.put(now, at, hash, w, limited)
@@ -265,7 +265,7 @@ func (m *Memory) Reset(ctx context.Context, key, scope string) error {
 	if m.closed.Load() {
 		return ErrClosed
 	}
-	hash := mix(hashText(key), hashText(scope))
+	hash := mixHashes(hashText(key), hashText(scope))
 	s := &m.shards[m.shard(hash)]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,7 +38,7 @@ func (a *attack) ask(client string, requests int) (allowed int) {
 }
 
 func eachAlgorithm(t *testing.T, test func(t *testing.T, algorithm Algorithm)) {
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		t.Run(algorithm.String(), func(t *testing.T) { test(t, algorithm) })
 	}
 }
@@ -134,7 +134,7 @@ func TestWrongDecisionsAtEachLoad(t *testing.T) {
 func (a *attack) nodes() (most int) {
 	for i := range a.backend.shards {
 		for _, table := range a.backend.shards[i].tables {
-			most = max(most, int(table.groups+table.made))
+			most = max(most, int(table.groups+table.overflowMade))
 		}
 	}
 	return most

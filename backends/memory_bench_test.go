@@ -21,7 +21,7 @@ func benchmarkKeys(n int) []string {
 // BenchmarkMemoryTakeOne measures a decision on one quota, the clock included.
 func BenchmarkMemoryTakeOne(b *testing.B) {
 	draws := zipfDraws()
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		for _, size := range []int{1, 100_000, 1_000_000} {
 			keys := benchmarkKeys(size)
 			m := newMemory(2_000_000)

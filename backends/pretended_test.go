@@ -96,9 +96,9 @@ func (p *pretended) send(_ context.Context, calls []*call) {
 	p.mu.Unlock()
 	elapse(back)
 	for _, c := range calls {
-		c.at = moment{asked: asked, told: sinceStart()}
+		c.at = moment{sent: asked, received: sinceStart()}
 	}
-	if _, err := takeAnswer(groups, strings.Join(words, " "), 0); err != nil {
+	if _, err := readTakeReply(groups, strings.Join(words, " "), 0); err != nil {
 		fail(groups, err)
 	}
 }
@@ -112,7 +112,7 @@ func (p *pretended) decide(now time.Time, g *group) []string {
 	}
 	verdicts := make([]Verdict, len(first.quotas))
 	for range g.times() {
-		if !first.trial && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !denied(first.quotas, verdicts) {
+		if !first.dryRun && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !anyDenied(first.quotas, verdicts) {
 			granted++
 		}
 	}

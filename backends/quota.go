@@ -123,7 +123,7 @@ func (q *Quota) Prepare() error {
 // resolve checks a quota and returns the hash of its key, and its period in
 // microseconds.
 func (q *Quota) resolve() (key uint64, per int64, err error) {
-	if p := q.prepared; p != nil && p.fits(q) {
+	if p := q.prepared; p != nil && p.matches(q) {
 		return p.hash, p.micros, nil
 	}
 	if !q.valid() {
@@ -136,7 +136,7 @@ func (q *Quota) resolve() (key uint64, per int64, err error) {
 
 // fits tells whether what was prepared is true of a quota. It is not for quotas with
 // a Ban or a Calendar, which are rare.
-func (p *prepared) fits(q *Quota) bool {
+func (p *prepared) matches(q *Quota) bool {
 	return q.Ban == 0 && q.Calendar == nil && p.limit == q.Limit && p.per == q.Per && p.burst == q.Burst && p.algorithm == q.Algorithm &&
 		validCost(q.Cost) && sameText(p.key, q.Key)
 }
@@ -153,15 +153,15 @@ var seed = maphash.MakeSeed()
 func hashText(s string) uint64 { return maphash.String(seed, s) }
 
 // mix makes one hash of those of a key and a scope. It is never 0.
-func mix(key, scope uint64) uint64 {
+func mixHashes(key, scope uint64) uint64 {
 	high, low := bits.Mul64(key^0x9e3779b97f4a7c15, scope^0xd1b54a32d192ed03)
 	return max(1, high^low)
 }
 
 // kind is the algorithm, strikes or calendar.
-func (q *Quota) kind() Algorithm {
+func (q *Quota) counterAlgorithm() Algorithm {
 	if q.Ban != 0 {
-		return strikes
+		return rejections
 	}
 	if q.Calendar != nil {
 		return calendar
@@ -229,7 +229,7 @@ func countsRejection(quotas []Quota, verdicts []Verdict, i int) bool {
 // Capacity returns the most units that the quota ever allows at once: Burst for a
 // TokenBucket with a Burst, Limit for everything else. It is 0 if Limit is 0, whatever
 // the Burst.
-func (q *Quota) Capacity() int64 { return capacity(q.kind(), q.Limit, q.Burst) }
+func (q *Quota) Capacity() int64 { return capacity(q.counterAlgorithm(), q.Limit, q.Burst) }
 
 func capacity(algorithm Algorithm, limit, burst int64) int64 {
 	if algorithm == TokenBucket && burst > 0 && limit > 0 {
@@ -241,7 +241,7 @@ func capacity(algorithm Algorithm, limit, burst int64) int64 {
 // valid is check without the words, for every request. A negative number is a
 // huge one without its sign.
 func (q *Quota) valid() bool {
-	return q.Ban == 0 && q.Calendar == nil && q.Algorithm < algorithms && uint64(q.Limit) <= uint64(MaxLimit) && uint64(q.Burst) <= uint64(MaxLimit) &&
+	return q.Ban == 0 && q.Calendar == nil && q.Algorithm < algorithmCount && uint64(q.Limit) <= uint64(MaxLimit) && uint64(q.Burst) <= uint64(MaxLimit) &&
 		validCost(q.Cost) && uint64(q.Per-MinPer) <= uint64(MaxPer-MinPer)
 }
 
@@ -250,7 +250,7 @@ func validCost(cost int64) bool { return uint64(cost+MaxLimit) <= 2*uint64(MaxLi
 // check reports what is wrong with a quota, in a sentence.
 func (q *Quota) check() error {
 	switch {
-	case q.Algorithm >= algorithms:
+	case q.Algorithm >= algorithmCount:
 		return fmt.Errorf("%w: algorithm %d is none of %s", ErrInvalidQuota, q.Algorithm, AlgorithmNames())
 	case q.Calendar != nil && (q.Algorithm != FixedWindow || q.Ban != 0):
 		return fmt.Errorf("%w: a Calendar is for %s alone, not for %s or a ban", ErrInvalidQuota, FixedWindow, q.Algorithm)
@@ -311,6 +311,6 @@ func verdict(v window.Verdict) Verdict {
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
 
 // left corrects what remains, of a charge that was not made or was given back.
-func (v *Verdict) left(now Verdict) {
+func (v *Verdict) setRemaining(now Verdict) {
 	v.Remaining, v.ResetAfter = now.Remaining, now.ResetAfter
 }

@@ -17,18 +17,18 @@ type redisBackend struct {
 	client redis.UniversalClient
 	owned  bool // opened here, so closed here
 	// patient is set if the client does not give up when a context does.
-	patient bool
+	ignoresContext bool
 	// cluster is the client of a Cluster, of which each node has a queue.
 	cluster *redis.ClusterClient
 	// spread is set where one script call cannot reach every key.
-	spread bool
-	queues sync.Map // of *queue, by the address of a node, "" where it is not known
+	oneKeyPerCall bool
+	queues        sync.Map // of *queue, by the address of a node, "" where it is not known
 	// denials is nil where the option local_denials is false.
-	denials *denials
-	leases  *leases // nil where the option lease is 0
-	mixed   mixed
-	calls   sync.Pool // of *call
-	closed  atomic.Bool
+	denials  *denials
+	leases   *leases // nil where the option lease is 0
+	notPlain notPlainKeys
+	calls    sync.Pool // of *call
+	closed   atomic.Bool
 }
 
 // NewRedis makes the backend that keeps its counters in Redis (one server,
@@ -70,28 +70,28 @@ type redisBackend struct {
 //	                    sliding-window and fixed-window only. The limit is never exceeded by it;
 //	                    what a process has not spent by the end of the window is lost
 func NewRedis(options map[string]any) (Backend, error) {
-	client, owned, chosen, err := redisClient(options)
+	client, owned, behaviour, err := redisClient(options)
 	if err != nil {
 		return nil, err
 	}
 	r := &redisBackend{client: client, owned: owned}
-	if chosen.localDenials {
+	if behaviour.localDenials {
 		r.denials = newDenials()
 	}
-	if chosen.lease > 1 {
-		r.leases = newLeases(int64(chosen.lease))
+	if behaviour.lease > 1 {
+		r.leases = newLeases(int64(behaviour.lease))
 	}
 	switch client := client.(type) {
 	case *redis.Client:
-		r.patient = !client.Options().ContextTimeoutEnabled
+		r.ignoresContext = !client.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
 		options := client.Options()
-		r.patient = !options.ContextTimeoutEnabled || !options.DisableRoutingPolicies
-		r.cluster, r.spread = client, true
+		r.ignoresContext = !options.ContextTimeoutEnabled || !options.DisableRoutingPolicies
+		r.cluster, r.oneKeyPerCall = client, true
 	default:
-		r.patient, r.spread = true, true
+		r.ignoresContext, r.oneKeyPerCall = true, true
 	}
-	if err := r.greet(); err != nil {
+	if err := r.ping(); err != nil {
 		if closing := r.Close(); closing != nil {
 			err = errors.Join(err, closing)
 		}
@@ -119,8 +119,8 @@ func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verd
 	if r.denials != nil && r.denials.deny(quotas, verdicts) {
 		return nil
 	}
-	if r.spread {
-		return r.takeSpread(ctx, quotas, verdicts)
+	if r.oneKeyPerCall {
+		return r.takeKeyByKey(ctx, quotas, verdicts)
 	}
 	return r.takeCall(ctx, r.pooledCall(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas), verdicts)
 }
@@ -137,7 +137,7 @@ func (r *redisBackend) takeOne(ctx context.Context, quotas []Quota, verdicts []V
 	}
 	c := r.pooledCall(ctx, hash, quotas)
 	if r.leases != nil {
-		r.leases.before(c)
+		r.leases.prepareCall(c)
 	}
 	return r.takeCall(ctx, c, verdicts)
 }
@@ -154,20 +154,20 @@ func (r *redisBackend) takeCall(ctx context.Context, c *call, verdicts []Verdict
 // take lets a call go with the next flight to where its keys are.
 func (r *redisBackend) take(ctx context.Context, c *call) error {
 	if r.denials != nil {
-		r.denials.before(c)
+		r.denials.callStarts(c)
 	}
 	q, err := r.queueOf(ctx, &c.quotas[0])
 	if err == nil {
-		err = q.do(ctx, c)
+		err = q.wait(ctx, c)
 	}
 	if r.denials != nil {
-		r.denials.after(c, err == nil)
+		r.denials.callEnds(c, err == nil)
 	}
 	if err == nil && c.leased > 0 {
-		r.leases.keep(c)
+		r.leases.store(c)
 	}
 	if err != nil {
-		return fmt.Errorf("redis did not decide: %w", inTime(err))
+		return fmt.Errorf("redis did not decide: %w", asTimeout(err))
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
 	if known, ok := r.queues.Load(node); ok {
 		return known.(*queue), nil
 	}
-	made, _ := r.queues.LoadOrStore(node, newQueue(r.send, r.patient))
+	made, _ := r.queues.LoadOrStore(node, newQueue(r.send, r.ignoresContext))
 	return made.(*queue), nil
 }
 
@@ -203,7 +203,7 @@ func (r *redisBackend) nodeOf(ctx context.Context, key string) (addr string, err
 
 // inTime makes a connection's time-out the same as that of the context it comes
 // from.
-func inTime(err error) error {
+func asTimeout(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
@@ -211,13 +211,13 @@ func inTime(err error) error {
 }
 
 // scriptCommand runs a script that decides nothing.
-func scriptCommand(ctx context.Context, command, script string, keys []string, args []any) once {
+func scriptCommand(ctx context.Context, command, script string, keys []string, args []any) noRetryCmd {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, command, script, len(keys))
 	for _, key := range keys {
 		words = append(words, key)
 	}
-	return once{redis.NewStringCmd(ctx, append(words, args...)...)}
+	return noRetryCmd{redis.NewStringCmd(ctx, append(words, args...)...)}
 }
 
 // process sends one command and waits for its answer, or for the context.
@@ -227,12 +227,12 @@ func (r *redisBackend) process(ctx context.Context, command redis.Cmder) error {
 
 // wait waits for what the client does, or for the context, where the client does
 // not heed that.
-func (r *redisBackend) wait(ctx context.Context, what func() error) error {
-	if !r.patient || ctx.Done() == nil {
-		return what()
+func (r *redisBackend) wait(ctx context.Context, do func() error) error {
+	if !r.ignoresContext || ctx.Done() == nil {
+		return do()
 	}
 	done := make(chan error, 1)
-	go func() { done <- what() }()
+	go func() { done <- do() }()
 	select {
 	case err := <-done:
 		return err
@@ -249,14 +249,14 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 		return err
 	}
 	if r.denials != nil {
-		defer r.denials.resetting(key, scope)()
+		defer r.denials.beginReset(key, scope)()
 	}
 	if r.leases != nil {
 		r.leases.forget(key, scope)
 		defer r.leases.forget(key, scope) // what was charged meanwhile is gone as well
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
-		return fmt.Errorf("redis did not reset: %w", inTime(err))
+		return fmt.Errorf("redis did not reset: %w", asTimeout(err))
 	}
 	return nil
 }
@@ -267,10 +267,10 @@ func (r *redisBackend) Close() error {
 		return nil
 	}
 	if r.leases != nil {
-		r.giveBackLeases()
+		r.refundLeases()
 	}
 	r.queues.Range(func(_, q any) bool {
-		close(q.(*queue).ended)
+		close(q.(*queue).closed)
 		return true
 	})
 	if !r.owned {
@@ -279,7 +279,7 @@ func (r *redisBackend) Close() error {
 	return r.client.Close()
 }
 
-func (r *redisBackend) giveBackLeases() {
+func (r *redisBackend) refundLeases() {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for part := range slices.Chunk(r.leases.unspent(), maxBatch) {

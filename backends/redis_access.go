@@ -15,7 +15,7 @@ const startTimeout = time.Second
 
 // rejections are answers that stay the same until somebody changes a configuration,
 // and what to check then. An answer holds one of the texts.
-var rejections = []struct {
+var configurationErrors = []struct {
 	texts  []string
 	advice string
 }{
@@ -36,11 +36,11 @@ var rejections = []struct {
 // rejected returns an error if Redis has answered that it will not serve this
 // configuration, and nil for every other failure: a server that is down or loading
 // may be ready when it is needed.
-func rejected(failure error) error {
+func asConfigurationError(failure error) error {
 	if failure == nil {
 		return nil
 	}
-	for _, rejection := range rejections {
+	for _, rejection := range configurationErrors {
 		for _, text := range rejection.texts {
 			if strings.Contains(failure.Error(), text) {
 				return fmt.Errorf("redis does not serve the rate limiter, %s: %w", rejection.advice, failure)
@@ -51,10 +51,10 @@ func rejected(failure error) error {
 }
 
 // greet runs the script without keys, as NewRedis does not know which will be used.
-func (r *redisBackend) greet() error {
+func (r *redisBackend) ping() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	return rejected(r.process(ctx, scriptCommand(ctx, "evalsha", takeScript.Hash(), nil, nil)))
+	return asConfigurationError(r.process(ctx, scriptCommand(ctx, "evalsha", takeScript.Hash(), nil, nil)))
 }
 
 // CheckAccess asks a backend of NewRedis to decide on a key, and returns an error
@@ -70,7 +70,7 @@ func CheckAccess(ctx context.Context, backend Backend, key string) error {
 	// The script takes whatever it cannot read for a value of somebody else's.
 	err := r.process(ctx, redis.NewCmd(ctx, "get", redisKey(key, "probe")))
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return rejected(err)
+		return asConfigurationError(err)
 	}
 	// Two scopes, as of requests that share a script call. Twice, as a counter that
 	// exists may be changed by other commands than a new one.
@@ -80,12 +80,12 @@ func CheckAccess(ctx context.Context, backend Backend, key string) error {
 	}
 	for range 2 {
 		if err := r.Take(ctx, quotas, make([]Verdict, len(quotas))); err != nil {
-			return rejected(err)
+			return asConfigurationError(err)
 		}
 	}
 	for _, q := range quotas {
 		if err := r.Reset(ctx, q.Key, q.Scope); err != nil {
-			return rejected(err)
+			return asConfigurationError(err)
 		}
 	}
 	return nil

@@ -76,7 +76,7 @@ func transports(b *testing.B, addr string, delay time.Duration) []transport {
 func scripted(send func(context.Context, redis.Cmder) error) func(context.Context, []Quota) error {
 	return func(ctx context.Context, quotas []Quota) error {
 		c := newCall(ctx, quotas, false)
-		words := plainWords(mergeCalls(c.self[:]))
+		words := plainArgs(mergeCalls(c.alone[:]))
 		words[0], words[1] = "evalsha", plainScript.Hash()
 		command := redis.NewStringCmd(ctx, words...)
 		if err := send(ctx, command); err != nil {
@@ -146,7 +146,7 @@ func BenchmarkRedisServer(b *testing.B) {
 		}
 		b.ReportMetric(spent(b, client, "incr"), "server-µs/op")
 	})
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		for _, limits := range []int{1, 3, 10} {
 			for _, decisions := range []int{1, 64} {
 				if limits*decisions > 3*64 {

@@ -14,24 +14,24 @@ type call struct {
 	subjects [][]int // the quotas of each key and scope
 	hash     uint64  // of the first key and scope
 	// kind is set where the call is plain: scripts/plain.lua may decide it.
-	kind *kind
+	template *template
 	// trial asks what the answer would be, and charges nothing.
-	trial bool
+	dryRun bool
 	// around is a time near that of the server, in µs, as far as one was told. It is 0 for
 	// the time of this process; see appendQuotas.
-	around int64
+	serverTime int64
 	// more is how many units to lease beside what is asked for.
-	more int64
+	extra int64
 	// resets is how many there had been when it was asked; see leases.
-	resets   uint64
-	ctx      context.Context
-	deadline time.Time // zero for none
-	gone     bool      // nobody waits for it any more; guarded by the queue
-	changes  []uint32  // of each subject, before it was sent; see denials
+	resets    uint64
+	ctx       context.Context
+	deadline  time.Time // zero for none
+	abandoned bool      // nobody waits for it any more; guarded by the queue
+	changes   []uint32  // of each subject, before it was sent; see denials
 
-	done chan struct{} // tells that the answer is here
-	next *call         // of the same group
-	self [1]*call      // a batch of this call alone
+	done  chan struct{} // tells that the answer is here
+	next  *call         // of the same group
+	alone [1]*call      // a batch of this call alone
 
 	// The answer:
 	verdicts []Verdict
@@ -51,10 +51,10 @@ func hashSubject(key, scope string) uint64 {
 }
 
 // newCall copies the quotas, of which there is one at least.
-func newCall(ctx context.Context, quotas []Quota, trial bool) *call {
+func newCall(ctx context.Context, quotas []Quota, dryRun bool) *call {
 	c := &call{done: make(chan struct{}, 1)}
-	c.self[0] = c
-	c.fill(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas, trial)
+	c.alone[0] = c
+	c.fill(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas, dryRun)
 	return c
 }
 
@@ -72,30 +72,30 @@ func (r *redisBackend) pooledCall(ctx context.Context, hash uint64, quotas []Quo
 // if he has left before the answer: the flight still has it then.
 func (r *redisBackend) release(c *call) {
 	clear(c.quotas) // which hold texts of others
-	*c = call{done: c.done, self: c.self, quotas: c.quotas[:0], verdicts: c.verdicts[:0], changes: c.changes[:0]}
+	*c = call{done: c.done, alone: c.alone, quotas: c.quotas[:0], verdicts: c.verdicts[:0], changes: c.changes[:0]}
 	r.calls.Put(c)
 }
 
 // onlySubject are the subjects of a call of one quota.
-var onlySubject = [][]int{{0}}
+var singleSubject = [][]int{{0}}
 
-func (c *call) fill(ctx context.Context, hash uint64, quotas []Quota, trial bool) {
+func (c *call) fill(ctx context.Context, hash uint64, quotas []Quota, dryRun bool) {
 	c.quotas = append(c.quotas, quotas...)
 	for i := range c.quotas {
 		c.quotas[i].prepared = nil // which would tell equal quotas apart
 	}
 	c.verdicts = slices.Grow(c.verdicts, len(quotas))[:len(quotas)]
 	clear(c.verdicts)
-	c.hash, c.trial = hash, trial
+	c.hash, c.dryRun = hash, dryRun
 	c.ctx = ctx
 	c.deadline, _ = ctx.Deadline()
 	if len(quotas) > 1 {
 		c.subjects = subjectsOf(quotas)
 		return
 	}
-	c.subjects = onlySubject
-	if !trial {
-		c.kind = kindOf(&c.quotas[0])
+	c.subjects = singleSubject
+	if !dryRun {
+		c.template = templateOf(&c.quotas[0])
 	}
 }
 
@@ -108,7 +108,7 @@ type group struct {
 }
 
 // times is how often a decision is asked for.
-func (g *group) times() int64 { return g.size + g.first.more }
+func (g *group) times() int64 { return g.size + g.first.extra }
 
 func (g *group) add(c *call) {
 	g.last.next, g.last = c, c
@@ -116,14 +116,14 @@ func (g *group) add(c *call) {
 }
 
 // joinable tells whether a call can be decided together with equal ones.
-func (c *call) joinable() bool {
+func (c *call) mergeable() bool {
 	q := &c.quotas[0]
-	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 && !c.trial
+	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 && !c.dryRun
 }
 
 // joins tells whether a call is decided together with another.
-func (c *call) joins(other *call) bool {
-	return c.hash == other.hash && c.joinable() && other.joinable() && c.quotas[0] == other.quotas[0]
+func (c *call) mergesWith(other *call) bool {
+	return c.hash == other.hash && c.mergeable() && other.mergeable() && c.quotas[0] == other.quotas[0]
 }
 
 // mergeCalls puts equal calls into one group, in the order in which they came.
@@ -138,7 +138,7 @@ func mergeCalls(calls []*call) []group {
 		c.next = nil
 		slot := &latest[c.hash%256]
 		at := *slot
-		for at > 0 && !groups[at-1].first.joins(c) {
+		for at > 0 && !groups[at-1].first.mergesWith(c) {
 			at = before[at-1]
 		}
 		if at > 0 {

@@ -10,13 +10,13 @@ import (
 const (
 	// trust is how long a denial is believed at most, so that what other processes
 	// reset or give back is noticed before long.
-	trust = 10 * time.Second
+	denialTTL = 10 * time.Second
 
 	// What is remembered is bounded by these.
-	denialShards     = 16
-	denialStripes    = 256
-	denialsPerShard  = 1024
-	denialsOfSubject = 16
+	denialShards      = 16
+	denialStripes     = 256
+	denialsPerShard   = 1024
+	denialsPerSubject = 16
 )
 
 // denials remembers on which states Redis has denied. Other processes can only
@@ -36,8 +36,8 @@ type denialShard struct {
 // events are what this process has changed of a few keys and scopes: an answer
 // that may be older is not remembered.
 type events struct {
-	changes uint32 // how often something was charged, given back or reset
-	freeing int32  // how many refunds and resets are under way
+	changes        uint32 // how often something was charged, given back or reset
+	pendingRefunds int32  // how many refunds and resets are under way
 }
 
 func (s *denialShard) eventsOf(hash uint64) *events {
@@ -52,33 +52,33 @@ type denial struct {
 }
 
 // began is what our clock counts from.
-var began = time.Now()
+var processStart = time.Now()
 
-func sinceStart() time.Duration { return time.Since(began) }
+func sinceStart() time.Duration { return time.Since(processStart) }
 
 // moment is a time of the server, and when on our clock it was asked for and told.
 // An hour after asking the server's clock shows now and an hour, or less; an hour
 // after being told it shows that, or more.
 type moment struct {
-	now         int64 // µs
-	order       int   // among all that was decided at that time
-	asked, told time.Duration
+	now            int64 // µs
+	order          int   // among all that was decided at that time
+	sent, received time.Duration
 }
 
 // after tells whether m is not older than another. Answers overtake each other.
-func (m moment) after(other moment) bool {
-	if m.asked >= other.told || m.now != other.now {
-		return m.asked >= other.told || m.now > other.now
+func (m moment) notOlderThan(other moment) bool {
+	if m.sent >= other.received || m.now != other.now {
+		return m.sent >= other.received || m.now > other.now
 	}
 	return m.order >= other.order
 }
 
 func (m moment) latest(clock time.Duration) int64 {
-	return m.now + (clock - m.asked + time.Microsecond - 1).Microseconds()
+	return m.now + (clock - m.sent + time.Microsecond - 1).Microseconds()
 }
 
 func (m moment) earliest(clock time.Duration) int64 {
-	return m.now + (clock - m.told).Microseconds()
+	return m.now + (clock - m.received).Microseconds()
 }
 
 func newDenials() *denials {
@@ -98,11 +98,11 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 	denied, banned := false, d.banned(quotas, clock)
 	for i := range quotas {
 		q := &quotas[i]
-		if q.Cost < 0 || q.Forced || q.Tentative && !banned || sharing(quotas[:i], q) {
+		if q.Cost < 0 || q.Forced || q.Tentative && !banned || sharesCounter(quotas[:i], q) {
 			return false
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
-		if !ok || !known.trusted(clock) {
+		if !ok || !known.isRecent(clock) {
 			return false
 		}
 		charge := q.charge()
@@ -117,7 +117,7 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 		verdicts[i] = verdict(v)
 		if v.Allowed() {
 			peek := q.peek()
-			verdicts[i].left(verdict(known.state.verdict(now, known.id, &peek)))
+			verdicts[i].setRemaining(verdict(known.state.verdict(now, known.id, &peek)))
 		}
 	}
 	if denied {
@@ -136,7 +136,7 @@ func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
 		charge := q.charge()
-		if ok && known.trusted(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+		if ok && known.isRecent(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
 			return true
 		}
 	}
@@ -153,7 +153,7 @@ func (d *denials) denyOne(hash uint64, q *Quota, v *Verdict) bool {
 		return false
 	}
 	clock, charge := sinceStart(), q.charge()
-	if !known.trusted(clock) || known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+	if !known.isRecent(clock) || known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
 		return false
 	}
 	*v = verdict(known.state.verdict(known.at.earliest(clock), known.id, &charge))
@@ -176,7 +176,7 @@ func (d *denials) find(hash uint64, q *Quota) (denial, bool) {
 	s := d.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.denied) == 0 || s.eventsOf(hash).freeing > 0 {
+	if len(s.denied) == 0 || s.eventsOf(hash).pendingRefunds > 0 {
 		return denial{}, false // others may see already that it is free
 	}
 	list := s.denied[hash]
@@ -189,17 +189,17 @@ func (d *denials) find(hash uint64, q *Quota) (denial, bool) {
 }
 
 // trusted tells whether it was denied not long ago.
-func (d *denial) trusted(clock time.Duration) bool { return clock-d.at.asked < trust }
+func (d *denial) isRecent(clock time.Duration) bool { return clock-d.at.sent < denialTTL }
 
 // sharing tells whether a quota shares its counter with one of others.
-func sharing(others []Quota, q *Quota) bool {
+func sharesCounter(others []Quota, q *Quota) bool {
 	return slices.ContainsFunc(others, func(other Quota) bool {
 		return subjectOf(&other) == subjectOf(q) && idOf(&other) == idOf(q)
 	})
 }
 
 // frees tells whether some of a call's quotas give back what was denied before.
-func (c *call) frees(members []int) bool {
+func (c *call) hasRefund(members []int) bool {
 	for _, member := range members {
 		if c.quotas[member].Cost < 0 {
 			return true
@@ -218,15 +218,15 @@ func (c *call) hashOf(subject int) uint64 {
 }
 
 // before notes what the answer to a call must not be older than.
-func (d *denials) before(c *call) {
+func (d *denials) callStarts(c *call) {
 	for i, members := range c.subjects {
 		hash := c.hashOf(i)
 		s := d.shard(hash)
 		s.mu.Lock()
 		e := s.eventsOf(hash)
 		c.changes = append(c.changes, e.changes)
-		if c.frees(members) {
-			e.freeing++
+		if c.hasRefund(members) {
+			e.pendingRefunds++
 		}
 		s.mu.Unlock()
 	}
@@ -234,20 +234,20 @@ func (d *denials) before(c *call) {
 
 // after remembers a call that was denied, and forgets what another has changed,
 // or may have changed.
-func (d *denials) after(c *call, answered bool) {
+func (d *denials) callEnds(c *call, answered bool) {
 	for i, members := range c.subjects {
 		hash := c.hashOf(i)
 		s := d.shard(hash)
 		s.mu.Lock()
 		e := s.eventsOf(hash)
-		if c.frees(members) {
-			e.freeing--
+		if c.hasRefund(members) {
+			e.pendingRefunds--
 		}
 		switch {
 		case !answered || c.states == nil:
 			e.changes++
 			delete(s.denied, hash)
-		case e.freeing == 0 && c.changes[i] == e.changes:
+		case e.pendingRefunds == 0 && c.changes[i] == e.changes:
 			for _, member := range members {
 				s.remember(hash, denial{idOf(&c.quotas[member]), c.states[member], c.at})
 			}
@@ -267,10 +267,10 @@ func (s *denialShard) remember(hash uint64, latest denial) {
 	at := slices.IndexFunc(list, func(old denial) bool { return old.id == latest.id })
 	switch {
 	case at >= 0:
-		if latest.at.after(list[at].at) {
+		if latest.at.notOlderThan(list[at].at) {
 			list[at] = latest
 		}
-	case len(list) >= denialsOfSubject:
+	case len(list) >= denialsPerSubject:
 		list[0] = latest
 	default:
 		list = append(list, latest)
@@ -279,16 +279,16 @@ func (s *denialShard) remember(hash uint64, latest denial) {
 }
 
 // resetting is called before a key and scope are reset, what it returns after.
-func (d *denials) resetting(key, scope string) (done func()) {
+func (d *denials) beginReset(key, scope string) (done func()) {
 	hash := hashSubject(key, scope)
 	s := d.shard(hash)
 	e := s.eventsOf(hash)
 	s.mu.Lock()
-	e.freeing++
+	e.pendingRefunds++
 	s.mu.Unlock()
 	return func() {
 		s.mu.Lock()
-		e.freeing--
+		e.pendingRefunds--
 		e.changes++
 		delete(s.denied, hash)
 		s.mu.Unlock()

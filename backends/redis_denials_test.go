@@ -12,7 +12,7 @@ import (
 
 // onPretended runs a test for each algorithm, on virtual time.
 func onPretended(t *testing.T, test func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm)) {
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPretended()
@@ -207,13 +207,13 @@ func TestADenialIsNotBelievedForEver(t *testing.T) {
 		p.asked(t, backend, true, q)
 		for range 3 {
 			p.asked(t, backend, false, q)
-			elapse(trust - time.Microsecond)
+			elapse(denialTTL - time.Microsecond)
 			p.deniedAtOnce(t, backend, q)
 			elapse(time.Microsecond)
 		}
 		p.asked(t, backend, false, q)
 		require.NoError(t, other.Reset(t.Context(), "k", ""))
-		elapse(trust)
+		elapse(denialTTL)
 		p.asked(t, backend, true, q)
 	})
 }
@@ -272,7 +272,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 			none.Scope = strconv.Itoa(i)
 			p.asks(t, backend, none)
 		}
-		for i := range 10 * denialsOfSubject {
+		for i := range 10 * denialsPerSubject {
 			none.Per += time.Duration(i) * time.Second
 			p.asks(t, backend, none)
 		}
@@ -281,7 +281,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 		for i := range backend.denials.shards {
 			subjects += len(backend.denials.shards[i].denied)
 			for _, list := range backend.denials.shards[i].denied {
-				require.LessOrEqual(t, len(list), denialsOfSubject)
+				require.LessOrEqual(t, len(list), denialsPerSubject)
 			}
 		}
 		require.LessOrEqual(t, subjects, denialShards*denialsPerShard)

@@ -38,7 +38,7 @@ type leaseID struct {
 
 // lease is units in stock.
 type lease struct {
-	of      Quota
+	quota   Quota
 	units   int64
 	verdict Verdict // of the last of them, at the moment when they were charged
 	at      moment
@@ -54,7 +54,7 @@ func newLeases(size int64) *leases {
 }
 
 // more is how many units to take beside the one that is asked for.
-func (l *leases) more(q *Quota) int64 {
+func (l *leases) extra(q *Quota) int64 {
 	aligned := q.Algorithm == SlidingWindow || q.Algorithm == FixedWindow
 	if !aligned || q.Calendar != nil || q.Cost != 1 || q.Forced || q.Shadow || q.Ban != 0 {
 		return 0
@@ -69,7 +69,7 @@ func (l *leases) find(hash uint64, q *Quota) (*leaseShard, leaseID) {
 
 // spend takes one unit from the stock, and tells whether there was one.
 func (l *leases) spend(hash uint64, q *Quota, v *Verdict) bool {
-	if l.more(q) == 0 {
+	if l.extra(q) == 0 {
 		return false
 	}
 	clock := sinceStart()
@@ -87,13 +87,13 @@ func (l *leases) spend(hash uint64, q *Quota, v *Verdict) bool {
 	held.units--
 	*v = held.verdict
 	v.Remaining += held.units
-	v.ResetAfter -= clock - held.at.told
+	v.ResetAfter -= clock - held.at.received
 	return true
 }
 
 // before lets a call ask for more than one unit.
-func (l *leases) before(c *call) {
-	c.more = l.more(&c.quotas[0])
+func (l *leases) prepareCall(c *call) {
+	c.extra = l.extra(&c.quotas[0])
 	s, _ := l.find(c.hash, &c.quotas[0])
 	s.mu.Lock()
 	c.resets = s.resets
@@ -101,7 +101,7 @@ func (l *leases) before(c *call) {
 }
 
 // keep puts units into the stock that were charged for a call.
-func (l *leases) keep(c *call) {
+func (l *leases) store(c *call) {
 	q := &c.quotas[0]
 	s, id := l.find(c.hash, q)
 	s.mu.Lock()
@@ -121,7 +121,7 @@ func (l *leases) keep(c *call) {
 			break
 		}
 	}
-	s.stock[id] = &lease{of: *q, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
+	s.stock[id] = &lease{quota: *q, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
 }
 
 // forget drops what is in stock for a key and scope that is reset: there is
@@ -147,7 +147,7 @@ func (l *leases) unspent() (refunds []Quota) {
 		s.mu.Lock()
 		for id, held := range s.stock {
 			if held.units > 0 && held.at.latest(clock) < held.ends {
-				refund := held.of
+				refund := held.quota
 				refund.Cost = -held.units
 				refunds = append(refunds, refund)
 			}

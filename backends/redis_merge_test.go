@@ -51,7 +51,7 @@ func flightful(t *rapid.T, kinds *rapid.Generator[Quota]) (calls []*call) {
 func oneAfterTheOther(calls []*call) (order []*call) {
 	order = slices.Clone(calls)
 	slices.SortStableFunc(order, func(a, b *call) int {
-		return cmp.Or(cmp.Compare(a.at.asked, b.at.asked), cmp.Compare(a.at.order, b.at.order))
+		return cmp.Or(cmp.Compare(a.at.sent, b.at.sent), cmp.Compare(a.at.order, b.at.order))
 	})
 	return order
 }
@@ -79,7 +79,7 @@ func (p *plainCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis
 }
 
 func (p *plainCounter) count(cmd redis.Cmder) {
-	if script, ok := cmd.(once); ok && (script.Args()[1] == plainScript.Hash() || script.Args()[1] == plainSource) && script.Err() == nil {
+	if script, ok := cmd.(noRetryCmd); ok && (script.Args()[1] == plainScript.Hash() || script.Args()[1] == plainSource) && script.Err() == nil {
 		p.asked += script.Args()[2].(int)
 		p.undecided += strings.Count(script.Val(), " - ")
 	}
@@ -95,7 +95,7 @@ type fliers struct {
 
 func newFliers(t require.TestingT, client *redis.Client, spread bool) *fliers {
 	require.NoError(t, client.FlushAll(context.Background()).Err())
-	f := &fliers{redis: &redisBackend{client: client, spread: spread}}
+	f := &fliers{redis: &redisBackend{client: client, oneKeyPerCall: spread}}
 	f.memory = newMemoryOn(1<<16, func() int64 { return f.now })
 	return f
 }
@@ -187,7 +187,7 @@ func TestEqualCallsOfAFlightAreGrantedInOrderAsFarAsThereIsRoom(t *testing.T) {
 	backend, err := NewRedis(map[string]any{"addr": redistest.Single(t).Addr})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, backend.Close()) })
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		one := Quota{Key: "k", Algorithm: algorithm, Limit: 10, Per: time.Hour, Cost: 1}
 		three := one
 		three.Cost = 3
@@ -221,7 +221,7 @@ func TestANodeThatDoesNotKnowTheScriptIsAskedInOneTripMore(t *testing.T) {
 	t.Cleanup(func() { _ = client.Close() })
 	require.NoError(t, client.Ping(t.Context()).Err())
 	client.AddHook(hook)
-	backend := &redisBackend{client: client, spread: true}
+	backend := &redisBackend{client: client, oneKeyPerCall: true}
 	for _, trips := range []int64{2, 1} {
 		var calls []*call
 		for i := range maxBatch {

@@ -18,16 +18,16 @@ import (
 )
 
 // behaviour holds the options of NewRedis that are not about the connection.
-type behaviour struct {
+type behaviourOptions struct {
 	localDenials bool
 	lease        int
 }
 
 // behaviours are their names. They may stand beside a client.
-var behaviours = []string{"local_denials", "lease"}
+var behaviourNames = []string{"local_denials", "lease"}
 
-func readBehaviour(read *options.Reader) behaviour {
-	return behaviour{
+func readBehaviour(read *options.Reader) behaviourOptions {
+	return behaviourOptions{
 		localDenials: read.Flag("local_denials", true),
 		lease:        read.Integer("lease", 0, 0, 1_000_000),
 	}
@@ -35,22 +35,22 @@ func readBehaviour(read *options.Reader) behaviour {
 
 // redisClient makes a client from the options of NewRedis, or takes the one that
 // was handed in; owned reports which. It connects to nothing.
-func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, chosen behaviour, err error) {
+func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, behaviour behaviourOptions, err error) {
 	if _, has := given["client"]; has {
-		client, err = handedIn(given)
+		client, err = applicationClient(given)
 		if err != nil {
-			return nil, false, chosen, err
+			return nil, false, behaviour, err
 		}
-		read := reader("redis", given)
+		read := newReader("redis", given)
 		read.Value("client")
-		chosen = readBehaviour(read)
-		return client, false, chosen, read.Finish(everyName)
+		behaviour = readBehaviour(read)
+		return client, false, behaviour, read.Finish(everyName)
 	}
-	settings, chosen, err := redisSettings(given)
+	settings, behaviour, err := redisSettings(given)
 	if err != nil {
-		return nil, false, chosen, err
+		return nil, false, behaviour, err
 	}
-	return openClient(settings), true, chosen, nil
+	return openClient(settings), true, behaviour, nil
 }
 
 // CheckRedisOptions returns the error that NewRedis would return because of its
@@ -76,9 +76,9 @@ func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
 }
 
 // besideClient counts the options that have no effect beside a client.
-func besideClient(given map[string]any) (others int) {
+func countConnectionOptions(given map[string]any) (others int) {
 	for name := range given {
-		if name != "client" && !slices.Contains(behaviours, name) {
+		if name != "client" && !slices.Contains(behaviourNames, name) {
 			others++
 		}
 	}
@@ -87,8 +87,8 @@ func besideClient(given map[string]any) (others int) {
 
 // handedIn returns the application's own client. Options of a connection would
 // have no effect beside it, so they are faults.
-func handedIn(given map[string]any) (redis.UniversalClient, error) {
-	if others := besideClient(given); others > 0 {
+func applicationClient(given map[string]any) (redis.UniversalClient, error) {
+	if others := countConnectionOptions(given); others > 0 {
 		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options of a connection`, others)
 	}
 	client, ok := given["client"].(redis.UniversalClient)
@@ -98,9 +98,9 @@ func handedIn(given map[string]any) (redis.UniversalClient, error) {
 	return client, nil
 }
 
-func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, error) {
-	read := reader("redis", given)
-	chosen := readBehaviour(read)
+func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviourOptions, error) {
+	read := newReader("redis", given)
+	behaviour := readBehaviour(read)
 	read.Value("client") // absent here, but known
 	settings := &redis.UniversalOptions{
 		// A decision is never sent twice, and never outlives its request.
@@ -119,7 +119,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, er
 	settings.Password = readCredential(read, "password", settings.Password)
 	settings.SentinelUsername = readCredential(read, "sentinel_username", "")
 	settings.SentinelPassword = readCredential(read, "sentinel_password", "")
-	rejectWithoutEffect(read, settings)
+	rejectIneffective(read, settings)
 	readTLS(read, settings)
 	settings.PoolSize = read.Integer("pool_size", settings.PoolSize, 1, 1<<20)
 	settings.MinIdleConns = read.Integer("min_idle_conns", settings.MinIdleConns, 0, 1<<20)
@@ -127,7 +127,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, er
 	settings.DialTimeout = read.Duration("dial_timeout", settings.DialTimeout)
 	settings.ReadTimeout = read.Duration("read_timeout", settings.ReadTimeout)
 	settings.WriteTimeout = read.Duration("write_timeout", settings.WriteTimeout)
-	return settings, chosen, read.Finish(everyName)
+	return settings, behaviour, read.Finish(everyName)
 }
 
 // readAddresses reads where Redis is, which must be said in one way only.
@@ -137,15 +137,15 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.MasterName != "" && settings.IsClusterMode {
 		read.Reject(errors.New(`options "master_name" and "cluster" of backend "redis" exclude each other: Sentinel watches single masters`))
 	}
-	usual := 6379
+	defaultPort := 6379
 	if settings.MasterName != "" {
-		usual = 26379
+		defaultPort = 26379
 	}
 	host := read.Word("host", "127.0.0.1")
 	if strings.Contains(host, "/") {
 		read.Fault("host", host, `the name or address of a server; a URL belongs into "url"`)
 	}
-	port := read.Integer("port", usual, 1, 65535)
+	port := read.Integer("port", defaultPort, 1, 65535)
 	addr := read.Word("addr", "")
 	if addr != "" {
 		checkAddress(read, "addr", addr)
@@ -175,7 +175,7 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 
 // rejectWithoutEffect rejects options that the client would ignore: whoever wrote
 // them expects an effect.
-func rejectWithoutEffect(read *options.Reader, settings *redis.UniversalOptions) {
+func rejectIneffective(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.DB != 0 && settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
 		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect beside "cluster" or several "addrs": a Cluster has only database 0; leave it out`))
 	}

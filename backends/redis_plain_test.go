@@ -34,15 +34,15 @@ func TestWhatIsPlain(t *testing.T) {
 	} {
 		q := plain
 		test.change(&q)
-		require.Equal(t, test.plain, kindOf(&q) != nil, name)
+		require.Equal(t, test.plain, templateOf(&q) != nil, name)
 	}
 }
 
 func TestEqualQuotasAreOfOneKind(t *testing.T) {
 	one, other := Quota{Key: "a", Limit: 10, Per: time.Minute, Cost: 1}, Quota{Key: "b", Limit: 10, Per: time.Minute, Cost: 1}
-	require.Same(t, kindOf(&one), kindOf(&other))
+	require.Same(t, templateOf(&one), templateOf(&other))
 	other.Cost = 2
-	require.NotEqual(t, kindOf(&one).args, kindOf(&other).args)
+	require.NotEqual(t, templateOf(&one).args, templateOf(&other).args)
 }
 
 // onPlain is a backend, with what its client sends.
@@ -100,14 +100,14 @@ func TestLeasesAreTakenByTheShortScript(t *testing.T) {
 func TestACallThatIsOverCanBeUsedAgain(t *testing.T) {
 	backend := &redisBackend{}
 	first := backend.pooledCall(t.Context(), 1, []Quota{{Key: "a", Limit: 1, Per: time.Hour, Cost: 1}, {Key: "b", Limit: 1, Per: time.Hour}})
-	first.next, first.err, first.gone, first.leased, first.states = first, context.Canceled, true, 3, []numbers{{1}}
+	first.next, first.err, first.abandoned, first.leased, first.states = first, context.Canceled, true, 3, []numbers{{1}}
 	first.verdicts[0].Remaining, first.changes = 7, append(first.changes, 1, 2)
 	backend.release(first)
 	require.Empty(t, first.quotas[:1][0].Key, "it holds no text of others")
-	second := &call{done: first.done, self: first.self, quotas: first.quotas, verdicts: first.verdicts, changes: first.changes}
+	second := &call{done: first.done, alone: first.alone, quotas: first.quotas, verdicts: first.verdicts, changes: first.changes}
 	require.Equal(t, second, first)
 	first.fill(t.Context(), 2, []Quota{{Key: "c", Limit: 1, Per: time.Hour, Cost: 1}}, false)
 	require.Equal(t, make([]Verdict, 1), first.verdicts)
 	require.Len(t, first.quotas, 1)
-	require.NotNil(t, first.kind)
+	require.NotNil(t, first.template)
 }

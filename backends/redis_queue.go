@@ -23,36 +23,36 @@ type queue struct {
 	// send makes one round trip, and answers each of the calls.
 	send func(context.Context, []*call)
 	// patient is set where a round trip may outlast its context.
-	patient bool
+	ignoresContext bool
 
-	ready chan struct{} // is taken by a pilot that waits; see depart
-	ended chan struct{} // closed when no pilot shall wait any more
+	wakeWorker chan struct{} // is taken by a pilot that waits; see depart
+	closed     chan struct{} // closed when no pilot shall wait any more
 
 	mu      sync.Mutex
 	waiting []*call
 	flights int
 }
 
-func newQueue(send func(context.Context, []*call), patient bool) *queue {
-	return &queue{send: send, patient: patient, ready: make(chan struct{}), ended: make(chan struct{})}
+func newQueue(send func(context.Context, []*call), ignoresContext bool) *queue {
+	return &queue{send: send, ignoresContext: ignoresContext, wakeWorker: make(chan struct{}), closed: make(chan struct{})}
 }
 
 // do waits for the answer to a call, or for the end of the context. A call that
 // has not been sent by then never is.
-func (q *queue) do(ctx context.Context, c *call) error {
+func (q *queue) wait(ctx context.Context, c *call) error {
 	q.mu.Lock()
 	free := q.flights < maxFlights
 	if free {
 		q.flights++
 	}
-	if free && (!q.patient || ctx.Done() == nil) {
+	if free && (!q.ignoresContext || ctx.Done() == nil) {
 		q.mu.Unlock()
-		return q.alone(ctx, c)
+		return q.sendAlone(ctx, c)
 	}
 	q.waiting = append(q.waiting, c)
 	q.mu.Unlock()
 	if free {
-		q.depart()
+		q.startFlight()
 	}
 	if ctx.Done() == nil {
 		<-c.done
@@ -63,7 +63,7 @@ func (q *queue) do(ctx context.Context, c *call) error {
 		return c.err
 	case <-ctx.Done():
 		q.mu.Lock()
-		c.gone = true
+		c.abandoned = true
 		q.mu.Unlock()
 		return ctx.Err()
 	}
@@ -71,8 +71,8 @@ func (q *queue) do(ctx context.Context, c *call) error {
 
 // alone makes the round trip of one call, which is quickest without a goroutine
 // of its own. Those who have come meanwhile get one.
-func (q *queue) alone(ctx context.Context, c *call) error {
-	q.trip(ctx, c.self[:])
+func (q *queue) sendAlone(ctx context.Context, c *call) error {
+	q.sendBatch(ctx, c.alone[:])
 	q.mu.Lock()
 	more := len(q.waiting) > 0
 	if !more {
@@ -80,34 +80,34 @@ func (q *queue) alone(ctx context.Context, c *call) error {
 	}
 	q.mu.Unlock()
 	if more {
-		q.depart()
+		q.startFlight()
 	}
 	return c.err
 }
 
 // pilotPatience is how long a goroutine that makes flights waits for the next one.
 // A new one would have to grow its stack first, which takes longer than the rest.
-const pilotPatience = time.Second
+const workerIdle = time.Second
 
 // depart lets a flight begin.
-func (q *queue) depart() {
+func (q *queue) startFlight() {
 	select {
-	case q.ready <- struct{}{}:
+	case q.wakeWorker <- struct{}{}:
 	default: // no pilot waits
-		go q.pilot()
+		go q.work()
 	}
 }
 
-func (q *queue) pilot() {
-	patience := time.NewTimer(pilotPatience)
+func (q *queue) work() {
+	idle := time.NewTimer(workerIdle)
 	for {
-		q.fly()
-		patience.Reset(pilotPatience)
+		q.sendWaiting()
+		idle.Reset(workerIdle)
 		select {
-		case <-q.ready:
-		case <-patience.C:
+		case <-q.wakeWorker:
+		case <-idle.C:
 			return
-		case <-q.ended:
+		case <-q.closed:
 			return
 		}
 	}
@@ -115,7 +115,7 @@ func (q *queue) pilot() {
 
 // trip makes a round trip. A panic in it, of a hook of the application's client,
 // must neither keep the place of a flight nor end the process.
-func (q *queue) trip(ctx context.Context, batch []*call) {
+func (q *queue) sendBatch(ctx context.Context, batch []*call) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			for _, c := range batch {
@@ -127,10 +127,10 @@ func (q *queue) trip(ctx context.Context, batch []*call) {
 }
 
 // fly makes round trips until nobody waits.
-func (q *queue) fly() {
+func (q *queue) sendWaiting() {
 	for batch := q.next(); batch != nil; batch = q.next() {
 		ctx, cancel := flightContext(batch)
-		q.trip(ctx, batch)
+		q.sendBatch(ctx, batch)
 		cancel()
 		for _, c := range batch {
 			c.done <- struct{}{}
@@ -148,14 +148,14 @@ func (q *queue) next() (batch []*call) {
 	size, taken := 0, 0
 	for _, c := range q.waiting {
 		more := len(c.quotas)
-		if len(batch) > 0 && c.joins(batch[len(batch)-1]) {
+		if len(batch) > 0 && c.mergesWith(batch[len(batch)-1]) {
 			more = 0 // one decision for both
 		}
 		if size > 0 && size+more > maxBatch {
 			break
 		}
 		taken++
-		if !c.gone {
+		if !c.abandoned {
 			batch = append(batch, c)
 			size += more
 		}

@@ -74,7 +74,7 @@ func onBoth(t *testing.T, test func(t *testing.T, q *queue, r *runway)) {
 				r := newRunway()
 				q := newQueue(r.send, patient)
 				test(t, q, r)
-				close(q.ended)
+				close(q.closed)
 				synctest.Wait()
 				require.Zero(t, q.flights)
 				require.Empty(t, q.waiting)
@@ -99,7 +99,7 @@ func board(q *queue, name string, quotas int, patience time.Duration) passenger 
 	p := passenger{newCall(ctx, slices.Repeat([]Quota{{Key: name, Limit: 9, Per: time.Hour, Cost: 1}}, quotas), false), make(chan error, 1)}
 	go func() {
 		defer cancel()
-		p.told <- q.do(ctx, p.call)
+		p.told <- q.wait(ctx, p.call)
 	}()
 	synctest.Wait() // so that they come in order
 	return p
@@ -188,7 +188,7 @@ func TestWhenNobodyWaitsAnyMoreNothingIsSent(t *testing.T) {
 // The race detector looks whether what one has left behind is read or written.
 func TestWhoLeavesDuringTheFlightDoesNotSpoilItForTheOthers(t *testing.T) {
 	onBoth(t, func(t *testing.T, q *queue, r *runway) {
-		backend := &redisBackend{denials: newDenials(), patient: q.patient}
+		backend := &redisBackend{denials: newDenials(), ignoresContext: q.ignoresContext}
 		backend.queues.Store("", q)
 		busy := []passenger{board(q, "busy", 1, 0), board(q, "busy", 1, 0)}
 		flights := []flight{r.next(t), r.next(t)}

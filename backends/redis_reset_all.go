@@ -28,14 +28,14 @@ func (r *redisBackend) ResetAll(ctx context.Context, prefix string) error {
 		return errNoPrefix
 	}
 	if r.denials != nil {
-		defer r.denials.resettingAll()()
+		defer r.denials.beginResetAll()()
 	}
 	if r.leases != nil {
 		r.leases.forgetAll()
 		defer r.leases.forgetAll() // what was charged meanwhile may be gone as well
 	}
 	if err := r.wait(ctx, func() error { return r.resetServers(ctx, prefix) }); err != nil {
-		return fmt.Errorf("redis did not reset everything: %w", inTime(err))
+		return fmt.Errorf("redis did not reset everything: %w", asTimeout(err))
 	}
 	return nil
 }
@@ -85,16 +85,16 @@ func (r *redisBackend) resetServer(ctx context.Context, server redis.Cmdable, pr
 var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
 // resettingAll is called before all keys are reset, what it returns after.
-func (d *denials) resettingAll() (done func()) {
+func (d *denials) beginResetAll() (done func()) {
 	d.eachShard(func(s *denialShard) {
 		for i := range s.events {
-			s.events[i].freeing++
+			s.events[i].pendingRefunds++
 		}
 	})
 	return func() {
 		d.eachShard(func(s *denialShard) {
 			for i := range s.events {
-				s.events[i].freeing--
+				s.events[i].pendingRefunds--
 				s.events[i].changes++
 			}
 			clear(s.denied)

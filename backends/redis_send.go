@@ -17,41 +17,41 @@ type script struct {
 	source        string
 	// words are the number of keys, the keys and the arguments, behind two empty
 	// places.
-	words func(groups []group) []any
+	args func(groups []group) []any
 	// answer gives the calls of groups their verdicts, and returns the groups that
 	// were left undecided. Of several decisions at the same time order is the place
 	// of the first.
-	answer func(groups []group, reply string, order int) (undecided []group, err error)
+	readReply func(groups []group, reply string, order int) (undecided []group, err error)
 }
 
 // part is what one script call decides.
 type part struct {
 	script  *script
 	groups  []group
-	command once
+	command noRetryCmd
 }
 
 // once is a command that the client must not send again by itself: a decision
 // whose answer was lost may have been made, and would be charged twice.
-type once struct{ *redis.StringCmd }
+type noRetryCmd struct{ *redis.StringCmd }
 
-func (once) NoRetry() bool { return true }
+func (noRetryCmd) NoRetry() bool { return true }
 
 // send makes the decisions of some calls in one round trip, and in another for those
 // that have turned out not to be plain, or whose calendar windows were not sent.
 func (r *redisBackend) send(ctx context.Context, calls []*call) {
 	clock := sinceStart()
-	plain, others := r.divide(mergeCalls(calls), clock)
+	plain, others := r.splitPlain(mergeCalls(calls), clock)
 	parts := r.appendParts(make([]part, 0, 2), plainScript, plain)
 	parts = r.appendParts(parts, takeScript, others)
-	undecided := trip(ctx, r.client, parts)
+	undecided := roundTrip(ctx, r.client, parts)
 	if len(undecided) == 0 {
 		return
 	}
 	for i := range undecided {
-		r.mixed.note(undecided[i].first.hash, clock)
+		r.notPlain.mark(undecided[i].first.hash, clock)
 	}
-	fail(trip(ctx, r.client, r.appendParts(nil, takeScript, undecided)), errClock)
+	fail(roundTrip(ctx, r.client, r.appendParts(nil, takeScript, undecided)), errClock)
 }
 
 // errClock is for a server whose clock has left a calendar window between two round trips.
@@ -59,15 +59,15 @@ var errClock = errors.New("the clock of redis has jumped to another calendar win
 
 // divide tells which groups are plain, as far as is known. Those are in an order in
 // which groups of a kind stand together.
-func (r *redisBackend) divide(groups []group, clock time.Duration) (plain, others []group) {
+func (r *redisBackend) splitPlain(groups []group, clock time.Duration) (plain, others []group) {
 	for i := range groups {
-		if first := groups[i].first; first.kind != nil && r.mixed.has(first.hash, clock) {
-			first.kind = nil
+		if first := groups[i].first; first.template != nil && r.notPlain.has(first.hash, clock) {
+			first.template = nil
 		}
 	}
-	sortByKind(groups)
+	sortByTemplate(groups)
 	n := 0
-	for n < len(groups) && groups[n].first.kind == nil {
+	for n < len(groups) && groups[n].first.template == nil {
 		n++
 	}
 	return groups[n:], groups[:n]
@@ -76,7 +76,7 @@ func (r *redisBackend) divide(groups []group, clock time.Duration) (plain, other
 // appendParts lets a script decide groups: in one call, or in one for each where
 // their keys must not be mixed.
 func (r *redisBackend) appendParts(parts []part, script *script, groups []group) []part {
-	if !r.spread && len(groups) > 0 {
+	if !r.oneKeyPerCall && len(groups) > 0 {
 		return append(parts, part{script: script, groups: groups})
 	}
 	for i := range groups {
@@ -87,12 +87,12 @@ func (r *redisBackend) appendParts(parts []part, script *script, groups []group)
 
 // trip makes one round trip, and one more where the server does not know the
 // scripts. It returns the groups that were left undecided.
-func trip(ctx context.Context, client redis.UniversalClient, parts []part) (undecided []group) {
+func roundTrip(ctx context.Context, client redis.UniversalClient, parts []part) (undecided []group) {
 	for i := range parts {
 		p := &parts[i]
-		words := p.script.words(p.groups)
-		words[0], words[1] = "evalsha", p.script.Hash()
-		p.command = once{redis.NewStringCmd(ctx, words...)}
+		args := p.script.args(p.groups)
+		args[0], args[1] = "evalsha", p.script.Hash()
+		p.command = noRetryCmd{redis.NewStringCmd(ctx, args...)}
 	}
 	unknown, undecided := exec(ctx, client, parts)
 	if len(unknown) == 0 {
@@ -100,8 +100,8 @@ func trip(ctx context.Context, client redis.UniversalClient, parts []part) (unde
 	}
 	for i := range unknown { // at once too: a node that has just taken over knows none
 		p := &unknown[i]
-		words := append([]any{"eval", p.script.source}, p.command.Args()[2:]...)
-		p.command = once{redis.NewStringCmd(ctx, words...)}
+		args := append([]any{"eval", p.script.source}, p.command.Args()[2:]...)
+		p.command = noRetryCmd{redis.NewStringCmd(ctx, args...)}
 	}
 	_, rest := exec(ctx, client, unknown)
 	return append(undecided, rest...)
@@ -110,21 +110,21 @@ func trip(ctx context.Context, client redis.UniversalClient, parts []part) (unde
 // exec sends commands in one round trip, and reads what was answered to them. The
 // server has decided nothing where it says that it does not know the script.
 func exec(ctx context.Context, client redis.UniversalClient, parts []part) (unknown []part, undecided []group) {
-	asked := sinceStart()
+	sent := sinceStart()
 	sendAll(ctx, client, parts)
-	told := sinceStart()
+	received := sinceStart()
 	order := 0
 	for i := range parts {
 		p := &parts[i]
 		for j := range p.groups {
 			for c := p.groups[j].first; c != nil; c = c.next {
-				c.at = moment{asked: asked, told: told}
+				c.at = moment{sent: sent, received: received}
 			}
 		}
 		reply, err := p.command.Result()
 		var left []group
 		if err == nil {
-			left, err = p.script.answer(p.groups, reply, order)
+			left, err = p.script.readReply(p.groups, reply, order)
 		}
 		if err != nil {
 			fail(p.groups, err)
@@ -167,7 +167,7 @@ func (g *group) fail(err error) {
 type replyWords string
 
 // openReply reads the time of a reply, which must have so many words behind it.
-func openReply(reply string, size int) (now int64, rest replyWords, err error) {
+func parseReply(reply string, size int) (now int64, rest replyWords, err error) {
 	if n := strings.Count(reply, " ") - 1; n != size {
 		return 0, "", fmt.Errorf("redis answered %.80q, with %d words and not %d behind the time", reply, n, size)
 	}

@@ -31,7 +31,7 @@ func oddQuotas(t *rapid.T, pairs []pair) []Quota {
 		of := rapid.SampledFrom(pairs).Draw(t, "pair")
 		return Quota{
 			Key: of[0], Scope: of[1],
-			Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+			Algorithm: Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(t, "algorithm")),
 			Limit:     rapid.Int64Range(1, 5).Draw(t, "limit"),
 			Per:       time.Duration(rapid.IntRange(1, 3).Draw(t, "hours")) * time.Hour,
 			Cost:      1, Shadow: rapid.Bool().Draw(t, "shadow"),
@@ -44,7 +44,7 @@ func TestAllLimitsOfAPairAreInOneRedisKeyAndNoOtherPairIs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		quotas := oddQuotas(t, rapid.SliceOfN(oddPair, 1, 4).Draw(t, "pairs"))
 		c := newCall(t.Context(), quotas, false)
-		words := takeWords(mergeCalls([]*call{c}))
+		words := takeArgs(mergeCalls([]*call{c}))
 		require.Equal(t, len(c.subjects), words[2])
 		keys := words[3:]
 		keyOf, pairOf := map[pair]any{}, map[any]pair{}
@@ -117,7 +117,7 @@ func TestOnAClusterOddScopesAreDecidedAsInMemory(t *testing.T) {
 func TestWhatRemainsIsTrueWhenQuotasThatShareACounterAreGivenBack(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	spread := &redisBackend{client: client, spread: true}
+	spread := &redisBackend{client: client, oneKeyPerCall: true}
 	narrow := Quota{Key: "first", Limit: 1, Per: time.Hour, Cost: 1}
 	wide, shadow, none := narrow, narrow, narrow
 	wide.Limit, shadow.Shadow, none.Key, none.Limit = 2, true, "second", 0

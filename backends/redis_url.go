@@ -64,7 +64,7 @@ func parseURL(text string) (*redis.Options, error) {
 	if err != nil {
 		return nil, errUnreadableURL
 	}
-	if err := checkPlace(u, text); err != nil {
+	if err := checkLocation(u, text); err != nil {
 		return nil, err
 	}
 	if err := checkParameters(u); err != nil {
@@ -78,7 +78,7 @@ func parseURL(text string) (*redis.Options, error) {
 }
 
 // checkPlace checks all of a URL but its parameters.
-func checkPlace(u *url.URL, text string) error {
+func checkLocation(u *url.URL, text string) error {
 	port, _ := strconv.Atoi(u.Port())
 	switch {
 	case strings.Contains(u.Scheme, "sentinel"):

@@ -7,21 +7,21 @@ import (
 )
 
 // ways is how many entries a node holds, so that it fills two cache lines.
-const ways = 5
+const entriesPerNode = 5
 
 // load is how many entries a group holds on average before the table grows.
-const load = 4
+const entriesPerGroup = 4
 
 // node is five entries of a table: the hashes of key and scope, and the states. The
 // first entry is all in the first cache line, the states of the others are the second.
 // It holds no pointer, so the garbage collector has nothing to look at.
 type node struct {
-	hash [ways]uint64 // 0 for a free entry
-	next uint32       // the overflow node that continues the group, 0 for none
+	hash [entriesPerNode]uint64 // 0 for a free entry
+	next uint32                 // the overflow node that continues the group, 0 for none
 	// limited has a bit for each entry that had nothing left when it was last
 	// asked.
 	limited uint32
-	state   [ways]words
+	state   [entriesPerNode]words
 }
 
 // isLimited tells whether an entry is being limited.
@@ -47,7 +47,7 @@ type placeKind uint8
 const (
 	free     placeKind = iota // there is room here
 	overflow                  // in a new node behind n
-	taken                     // there is no room: in the place of this entry
+	occupied                  // there is no room: in the place of this entry
 )
 
 // table holds the states of one algorithm and period within a shard: a hash
@@ -67,11 +67,11 @@ type table struct {
 	keys   uint32 // entries in use
 	heads  arena
 	codec
-	extra  arena
-	hand   uint32 // the group that is swept next
-	made   uint32 // overflow nodes, with the one numbered 0 that stands for none
-	unused uint32 // the first of those that are free, 0 for none
-	budget int    // nodes that may still be made
+	extra        arena
+	nextSweep    uint32 // the group that is swept next
+	overflowMade uint32 // overflow nodes, with the one numbered 0 that stands for none
+	freeNode     uint32 // the first of those that are free, 0 for none
+	budget       int    // nodes that may still be made
 }
 
 func newTable(id counterID, now int64, budget int) *table {
@@ -79,17 +79,17 @@ func newTable(id counterID, now int64, budget int) *table {
 }
 
 // arena is a list of nodes that grows without moving them.
-type arena struct{ chunks []*[chunk]node }
+type arena struct{ chunks []*[nodesPerChunk]node }
 
 // chunk is how many nodes are allocated at once: 8 kB.
-const chunk = 64
+const nodesPerChunk = 64
 
-func (a *arena) at(i uint32) *node { return &a.chunks[i/chunk][i%chunk] }
+func (a *arena) at(i uint32) *node { return &a.chunks[i/nodesPerChunk][i%nodesPerChunk] }
 
 // reach makes sure that node i is there, which is at most one beyond the last.
-func (a *arena) reach(i uint32) {
-	if i/chunk == uint32(len(a.chunks)) {
-		a.chunks = append(a.chunks, new([chunk]node))
+func (a *arena) ensure(i uint32) {
+	if i/nodesPerChunk == uint32(len(a.chunks)) {
+		a.chunks = append(a.chunks, new([nodesPerChunk]node))
 	}
 }
 
@@ -125,10 +125,10 @@ func (t *table) find(hash uint64) (*node, int) {
 
 // room finds where a hash that is not in the table would go. It changes nothing
 // but the number of groups, from none to one.
-func (t *table) room(now int64, hash uint64) place {
+func (t *table) findRoom(now int64, hash uint64) place {
 	if t.groups == 0 {
 		t.groups = 1
-		t.heads.reach(0)
+		t.heads.ensure(0)
 		t.budget--
 	}
 	var least, last place
@@ -139,7 +139,7 @@ func (t *table) room(now int64, hash uint64) place {
 			if n.hash[i] == 0 || t.expires(n.state[i]) <= now {
 				return place{n, i, free}
 			}
-			last = place{n, i, taken}
+			last = place{n, i, occupied}
 			if n.isLimited(i) {
 				continue
 			}
@@ -153,7 +153,7 @@ func (t *table) room(now int64, hash uint64) place {
 		n = t.extra.at(n.next)
 	}
 	switch {
-	case t.budget > 0 || t.unused != 0:
+	case t.budget > 0 || t.freeNode != 0:
 		return place{n, 0, overflow}
 	case least.n == nil:
 		return last
@@ -165,8 +165,8 @@ func (t *table) room(now int64, hash uint64) place {
 // it takes the place of another, what that one has used, or just enough less that
 // there is room for this one charge. Rejections that count for a ban are never
 // inherited, and a refund finds nothing. The words are released by the caller.
-func (t *table) begin(now int64, at place, c *window.Charge) words {
-	if at.kind != taken || c.Cost < 0 || t.id.algorithm == strikes {
+func (t *table) initialState(now int64, at place, c *window.Charge) words {
+	if at.kind != occupied || c.Cost < 0 || t.id.algorithm == rejections {
 		return t.fresh()
 	}
 	inherited := t.clone(at.n.state[at.i])
@@ -194,7 +194,7 @@ func (t *table) put(now int64, at place, hash uint64, w words, limited bool) {
 	at.n.mark(at.i, limited)
 	t.keys++
 	t.sweep(now)
-	if t.keys > load*t.groups && t.budget > 0 {
+	if t.keys > entriesPerGroup*t.groups && t.budget > 0 {
 		t.split(now)
 	}
 }
@@ -223,14 +223,14 @@ func (t *table) dropIfFull(now int64, n *node, i int) {
 
 // extend puts an empty node behind n.
 func (t *table) extend(n *node) *node {
-	index := t.unused
+	index := t.freeNode
 	if index != 0 {
-		t.unused = t.extra.at(index).next
+		t.freeNode = t.extra.at(index).next
 	} else {
-		t.made = max(1, t.made)
-		index = t.made
-		t.extra.reach(index)
-		t.made++
+		t.overflowMade = max(1, t.overflowMade)
+		index = t.overflowMade
+		t.extra.ensure(index)
+		t.overflowMade++
 		t.budget--
 	}
 	added := t.extra.at(index)
@@ -247,8 +247,8 @@ func (t *table) split(now int64) {
 		state   words
 		limited bool
 	}
-	var few [4 * ways]entry // so that usually nothing is allocated
-	moved := few[:0]
+	var array [4 * entriesPerNode]entry // so that usually nothing is allocated
+	moved := array[:0]
 	head := t.heads.at(source)
 	for n := head; ; n = t.extra.at(n.next) {
 		for i, hash := range n.hash {
@@ -266,11 +266,11 @@ func (t *table) split(now int64) {
 		}
 	}
 	t.unlink(head)
-	t.heads.reach(t.groups)
+	t.heads.ensure(t.groups)
 	t.groups++
 	t.budget--
 	for _, e := range moved {
-		at := t.room(now, e.hash)
+		at := t.findRoom(now, e.hash)
 		if at.kind == overflow {
 			at.n, at.i = t.extend(at.n), 0
 		}
@@ -282,11 +282,11 @@ func (t *table) split(now int64) {
 // sweep frees what has expired in one group, a different one each time, so that
 // idle keys leave as fast as new ones come.
 func (t *table) sweep(now int64) {
-	t.hand++
-	if t.hand >= t.groups {
-		t.hand = 0
+	t.nextSweep++
+	if t.nextSweep >= t.groups {
+		t.nextSweep = 0
 	}
-	head := t.heads.at(t.hand)
+	head := t.heads.at(t.nextSweep)
 	for n := head; ; n = t.extra.at(n.next) {
 		for i, hash := range n.hash {
 			if hash != 0 && t.expires(n.state[i]) <= now {
@@ -305,11 +305,11 @@ func (t *table) unlink(head *node) {
 	for n := head; n.next != 0; {
 		index := n.next
 		behind := t.extra.at(index)
-		if behind.hash != [ways]uint64{} {
+		if behind.hash != [entriesPerNode]uint64{} {
 			n = behind
 			continue
 		}
 		n.next = behind.next
-		behind.next, t.unused = t.unused, index
+		behind.next, t.freeNode = t.freeNode, index
 	}
 }

@@ -39,7 +39,7 @@ func TestATableThatIsFullKeepsItsBooks(t *testing.T) {
 			quotas := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Quota {
 				return Quota{
 					Key: "k", Scope: strconv.Itoa(rapid.IntRange(0, 200).Draw(t, "scope")),
-					Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+					Algorithm: Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(t, "algorithm")),
 					Limit:     5, Per: time.Minute, Cost: rapid.Int64Range(-2, 5).Draw(t, "cost"),
 				}
 			}), 1, 12).Draw(rt, "quotas")

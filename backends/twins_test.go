@@ -91,7 +91,7 @@ func (h history) quota(t *rapid.T) Quota {
 	q := Quota{
 		Key:       rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"),
 		Scope:     rapid.SampledFrom([]string{"x", "y{z}"}).Draw(t, "scope"),
-		Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+		Algorithm: Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(t, "algorithm")),
 		Limit:     limit,
 		Per:       rapid.SampledFrom(h.periods).Draw(t, "per"),
 		Burst:     rapid.SampledFrom([]int64{0, 0, 1, limit / 2, min(MaxLimit, 3*limit), MaxLimit}).Draw(t, "burst"),

@@ -15,7 +15,7 @@ import (
 )
 
 // load is what callers see who decide all the time, until they are told to stop.
-type load struct {
+type entriesPerGroup struct {
 	quota   backends.Quota
 	timeout time.Duration
 	stop    chan struct{}
@@ -31,8 +31,8 @@ type load struct {
 
 // underLoad lets several callers of each backend ask for one quota, each time
 // with a deadline.
-func underLoad(t *testing.T, takers []backends.Backend, callers int, timeout time.Duration, quota backends.Quota) *load {
-	l := &load{quota: quota, timeout: timeout, stop: make(chan struct{}), began: time.Now(), errors: map[string]int{}}
+func underLoad(t *testing.T, takers []backends.Backend, callers int, timeout time.Duration, quota backends.Quota) *entriesPerGroup {
+	l := &entriesPerGroup{quota: quota, timeout: timeout, stop: make(chan struct{}), began: time.Now(), errors: map[string]int{}}
 	for _, backend := range takers {
 		for range callers {
 			l.group.Go(func() { l.decide(backend) })
@@ -42,7 +42,7 @@ func underLoad(t *testing.T, takers []backends.Backend, callers int, timeout tim
 	return l
 }
 
-func (l *load) decide(backend backends.Backend) {
+func (l *entriesPerGroup) decide(backend backends.Backend) {
 	quotas, verdicts := []backends.Quota{l.quota}, make([]backends.Verdict, 1)
 	for {
 		select {
@@ -70,7 +70,7 @@ func (l *load) decide(backend backends.Backend) {
 	}
 }
 
-func (l *load) fail(err error) {
+func (l *entriesPerGroup) fail(err error) {
 	l.failed.Add(1)
 	l.lastError.Store(int64(time.Since(l.began)))
 	l.mu.Lock()
@@ -79,7 +79,7 @@ func (l *load) fail(err error) {
 }
 
 // end stops the callers, and waits for them.
-func (l *load) end() {
+func (l *entriesPerGroup) end() {
 	select {
 	case <-l.stop:
 	default:
@@ -89,10 +89,10 @@ func (l *load) end() {
 }
 
 // decided is how many decisions were made.
-func (l *load) decided() int64 { return l.granted.Load() + l.denied.Load() }
+func (l *entriesPerGroup) decided() int64 { return l.granted.Load() + l.denied.Load() }
 
 // goesOn waits until some more units were granted.
-func (l *load) goesOn(t *testing.T, units int64) {
+func (l *entriesPerGroup) goesOn(t *testing.T, units int64) {
 	t.Helper()
 	before := l.granted.Load()
 	redistest.Eventually(t, "more is granted", func(context.Context) bool { return l.granted.Load() >= before+units })
@@ -100,7 +100,7 @@ func (l *load) goesOn(t *testing.T, units int64) {
 
 // recovered waits until decisions are made again and there has been no error for
 // some time. It returns how long after the given moment the last error was.
-func (l *load) recovered(t *testing.T, quiet time.Duration, since time.Time) time.Duration {
+func (l *entriesPerGroup) recovered(t *testing.T, quiet time.Duration, since time.Time) time.Duration {
 	t.Helper()
 	before := l.decided()
 	redistest.Eventually(t, "the errors stop by themselves", func(context.Context) bool {
@@ -111,12 +111,12 @@ func (l *load) recovered(t *testing.T, quiet time.Duration, since time.Time) tim
 
 // nobodyWaited checks that no decision took much longer than its deadline allows.
 // The slack is for a machine that has other things to do.
-func (l *load) nobodyWaited(t *testing.T, slack time.Duration) {
+func (l *entriesPerGroup) nobodyWaited(t *testing.T, slack time.Duration) {
 	t.Helper()
 	require.Less(t, time.Duration(l.worst.Load()), l.timeout+slack)
 }
 
-func (l *load) describe() string {
+func (l *entriesPerGroup) describe() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return fmt.Sprintf("%d granted, %d denied, %d failed, worst latency %v, errors %v",

@@ -116,7 +116,7 @@ func TestRenewalsRunWhileThereArePlacesAndNoLonger(t *testing.T) {
 		<-time.After(time.Hour)
 		synctest.Wait()
 		require.Empty(t, store.questions())
-		require.True(t, cs.clock.at.IsZero(), "no renewal is planned")
+		require.True(t, cs.renewal.at.IsZero(), "no renewal is planned")
 		require.Zero(t, store.taken(t, 9))
 	})
 }
@@ -237,7 +237,7 @@ func TestManyGoroutinesNeverHoldMoreThanTheLimit(t *testing.T) {
 					if runtime.Gosched(); shared && served.Load()%5 == 0 {
 						cs.mu.Lock()
 						place.counter.due = time.Now()
-						cs.plan(place.counter.due) // renew now
+						cs.scheduleRenewal(place.counter.due) // renew now
 						cs.mu.Unlock()
 					}
 					served.Add(1)

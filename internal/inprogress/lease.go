@@ -70,21 +70,21 @@ func (cs *Counters) lease(ctx context.Context, p *Place, v *backends.Verdict) er
 	case err == nil:
 		*v = denial(&quota, quota.Limit-answer.Remaining)
 		return nil
-	case cs.alone == nil, errors.Is(err, backends.ErrInvalidQuota), errors.Is(err, backends.ErrClosed):
+	case cs.localLimit == nil, errors.Is(err, backends.ErrInvalidQuota), errors.Is(err, backends.ErrClosed):
 		return err
 	default:
-		*v = decideAlone(&quota, cs.alone(quota.Limit), quota.Limit-v.Remaining)
+		*v = decideLocally(&quota, cs.localLimit(quota.Limit), quota.Limit-v.Remaining)
 	}
 	if v.Allowed && quota.Cost > 0 {
 		p.lease.quota.Receipt = v.Receipt
-		cs.hold(p, began, before, lost)
+		cs.startRenewing(p, began, before, lost)
 	}
 	return nil
 }
 
 // decideAlone is the verdict of this process, of whose requests so many hold a place
 // with this one.
-func decideAlone(quota *backends.Quota, limit, taken int64) backends.Verdict {
+func decideLocally(quota *backends.Quota, limit, taken int64) backends.Verdict {
 	v := backends.Verdict{Allowed: true, Remaining: limit - taken}
 	if taken > limit {
 		v = denial(quota, taken-quota.Cost)
@@ -110,7 +110,7 @@ func (cs *Counters) stateOf(c *counter) leaseState {
 // hold renews the lease of a place from now on. If the backend knew of fewer leases than
 // there were when it was asked, it has lost its data, and all are renewed at once; unless
 // one has ended meanwhile, which may be the reason.
-func (cs *Counters) hold(p *Place, began time.Time, before leaseState, lost bool) {
+func (cs *Counters) startRenewing(p *Place, began time.Time, before leaseState, lost bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := p.counter
@@ -122,7 +122,7 @@ func (cs *Counters) hold(p *Place, began time.Time, before leaseState, lost bool
 	}
 	p.lease.until = time.Now().Add(c.id.lease)
 	c.add(p)
-	cs.plan(c.due)
+	cs.scheduleRenewal(c.due)
 }
 
 func (ls *leases) add(p *Place) {
@@ -167,27 +167,27 @@ func (cs *Counters) endLease(p *Place) {
 		p.lease.ended = true
 		c.add(p)
 		c.due = time.Now().Add(min(c.id.lease/renewals, soon))
-		cs.plan(c.due)
+		cs.scheduleRenewal(c.due)
 	}
 }
 
 // plan lets leases be renewed at a time, if they are not before.
-func (cs *Counters) plan(due time.Time) {
-	clock := &cs.clock
-	if clock.renewing || !clock.at.IsZero() && !due.Before(clock.at) {
+func (cs *Counters) scheduleRenewal(due time.Time) {
+	r := &cs.renewal
+	if r.renewing || !r.at.IsZero() && !due.Before(r.at) {
 		return
 	}
-	clock.at = due
-	if clock.timer == nil {
-		clock.timer = time.AfterFunc(time.Until(due), cs.renew)
+	r.at = due
+	if r.timer == nil {
+		r.timer = time.AfterFunc(time.Until(due), cs.renew)
 		return
 	}
-	clock.timer.Reset(time.Until(due))
+	r.timer.Reset(time.Until(due))
 }
 
 func (cs *Counters) stopRenewing() {
-	if cs.clock.timer != nil {
-		cs.clock.timer.Stop()
+	if cs.renewal.timer != nil {
+		cs.renewal.timer.Stop()
 	}
 }
 
@@ -206,10 +206,10 @@ func (cs *Counters) renew() {
 	all.Wait()
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.clock.renewing, cs.clock.at = false, time.Time{}
+	cs.renewal.renewing, cs.renewal.at = false, time.Time{}
 	for _, c := range cs.known {
 		if len(c.held) > 0 {
-			cs.plan(c.due)
+			cs.scheduleRenewal(c.due)
 		}
 	}
 }
@@ -217,7 +217,7 @@ func (cs *Counters) renew() {
 func (cs *Counters) dueNow() (due []*counter) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.clock.renewing = true
+	cs.renewal.renewing = true
 	now := time.Now()
 	for _, c := range cs.known {
 		if len(c.held) > 0 && !c.due.After(now) {
@@ -237,7 +237,7 @@ func (cs *Counters) renewAll(c *counter) {
 	cs.mu.Unlock()
 	for len(held) > 0 {
 		var part []*Place
-		part, held = cut(held)
+		part, held = splitByReceipt(held)
 		failed = !cs.renewPart(part) || failed
 	}
 	cs.mu.Lock()
@@ -251,15 +251,15 @@ func (cs *Counters) renewAll(c *counter) {
 
 // issue is how the units of a log are told apart: what was charged together has one
 // receipt. The limit says which receipts share a cell of the log.
-type issue struct{ receipt, limit int64 }
+type receiptID struct{ receipt, limit int64 }
 
-func (l *lease) issue() issue { return issue{l.quota.Receipt, l.quota.Limit} }
+func (l *lease) receiptID() receiptID { return receiptID{l.quota.Receipt, l.quota.Limit} }
 
 // cut cuts off places with as many receipts as are refunded together.
-func cut(held []*Place) (part, rest []*Place) {
-	seen := map[issue]bool{}
+func splitByReceipt(held []*Place) (part, rest []*Place) {
+	seen := map[receiptID]bool{}
 	for i, p := range held {
-		if seen[p.lease.issue()] = true; len(seen) > maxRefunds {
+		if seen[p.lease.receiptID()] = true; len(seen) > maxRefunds {
 			return held[:i], held[i:]
 		}
 	}
@@ -297,7 +297,7 @@ func (cs *Counters) renewPart(part []*Place) (done bool) {
 // renewal is the question that renews the leases of places. The charge is the last of
 // its quotas, on the highest of the limits.
 func renewal(part []*Place) (quotas []backends.Quota, limit int64) {
-	at := map[issue]int{}
+	at := map[receiptID]int{}
 	charge := part[0].lease.quota
 	charge.Cost, charge.Forced, charge.Receipt = 0, true, 0
 	for _, p := range part {
@@ -309,10 +309,10 @@ func renewal(part []*Place) (quotas []backends.Quota, limit int64) {
 		if refund.Receipt == 0 {
 			continue
 		}
-		i, known := at[p.lease.issue()]
+		i, known := at[p.lease.receiptID()]
 		if !known {
 			i = len(quotas)
-			at[p.lease.issue()] = i
+			at[p.lease.receiptID()] = i
 			refund.Cost = 0
 			quotas = append(quotas, refund)
 		}

@@ -24,15 +24,15 @@ const RetryAfter = time.Second
 // Counters are the places of a rate limiter. The zero value counts in this process
 // alone. It must not be copied, and is safe for use by many goroutines.
 type Counters struct {
-	shared backends.Backend        // nil where this process is all there is
-	alone  func(limit int64) int64 // see Share; nil for none
-	queues queue.Queues            // of requests that wait for a place
-	mu     sync.Mutex              // guards all that follows, also in counters and places
-	known  map[counterID]*counter  // those in use
-	total  int                     // places that are taken
-	closed bool                    // nobody is let in any more
-	then   func() error            // what Close has left to the last place
-	clock  struct {                // when leases are renewed next
+	shared       backends.Backend        // nil where this process is all there is
+	localLimit   func(limit int64) int64 // see Share; nil for none
+	queues       queue.Queues            // of requests that wait for a place
+	mu           sync.Mutex              // guards all that follows, also in counters and places
+	known        map[counterID]*counter  // those in use
+	total        int                     // places that are taken
+	closed       bool                    // nobody is let in any more
+	closeBackend func() error            // what Close has left to the last place
+	renewal      struct {                // when leases are renewed next
 		timer    *time.Timer
 		at       time.Time // zero while no renewal is planned
 		renewing bool
@@ -65,8 +65,8 @@ type Place struct {
 // must bound how long it takes, and give receipts for sliding logs. While it fails, each
 // process counts by itself, up to what alone makes of a limit; if alone is nil, Take
 // fails. Share must be called before the first Take.
-func (cs *Counters) Share(backend backends.Backend, alone func(limit int64) int64) {
-	cs.shared, cs.alone = backend, alone
+func (cs *Counters) Share(backend backends.Backend, localLimit func(limit int64) int64) {
+	cs.shared, cs.localLimit = backend, localLimit
 }
 
 // Take takes a place, if the quota has one free within the time, and writes the verdict. It
@@ -179,15 +179,15 @@ func (cs *Counters) Waiting() int { return cs.queues.Waiting() }
 // their places, and their leases are renewed: then, which closes the backend, is called
 // when the last of them has ended. Where there are none, or no backend, it is called at
 // once, and its error returned.
-func (cs *Counters) Close(then func() error) error {
+func (cs *Counters) Close(closeBackend func() error) error {
 	cs.mu.Lock()
 	cs.closed = true
 	cs.queues.Close()
 	if cs.shared == nil {
 		cs.mu.Unlock()
-		return then()
+		return closeBackend()
 	}
-	cs.then = then
+	cs.closeBackend = closeBackend
 	cs.mu.Unlock()
 	return cs.finish()
 }
@@ -195,15 +195,15 @@ func (cs *Counters) Close(then func() error) error {
 // finish closes the backend when Close was called and the last place is given back.
 func (cs *Counters) finish() error {
 	cs.mu.Lock()
-	then := cs.then
-	if then == nil || cs.total > 0 {
+	closeBackend := cs.closeBackend
+	if closeBackend == nil || cs.total > 0 {
 		cs.mu.Unlock()
 		return nil
 	}
-	cs.then = nil
+	cs.closeBackend = nil
 	cs.stopRenewing()
 	cs.mu.Unlock()
-	return then()
+	return closeBackend()
 }
 
 func idOf(quota *backends.Quota) counterID {

@@ -140,7 +140,7 @@ func TestAnOldAnswerLetsNobodyOvertake(t *testing.T) {
 	}
 	asking := func() (who []bool) {
 		for _, w := range waiters {
-			who = append(who, w.asking)
+			who = append(who, w.querying)
 		}
 		return who
 	}
@@ -150,10 +150,10 @@ func TestAnOldAnswerLetsNobodyOvertake(t *testing.T) {
 	require.Equal(t, []bool{true, false, false, false, false}, asking())
 	queues.leave(waiters[0], room(3))
 	require.Equal(t, []bool{true, true, true, true}, asking()[:4])
-	require.False(t, waiters[4].asking)
+	require.False(t, waiters[4].querying)
 	queues.leave(waiters[3], room(1))
 	queues.leave(waiters[2], room(2)) // one unit is left, and the second request asks for it
-	require.False(t, waiters[4].asking)
+	require.False(t, waiters[4].querying)
 	queues.leave(waiters[1], room(0))
-	require.True(t, waiters[4].asking, "it is the first")
+	require.True(t, waiters[4].querying, "it is the first")
 }

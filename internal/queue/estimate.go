@@ -22,7 +22,7 @@ import (
 type Estimate struct {
 	quotas []backends.Quota
 	ahead  []load
-	later  []time.Duration // what to add to the verdicts; see Quotas
+	delay  []time.Duration // what to add to the verdicts; see Quotas
 }
 
 // estimate is that of a request at a place in a queue, behind a load.
@@ -44,11 +44,11 @@ func (q *queue) estimate(w *waiter, place int, ahead []load) *Estimate {
 // of the quota with index deny.
 func (e *Estimate) Quotas(deny int) []backends.Quota {
 	quotas := make([]backends.Quota, len(e.quotas), len(e.quotas)+1)
-	e.later = make([]time.Duration, len(e.quotas))
+	e.delay = make([]time.Duration, len(e.quotas))
 	for i, q := range e.quotas {
 		q.Tentative = true // a denial of what is not a request must not be remembered
 		if !q.Shadow {
-			q.Cost, e.later[i] = e.ahead[i].question(&q)
+			q.Cost, e.delay[i] = e.ahead[i].probeCost(&q)
 		}
 		quotas[i] = q
 	}
@@ -76,7 +76,7 @@ func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) 
 		}
 		if e.correct(i, v); !v.Allowed {
 			waits++
-			sum += min(v.RetryAfter, farAway/time.Duration(len(e.quotas)))
+			sum += min(v.RetryAfter, maxDuration/time.Duration(len(e.quotas)))
 		}
 		if strictest == nil || isStricter(v, strictest) {
 			strictest = v
@@ -86,7 +86,7 @@ func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) 
 	case denied || strictest == nil:
 		return
 	case waits == 0:
-		strictest.Allowed, strictest.RetryAfter = false, soon
+		strictest.Allowed, strictest.RetryAfter = false, retrySoon
 	case waits > 1:
 		// One limit may hold up those ahead while another lets units pass unused, and
 		// later the other way round. So they hold them up for as long as all waits together.
@@ -97,12 +97,12 @@ func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) 
 // correct adds what the backend does not know to the verdict on one quota.
 func (e *Estimate) correct(i int, v *backends.Verdict) {
 	q := &e.quotas[i]
-	v.RetryAfter += e.later[i]
+	v.RetryAfter += e.delay[i]
 	aligned := q.Algorithm == backends.FixedWindow || q.Algorithm == backends.SlidingWindow
-	if e.later[i] > 0 && aligned && (len(e.quotas) > 1 || v.Remaining >= e.ahead[i].first) {
+	if e.delay[i] > 0 && aligned && (len(e.quotas) > 1 || v.Remaining >= e.ahead[i].first) {
 		// Another limit holds up the first, or it has not passed although there is room.
 		// So where in a window those ahead will pass is not known.
-		v.RetryAfter += longest(q)
+		v.RetryAfter += longestWindow(q)
 	}
 	v.Allowed = v.RetryAfter == 0
 }
@@ -125,8 +125,8 @@ func isStricter(a, b *backends.Verdict) bool {
 // limit-h units are used. So each period passes so many units at least: by the largest
 // request, what all but that one leave free, and by half, as one period and the request
 // that did not fit into it ask more than the limit together.
-func (l *load) question(q *backends.Quota) (cost int64, later time.Duration) {
-	most, units, per := q.Capacity(), l.units+q.Cost, roundUp(longest(q))
+func (l *load) probeCost(q *backends.Quota) (cost int64, later time.Duration) {
+	most, units, per := q.Capacity(), l.units+q.Cost, roundUp(longestWindow(q))
 	if most == 0 || q.Cost > most {
 		return q.Cost, 0
 	}

@@ -58,7 +58,7 @@ func (l limits) estimateOf(now int64, costs []int64) (retryAfter time.Duration, 
 		}
 		if i < len(costs)-1 {
 			q.waiters = append(q.waiters, w)
-			add(q.loads, w)
+			addTo(q.loads, w)
 		}
 	}
 	e := q.estimate(w, len(costs)-1, q.loads)
@@ -236,7 +236,7 @@ func TestAnEstimateLeavesAloneWhatItDoesNotKnow(t *testing.T) {
 		return q
 	}
 	q := &queue{loads: make([]load, 4)}
-	add(q.loads, &waiter{quotas: []backends.Quota{quota(2, false), quota(2, true), quota(2, false), quota(2, false)}})
+	addTo(q.loads, &waiter{quotas: []backends.Quota{quota(2, false), quota(2, true), quota(2, false), quota(2, false)}})
 	w := &waiter{quotas: []backends.Quota{quota(1, false), quota(1, true), quota(6, false), quota(1, false)}}
 	e := q.estimate(w, 0, q.loads)
 
@@ -302,9 +302,9 @@ func TestTheWindowsOfACalendarAreOfSeveralLengths(t *testing.T) {
 		365 * day: {365 * day, 366 * day},
 	} {
 		q := backends.Quota{Algorithm: backends.FixedWindow, Per: per, Calendar: time.UTC}
-		require.LessOrEqual(t, shortest(&q), bounds[0])
-		require.GreaterOrEqual(t, longest(&q), bounds[1])
+		require.LessOrEqual(t, shortestWindow(&q), bounds[0])
+		require.GreaterOrEqual(t, longestWindow(&q), bounds[1])
 		q.Calendar = nil
-		require.Equal(t, [2]time.Duration{per, per}, [2]time.Duration{shortest(&q), longest(&q)})
+		require.Equal(t, [2]time.Duration{per, per}, [2]time.Duration{shortestWindow(&q), longestWindow(&q)})
 	}
 }

@@ -16,7 +16,7 @@ type load struct {
 	limit    int64 // the highest that a function has set for one of them
 }
 
-func add(loads []load, w *waiter) {
+func addTo(loads []load, w *waiter) {
 	for i := range loads {
 		loads[i].requests++
 		loads[i].units += w.quotas[i].Cost
@@ -32,7 +32,7 @@ func (q *queue) ahead(place int) []load {
 	}
 	ahead := make([]load, len(q.loads))
 	for _, w := range q.waiters[:place] {
-		add(ahead, w)
+		addTo(ahead, w)
 	}
 	return ahead
 }
@@ -57,12 +57,12 @@ func (q *queue) earliest(w *waiter, ahead []load) time.Time {
 		// The turn of the first was rounded up, so what is added is rounded down.
 		return q.turn.at.Add(pace(units-first.Cost, first.Limit, first.Per))
 	}
-	return q.turn.at.Add(periods(max(0, units-1)/first.Limit, shortest(first))) // all units of a period may come at once
+	return q.turn.at.Add(periods(max(0, units-1)/first.Limit, shortestWindow(first))) // all units of a period may come at once
 }
 
 // longest and shortest are how long the windows of a quota may be. Those of a calendar
 // differ: clocks change by two hours at most, months have 28 to 31 days, years 365 or 366.
-func longest(q *backends.Quota) time.Duration {
+func longestWindow(q *backends.Quota) time.Duration {
 	switch {
 	case q.Calendar == nil:
 		return q.Per
@@ -72,7 +72,7 @@ func longest(q *backends.Quota) time.Duration {
 	return q.Per + day + clockChange
 }
 
-func shortest(q *backends.Quota) time.Duration {
+func shortestWindow(q *backends.Quota) time.Duration {
 	switch {
 	case q.Calendar == nil:
 		return q.Per
@@ -92,7 +92,7 @@ const (
 func exceedsLimit(q backends.Quota) bool { return !q.Shadow && q.Cost > q.Capacity() }
 
 // farAway is the longest duration here. It can be added to any other.
-const farAway = 100 * backends.MaxPer
+const maxDuration = 100 * backends.MaxPer
 
 // pace is how long units take one after the other, limit of them in per, rounded down
 // to a microsecond, which is what backends count in.
@@ -125,8 +125,8 @@ func roundUp(d time.Duration) time.Duration {
 func mulDiv(a, b, c int64) (quotient int64, exact bool) {
 	hi, lo := bits.Mul64(uint64(a), uint64(b))
 	if hi >= uint64(c) { // more than 64 bits
-		return int64(farAway), true
+		return int64(maxDuration), true
 	}
 	q, r := bits.Div64(hi, lo, uint64(c))
-	return int64(min(q, uint64(farAway))), r == 0
+	return int64(min(q, uint64(maxDuration))), r == 0
 }

@@ -29,7 +29,7 @@ type waiter struct {
 
 	// What follows is guarded by Queues.mu.
 	queue    *queue    // nil when it is in none
-	asking   bool      // it asks the backend now
+	querying bool      // it asks the backend now
 	passed   int       // of its queue, when it began to ask
 	stale    bool      // units were freed since then
 	rejected *Estimate // set when it was rejected
@@ -89,11 +89,11 @@ func (qs *Queues) join(w *waiter, first turn) {
 	if place == 0 {
 		// Units may have been freed between the answer to an open request and now.
 		if q.turn = first; first == (turn{}) || w.open {
-			w.ask()
+			w.startQuery()
 		}
 	}
 	q.waiters = slices.Insert(q.waiters, place, w)
-	add(q.loads, w)
+	addTo(q.loads, w)
 	qs.waiting.Add(1)
 }
 
@@ -109,11 +109,11 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 		return 0, backends.ErrClosed
 	case q == nil:
 		return 0, errRejected
-	case w.asking:
+	case w.querying:
 		return 0, nil
 	case q.waiters[0] == w:
-		if pause = max(0, w.asksAt(q.turn).Sub(now)); pause == 0 {
-			w.ask()
+		if pause = max(0, w.nextQuery(q.turn).Sub(now)); pause == 0 {
+			w.startQuery()
 		}
 		return pause, nil
 	}
@@ -131,7 +131,7 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 }
 
 // asksAt is when the first of a queue asks next, unless it is called before.
-func (w *waiter) asksAt(t turn) time.Time {
+func (w *waiter) nextQuery(t turn) time.Time {
 	if w.open && t.at.After(w.deadline) {
 		return w.deadline
 	}
@@ -144,25 +144,25 @@ func (qs *Queues) postpone(w *waiter, t turn) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := w.queue
-	w.asking = false
+	w.querying = false
 	if q.waiters[0] != w {
 		return
 	}
 	if w.stale { // the answer is older than what was freed
-		w.ask()
+		w.startQuery()
 		return
 	}
 	q.turn = t
 	ahead := make([]load, len(q.loads))
 	for place := 0; place < len(q.waiters); {
 		other := q.waiters[place]
-		if other != w && !other.asking && q.isTooLate(other, ahead) {
+		if other != w && !other.querying && q.isTooLate(other, ahead) {
 			other.rejected = q.estimate(other, place, ahead)
 			qs.remove(other)
-			other.call()
+			other.signal()
 			continue
 		}
-		add(ahead, other)
+		addTo(ahead, other)
 		place++
 	}
 }
@@ -194,10 +194,10 @@ func (qs *Queues) FreeAll() {
 // free lets the first ask at once. What others are being told is out of date.
 func (q *queue) free() {
 	for _, w := range q.waiters {
-		w.stale = w.asking
+		w.stale = w.querying
 	}
 	q.turn = turn{}
-	q.callFirst(nil)
+	q.wakeFirst(nil)
 }
 
 // Close ends the wait of all requests, and of those that come later.
@@ -207,7 +207,7 @@ func (qs *Queues) Close() {
 	qs.closed = true
 	for _, q := range qs.queues {
 		for _, w := range q.waiters {
-			w.call()
+			w.signal()
 		}
 	}
 }
@@ -229,7 +229,7 @@ func (qs *Queues) leave(w *waiter, room []backends.Verdict) {
 		q.passed++
 	}
 	if first := qs.remove(w); first || passed {
-		q.callFirst(room)
+		q.wakeFirst(room)
 	}
 }
 
@@ -255,16 +255,16 @@ func (qs *Queues) remove(w *waiter) (first bool) {
 
 // callFirst lets the first ask, and those behind it for whom there is room as well, so
 // that a queue moves as fast as its limit, however far away the backend is.
-func (q *queue) callFirst(room []backends.Verdict) {
+func (q *queue) wakeFirst(room []backends.Verdict) {
 	need := make([]load, len(q.loads))
 	for place, w := range q.waiters {
-		add(need, w)
+		addTo(need, w)
 		if place > 0 && !fits(need, w.quotas, room) {
 			return
 		}
-		if !w.asking {
-			w.ask()
-			w.call()
+		if !w.querying {
+			w.startQuery()
+			w.signal()
 		}
 	}
 }
@@ -280,10 +280,10 @@ func fits(need []load, quotas []backends.Quota, room []backends.Verdict) bool {
 }
 
 // ask records that a request begins to ask.
-func (w *waiter) ask() { w.asking, w.stale, w.passed = true, false, w.queue.passed }
+func (w *waiter) startQuery() { w.querying, w.stale, w.passed = true, false, w.queue.passed }
 
 // call lets a request look what it is to do.
-func (w *waiter) call() {
+func (w *waiter) signal() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // it was called already

@@ -79,7 +79,7 @@ type Answer struct {
 // ask is called in the goroutine of Wait, never twice at once. Later calls are given a
 // context that does not end with the request, so that what they charge is known. If the
 // request has ended meanwhile, ask has to refund that, and to return an error.
-func (qs *Queues) Wait(ctx context.Context, r Request, ask func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
+func (qs *Queues) Wait(ctx context.Context, r Request, query func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
 	w := waiter{quotas: r.Quotas, open: r.Open, arrived: time.Now()}
 	w.deadline = w.arrived.Add(r.Longest)
 	if ends, ok := ctx.Deadline(); ok && ends.Before(w.deadline) {
@@ -87,20 +87,20 @@ func (qs *Queues) Wait(ctx context.Context, r Request, ask func(context.Context)
 	}
 	var first turn
 	if qs.IsEmpty(r.Quotas) {
-		answer, err := ask(ctx)
+		answer, err := query(ctx)
 		if err != nil {
 			return 0, nil, causeOf(ctx, err)
 		}
-		if first = answer.turn(); answer.Allowed || w.misses(first) {
+		if first = answer.turn(); answer.Allowed || w.endsWait(first) {
 			return 0, nil, nil
 		}
 	}
-	return qs.wait(ctx, w, first, r.Grace, ask)
+	return qs.wait(ctx, w, first, r.Grace, query)
 }
 
 // wait stands in a queue. It is apart from Wait so that a request that need not wait
 // allocates nothing.
-func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Duration, ask func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
+func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Duration, query func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
 	w.wake = make(chan struct{}, 1)
 	qs.join(&w, first)
 	var room []backends.Verdict // what remains, once it has passed
@@ -115,7 +115,7 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 		case pause > 0:
 			waited += w.pause(ctx, pause)
 		default:
-			answer, err := ask(context.WithoutCancel(ctx))
+			answer, err := query(context.WithoutCancel(ctx))
 			if err != nil {
 				return waited, nil, causeOf(ctx, err)
 			}
@@ -124,7 +124,7 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 				return waited, nil, nil
 			}
 			turn := answer.turn()
-			if w.misses(turn) {
+			if w.endsWait(turn) {
 				return waited, nil, nil
 			}
 			qs.postpone(&w, turn)
@@ -172,13 +172,13 @@ func (a Answer) turn() turn {
 	// A backend that does not know when is not asked without a break.
 	wait := a.RetryAfter
 	if wait == 0 {
-		wait = soon
+		wait = retrySoon
 	}
 	return turn{limit: a.Limit, at: time.Now().Add(wait)}
 }
 
 // misses reports whether a request that was denied until its turn ends its wait now.
-func (w *waiter) misses(t turn) bool {
+func (w *waiter) endsWait(t turn) bool {
 	if w.open {
 		return t.never || !time.Now().Before(w.deadline)
 	}
@@ -186,7 +186,7 @@ func (w *waiter) misses(t turn) bool {
 }
 
 // soon is when to ask again where nothing better is known.
-const soon = time.Millisecond
+const retrySoon = time.Millisecond
 
 // IsEmpty reports whether no request waits for quotas.
 func (qs *Queues) IsEmpty(quotas []backends.Quota) bool {

@@ -36,7 +36,7 @@ type Bucket struct {
 func (s Bucket) Take(now int64, c *Charge) (next Bucket, v Verdict) {
 	owed := s.debt(now, c.Limit)
 	if c.Limit == 0 {
-		return s.takeNothing(c, owed)
+		return s.takeZeroLimit(c, owed)
 	}
 	burst := c.Limit
 	if c.Burst > 0 {
@@ -46,13 +46,13 @@ func (s Bucket) Take(now int64, c *Charge) (next Bucket, v Verdict) {
 	if capacity.micros >= MaxDebt {
 		capacity = span{MaxDebt - 1, 0} // less than any price that saturates
 	}
-	asked := price(max(c.Cost, -c.Cost), c)
-	after := owed.plus(asked, c.Limit)
+	cost := price(max(c.Cost, -c.Cost), c)
+	after := owed.plus(cost, c.Limit)
 	if c.Cost < 0 {
-		if unpaid := max(0, c.Receipt-now); c.Receipt != 0 && unpaid < asked.ceil() {
-			asked = span{unpaid, 0} // time has paid the rest
+		if unpaid := max(0, c.Receipt-now); c.Receipt != 0 && unpaid < cost.ceil() {
+			cost = span{unpaid, 0} // time has paid the rest
 		}
-		after = owed.minus(asked, c.Limit).positive()
+		after = owed.minus(cost, c.Limit).positive()
 	}
 	excess := after.minus(capacity, c.Limit).ceil()
 	switch {
@@ -63,7 +63,7 @@ func (s Bucket) Take(now int64, c *Charge) (next Bucket, v Verdict) {
 		}
 	default:
 		v.RetryAfter = excess
-		if asked.minus(capacity, c.Limit).ceil() > 0 {
+		if cost.minus(capacity, c.Limit).ceil() > 0 {
 			v.RetryAfter = never
 		}
 		after = owed
@@ -79,7 +79,7 @@ func (s Bucket) Take(now int64, c *Charge) (next Bucket, v Verdict) {
 
 // takeNothing is for a limit of 0, which has no rate to price units at: nothing
 // is charged and nothing given back, but time still pays what is owed.
-func (s Bucket) takeNothing(c *Charge, owed span) (next Bucket, v Verdict) {
+func (s Bucket) takeZeroLimit(c *Charge, owed span) (next Bucket, v Verdict) {
 	v.ResetAfter = owed.ceil()
 	switch {
 	case c.Cost == 0:
@@ -119,8 +119,8 @@ func units(room span, c *Charge) int64 {
 	if room.micros < 0 {
 		return 0
 	}
-	whole, rest := mulDiv(room.micros, c.Limit, c.Per)
-	return whole + (rest+room.frac)/c.Per
+	n, rest := mulDiv(room.micros, c.Limit, c.Per)
+	return n + (rest+room.frac)/c.Per
 }
 
 // span is a length of time: micros + frac/limit µs, with 0 <= frac < limit.

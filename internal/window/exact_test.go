@@ -72,7 +72,7 @@ func TestDecisionsAreThoseOfAModelThatKeepsEveryEvent(t *testing.T) {
 				a, events := algorithms()[i], []Cell{}
 				c := drawKind(t)
 				if a.name == "log" {
-					c.Limit = min(c.Limit, finest)
+					c.Limit = min(c.Limit, exactLimit)
 				}
 				now := drawStart(t, c.Per)
 				for range rapid.IntRange(1, 60).Draw(t, "charges") {
@@ -209,7 +209,7 @@ func TestACoarseLogAsksToWaitAtMostASlotLonger(t *testing.T) {
 			if v.Allowed() {
 				events = append(events, Cell{now, c.Cost})
 			} else {
-				slot := (c.Per + finest - 1) / finest
+				slot := (c.Per + exactLimit - 1) / exactLimit
 				exact := retryAfter(events, between(events, 0, now+1), now, &c)
 				require.Less(t, v.RetryAfter, max(0, exact)+slot)
 			}

@@ -301,7 +301,7 @@ func TestARefundRestoresWhatWasTaken(t *testing.T) {
 			require.Equal(t, was.Remaining, v.Remaining)
 			c.Cost = 0
 			for i, at := range times {
-				if a.name != "log" || c.Limit <= finest { // a shared cell keeps the newer time
+				if a.name != "log" || c.Limit <= exactLimit { // a shared cell keeps the newer time
 					require.Equal(t, later[i].Remaining, back.take(at, c).Remaining)
 				}
 			}

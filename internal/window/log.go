@@ -5,10 +5,10 @@ import "slices"
 // MaxCells is the most cells a Log keeps. Above a limit of 128, cells lie on a
 // grid 1/128 of the period wide. A rolling window that does not begin on a line
 // of the grid meets 129 of them: 127 whole ones and a part of one at either end.
-const MaxCells = finest + 1
+const MaxCells = exactLimit + 1
 
 // finest is the highest limit whose charges are all remembered by themselves.
-const finest = 128
+const exactLimit = 128
 
 // Log is a sliding log: it remembers when units were charged, and forgets each
 // when it is a whole period old. See "An alternative approach to rate limiting",
@@ -119,10 +119,10 @@ func charge(cells []Cell, now, units int64, c *Charge) []Cell {
 
 // shareCell tells whether charges at two times go into one cell.
 func shareCell(a, b int64, c *Charge) bool {
-	if c.Limit <= finest {
+	if c.Limit <= exactLimit {
 		return a == b
 	}
-	width := (c.Per + finest - 1) / finest
+	width := (c.Per + exactLimit - 1) / exactLimit
 	return a/width == b/width
 }
 

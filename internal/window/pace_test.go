@@ -21,8 +21,8 @@ func drawPace(t *rapid.T) (c Charge, now int64) {
 // spacing is per/limit in microseconds, rounded up; 1/128 more for a log that is
 // too coarse to keep the time of every charge.
 func (a algorithm) spacing(c Charge) int64 {
-	if a.name == "log" && c.Limit > finest {
-		return mulDivCeil(c.Per, finest+1, c.Limit*finest)
+	if a.name == "log" && c.Limit > exactLimit {
+		return mulDivCeil(c.Per, exactLimit+1, c.Limit*exactLimit)
 	}
 	return mulDivCeil(c.Per, 1, c.Limit)
 }
@@ -49,8 +49,8 @@ func TestAClientThatHeedsRetryAfterGetsTheWholeLimit(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
 		c, now := drawPace(t)
 		per := c.Per
-		if a.name == "log" && c.Limit > finest {
-			per += (c.Per + finest - 1) / finest
+		if a.name == "log" && c.Limit > exactLimit {
+			per += (c.Per + exactLimit - 1) / exactLimit
 		}
 		const periods = 5
 		begin, granted := now, int64(0)

@@ -11,25 +11,25 @@ import (
 // key in order. When a later one denies, the earlier ones are given back and
 // the rest are only asked what they would say, which counts for no ban. So keys with a
 // ban come first.
-func (r *redisBackend) takeSpread(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	trial := false
+func (r *redisBackend) takeKeyByKey(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	dryRun := false
 	subjects := subjectsOf(quotas)
-	slices.SortStableFunc(subjects, func(a, b []int) int { return bans(quotas, b) - bans(quotas, a) })
+	slices.SortStableFunc(subjects, func(a, b []int) int { return countBans(quotas, b) - countBans(quotas, a) })
 	for n, members := range subjects {
-		part := newCall(ctx, pick(quotas, members), trial)
+		part := newCall(ctx, quotasAt(quotas, members), dryRun)
 		err := r.take(ctx, part)
 		if err != nil {
-			if !trial {
-				err = errors.Join(err, r.giveBackWithin(ctx, quotas, verdicts, subjects[:n]))
+			if !dryRun {
+				err = errors.Join(err, r.refundWithin(ctx, quotas, verdicts, subjects[:n]))
 			}
 			return err
 		}
 		for i, member := range members {
 			verdicts[member] = part.verdicts[i]
 		}
-		if !trial && denied(part.quotas, part.verdicts) {
-			trial = true
-			if err := r.giveBackWithin(ctx, quotas, verdicts, subjects[:n]); err != nil {
+		if !dryRun && anyDenied(part.quotas, part.verdicts) {
+			dryRun = true
+			if err := r.refundWithin(ctx, quotas, verdicts, subjects[:n]); err != nil {
 				return err
 			}
 		}
@@ -39,13 +39,13 @@ func (r *redisBackend) takeSpread(ctx context.Context, quotas []Quota, verdicts 
 
 // giveBackWithin gives back, and waits no longer for it than the context lasts:
 // it goes on by itself for a second at most.
-func (r *redisBackend) giveBackWithin(ctx context.Context, quotas []Quota, verdicts []Verdict, subjects [][]int) error {
+func (r *redisBackend) refundWithin(ctx context.Context, quotas []Quota, verdicts []Verdict, subjects [][]int) error {
 	if len(subjects) == 0 {
 		return nil
 	}
 	quotas, written := slices.Clone(quotas), slices.Clone(verdicts)
 	done := make(chan error, 1)
-	go func() { done <- r.giveBack(quotas, written, subjects) }()
+	go func() { done <- r.refund(quotas, written, subjects) }()
 	select {
 	case err := <-done:
 		copy(verdicts, written)
@@ -57,7 +57,7 @@ func (r *redisBackend) giveBackWithin(ctx context.Context, quotas []Quota, verdi
 
 // giveBack refunds what the quotas of some subjects have taken, and writes what
 // remains then. It does not use the context of the request, which may be over.
-func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][]int) error {
+func (r *redisBackend) refund(quotas []Quota, verdicts []Verdict, subjects [][]int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	var failed error
@@ -68,7 +68,7 @@ func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][
 		if len(charged) == 0 {
 			continue
 		}
-		refunds := pick(quotas, charged)
+		refunds := quotasAt(quotas, charged)
 		for i := range refunds {
 			refunds[i].Cost = -refunds[i].Cost
 			refunds[i].Forced = true // what was given back is taken again, come what may
@@ -79,10 +79,10 @@ func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][
 			continue
 		}
 		for i, member := range charged {
-			verdicts[member].left(part.verdicts[i])
+			verdicts[member].setRemaining(part.verdicts[i])
 		}
-		if all := pick(quotas, members); shareCounters(all) {
-			failed = errors.Join(failed, r.lookAgain(ctx, all, verdicts, members))
+		if all := quotasAt(quotas, members); shareCounters(all) {
+			failed = errors.Join(failed, r.peekAgain(ctx, all, verdicts, members))
 		}
 	}
 	return failed
@@ -90,19 +90,19 @@ func (r *redisBackend) giveBack(quotas []Quota, verdicts []Verdict, subjects [][
 
 // lookAgain writes what remains of the quotas of a subject. Where they share a
 // counter, what one of them was told is out of date when the next is given back.
-func (r *redisBackend) lookAgain(ctx context.Context, quotas []Quota, verdicts []Verdict, members []int) error {
+func (r *redisBackend) peekAgain(ctx context.Context, quotas []Quota, verdicts []Verdict, members []int) error {
 	part := newCall(ctx, quotas, true)
 	if err := r.take(ctx, part); err != nil {
 		return err
 	}
 	for i, member := range members {
-		verdicts[member].left(part.verdicts[i])
+		verdicts[member].setRemaining(part.verdicts[i])
 	}
 	return nil
 }
 
 // bans counts the bans among some quotas.
-func bans(quotas []Quota, members []int) (n int) {
+func countBans(quotas []Quota, members []int) (n int) {
 	for _, member := range members {
 		if quotas[member].Ban != 0 {
 			n++
@@ -113,7 +113,7 @@ func bans(quotas []Quota, members []int) (n int) {
 
 func shareCounters(quotas []Quota) bool {
 	for i := range quotas {
-		if sharing(quotas[:i], &quotas[i]) {
+		if sharesCounter(quotas[:i], &quotas[i]) {
 			return true
 		}
 	}
@@ -137,7 +137,7 @@ next:
 	return groups
 }
 
-func pick(quotas []Quota, members []int) []Quota {
+func quotasAt(quotas []Quota, members []int) []Quota {
 	part := make([]Quota, len(members))
 	for i, member := range members {
 		part[i] = quotas[member]
@@ -145,7 +145,7 @@ func pick(quotas []Quota, members []int) []Quota {
 	return part
 }
 
-func denied(quotas []Quota, verdicts []Verdict) bool {
+func anyDenied(quotas []Quota, verdicts []Verdict) bool {
 	for i := range quotas {
 		if !verdicts[i].Allowed && !quotas[i].Shadow {
 			return true

@@ -11,7 +11,7 @@ import (
 // Worked by hand: three rejections in ten seconds ban for a minute.
 func TestStrikesWorkedByHand(t *testing.T) {
 	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second}
-	var s Strikes
+	var s Rejections
 	for _, step := range []step{
 		{100 * second, 1, allowed(2, 10*second)},
 		{104 * second, 1, allowed(1, 10*second)},
@@ -33,7 +33,7 @@ func TestStrikesWorkedByHand(t *testing.T) {
 
 func TestABanMayBeShorterThanThePeriodOfRejections(t *testing.T) {
 	c := Charge{Limit: 1, Per: 3600 * second, Ban: 5 * second, Cost: 1}
-	s, v := Strikes{}.Take(7200*second, &c)
+	s, v := Rejections{}.Take(7200*second, &c)
 	require.Equal(t, denied(0, 5*second, 5*second), v)
 	c.Cost = 0
 	_, v = s.Take(7205*second-1, &c)
@@ -44,7 +44,7 @@ func TestABanMayBeShorterThanThePeriodOfRejections(t *testing.T) {
 
 func TestABanStaysWhatItIsWhenItsTermsChange(t *testing.T) {
 	c := Charge{Limit: 2, Per: 10 * second, Ban: 60 * second, Cost: 1}
-	s, _ := Strikes{}.Take(100*second, &c)
+	s, _ := Rejections{}.Take(100*second, &c)
 	lower, higher := c, c
 	lower.Limit, lower.Cost = 1, 0
 	_, v := s.Take(100*second, &lower)
@@ -63,7 +63,7 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRejection(t *testing.T) {
 			Per:   rapid.SampledFrom([]int64{1000, second, 30 * day}).Draw(t, "per"),
 		}
 		c.Ban = rapid.SampledFrom([]int64{1000, c.Per / 2, c.Per, 3 * c.Per, MaxPeriod}).Draw(t, "ban")
-		var s Strikes
+		var s Rejections
 		var rejections []int64
 		now, end := MaxPeriod, int64(0)
 		for range rapid.IntRange(1, 60).Draw(t, "takes") {
@@ -102,7 +102,7 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRejection(t *testing.T) {
 func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Charge{Limit: 2, Per: second, Ban: rapid.SampledFrom([]int64{second / 2, 5 * second}).Draw(t, "ban")}
-		var s Strikes
+		var s Rejections
 		now, end := MaxPeriod, int64(0)
 		for range rapid.IntRange(1, 40).Draw(t, "takes") {
 			now += rapid.Int64Range(-2*second, 2*second).Draw(t, "step")
@@ -124,7 +124,7 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 
 func TestARejectionOnAClockThatRanBackIsThoughtToBeAtTheTimeOfTheLast(t *testing.T) {
 	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second, Cost: 1}
-	s, _ := Strikes{}.Take(100*second, &c)
+	s, _ := Rejections{}.Take(100*second, &c)
 	s, v := s.Take(90*second, &c)
 	require.Equal(t, allowed(1, 20*second), v)
 	_, v = s.Take(95*second, &c)
@@ -133,14 +133,14 @@ func TestARejectionOnAClockThatRanBackIsThoughtToBeAtTheTimeOfTheLast(t *testing
 
 // Redis and texts have no numbers below 0.
 func TestABanInTheFirstPeriodOfTheEpochCanBeWritten(t *testing.T) {
-	s, v := Strikes{}.Take(second, &Charge{Limit: 1, Per: 10 * second, Ban: 5 * second, Cost: 1})
+	s, v := Rejections{}.Take(second, &Charge{Limit: 1, Per: 10 * second, Ban: 5 * second, Cost: 1})
 	require.False(t, v.Allowed())
 	require.Zero(t, s.Cells[0].Time)
 }
 
 func TestManyRejectionsTakeBoundedRoom(t *testing.T) {
 	c := Charge{Limit: 100_000, Per: 3600 * second, Ban: second, Cost: 1}
-	var s Strikes
+	var s Rejections
 	now := MaxPeriod
 	for i := range c.Limit {
 		var v Verdict

@@ -49,7 +49,7 @@ func TestWhatIsGivenBackDoesNotDependOnAPeekBesideIt(t *testing.T) {
 	client.AddHook(&between{n: 2, run: func() {
 		require.NoError(t, other.Take(t.Context(), []Quota{forced}, make([]Verdict, 1)))
 	}})
-	spread := &redisBackend{client: client, spread: true}
+	spread := &redisBackend{client: client, oneKeyPerCall: true}
 	verdicts := make([]Verdict, 3)
 	require.NoError(t, spread.Take(t.Context(), []Quota{charge, peek, none}, verdicts))
 	require.False(t, verdicts[2].Allowed)

@@ -6,14 +6,14 @@ package window
 //
 // A ban is a cell of MaxUnits at the time end - Per, which a log forgets exactly at
 // the end.
-type Strikes struct{ Log }
+type Rejections struct{ Log }
 
 // Take counts c.Cost rejections at time now, 0 or 1, unless there is a ban. The
 // verdict allows unless there is one, then or because of this rejection. Remaining is
 // how many rejections are left until a ban, RetryAfter and, with a ban, ResetAfter
 // the time until its end. A ban stays what it is when Limit or Ban change. As with
 // a Log, the cells of the result may use the memory of s's.
-func (s Strikes) Take(now int64, c *Charge) (_ Strikes, v Verdict) {
+func (s Rejections) Take(now int64, c *Charge) (_ Rejections, v Verdict) {
 	at := s.reached(now)
 	alive := s.Cells[s.expired(at, c.Per):]
 	if c.Cost > 0 && !banned(alive) {

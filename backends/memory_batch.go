@@ -31,10 +31,10 @@ type trial struct {
 
 // takeAll decides one quota after the other, and charges them if none denies.
 func (m *Memory) takeAll(quotas []Quota, verdicts []Verdict) (now int64, err error) {
-	var few [4]trial // so that usually nothing is allocated
+	var array [4]trial // so that usually nothing is allocated
 	var b batch
 	b.memory, b.quotas, b.verdicts = m, quotas, verdicts
-	b.trials = slices.Grow(few[:0], len(quotas))[:len(quotas)]
+	b.trials = slices.Grow(array[:0], len(quotas))[:len(quotas)]
 	if err := b.resolve(); err != nil {
 		return 0, err
 	}
@@ -42,7 +42,7 @@ func (m *Memory) takeAll(quotas []Quota, verdicts []Verdict) (now int64, err err
 		return 0, ErrClosed
 	}
 	now = b.lock()
-	if b.try(now) {
+	if b.decide(now) {
 		b.commit(now)
 	} else {
 		b.reject(now)
@@ -78,7 +78,7 @@ func (b *batch) resolve() error {
 		if i == 0 || !sameText(q.Scope, before) {
 			scope, before = hashText(q.Scope), q.Scope
 		}
-		t.hash, t.per = mix(key, scope), per
+		t.hash, t.per = mixHashes(key, scope), per
 		number := b.memory.shard(t.hash)
 		t.shard = &b.memory.shards[number]
 		b.shards |= 1 << number
@@ -110,7 +110,7 @@ func (b *batch) unlock() {
 
 // try decides each quota, on what an earlier one leaves if the two share their
 // counter, and tells whether none that is enforced denies.
-func (b *batch) try(now int64) (granted bool) {
+func (b *batch) decide(now int64) (granted bool) {
 	granted = true
 	verdicts, trials := b.verdicts[:len(b.quotas)], b.trials[:len(b.quotas)]
 	for i := range b.quotas {
@@ -120,13 +120,13 @@ func (b *batch) try(now int64) (granted bool) {
 		t.table = t.shard.table(idWith(q, t.per), now)
 		t.n, t.i = t.table.find(t.hash)
 		var before words
-		switch earlier := counterOf(t, trials[:i]); {
+		switch earlier := earlierTrial(t, trials[:i]); {
 		case earlier != nil:
 			before = t.table.clone(earlier.after)
 		case t.n != nil:
 			before = t.table.clone(t.n.state[t.i])
 		default:
-			before = t.table.begin(now, t.table.room(now, t.hash), &charge)
+			before = t.table.initialState(now, t.table.findRoom(now, t.hash), &charge)
 		}
 		after, answer := t.table.decide(now, before, &charge)
 		t.after = after
@@ -137,7 +137,7 @@ func (b *batch) try(now int64) (granted bool) {
 }
 
 // counterOf is the last of earlier trials that has the same counter.
-func counterOf(t *trial, earlier []trial) *trial {
+func earlierTrial(t *trial, earlier []trial) *trial {
 	for i := len(earlier) - 1; i >= 0; i-- {
 		if earlier[i].table == t.table && earlier[i].hash == t.hash {
 			return &earlier[i]
@@ -165,7 +165,7 @@ func (b *batch) commit(now int64) {
 				moved = true // a later charge on the same counter needs a new entry
 			}
 		case charged && q.Cost > 0:
-			t.shard.put(now, t.table, t.table.room(now, t.hash), t.hash, t.after, v.Remaining == 0)
+			t.shard.put(now, t.table, t.table.findRoom(now, t.hash), t.hash, t.after, v.Remaining == 0)
 			moved = true
 		default:
 			if t.n != nil && q.Cost > 0 && !v.Allowed { // a shadow
@@ -199,7 +199,7 @@ func (t *trial) restoreVerdict(now int64, q *Quota, v *Verdict) {
 	if t.n != nil {
 		before = t.n.state[t.i]
 	} else {
-		before = t.table.begin(now, t.table.room(now, t.hash), &charge)
+		before = t.table.initialState(now, t.table.findRoom(now, t.hash), &charge)
 	}
 	charge.Cost, charge.Forced = 0, false
 	_, answer := t.table.decide(now, before, &charge)
@@ -218,8 +218,8 @@ func (t *trial) recordRejection(now int64, q *Quota, v *Verdict) {
 		v.set(t.table.charge(now, n, i, &rejection))
 		return
 	}
-	at := t.table.room(now, t.hash)
-	if at.kind == taken && at.n.isLimited(at.i) {
+	at := t.table.findRoom(now, t.hash)
+	if at.kind == occupied && at.n.isLimited(at.i) {
 		return
 	}
 	w, answer := t.table.decide(now, words{}, &rejection)
