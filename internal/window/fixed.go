@@ -1,16 +1,16 @@
 package window
 
-// Fixed counts in windows aligned to the Unix epoch: [k×per, (k+1)×per). It is
-// the oldest limiter there is, as in the INCR pattern of the Redis manual
-// (https://redis.io/docs/latest/commands/incr/), and what Flask-RateLimiter did. Windows
-// of a week begin on Thursdays, as the epoch did. See Calendar for those from Monday.
+// Fixed counts in windows aligned to the Unix epoch: [k×per, (k+1)×per). It is the oldest
+// rate limiter, known from the INCR pattern of the Redis manual
+// (https://redis.io/docs/latest/commands/incr/) and used by Flask-RateLimiter. Windows of a
+// week begin on Thursdays, like the epoch; see Calendar for weeks that begin on Mondays.
 //
 //	allowed  if  Count + cost <= limit
 //
-// Any rolling window of per meets at most two aligned ones, so it admits at most
-// 2 × limit: the limit late in one window and again early in the next.
+// A rolling window of length per overlaps at most two aligned ones, so it admits at most 2
+// × limit: the whole limit late in one window and again early in the next.
 type Fixed struct {
-	Start int64 // of the window that Count belongs to
+	Start int64 // start of the window of Count
 	Count int64
 }
 
@@ -25,11 +25,11 @@ func (s Fixed) Take(now int64, c *Charge) (next Fixed, v Verdict) {
 }
 
 // countIn charges c to the counter of the window [start, end) and returns the new count.
-// Fixed and Calendar share it: they differ only in where a window begins and ends.
+// Fixed and Calendar share it, as they differ only in where windows begin and end.
 func countIn(start, end, count, now int64, c *Charge) (after int64, v Verdict) {
 	switch {
 	case c.Cost < 0:
-		if c.Receipt == 0 || c.Receipt == start { // units of a past window are back already
+		if c.Receipt == 0 || c.Receipt == start { // a past window has no units to refund
 			count = max(0, count+c.Cost)
 		}
 	case count+c.Cost <= c.Limit:
@@ -50,7 +50,7 @@ func countIn(start, end, count, now int64, c *Charge) (after int64, v Verdict) {
 	return count, v
 }
 
-// Expires is the time from which s is like the zero value.
+// Expires returns the time from which s is equivalent to the zero value.
 func (s Fixed) Expires(per int64) int64 {
 	if s.Count > 0 {
 		return s.Start + per
@@ -58,8 +58,8 @@ func (s Fixed) Expires(per int64) int64 {
 	return s.Start
 }
 
-// at is s as seen at time now. A clock that ran back to before the window stays
-// in it: an earlier window would start empty.
+// at returns s as seen at time now. If the clock ran backwards past the start of the
+// window, the window stays: an earlier one would start empty.
 func (s Fixed) at(now, per int64) Fixed {
 	if now-s.Start < per {
 		return s

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAReceiptOfALogThatWasForgottenRefundsNobodyElse(t *testing.T) {
+func TestAReceiptFromBeforeAResetRefundsNoOtherUnits(t *testing.T) {
 	for _, limit := range []int64{4, exactLimit, exactLimit + 1, 1_000_000} {
 		c := Charge{Limit: limit, Per: 128_000, Cost: 1, Tentative: true}
 		_, lost := Log{}.Take(5_000_000, &c)
@@ -31,7 +31,7 @@ func TestAReceiptRefundsOnce(t *testing.T) {
 	}
 }
 
-func TestAReceiptOfAMergedCellRefundsItsShare(t *testing.T) {
+func TestAReceiptOfASharedCellRefundsOnlyItsOwnUnits(t *testing.T) {
 	c := Charge{Limit: exactLimit + 1, Per: 128_000, Cost: 1, Tentative: true}
 	log, first := Log{}.Take(5_000_100, &c)
 	log, second := log.Take(5_000_900, &c)

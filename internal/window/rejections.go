@@ -1,18 +1,18 @@
 package window
 
-// Strikes count how often somebody was rejected, and ban whoever was too often.
-// They are a sliding log of rejections: the one that makes Limit of them within Per
-// puts a ban in the place of all, and when that is over nothing is left of either.
+// Rejections counts how often a client was rejected and bans it after too many. It is a
+// sliding log of rejections. The rejection that completes Limit of them within Per replaces
+// the whole log with a ban. When the ban ends, the log is empty.
 //
-// A ban is a cell of MaxUnits at the time end - Per, which a log forgets exactly at
-// the end.
+// A ban is a cell of MaxUnits at the time end - Per, which the log drops exactly at the end
+// of the ban.
 type Rejections struct{ Log }
 
-// Take counts c.Cost rejections at time now, 0 or 1, unless there is a ban. The
-// verdict allows unless there is one, then or because of this rejection. Remaining is
-// how many rejections are left until a ban, RetryAfter and, with a ban, ResetAfter
-// the time until its end. A ban stays what it is when Limit or Ban change. As with
-// a Log, the cells of the result may use the memory of s's.
+// Take records c.Cost rejections, 0 or 1, at time now, unless the client is banned. The
+// verdict is denied if the client is banned, including by this rejection. Remaining is how
+// many more rejections lead to a ban. RetryAfter, and during a ban ResetAfter, is the time
+// until the ban ends. Changing Limit or Ban does not affect a ban in force. Like Log.Take,
+// it may reuse the memory of s.Cells.
 func (s Rejections) Take(now int64, c *Charge) (_ Rejections, v Verdict) {
 	at := s.reached(now)
 	alive := s.Cells[s.expired(at, c.Per):]
