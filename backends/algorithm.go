@@ -56,7 +56,7 @@ func ParseAlgorithm(name string) (Algorithm, error) {
 			return Algorithm(i), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not the name of an algorithm; the names are %s", name, AlgorithmNames())
+	return 0, fmt.Errorf("%q is not an algorithm; it must be one of %s", name, AlgorithmNames())
 }
 
 // AlgorithmNames returns the names of all algorithms, separated by commas, for use in

@@ -25,7 +25,7 @@ const (
 
 var (
 	// ErrClosed is returned by a backend that is used after Close.
-	ErrClosed = errors.New("the rate limiter's backend is closed")
+	ErrClosed = errors.New("the backend of the rate limiter is closed")
 	// ErrInvalidQuota is wrapped by the error that describes what is wrong with a quota.
 	ErrInvalidQuota = errors.New("invalid quota")
 )

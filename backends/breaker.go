@@ -21,7 +21,7 @@ const (
 
 // ErrBreakerOpen is wrapped by the error that an open Breaker returns, together with the
 // last failure of the backend.
-var ErrBreakerOpen = errors.New("the circuit breaker is open: the backend of the rate limiter has failed repeatedly and is not asked for now")
+var ErrBreakerOpen = errors.New("the circuit breaker is open because the backend of the rate limiter has failed repeatedly")
 
 // Health describes the state of a Breaker and its backend.
 type Health struct {
@@ -227,7 +227,7 @@ func openState(outage Health, err error) *breakerState {
 	outage.Open, outage.Err = true, err
 	return &breakerState{
 		outage,
-		fmt.Errorf("%w (since %s, last with: %w)", ErrBreakerOpen, outage.Since.Format(time.RFC3339), err),
+		fmt.Errorf("%w (since %s; last error: %w)", ErrBreakerOpen, outage.Since.Format(time.RFC3339), err),
 	}
 }
 

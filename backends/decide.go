@@ -75,7 +75,7 @@ type ledgerSet map[subject]*ledger
 func (b ledgerSet) load(s subject, text string) error {
 	before, err := parseStates(text)
 	if err != nil {
-		return fmt.Errorf("the state of key %q and scope %q is broken: %w", s.key, s.scope, err)
+		return fmt.Errorf("the stored state of key %q and scope %q is corrupt: %w", s.key, s.scope, err)
 	}
 	b[s] = &ledger{before: before, after: map[counterID]numbers{}}
 	return nil
@@ -301,13 +301,13 @@ func parseStates(text string) (map[counterID]numbers, error) {
 		entry, rest, ended := strings.Cut(text, ";")
 		name, list, named := strings.Cut(entry, "=")
 		if !ended || !named || name == "" {
-			return nil, fmt.Errorf("%.40q is not a name, =, numbers and a semicolon", text)
+			return nil, fmt.Errorf("%.40q does not have the form \"name=numbers;\"", text)
 		}
 		algorithm := strings.IndexByte(algorithmLetters, name[0]|('a'-'A'))
 		digits, zone, inZone := strings.Cut(name[1:], "@")
 		per, err := strconv.ParseInt(digits, 10, 64)
 		if algorithm < 0 || err != nil || inZone != (Algorithm(algorithm) == calendar) || per < 1000 || per > window.MaxPeriod {
-			return nil, fmt.Errorf("%.40q is not the name of a limit", name)
+			return nil, fmt.Errorf("%.40q is not a valid name of a limit", name)
 		}
 		id := counterID{algorithm: Algorithm(algorithm), shadow: name[0] <= 'Z', per: per}
 		if inZone {
@@ -327,7 +327,7 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 		digits, rest, ended := strings.Cut(text, ",")
 		number, err := strconv.ParseInt(digits, 10, 64)
 		if !ended || err != nil || number < 0 || number > 1<<53 {
-			return nil, fmt.Errorf("%.40q is not a list of whole numbers that each end in a comma", text)
+			return nil, fmt.Errorf("%.40q is not a list of whole numbers, each followed by a comma", text)
 		}
 		list, text = append(list, number), rest
 	}
@@ -339,7 +339,7 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 		right = len(list)%2 == 0 && len(list) <= 2*window.MaxCells
 	}
 	if !right {
-		return nil, fmt.Errorf("%d numbers are not the state of a %s", len(list), algorithm)
+		return nil, fmt.Errorf("a list of %d numbers is not a valid state of %s", len(list), algorithm)
 	}
 	return list, nil
 }

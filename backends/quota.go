@@ -251,23 +251,23 @@ func validCost(cost int64) bool { return uint64(cost+MaxLimit) <= 2*uint64(MaxLi
 func (q *Quota) check() error {
 	switch {
 	case q.Algorithm >= algorithmCount:
-		return fmt.Errorf("%w: algorithm %d is none of %s", ErrInvalidQuota, q.Algorithm, AlgorithmNames())
+		return fmt.Errorf("%w: algorithm %d does not exist; it must be one of %s", ErrInvalidQuota, q.Algorithm, AlgorithmNames())
 	case q.Calendar != nil && (q.Algorithm != FixedWindow || q.Ban != 0):
-		return fmt.Errorf("%w: a Calendar is for %s alone, not for %s or a ban", ErrInvalidQuota, FixedWindow, q.Algorithm)
+		return fmt.Errorf("%w: a Calendar requires %s without a ban, not %s", ErrInvalidQuota, FixedWindow, q.Algorithm)
 	case q.Calendar != nil && !window.IsCalendarPeriod(q.micros()):
-		return fmt.Errorf("%w: the calendar has windows of 24 hours, 7 days, 30 days (a month) and 365 days (a year), not of %v", ErrInvalidQuota, q.Per)
+		return fmt.Errorf("%w: period %v has no calendar windows; it must be 24 hours, 7 days, 30 days (a month) or 365 days (a year)", ErrInvalidQuota, q.Per)
 	case q.Limit < 0 || q.Limit > MaxLimit:
-		return fmt.Errorf("%w: limit %d is not from 0 to %d", ErrInvalidQuota, q.Limit, MaxLimit)
+		return fmt.Errorf("%w: limit %d is out of range; it must be from 0 to %d", ErrInvalidQuota, q.Limit, MaxLimit)
 	case q.Per < MinPer || q.Per > MaxPer:
-		return fmt.Errorf("%w: period %v is not from %v to %v", ErrInvalidQuota, q.Per, MinPer, MaxPer)
+		return fmt.Errorf("%w: period %v is out of range; it must be from %v to %v", ErrInvalidQuota, q.Per, MinPer, MaxPer)
 	case q.Burst < 0 || q.Burst > MaxLimit:
-		return fmt.Errorf("%w: burst %d is not from 0 to %d", ErrInvalidQuota, q.Burst, MaxLimit)
+		return fmt.Errorf("%w: burst %d is out of range; it must be from 0 to %d", ErrInvalidQuota, q.Burst, MaxLimit)
 	case q.Ban != 0 && (q.Ban < MinPer || q.Ban > MaxPer):
-		return fmt.Errorf("%w: ban %v is not from %v to %v", ErrInvalidQuota, q.Ban, MinPer, MaxPer)
+		return fmt.Errorf("%w: ban %v is out of range; it must be from %v to %v", ErrInvalidQuota, q.Ban, MinPer, MaxPer)
 	case q.Ban != 0 && (q.Limit == 0 || q.Cost < 0 || q.Cost > 1 || q.Forced || q.Shadow):
-		return fmt.Errorf("%w: a ban needs a limit over 0 (not %d) and a cost of 0 or 1 (not %d), and is neither forced nor a shadow", ErrInvalidQuota, q.Limit, q.Cost)
+		return fmt.Errorf("%w: a ban requires a limit of at least 1 (not %d) and a cost of 0 or 1 (not %d), and must not be forced or a shadow", ErrInvalidQuota, q.Limit, q.Cost)
 	case q.Cost < -MaxLimit || q.Cost > MaxLimit:
-		return fmt.Errorf("%w: cost %d is not from %d to %d", ErrInvalidQuota, q.Cost, -MaxLimit, MaxLimit)
+		return fmt.Errorf("%w: cost %d is out of range; it must be from %d to %d", ErrInvalidQuota, q.Cost, -MaxLimit, MaxLimit)
 	}
 	return nil
 }
@@ -291,7 +291,7 @@ func checkAll(quotas []Quota, verdicts []Verdict) error {
 // checkRoom checks that there are enough verdicts.
 func checkRoom(quotas []Quota, verdicts []Verdict) error {
 	if len(verdicts) < len(quotas) {
-		return fmt.Errorf("%w: %d quotas need as many verdicts, not %d", ErrInvalidQuota, len(quotas), len(verdicts))
+		return fmt.Errorf("%w: %d quotas require at least as many verdicts, not %d", ErrInvalidQuota, len(quotas), len(verdicts))
 	}
 	return nil
 }

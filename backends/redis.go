@@ -167,7 +167,7 @@ func (r *redisBackend) take(ctx context.Context, c *call) error {
 		r.leases.store(c)
 	}
 	if err != nil {
-		return fmt.Errorf("redis did not decide: %w", asTimeout(err))
+		return fmt.Errorf("redis failed to decide: %w", asTimeout(err))
 	}
 	return nil
 }
@@ -256,7 +256,7 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 		defer r.leases.forget(key, scope) // what was charged meanwhile is gone as well
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
-		return fmt.Errorf("redis did not reset: %w", asTimeout(err))
+		return fmt.Errorf("redis failed to reset: %w", asTimeout(err))
 	}
 	return nil
 }

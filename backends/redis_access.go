@@ -25,12 +25,12 @@ var configurationErrors = []struct {
 			"can't run this command", // in a script, of a user with too few permissions
 			"DB index is out of range",
 		},
-		"check its credentials, permissions (see docs/redis.md for those that are needed) and database number",
+		"check the credentials, the permissions (see docs/redis.md for the required ones) and the database number",
 	},
-	{[]string{"CROSSSLOT", "MOVED", "not allowed in cluster mode"}, `it is a node of a Cluster; set option "cluster" to true, or list its nodes as "addrs"`},
-	{[]string{"cluster support disabled"}, `it is no Cluster; leave option "cluster" out, and give one address`},
-	{[]string{"all sentinels specified in configuration are unreachable: redis: nil"}, `its Sentinels know no such master; check option "master_name"`}, // words of go-redis
-	{[]string{"unknown command"}, "it is no Redis that runs scripts: it may be a Sentinel, a proxy, or a server whose EVAL and EVALSHA are disabled"},
+	{[]string{"CROSSSLOT", "MOVED", "not allowed in cluster mode"}, `the server is a node of a Cluster: set option "cluster" to true, or list the nodes in "addrs"`},
+	{[]string{"cluster support disabled"}, `the server is not a node of a Cluster: remove option "cluster", and use a single address`},
+	{[]string{"all sentinels specified in configuration are unreachable: redis: nil"}, `the Sentinels do not know this master: check option "master_name"`}, // words of go-redis
+	{[]string{"unknown command"}, "the server does not run scripts: it may be a Sentinel, a proxy, or a Redis with EVAL and EVALSHA disabled"},
 }
 
 // rejected returns an error if Redis has answered that it will not serve this
@@ -43,7 +43,7 @@ func asConfigurationError(failure error) error {
 	for _, rejection := range configurationErrors {
 		for _, text := range rejection.texts {
 			if strings.Contains(failure.Error(), text) {
-				return fmt.Errorf("redis does not serve the rate limiter, %s: %w", rejection.advice, failure)
+				return fmt.Errorf("redis rejects the rate limiter; %s: %w", rejection.advice, failure)
 			}
 		}
 	}

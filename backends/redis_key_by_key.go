@@ -51,7 +51,7 @@ func (r *redisBackend) refundWithin(ctx context.Context, quotas []Quota, verdict
 		copy(verdicts, written)
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("redis has not yet given back what was charged: %w", ctx.Err())
+		return fmt.Errorf("redis has not refunded the charges yet: %w", ctx.Err())
 	}
 }
 

@@ -89,11 +89,11 @@ func countConnectionOptions(given map[string]any) (others int) {
 // have no effect beside it, so they are faults.
 func applicationClient(given map[string]any) (redis.UniversalClient, error) {
 	if others := countConnectionOptions(given); others > 0 {
-		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options of a connection`, others)
+		return nil, fmt.Errorf(`option "client" of backend "redis" is a connection of the application and cannot be combined with other connection options (%d given); remove them`, others)
 	}
 	client, ok := given["client"].(redis.UniversalClient)
 	if value := reflect.ValueOf(client); !ok || value.Kind() == reflect.Pointer && value.IsNil() {
-		return nil, fmt.Errorf(`option "client" of backend "redis" is a %T, or nil; it must be a redis.UniversalClient of github.com/redis/go-redis/v9, such as a *redis.Client`, given["client"])
+		return nil, fmt.Errorf(`option "client" of backend "redis" is a %T or nil; it must be a redis.UniversalClient from github.com/redis/go-redis/v9, such as a *redis.Client`, given["client"])
 	}
 	return client, nil
 }
@@ -135,7 +135,7 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	settings.MasterName = read.Word("master_name", "")
 	settings.IsClusterMode = read.Flag("cluster", false)
 	if settings.MasterName != "" && settings.IsClusterMode {
-		read.Reject(errors.New(`options "master_name" and "cluster" of backend "redis" exclude each other: Sentinel watches single masters`))
+		read.Reject(errors.New(`options "master_name" and "cluster" of backend "redis" cannot be combined: Sentinel watches a single master, not a Cluster`))
 	}
 	defaultPort := 6379
 	if settings.MasterName != "" {
@@ -143,7 +143,7 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 	host := read.Word("host", "127.0.0.1")
 	if strings.Contains(host, "/") {
-		read.Fault("host", host, `the name or address of a server; a URL belongs into "url"`)
+		read.Fault("host", host, `the name or address of a server; use option "url" for a URL`)
 	}
 	port := read.Integer("port", defaultPort, 1, 65535)
 	addr := read.Word("addr", "")
@@ -162,7 +162,7 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 	switch {
 	case ways > 1:
-		read.Reject(errors.New(`options "url", "addr", "addrs" and "host" with "port" of backend "redis" each say where Redis is; give one of them`))
+		read.Reject(errors.New(`options "url", "addr", "addrs" and "host" with "port" of backend "redis" all set the address of Redis; use only one of them`))
 	case read.Given("url"): // its address is there already
 	case addr != "":
 		settings.Addrs = []string{addr}
@@ -177,11 +177,11 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 // them expects an effect.
 func rejectIneffective(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.DB != 0 && settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
-		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect beside "cluster" or several "addrs": a Cluster has only database 0; leave it out`))
+		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect with "cluster" or several "addrs", because a Cluster has only database 0; remove it`))
 	}
 	for _, name := range []string{"sentinel_username", "sentinel_password"} {
 		if read.Given(name) && settings.MasterName == "" {
-			read.Reject(fmt.Errorf(`option %q of backend "redis" has no effect without "master_name", which says that the addresses are Sentinels`, name))
+			read.Reject(fmt.Errorf(`option %q of backend "redis" has no effect without "master_name", because without it the addresses are not those of Sentinels; remove it, or set "master_name"`, name))
 		}
 	}
 }
@@ -193,7 +193,7 @@ func checkAddress(read *options.Reader, option, addr string) {
 	host, port, err := net.SplitHostPort(addr)
 	number, notNumber := strconv.Atoi(port)
 	if err != nil || notNumber != nil || number < 1 || number > 65535 || strings.ContainsFunc(host, unicode.IsSpace) {
-		read.Fault(option, addr, `an address with a port from 1 to 65535, as "redis.example:6379", or the path of a socket`)
+		read.Fault(option, addr, `an address with a port from 1 to 65535, such as "redis.example:6379", or the path of a socket`)
 	}
 }
 
@@ -212,7 +212,7 @@ func readTLS(read *options.Reader, settings *redis.UniversalOptions) {
 	case bool:
 		switch {
 		case !value && settings.TLSConfig != nil:
-			read.Reject(errors.New(`option "tls" of backend "redis" is false, but a rediss:// URL asks for TLS; write redis://, or leave "tls" out`))
+			read.Reject(errors.New(`option "tls" of backend "redis" is false, but a rediss:// URL requires TLS; use redis://, or remove "tls"`))
 		case value && settings.TLSConfig == nil:
 			settings.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}

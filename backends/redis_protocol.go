@@ -127,7 +127,7 @@ func (g *group) replay(now, granted int64, texts []string) error {
 	switch {
 	case granted < 0:
 		q := &first.quotas[0]
-		return fmt.Errorf("the value of the Redis key of %q and %q is none of the rate limiter's; use another RATELIMITER_KEY_PREFIX, or delete it", q.Key, q.Scope)
+		return fmt.Errorf("the Redis value of key %q and scope %q was not written by the rate limiter; delete it, or set another RATELIMITER_KEY_PREFIX", q.Key, q.Scope)
 	case len(first.quotas) == 1 && first.quotas[0].Ban == 0:
 		return g.replayOne(now, granted, texts[0])
 	default:
@@ -164,7 +164,7 @@ func (c *call) replayAll(now, granted int64, texts []string) error {
 
 // disagreement cannot be, unless script and algorithms differ.
 func disagreement(granted int64) error {
-	return fmt.Errorf("redis decided otherwise (%d granted) than the state says that it has returned", granted)
+	return fmt.Errorf("redis granted %d charges, which does not follow from the state it returned", granted)
 }
 
 // stateIn finds the state of one limit among those of its key.

@@ -119,7 +119,7 @@ func (q *queue) sendBatch(ctx context.Context, batch []*call) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			for _, c := range batch {
-				c.err = fmt.Errorf("the Redis client has panicked: %v", panicked)
+				c.err = fmt.Errorf("the Redis client panicked: %v", panicked)
 			}
 		}
 	}()

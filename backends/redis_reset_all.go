@@ -14,7 +14,7 @@ import (
 const scanStep = 1000
 
 // errNoPrefix is why ResetAll rejects an empty prefix.
-var errNoPrefix = errors.New("redis does not reset all keys of the database, which may belong to others; set RATELIMITER_KEY_PREFIX, or reset keys one by one")
+var errNoPrefix = errors.New("redis cannot reset all keys without a prefix, because the database may hold the keys of other applications; set RATELIMITER_KEY_PREFIX, or reset keys one by one")
 
 // ResetAll deletes the keys that begin with the prefix, on every master of a Cluster and
 // every shard of a Ring. It finds them in steps (SCAN) and frees them in the background
@@ -35,7 +35,7 @@ func (r *redisBackend) ResetAll(ctx context.Context, prefix string) error {
 		defer r.leases.forgetAll() // what was charged meanwhile may be gone as well
 	}
 	if err := r.wait(ctx, func() error { return r.resetServers(ctx, prefix) }); err != nil {
-		return fmt.Errorf("redis did not reset everything: %w", asTimeout(err))
+		return fmt.Errorf("redis failed to reset everything: %w", asTimeout(err))
 	}
 	return nil
 }

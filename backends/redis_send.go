@@ -55,7 +55,7 @@ func (r *redisBackend) send(ctx context.Context, calls []*call) {
 }
 
 // errClock is for a server whose clock has left a calendar window between two round trips.
-var errClock = errors.New("the clock of redis has jumped to another calendar window while it decided")
+var errClock = errors.New("the clock of redis jumped to another calendar window during the decision")
 
 // divide tells which groups are plain, as far as is known. Those are in an order in
 // which groups of a kind stand together.
@@ -169,13 +169,13 @@ type replyWords string
 // openReply reads the time of a reply, which must have so many words behind it.
 func parseReply(reply string, size int) (now int64, rest replyWords, err error) {
 	if n := strings.Count(reply, " ") - 1; n != size {
-		return 0, "", fmt.Errorf("redis answered %.80q, with %d words and not %d behind the time", reply, n, size)
+		return 0, "", fmt.Errorf("redis answered %.80q, which has %d words after the time instead of %d", reply, n, size)
 	}
 	rest = replyWords(reply)
 	seconds, err := strconv.ParseInt(rest.next(), 10, 64)
 	micros, wrong := strconv.ParseInt(rest.next(), 10, 64)
 	if err := errors.Join(err, wrong); err != nil {
-		return 0, "", fmt.Errorf("redis answered %.80q, which begins with no time: %w", reply, err)
+		return 0, "", fmt.Errorf("redis answered %.80q, which does not begin with a time: %w", reply, err)
 	}
 	return seconds*1_000_000 + micros, rest, nil
 }
@@ -191,7 +191,7 @@ func (w *replyWords) granted() (int64, error) {
 	word := w.next()
 	n, err := strconv.ParseInt(word, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("redis answered %.80q, and how often it granted is no number: %w", word, err)
+		return 0, fmt.Errorf("redis answered %.80q instead of the number of granted charges: %w", word, err)
 	}
 	return n, nil
 }
