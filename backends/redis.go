@@ -12,63 +12,67 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redisBackend keeps the counters in Redis, on the clock of the Redis server.
+// redisBackend stores the counters in Redis and uses the clock of the Redis server.
 type redisBackend struct {
 	client redis.UniversalClient
-	owned  bool // opened here, so closed here
-	// patient is set if the client does not give up when a context does.
+	owned  bool // opened by NewRedis, so closed by Close
+	// ignoresContext is set if the client may keep waiting after its context has ended.
 	ignoresContext bool
-	// cluster is the client of a Cluster, of which each node has a queue.
+	// cluster is the client of a Cluster. Each node has a queue of its own.
 	cluster *redis.ClusterClient
-	// spread is set where one script call cannot reach every key.
+	// oneKeyPerCall is set if a script call cannot reach all keys.
 	oneKeyPerCall bool
-	queues        sync.Map // of *queue, by the address of a node, "" where it is not known
-	// denials is nil where the option local_denials is false.
+	queues        sync.Map // of *queue, by the address of the node, "" if there is only one
+	// denials is nil if the option local_denials is false.
 	denials  *denials
-	leases   *leases // nil where the option lease is 0
+	leases   *leases // nil if the option lease is 0
 	notPlain notPlainKeys
 	calls    sync.Pool // of *call
 	closed   atomic.Bool
 }
 
-// NewRedis makes the backend that keeps its counters in Redis (one server,
-// Sentinel or Cluster), so that any number of processes share a limit. A decision
-// is one script call, on the clock of the server. It uses nothing newer than
-// Redis 5, and is tested on Redis 7.
+// NewRedis returns a backend that stores its counters in Redis (a single server, Sentinel
+// or Cluster), so that any number of processes can share a limit. A decision is one script
+// call and uses the clock of the server. The backend requires Redis 5 or later and is
+// tested with Redis 7.
 //
-// NewRedis connects, and waits a second at most. A Redis that cannot be reached is
-// no error; one that rejects the credentials or the database is. See CheckAccess
-// for what can only be found out with a key.
+// NewRedis connects and waits at most a second. A Redis that cannot be reached is not an
+// error; one that rejects the credentials or the database is. CheckAccess finds problems
+// that depend on a key.
 //
-// Options, all of them optional:
+// All options are optional:
 //
 //	host, port          the server (string, default "127.0.0.1"; int, default 6379)
-//	addr                the same as one text, "host:port", or the path of a socket
-//	addrs               several: the nodes of a Cluster, or the Sentinels (list of texts, or one with commas)
-//	url                 redis://user:password@host:port/database of one server; rediss:// for
-//	                    TLS, unix:// for a socket. Options given beside it come first. Its
-//	                    parameters, such as ?client_name=shop&conn_max_lifetime=1h, are those of
-//	                    redis.ParseURL, without those for retries
-//	master_name         the master that Sentinel watches; addrs are then the Sentinels
-//	cluster             true for a Cluster of which only one address is given
-//	db                  number of the database (int, default 0; a Cluster has only 0)
-//	username, password  credentials (string); a line break at the end, as of a file, is removed
+//	addr                "host:port", or the path of a socket (string)
+//	addrs               the nodes of a Cluster or the Sentinels (list of strings, or one
+//	                    string separated by commas)
+//	url                 a single server, as redis://user:password@host:port/database;
+//	                    rediss:// uses TLS, unix:// a socket. Other options override parts
+//	                    of it. Its parameters, such as
+//	                    ?client_name=shop&conn_max_lifetime=1h, are those of
+//	                    redis.ParseURL, except for the ones about retries
+//	master_name         the master that the Sentinels in addrs watch (string)
+//	cluster             true for a Cluster with a single address
+//	db                  the database number (int, default 0; a Cluster has only 0)
+//	username, password  the credentials (string); a trailing line break, as from a file,
+//	                    is removed
 //	sentinel_username, sentinel_password
-//	                    those for the Sentinels (string)
+//	                    the credentials for the Sentinels (string)
 //	tls                 true, or a *tls.Config
-//	pool_size           most connections to a node (int, default ten for each CPU)
-//	min_idle_conns      connections kept ready (int, default 0)
+//	pool_size           the most connections to a node (int, default 10 per CPU)
+//	min_idle_conns      the number of idle connections to keep (int, default 0)
 //	pool_timeout, dial_timeout, read_timeout, write_timeout
-//	                    time.Duration, or a text such as "250ms"; the time of a whole
-//	                    decision is bounded by RATELIMITER_TIMEOUT in any case
-//	client              a redis.UniversalClient that the application has already; it is
-//	                    used as it is and never closed here, and excludes the options above
-//	local_denials       remember in the process what Redis has denied, and until when, and
-//	                    deny it without asking again (bool, default true)
-//	lease               how many units of a limit to take at once and spend without asking
-//	                    (int, 0 to 1000000, default 0: none), but a tenth of the limit at most;
-//	                    sliding-window and fixed-window only. The limit is never exceeded by it;
-//	                    what a process has not spent by the end of the window is lost
+//	                    a time.Duration, or a string such as "250ms". In any case,
+//	                    RATELIMITER_TIMEOUT limits the time of a whole decision
+//	client              an existing redis.UniversalClient of the application. It is used as
+//	                    it is and never closed. It cannot be combined with the options above
+//	local_denials       remember in the process until when Redis denies, and deny without
+//	                    asking Redis until then (bool, default true)
+//	lease               how many units of a limit to take from Redis at once and to spend in
+//	                    the process, at most a tenth of the limit (int, 0 to 1000000,
+//	                    default 0: none). Applies only to sliding-window and fixed-window.
+//	                    It never exceeds the limit; units that a process has not spent by
+//	                    the end of the window are lost
 func NewRedis(options map[string]any) (Backend, error) {
 	client, owned, behaviour, err := redisClient(options)
 	if err != nil {
@@ -125,7 +129,7 @@ func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verd
 	return r.takeCall(ctx, r.pooledCall(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas), verdicts)
 }
 
-// takeOne is Take for one quota.
+// takeOne is Take for a single quota.
 func (r *redisBackend) takeOne(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	q := &quotas[0]
 	hash := hashSubject(q.Key, q.Scope)
@@ -144,14 +148,14 @@ func (r *redisBackend) takeOne(ctx context.Context, quotas []Quota, verdicts []V
 
 func (r *redisBackend) takeCall(ctx context.Context, c *call, verdicts []Verdict) error {
 	if err := r.take(ctx, c); err != nil {
-		return err // the answer may still come, and is not ours to read
+		return err // c is not released: a flight may still write its answer
 	}
 	copy(verdicts, c.verdicts)
 	r.release(c)
 	return nil
 }
 
-// take lets a call go with the next flight to where its keys are.
+// take sends a call in the next flight to the node of its keys, and waits for the answer.
 func (r *redisBackend) take(ctx context.Context, c *call) error {
 	if r.denials != nil {
 		r.denials.callStarts(c)
@@ -172,7 +176,7 @@ func (r *redisBackend) take(ctx context.Context, c *call) error {
 	return nil
 }
 
-// queueOf finds the queue of the node that a quota is kept on.
+// queueOf returns the queue of the node that stores a quota.
 func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
 	node := ""
 	if r.cluster != nil {
@@ -188,8 +192,8 @@ func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
 	return made.(*queue), nil
 }
 
-// nodeOf is the address of the master that has a key. The client knows it, but
-// for the very first time.
+// nodeOf returns the address of the master that stores a key. Only the first call needs a
+// round trip.
 func (r *redisBackend) nodeOf(ctx context.Context, key string) (addr string, err error) {
 	err = r.wait(ctx, func() error {
 		node, err := r.cluster.MasterForKey(ctx, key)
@@ -201,8 +205,7 @@ func (r *redisBackend) nodeOf(ctx context.Context, key string) (addr string, err
 	return addr, err
 }
 
-// inTime makes a connection's time-out the same as that of the context it comes
-// from.
+// asTimeout lets a timeout of a connection match context.DeadlineExceeded.
 func asTimeout(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
@@ -210,7 +213,7 @@ func asTimeout(err error) error {
 	return err
 }
 
-// scriptCommand runs a script that decides nothing.
+// scriptCommand returns a command that runs a script without deciding anything.
 func scriptCommand(ctx context.Context, command, script string, keys []string, args []any) noRetryCmd {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, command, script, len(keys))
@@ -220,13 +223,13 @@ func scriptCommand(ctx context.Context, command, script string, keys []string, a
 	return noRetryCmd{redis.NewStringCmd(ctx, append(words, args...)...)}
 }
 
-// process sends one command and waits for its answer, or for the context.
+// process sends a command and waits for its answer or the end of the context.
 func (r *redisBackend) process(ctx context.Context, command redis.Cmder) error {
 	return r.wait(ctx, func() error { return r.client.Process(ctx, command) })
 }
 
-// wait waits for what the client does, or for the context, where the client does
-// not heed that.
+// wait calls do. If the client ignores contexts, it returns when the context ends, even if
+// do has not returned.
 func (r *redisBackend) wait(ctx context.Context, do func() error) error {
 	if !r.ignoresContext || ctx.Done() == nil {
 		return do()
@@ -253,7 +256,7 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 	}
 	if r.leases != nil {
 		r.leases.forget(key, scope)
-		defer r.leases.forget(key, scope) // what was charged meanwhile is gone as well
+		defer r.leases.forget(key, scope) // charges made in the meantime are gone as well
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
 		return fmt.Errorf("redis failed to reset: %w", asTimeout(err))
@@ -261,7 +264,8 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 	return nil
 }
 
-// Close gives back what was leased and not spent, as far as Redis is there.
+// Close implements Backend. It refunds leased units that were not spent, if Redis is
+// available.
 func (r *redisBackend) Close() error {
 	if r.closed.Swap(true) {
 		return nil
@@ -287,7 +291,7 @@ func (r *redisBackend) refundLeases() {
 		for i := range part {
 			calls[i] = newCall(ctx, part[i:i+1], false)
 		}
-		_ = r.wait(ctx, func() error { r.send(ctx, calls); return nil }) // or the units are lost
+		_ = r.wait(ctx, func() error { r.send(ctx, calls); return nil }) // if this fails, the units are lost
 		if ctx.Err() != nil {
 			return
 		}

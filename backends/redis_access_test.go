@@ -88,7 +88,7 @@ func TestAServerThatIsNotWhatTheOptionsSayIsFoundAtTheStart(t *testing.T) {
 	}
 	require.ErrorContains(t, opens(t, map[string]any{"url": "redis://" + nodes[0].Addr + "/1"}), `set option "cluster" to true`)
 	require.ErrorContains(t, opens(t, map[string]any{"addr": single.Addr, "cluster": true}), "not a node of a Cluster")
-	require.ErrorContains(t, opens(t, map[string]any{"addr": mute.Addr}), "runs scripts")
+	require.ErrorContains(t, opens(t, map[string]any{"addr": mute.Addr}), "does not run scripts")
 	require.NoError(t, opens(t, map[string]any{"addr": single.Addr}))
 	require.NoError(t, opens(t, map[string]any{"addr": nodes[0].Addr, "cluster": true}))
 }

@@ -7,10 +7,9 @@ import (
 	"slices"
 )
 
-// takeSpread charges keys that may live on different nodes, one call for each
-// key in order. When a later one denies, the earlier ones are given back and
-// the rest are only asked what they would say, which counts for no ban. So keys with a
-// ban come first.
+// takeKeyByKey charges keys that may be on different nodes, with one call per key. If a key
+// denies, the earlier keys are refunded and the remaining ones only peek, which counts for
+// no ban. So keys with a ban come first.
 func (r *redisBackend) takeKeyByKey(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	dryRun := false
 	subjects := subjectsOf(quotas)
@@ -37,8 +36,8 @@ func (r *redisBackend) takeKeyByKey(ctx context.Context, quotas []Quota, verdict
 	return nil
 }
 
-// giveBackWithin gives back, and waits no longer for it than the context lasts:
-// it goes on by itself for a second at most.
+// refundWithin refunds, but waits only until the context ends. The refund itself continues
+// for at most a second.
 func (r *redisBackend) refundWithin(ctx context.Context, quotas []Quota, verdicts []Verdict, subjects [][]int) error {
 	if len(subjects) == 0 {
 		return nil
@@ -55,8 +54,8 @@ func (r *redisBackend) refundWithin(ctx context.Context, quotas []Quota, verdict
 	}
 }
 
-// giveBack refunds what the quotas of some subjects have taken, and writes what
-// remains then. It does not use the context of the request, which may be over.
+// refund refunds the quotas of some subjects and updates the remaining units in the
+// verdicts. It does not use the context of the request, which may have ended.
 func (r *redisBackend) refund(quotas []Quota, verdicts []Verdict, subjects [][]int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -71,7 +70,7 @@ func (r *redisBackend) refund(quotas []Quota, verdicts []Verdict, subjects [][]i
 		refunds := quotasAt(quotas, charged)
 		for i := range refunds {
 			refunds[i].Cost = -refunds[i].Cost
-			refunds[i].Forced = true // what was given back is taken again, come what may
+			refunds[i].Forced = true // for refunds of refunds: charge again even past the limit
 		}
 		part := newCall(ctx, refunds, false)
 		if err := r.take(ctx, part); err != nil {
@@ -88,8 +87,8 @@ func (r *redisBackend) refund(quotas []Quota, verdicts []Verdict, subjects [][]i
 	return failed
 }
 
-// lookAgain writes what remains of the quotas of a subject. Where they share a
-// counter, what one of them was told is out of date when the next is given back.
+// peekAgain updates the remaining units of a subject whose quotas share a counter. Without
+// it, the verdict on one quota would be outdated by the refund of the next.
 func (r *redisBackend) peekAgain(ctx context.Context, quotas []Quota, verdicts []Verdict, members []int) error {
 	part := newCall(ctx, quotas, true)
 	if err := r.take(ctx, part); err != nil {
@@ -101,7 +100,7 @@ func (r *redisBackend) peekAgain(ctx context.Context, quotas []Quota, verdicts [
 	return nil
 }
 
-// bans counts the bans among some quotas.
+// countBans returns the number of bans among the given quotas.
 func countBans(quotas []Quota, members []int) (n int) {
 	for _, member := range members {
 		if quotas[member].Ban != 0 {

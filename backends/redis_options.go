@@ -17,13 +17,13 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// behaviour holds the options of NewRedis that are not about the connection.
+// behaviourOptions are the options of NewRedis that do not concern the connection.
 type behaviourOptions struct {
 	localDenials bool
 	lease        int
 }
 
-// behaviours are their names. They may stand beside a client.
+// behaviourNames are the names of these options, which may be combined with a client.
 var behaviourNames = []string{"local_denials", "lease"}
 
 func readBehaviour(read *options.Reader) behaviourOptions {
@@ -33,8 +33,8 @@ func readBehaviour(read *options.Reader) behaviourOptions {
 	}
 }
 
-// redisClient makes a client from the options of NewRedis, or takes the one that
-// was handed in; owned reports which. It connects to nothing.
+// redisClient creates a client from the options of NewRedis, or returns the one in the
+// options; owned reports whether it was created. It does not connect.
 func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, behaviour behaviourOptions, err error) {
 	if _, has := given["client"]; has {
 		client, err = applicationClient(given)
@@ -53,8 +53,8 @@ func redisClient(given map[string]any) (client redis.UniversalClient, owned bool
 	return openClient(settings), true, behaviour, nil
 }
 
-// CheckRedisOptions returns the error that NewRedis would return because of its
-// options, and connects to nothing.
+// CheckRedisOptions returns the error that NewRedis would return for its options, without
+// connecting to Redis.
 func CheckRedisOptions(given map[string]any) error {
 	if _, has := given["client"]; has {
 		_, _, _, err := redisClient(given)
@@ -64,8 +64,8 @@ func CheckRedisOptions(given map[string]any) error {
 	return err
 }
 
-// openClient is redis.NewUniversalClient, except that the client of a Cluster asks
-// no node for its commands: it would wait for one that hangs, whatever the deadline.
+// openClient is redis.NewUniversalClient, except that a Cluster client does not query a
+// node for its commands: if the node hangs, that would block past any deadline.
 func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
 	if settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
 		cluster := settings.Cluster()
@@ -75,7 +75,7 @@ func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
 	return redis.NewUniversalClient(settings)
 }
 
-// besideClient counts the options that have no effect beside a client.
+// countConnectionOptions returns how many options cannot be combined with a client.
 func countConnectionOptions(given map[string]any) (others int) {
 	for name := range given {
 		if name != "client" && !slices.Contains(behaviourNames, name) {
@@ -85,8 +85,8 @@ func countConnectionOptions(given map[string]any) (others int) {
 	return others
 }
 
-// handedIn returns the application's own client. Options of a connection would
-// have no effect beside it, so they are faults.
+// applicationClient returns the client in the options. Connection options would have no
+// effect, so they are errors.
 func applicationClient(given map[string]any) (redis.UniversalClient, error) {
 	if others := countConnectionOptions(given); others > 0 {
 		return nil, fmt.Errorf(`option "client" of backend "redis" is a connection of the application and cannot be combined with other connection options (%d given); remove them`, others)
@@ -101,14 +101,14 @@ func applicationClient(given map[string]any) (redis.UniversalClient, error) {
 func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviourOptions, error) {
 	read := newReader("redis", given)
 	behaviour := readBehaviour(read)
-	read.Value("client") // absent here, but known
+	read.Value("client") // registers the name as known
 	settings := &redis.UniversalOptions{
-		// A decision is never sent twice, and never outlives its request.
+		// A decision is never sent twice and never outlives its request.
 		MaxRetries:            -1,
 		ContextTimeoutEnabled: true,
-		// A server that is down is asked again by the next request, not here.
+		// The next request tries to connect again, so this one need not.
 		DialerRetries: 1,
-		// Users of the server need no permission for what is not used.
+		// These features would require additional permissions on the server.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
@@ -130,7 +130,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviourOpti
 	return settings, behaviour, read.Finish(everyName)
 }
 
-// readAddresses reads where Redis is, which must be said in one way only.
+// readAddresses reads the address of Redis, which must be given in only one way.
 func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	settings.MasterName = read.Word("master_name", "")
 	settings.IsClusterMode = read.Flag("cluster", false)
@@ -163,7 +163,7 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	switch {
 	case ways > 1:
 		read.Reject(errors.New(`options "url", "addr", "addrs" and "host" with "port" of backend "redis" all set the address of Redis; use only one of them`))
-	case read.Given("url"): // its address is there already
+	case read.Given("url"): // readURL has set the address
 	case addr != "":
 		settings.Addrs = []string{addr}
 	case len(addrs) > 0:
@@ -173,8 +173,7 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 }
 
-// rejectWithoutEffect rejects options that the client would ignore: whoever wrote
-// them expects an effect.
+// rejectIneffective rejects options that the client would silently ignore.
 func rejectIneffective(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.DB != 0 && settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
 		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect with "cluster" or several "addrs", because a Cluster has only database 0; remove it`))
@@ -188,7 +187,7 @@ func rejectIneffective(read *options.Reader, settings *redis.UniversalOptions) {
 
 func checkAddress(read *options.Reader, option, addr string) {
 	if strings.HasPrefix(addr, "/") {
-		return // of a socket
+		return // the path of a socket
 	}
 	host, port, err := net.SplitHostPort(addr)
 	number, notNumber := strconv.Atoi(port)
@@ -197,8 +196,7 @@ func checkAddress(read *options.Reader, option, addr string) {
 	}
 }
 
-// readCredential reads a text and removes the line break that the last line of a
-// file ends with.
+// readCredential reads a string and removes a trailing line break, as from a file.
 func readCredential(read *options.Reader, name, absent string) string {
 	return strings.TrimRight(read.Text(name, absent), "\r\n")
 }

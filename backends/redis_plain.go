@@ -17,26 +17,26 @@ import (
 //go:embed scripts/plain.lua
 var plainSource string
 
-// plainScript decides the plain case: one limit on a key that holds nothing else.
+// plainScript decides plain calls: one limit on a key that holds nothing else.
 var plainScript = &script{
 	Script: redis.NewScript(plainSource), source: plainSource, args: plainArgs, readReply: readPlainReply,
 }
 
-// kind is what plain decisions on different keys have in common, so that they can
-// be made in one block.
+// template holds what plain decisions on different keys have in common. They are made in
+// one block of the script call.
 type template struct {
 	algorithm          Algorithm
 	per                time.Duration
 	limit, burst, cost int64
 
-	args [6]any // what plain.lua is told, as texts: the name with =, the limit, and four numbers
+	args [6]any // arguments of plain.lua: the name with =, the limit, and four numbers
 }
 
-// kinds are those asked for lately, each in the place of its hash. An application has
-// few of them, unless a limit or a cost is a function of the request.
+// templates caches recent templates by hash. An application has few of them, unless a limit
+// or cost depends on the request.
 var templates [4096]atomic.Pointer[template]
 
-// kindOf is the kind of a quota that is charged by itself, nil if it is not plain.
+// templateOf returns the template of a quota, or nil if the quota is not plain.
 func templateOf(q *Quota) *template {
 	if q.Cost <= 0 || q.Limit == 0 || q.Forced || q.Shadow || q.Ban != 0 || q.Calendar != nil || q.Algorithm == SlidingLog {
 		return nil
@@ -76,8 +76,8 @@ func newTemplate(q *Quota) *template {
 	return t
 }
 
-// priceOf is what units of a bucket cost in time: micros + rest/limit µs. It is not ok
-// where that is more than a bucket can owe.
+// priceOf returns the time that units of a bucket cost: micros + rest/limit µs. ok is false
+// if that exceeds the largest debt of a bucket.
 func priceOf(units, per, limit int64) (micros, rest int64, ok bool) {
 	high, low := bits.Mul64(uint64(units), uint64(per))
 	if high >= uint64(limit) {
@@ -87,8 +87,8 @@ func priceOf(units, per, limit int64) (micros, rest int64, ok bool) {
 	return int64(quotient), int64(remainder), quotient < uint64(window.MaxDebt)
 }
 
-// mixed remembers until the end of the minute which keys have turned out not to be
-// plain, so that they go to take.lua at once. It may forget some sooner.
+// notPlainKeys remembers until the end of the minute which keys turned out not to be plain,
+// so that they go directly to take.lua. It may forget some earlier.
 type notPlainKeys [1024]atomic.Uint64
 
 func (m *notPlainKeys) slot(hash uint64) *atomic.Uint64 { return &m[hash%uint64(len(m))] }
@@ -101,19 +101,19 @@ func (m *notPlainKeys) mark(hash uint64, clock time.Duration) {
 	m.slot(hash).Store(minuteMark(hash, clock))
 }
 
-// inMinute is a hash with the number of the minute in those of its bits that say
-// which place it has.
+// minuteMark returns a hash in which the bits that select the slot are replaced by the
+// number of the minute.
 func minuteMark(hash uint64, clock time.Duration) uint64 {
 	return hash&^1023 | 512 | uint64(clock/time.Minute)%512
 }
 
-// sortByKind puts groups side by side that can be in one block, and those that are not
-// plain first. Blocks are in the order in which the first of their groups came.
+// sortByTemplate moves groups with the same template next to each other, after those that
+// are not plain. Blocks keep the order of their first groups.
 func sortByTemplate(groups []group) {
 	if !slices.ContainsFunc(groups, func(g group) bool { return !g.sameTemplate(&groups[0]) }) {
-		return // as mostly
+		return // the usual case
 	}
-	var blocks []group // the first of each
+	var blocks []group // first group of each
 	for i := range groups {
 		g := &groups[i]
 		if g.block = slices.IndexFunc(blocks, g.sameTemplateAs); g.block < 0 {
@@ -138,7 +138,7 @@ func (g *group) sameTemplate(other *group) bool {
 	return g.first.template == other.first.template && g.times() == other.times()
 }
 
-// plainWords puts groups into the form that plain.lua reads, in blocks of a kind.
+// plainArgs encodes groups for plain.lua, in blocks with the same template.
 func plainArgs(groups []group) []any {
 	args := make([]any, 3, 3+len(groups)+8)
 	args[2] = len(groups)
@@ -158,7 +158,7 @@ func plainArgs(groups []group) []any {
 	return args
 }
 
-// plainAnswer is the answer of a script.
+// readPlainReply implements script.readReply.
 func readPlainReply(groups []group, reply string, order int) (undecided []group, err error) {
 	now, words, err := parseReply(reply, 2*len(groups))
 	if err != nil {
@@ -183,8 +183,8 @@ func readPlainReply(groups []group, reply string, order int) (undecided []group,
 	return undecided, nil
 }
 
-// answerOne replays a decision of one quota as Redis has made it, on what its key
-// held before.
+// replayOne repeats the decision of Redis on one quota, on the state before it, to find the
+// verdicts.
 func (g *group) replayOne(now, granted int64, text string) error {
 	q := &g.first.quotas[0]
 	id := idOf(q)

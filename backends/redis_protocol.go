@@ -12,12 +12,12 @@ import (
 //go:embed scripts/take.lua
 var takeSource string
 
-// takeScript decides everything.
+// takeScript decides any call.
 var takeScript = &script{
 	Script: redis.NewScript(takeSource), source: takeSource, args: takeArgs, readReply: readTakeReply,
 }
 
-// takeWords puts groups into the form that take.lua reads.
+// takeArgs encodes groups for take.lua.
 func takeArgs(groups []group) []any {
 	keys := 0
 	for i := range groups {
@@ -41,13 +41,13 @@ func takeArgs(groups []group) []any {
 		for _, members := range first.subjects {
 			args = append(args, len(members))
 			args = first.appendQuotas(args, members, false)
-			args = first.appendQuotas(args, members, true) // they count what the others deny
+			args = first.appendQuotas(args, members, true) // last, because they count denials by the others
 		}
 	}
 	return args
 }
 
-// appendQuotas adds those members that are bans, or those that are not.
+// appendQuotas appends either the bans or all other quotas among the members.
 func (c *call) appendQuotas(args []any, members []int, bans bool) []any {
 	for _, member := range members {
 		q := &c.quotas[member]
@@ -64,8 +64,7 @@ func (c *call) appendQuotas(args []any, members []int, bans bool) []any {
 	return args
 }
 
-// manner is how a quota is charged: 1 for forced units, and the receipt of those
-// that are given back.
+// mode returns how to charge a quota: 1 for forced units, or the receipt of a refund.
 func mode(q *Quota) int64 {
 	switch {
 	case q.Cost < 0:
@@ -76,18 +75,18 @@ func mode(q *Quota) int64 {
 	return 0
 }
 
-// redisKey joins key and scope. The length at the end keeps pairs apart whose
-// joined texts are the same, as ("a:b", "c") and ("a", "b:c").
+// redisKey joins a key and scope. The length at the end distinguishes pairs that would
+// otherwise be joined to the same text, such as ("a:b", "c") and ("a", "b:c").
 func redisKey(key, scope string) string {
 	return key + ":" + scope + ":" + strconv.Itoa(len(key))
 }
 
-// undecidable is how often a decision was granted for which no window was found.
+// undecidable is the number of grants that take.lua returns if no calendar window matched.
 const undecidable = -2
 
-// takeAnswer is the answer of a script. It leaves those decisions undecided whose
-// calendar windows were not sent, as the clocks of this process and of the server are
-// far apart. They are asked for again, with the windows around the server's time.
+// readTakeReply implements script.readReply. A decision is undecided if none of its
+// calendar windows was current, because the clocks of this process and the server are too
+// far apart. It is sent again, with the windows around the time of the server.
 func readTakeReply(groups []group, reply string, order int) (undecided []group, err error) {
 	size := 0
 	for i := range groups {
@@ -121,7 +120,7 @@ func readTakeReply(groups []group, reply string, order int) (undecided []group, 
 	return undecided, nil
 }
 
-// answer replays a decision as Redis has made it, on what was there before.
+// replay repeats a decision of Redis on the states before it, to find the verdicts.
 func (g *group) replay(now, granted int64, texts []string) error {
 	first := g.first
 	switch {
@@ -135,7 +134,7 @@ func (g *group) replay(now, granted int64, texts []string) error {
 	}
 }
 
-// answerAll is for a call of several quotas.
+// replayAll is replay for a call with several quotas.
 func (c *call) replayAll(now, granted int64, texts []string) error {
 	ledgers := make(ledgerSet, len(texts))
 	for i, members := range c.subjects {
@@ -162,12 +161,12 @@ func (c *call) replayAll(now, granted int64, texts []string) error {
 	return nil
 }
 
-// disagreement cannot be, unless script and algorithms differ.
+// disagreement is impossible as long as the scripts and package window are equivalent.
 func disagreement(granted int64) error {
 	return fmt.Errorf("redis granted %d charges, which does not follow from the state it returned", granted)
 }
 
-// stateIn finds the state of one limit among those of its key.
+// findState returns the state of one limit in the value of its key, or nil.
 func findState(text string, id counterID) (numbers, error) {
 	name := id.name()
 	for text != "" {

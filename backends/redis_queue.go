@@ -9,24 +9,24 @@ import (
 )
 
 const (
-	// maxFlights is how many round trips of a queue are under way at once. With
-	// one, two callers would wait for each other.
+	// maxFlights is how many round trips of a queue may be in progress at once. With only
+	// one, two callers would block each other.
 	maxFlights = 2
-	// maxBatch is how many quotas a round trip decides at most: other clients of
-	// the server wait while it decides them.
+	// maxBatch is the most quotas per round trip, because other clients of the server have
+	// to wait meanwhile.
 	maxBatch = 128
 )
 
-// queue lets concurrent calls share round trips: what comes while all flights are
-// under way goes with the next one. Nobody waits for others to come.
+// queue lets concurrent calls share round trips ("flights"). Calls that arrive while all
+// flights are in progress share the next one. No call waits for others to arrive.
 type queue struct {
-	// send makes one round trip, and answers each of the calls.
+	// send makes a round trip and answers the calls.
 	send func(context.Context, []*call)
-	// patient is set where a round trip may outlast its context.
+	// ignoresContext is set if a round trip may outlast its context.
 	ignoresContext bool
 
-	wakeWorker chan struct{} // is taken by a pilot that waits; see depart
-	closed     chan struct{} // closed when no pilot shall wait any more
+	wakeWorker chan struct{} // received by an idle worker; see startFlight
+	closed     chan struct{} // closed when idle workers should end
 
 	mu      sync.Mutex
 	waiting []*call
@@ -37,8 +37,8 @@ func newQueue(send func(context.Context, []*call), ignoresContext bool) *queue {
 	return &queue{send: send, ignoresContext: ignoresContext, wakeWorker: make(chan struct{}), closed: make(chan struct{})}
 }
 
-// do waits for the answer to a call, or for the end of the context. A call that
-// has not been sent by then never is.
+// wait returns when a call is answered or the context ends. If the call has not been sent
+// by then, it never is.
 func (q *queue) wait(ctx context.Context, c *call) error {
 	q.mu.Lock()
 	free := q.flights < maxFlights
@@ -69,8 +69,8 @@ func (q *queue) wait(ctx context.Context, c *call) error {
 	}
 }
 
-// alone makes the round trip of one call, which is quickest without a goroutine
-// of its own. Those who have come meanwhile get one.
+// sendAlone makes the round trip of a single call in its own goroutine, which is fastest.
+// Calls that arrive meanwhile are left to a worker.
 func (q *queue) sendAlone(ctx context.Context, c *call) error {
 	q.sendBatch(ctx, c.alone[:])
 	q.mu.Lock()
@@ -85,15 +85,15 @@ func (q *queue) sendAlone(ctx context.Context, c *call) error {
 	return c.err
 }
 
-// pilotPatience is how long a goroutine that makes flights waits for the next one.
-// A new one would have to grow its stack first, which takes longer than the rest.
+// workerIdle is how long an idle worker waits for the next flight. Starting a new goroutine
+// is slow, because it has to grow its stack.
 const workerIdle = time.Second
 
-// depart lets a flight begin.
+// startFlight passes a flight to an idle worker, or starts one.
 func (q *queue) startFlight() {
 	select {
 	case q.wakeWorker <- struct{}{}:
-	default: // no pilot waits
+	default: // no idle worker
 		go q.work()
 	}
 }
@@ -113,8 +113,8 @@ func (q *queue) work() {
 	}
 }
 
-// trip makes a round trip. A panic in it, of a hook of the application's client,
-// must neither keep the place of a flight nor end the process.
+// sendBatch makes a round trip. A panic, such as one in a hook of the application's client,
+// must neither leak the flight nor end the process.
 func (q *queue) sendBatch(ctx context.Context, batch []*call) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
@@ -126,7 +126,7 @@ func (q *queue) sendBatch(ctx context.Context, batch []*call) {
 	q.send(ctx, batch)
 }
 
-// fly makes round trips until nobody waits.
+// sendWaiting makes round trips until no call is waiting.
 func (q *queue) sendWaiting() {
 	for batch := q.next(); batch != nil; batch = q.next() {
 		ctx, cancel := flightContext(batch)
@@ -136,12 +136,13 @@ func (q *queue) sendWaiting() {
 			c.done <- struct{}{}
 		}
 		if len(batch) > 1 {
-			runtime.Gosched() // so that those who were answered can ask again
+			runtime.Gosched() // lets the answered callers run and call again
 		}
 	}
 }
 
-// next takes the calls of the next flight, or ends this one if there are none.
+// next removes the calls of the next flight from the queue. If there are none, it returns
+// nil and ends the flight.
 func (q *queue) next() (batch []*call) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -149,7 +150,7 @@ func (q *queue) next() (batch []*call) {
 	for _, c := range q.waiting {
 		more := len(c.quotas)
 		if len(batch) > 0 && c.mergesWith(batch[len(batch)-1]) {
-			more = 0 // one decision for both
+			more = 0 // shares the decision of the previous call
 		}
 		if size > 0 && size+more > maxBatch {
 			break
@@ -168,8 +169,8 @@ func (q *queue) next() (batch []*call) {
 	return batch
 }
 
-// flightContext lasts as long as anybody on the flight waits. It is that of a request
-// only where there are no others, whose flight its end would spoil.
+// flightContext returns a context that lasts until the last deadline of the batch. A single
+// call uses its own context; a shared flight must not end with one of its requests.
 func flightContext(batch []*call) (context.Context, context.CancelFunc) {
 	if len(batch) == 1 {
 		return batch[0].ctx, func() {}

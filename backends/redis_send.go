@@ -11,16 +11,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// script decides groups of calls in one call of its own.
+// script decides groups of calls.
 type script struct {
-	*redis.Script // which is only asked for its digest
+	*redis.Script // only used for its hash
 	source        string
-	// words are the number of keys, the keys and the arguments, behind two empty
-	// places.
+	// args returns the arguments of EVALSHA: two empty places for the command and the hash,
+	// then the number of keys, the keys and the arguments.
 	args func(groups []group) []any
-	// answer gives the calls of groups their verdicts, and returns the groups that
-	// were left undecided. Of several decisions at the same time order is the place
-	// of the first.
+	// readReply writes the verdicts of the calls in groups, and returns the groups that are
+	// undecided. order is the position of the first group among the decisions at the same
+	// time.
 	readReply func(groups []group, reply string, order int) (undecided []group, err error)
 }
 
@@ -31,14 +31,14 @@ type part struct {
 	command noRetryCmd
 }
 
-// once is a command that the client must not send again by itself: a decision
-// whose answer was lost may have been made, and would be charged twice.
+// noRetryCmd is a command that the client must not retry: a decision whose answer was lost
+// may have been made, and would be charged twice.
 type noRetryCmd struct{ *redis.StringCmd }
 
 func (noRetryCmd) NoRetry() bool { return true }
 
-// send makes the decisions of some calls in one round trip, and in another for those
-// that have turned out not to be plain, or whose calendar windows were not sent.
+// send decides calls in one round trip, plus another for those that turn out not to be
+// plain or whose calendar windows did not match.
 func (r *redisBackend) send(ctx context.Context, calls []*call) {
 	clock := sinceStart()
 	plain, others := r.splitPlain(mergeCalls(calls), clock)
@@ -54,11 +54,11 @@ func (r *redisBackend) send(ctx context.Context, calls []*call) {
 	fail(roundTrip(ctx, r.client, r.appendParts(nil, takeScript, undecided)), errClock)
 }
 
-// errClock is for a server whose clock has left a calendar window between two round trips.
+// errClock means that the server's clock left a calendar window between two round trips.
 var errClock = errors.New("the clock of redis jumped to another calendar window during the decision")
 
-// divide tells which groups are plain, as far as is known. Those are in an order in
-// which groups of a kind stand together.
+// splitPlain separates groups that are plain, as far as is known, from the others. Plain
+// groups with the same template are adjacent.
 func (r *redisBackend) splitPlain(groups []group, clock time.Duration) (plain, others []group) {
 	for i := range groups {
 		if first := groups[i].first; first.template != nil && r.notPlain.has(first.hash, clock) {
@@ -73,8 +73,8 @@ func (r *redisBackend) splitPlain(groups []group, clock time.Duration) (plain, o
 	return groups[n:], groups[:n]
 }
 
-// appendParts lets a script decide groups: in one call, or in one for each where
-// their keys must not be mixed.
+// appendParts appends script calls for groups: one call for all of them, or one for each if
+// their keys may be on different nodes.
 func (r *redisBackend) appendParts(parts []part, script *script, groups []group) []part {
 	if !r.oneKeyPerCall && len(groups) > 0 {
 		return append(parts, part{script: script, groups: groups})
@@ -85,8 +85,8 @@ func (r *redisBackend) appendParts(parts []part, script *script, groups []group)
 	return parts
 }
 
-// trip makes one round trip, and one more where the server does not know the
-// scripts. It returns the groups that were left undecided.
+// roundTrip makes one round trip, and a second one if the server does not know the scripts.
+// It returns the groups that are undecided.
 func roundTrip(ctx context.Context, client redis.UniversalClient, parts []part) (undecided []group) {
 	for i := range parts {
 		p := &parts[i]
@@ -98,7 +98,7 @@ func roundTrip(ctx context.Context, client redis.UniversalClient, parts []part) 
 	if len(unknown) == 0 {
 		return undecided
 	}
-	for i := range unknown { // at once too: a node that has just taken over knows none
+	for i := range unknown { // all at once: a node after a failover knows none of them
 		p := &unknown[i]
 		args := append([]any{"eval", p.script.source}, p.command.Args()[2:]...)
 		p.command = noRetryCmd{redis.NewStringCmd(ctx, args...)}
@@ -107,8 +107,8 @@ func roundTrip(ctx context.Context, client redis.UniversalClient, parts []part) 
 	return append(undecided, rest...)
 }
 
-// exec sends commands in one round trip, and reads what was answered to them. The
-// server has decided nothing where it says that it does not know the script.
+// exec sends the commands in one round trip and reads the answers. It returns the parts
+// whose script the server does not know, so that nothing was decided.
 func exec(ctx context.Context, client redis.UniversalClient, parts []part) (unknown []part, undecided []group) {
 	sent := sinceStart()
 	sendAll(ctx, client, parts)
@@ -150,7 +150,7 @@ func sendAll(ctx context.Context, client redis.UniversalClient, parts []part) {
 	_, _ = pipeline.Exec(ctx)
 }
 
-// fail gives all calls of groups the same error.
+// fail sets the error of all calls in groups.
 func fail(groups []group, err error) {
 	for i := range groups {
 		groups[i].fail(err)
@@ -163,10 +163,11 @@ func (g *group) fail(err error) {
 	}
 }
 
-// replyWords are what is left to read of a reply.
+// replyWords is the unread rest of a reply.
 type replyWords string
 
-// openReply reads the time of a reply, which must have so many words behind it.
+// parseReply reads the time at the start of a reply. size is the expected number of words
+// after it.
 func parseReply(reply string, size int) (now int64, rest replyWords, err error) {
 	if n := strings.Count(reply, " ") - 1; n != size {
 		return 0, "", fmt.Errorf("redis answered %.80q, which has %d words after the time instead of %d", reply, n, size)

@@ -14,13 +14,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// readURL reads the option url. Options beside it refine what it says. A fault
-// repeats nothing of the URL but names of parameters: any part may be a password
-// that was not escaped.
+// readURL reads the option url, which other options may override. Errors include nothing of
+// the URL except for parameter names, because any part of it may be an unescaped password.
 func readURL(read *options.Reader, settings *redis.UniversalOptions) {
 	text := read.Text("url", "")
 	if _, isText := read.Values["url"].(string); !isText {
-		return // absent, or a fault already
+		return // absent, or already rejected
 	}
 	parsed, err := parseURL(strings.TrimSpace(text))
 	if err != nil {
@@ -41,8 +40,8 @@ func readURL(read *options.Reader, settings *redis.UniversalOptions) {
 	settings.ConnMaxLifetimeJitter = parsed.ConnMaxLifetimeJitter
 }
 
-// What is said of a URL that cannot be used. None of it is repeated, as a password
-// with special characters may have spilled into any part.
+// Errors about a URL. They do not include the URL, because an unescaped password may be in
+// any part of it.
 var (
 	errUnreadableURL = errors.New(`cannot be parsed; it must have the form redis://user:password@host:6379/0?pool_size=20, with / ? # @ : % in the user or password written as %2F %3F %23 %40 %3A %25`)
 	errURLScheme     = errors.New(`must begin with redis://, rediss:// (for TLS) or unix:// (for a socket), as in redis://user:password@host:6379/0`)
@@ -51,8 +50,8 @@ var (
 	errSeveralInURL  = errors.New(`names several servers, which a URL cannot do; list them in option "addrs", with "cluster": true for the nodes of a Cluster or "master_name" for Sentinels`)
 )
 
-// parseURL is redis.ParseURL, but rejects what that accepts and never works, and
-// what it reads and this backend does not apply.
+// parseURL is redis.ParseURL, but also rejects URLs that never work and parameters that
+// this backend does not apply.
 func parseURL(text string) (*redis.Options, error) {
 	switch {
 	case text == "":
@@ -77,7 +76,7 @@ func parseURL(text string) (*redis.Options, error) {
 	return parsed, checkValues(parsed)
 }
 
-// checkPlace checks all of a URL but its parameters.
+// checkLocation checks everything in a URL except for its parameters.
 func checkLocation(u *url.URL, text string) error {
 	port, _ := strconv.Atoi(u.Port())
 	switch {
@@ -105,11 +104,10 @@ func checkLocation(u *url.URL, text string) error {
 	return nil
 }
 
-// retryParameters would let the client send a decision again.
+// retryParameters would let the client send a decision twice.
 var retryParameters = []string{"max_retries", "min_retry_backoff", "max_retry_backoff"}
 
-// checkParameters names the parameter that is wrong, where redis.ParseURL would
-// reject all of them.
+// checkParameters finds the parameter that is wrong, which redis.ParseURL does not report.
 func checkParameters(u *url.URL) error {
 	if strings.Contains(u.RawQuery, "@") {
 		return errUnreadableURL
@@ -135,8 +133,8 @@ func checkParameters(u *url.URL) error {
 	return nil
 }
 
-// checkValues rejects values with which no connection would come about. Of a time
-// of zero go-redis makes a negative one.
+// checkValues rejects values that prevent every connection. go-redis turns a zero duration
+// into a negative one.
 func checkValues(parsed *redis.Options) error {
 	for _, parameter := range []struct {
 		name  string
