@@ -22,7 +22,7 @@ func TestAlgorithmsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	require.Zero(t, SlidingWindow, "the default")
 }
 
-func TestWhatIsNoAlgorithmIsNotTakenForOne(t *testing.T) {
+func TestAnUnknownNameIsNotAnAlgorithm(t *testing.T) {
 	require.False(t, Algorithm(9).Valid())
 	require.Equal(t, "Algorithm(9)", Algorithm(9).String())
 	for _, name := range []string{"", "leaky-bucket", "Sliding-Window", "sliding_window", " fixed-window"} {

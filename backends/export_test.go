@@ -1,6 +1,6 @@
 package backends
 
-// NewMemoryOnClock is NewMemory on another clock, in microseconds.
+// NewMemoryOnClock is NewMemory with another clock, in microseconds.
 func NewMemoryOnClock(now func() int64) Backend { return newMemoryOn(DefaultMaxKeys, now) }
 
 func newMemoryOn(maxKeys int, now func() int64) *Memory {
