@@ -205,9 +205,9 @@ func TestErrorsThatAreNotTheFaultOfTheBackendDoNotCount(t *testing.T) {
 		caller func() (context.Context, context.CancelFunc)
 		answer func(context.Context) error
 	}{
-		"an invalid quota": {answer: func(context.Context) error { return ErrInvalidQuota }},
+		"an invalid quota":   {answer: func(context.Context) error { return ErrInvalidQuota }},
 		"a closed backend":   {answer: func(context.Context) error { return ErrClosed }},
-		"a canceled request":      {func() (context.Context, context.CancelFunc) { return cancelled, func() {} }, late},
+		"a canceled request": {func() (context.Context, context.CancelFunc) { return cancelled, func() {} }, late},
 		"a shorter deadline": {func() (context.Context, context.CancelFunc) {
 			return context.WithTimeout(context.Background(), patience/2)
 		}, late},

@@ -13,13 +13,13 @@ func TestOptionsWithoutEffectAreRejected(t *testing.T) {
 		options map[string]any
 		says    []string
 	}{
-		"a database number with a Cluster":           {map[string]any{"addr": "h:1", "cluster": true, "db": 3}, []string{`"db"`, `"cluster"`}},
-		"a database number with several addresses":   {map[string]any{"addrs": []string{"h:1", "i:2"}, "db": 3}, []string{`"db"`}},
-		"a database number in the URL of a Cluster":  {map[string]any{"url": "redis://h:1/3", "cluster": true}, []string{"database", `"cluster"`}},
-		"a Sentinel password without a master":         {map[string]any{"addr": "h:1", "sentinel_password": "p"}, []string{`"sentinel_password"`, `"master_name"`}},
-		"a Sentinel user without a master":             {map[string]any{"addr": "h:1", "sentinel_username": "u"}, []string{`"sentinel_username"`, `"master_name"`}},
-		"an empty URL": {map[string]any{"url": ""}, []string{`"url"`}},
-		"an empty host":                     {map[string]any{"host": ""}, []string{`"host"`}},
+		"a database number with a Cluster":          {map[string]any{"addr": "h:1", "cluster": true, "db": 3}, []string{`"db"`, `"cluster"`}},
+		"a database number with several addresses":  {map[string]any{"addrs": []string{"h:1", "i:2"}, "db": 3}, []string{`"db"`}},
+		"a database number in the URL of a Cluster": {map[string]any{"url": "redis://h:1/3", "cluster": true}, []string{"database", `"cluster"`}},
+		"a Sentinel password without a master":      {map[string]any{"addr": "h:1", "sentinel_password": "p"}, []string{`"sentinel_password"`, `"master_name"`}},
+		"a Sentinel user without a master":          {map[string]any{"addr": "h:1", "sentinel_username": "u"}, []string{`"sentinel_username"`, `"master_name"`}},
+		"an empty URL":                              {map[string]any{"url": ""}, []string{`"url"`}},
+		"an empty host":                             {map[string]any{"host": ""}, []string{`"host"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := redisSettings(test.options)

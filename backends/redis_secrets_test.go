@@ -17,10 +17,10 @@ func TestErrorsContainNoMisplacedSecrets(t *testing.T) {
 		"a URL as client":         {"client": url},
 		"a URL in a list":         {"url": []any{url}},
 		"a URL of another scheme": {"url": "http://limiter:s3cret@redis.example"},
-		"an invalid URL":      {"url": "redis://limiter:s3cret%zz@redis.example"},
+		"an invalid URL":          {"url": "redis://limiter:s3cret%zz@redis.example"},
 		"a password in a list":    {"password": []string{"s3cret"}},
 		"a password of Sentinel":  {"sentinel_password": map[string]any{"from": "s3cret"}},
-		"a typo in a name":   {"pasword": "s3cret"},
+		"a typo in a name":        {"pasword": "s3cret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backend, err := NewRedis(options)
