@@ -171,7 +171,7 @@ func TestConcurrentDecisionsAreLinearizable(t *testing.T) {
 			fresh := prepare(t)
 			for _, algorithm := range []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow, backends.SlidingLog, backends.TokenBucket} {
 				for seed := range uint64(20) {
-					history := recordHistory(t, fresh(), algorithm, seed, strings.Contains(name, "remembered"))
+					history := recordHistory(t, fresh(), algorithm, seed, strings.Contains(name, "cached"))
 					require.True(t, porcupine.CheckOperations(sequential, history), "%s, seed %d", algorithm, seed)
 				}
 			}
