@@ -8,8 +8,8 @@
 //	INFO   rate limit: client rejected                          route name key scope limit per retry_after
 //	WARN   rate limit: client banned                            the same
 //	INFO   rate limit: client no longer rejected                route name key scope rejected since until banned
-//	INFO   rate limit: client would be rejected                 as above, for shadow limits
-//	INFO   rate limit: client would no longer be rejected       as above, for shadow limits
+//	INFO   rate limit: client would be rejected                 as above, for limits that do not reject
+//	INFO   rate limit: client would no longer be rejected       as above, for limits that do not reject
 //	WARN   rate limit: other clients rejected                   rejected would_be_rejected since until
 //	WARN   rate limit: backend unavailable, limiting in memory  route error
 //	ERROR  rate limit: backend unavailable                      route error
