@@ -255,8 +255,8 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 		defer r.denials.beginReset(key, scope)()
 	}
 	if r.leases != nil {
-		r.leases.forget(key, scope)
-		defer r.leases.forget(key, scope) // charges made in the meantime are gone as well
+		r.leases.drop(key, scope)
+		defer r.leases.drop(key, scope) // charges made in the meantime are gone as well
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
 		return fmt.Errorf("redis failed to reset: %w", asTimeout(err))

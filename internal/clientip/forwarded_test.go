@@ -100,11 +100,11 @@ func TestAnEngineThatTrustsEveryoneUsesThePeer(t *testing.T) {
 
 func TestBothWaysToExamineAnEngineAgree(t *testing.T) {
 	options := map[string]engineOption{
-		"trust 10/8": trust10, "trust nobody": trustNobody, "trust all of IPv6": trustProxies("::/0"),
+		"trust 10/8": trust10, "trust no address": trustNobody, "trust all of IPv6": trustProxies("::/0"),
 		"ignore headers": ignoreHeaders, "one header": ipHeaders("X-Real-Ip"), "a platform": trustPlatform("Fly-Client-IP"),
-		"a platform that is a header too": trustPlatform("X-Forwarded-For"),
+		"a platform with a common header": trustPlatform("X-Forwarded-For"),
 	}
-	names := []string{"a platform", "a platform that is a header too", "ignore headers", "one header", "trust 10/8", "trust all of IPv6", "trust nobody"}
+	names := []string{"a platform", "a platform with a common header", "ignore headers", "one header", "trust 10/8", "trust all of IPv6", "trust no address"}
 	rapid.Check(t, func(t *rapid.T) {
 		engine := newEngine()
 		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 3, rapid.ID[string]).Draw(t, "options") {
@@ -137,7 +137,7 @@ func FuzzForwarded(f *testing.F) {
 		require.Equal(t, "203.0.113.9", finder.Text(request(engine, "10.0.0.1:80", appended...), 32, 64))
 		require.Equal(t, "203.0.113.9", finder.Text(request(engine, "10.0.0.1:80", append(headers, "X-Forwarded-For", "203.0.113.9:1")...), 32, 64))
 
-		require.Equal(t, "192.0.2.7", finder.Text(request(engine, "192.0.2.7:80", headers...), 32, 64), "of a stranger")
+		require.Equal(t, "192.0.2.7", finder.Text(request(engine, "192.0.2.7:80", headers...), 32, 64), "an unknown peer")
 
 		text := finder.Text(request(engine, remoteAddr), 32, 128)
 		require.Equal(t, text, Text(finder.Address(request(engine, remoteAddr)), 32, 128))
