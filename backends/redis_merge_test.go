@@ -137,7 +137,7 @@ func TestAFlightIsDecidedLikeItsCallsInOrder(t *testing.T) {
 	}
 }
 
-// quick has periods so short that a real server sees many of them.
+// shortPeriods has periods so short that a real server sees many of them.
 var shortPeriods = history{
 	[]time.Duration{time.Millisecond, 1717 * time.Microsecond, 13 * time.Millisecond, time.Second, MaxPer},
 	forward.limits, rapid.Just(int64(0)), true,

@@ -107,7 +107,7 @@ func levelOf(ban bool) slog.Level {
 	return slog.LevelInfo
 }
 
-// follows reports whether another client can be tracked, and reserves its place and
+// track reports whether another client can be tracked, and reserves its place and
 // records.
 func (l *Log) track(now time.Time) bool {
 	if l.tracked.Add(1) <= l.maxClients && l.budget.take(now, recordsPerClient) {

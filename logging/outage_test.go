@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// without returns an event that was decided in memory.
+// withoutBackend returns an event that was decided in memory.
 func withoutBackend(outcome ratelimiter.Outcome, place int) ratelimiter.Event {
 	e := about(outcome, "192.0.2.7")
 	e.Fallback, e.Err, e.LimitIndex = true, errors.New("dial tcp: connection refused\nat once"), place

@@ -37,7 +37,7 @@ func (l *Log) schedule(at time.Time) {
 	a.timer.Reset(time.Until(at))
 }
 
-// end stops the alarm for good.
+// stop stops the alarm for good.
 func (a *alarm) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

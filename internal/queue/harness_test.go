@@ -163,7 +163,7 @@ func (h *harness) resetAll() {
 	})
 }
 
-// setAway changes the latency of answers.
+// setLatency changes the latency of answers.
 func (h *harness) setLatency(away time.Duration) { h.locked(func() { h.latency = away }) }
 
 // results waits for all requests and lists their results, such as "passed at 1s".
