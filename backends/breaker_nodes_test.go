@@ -23,7 +23,7 @@ func newNodes(t *testing.T) *nodes {
 	return &nodes{Backend: local}
 }
 
-func (n *nodes) isSpread() bool { return true }
+func (n *nodes) hasSeveralNodes() bool { return true }
 
 func (n *nodes) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	if fails, away := n.away.Load(quotas[0].Key); away {
@@ -52,10 +52,10 @@ func TestOneNodeOfSeveralThatFailsDoesNotOpenTheBreaker(t *testing.T) {
 					for range 2 * breakerFailures { // in a row, by chance
 						go func() { _ = takeKey(breaker, "second") }()
 					}
-					pass(patience / 2)
+					advance(patience / 2)
 				}
 				require.NoError(t, takeKey(breaker, "first"))
-				pass(patience) // all that hang have failed
+				advance(patience) // all that hang have failed
 				require.False(t, breaker.Health().Open)
 				require.EqualValues(t, 100*2*breakerFailures, breaker.Health().Failures)
 			})
@@ -72,18 +72,18 @@ func TestAllNodesThatFailOpenTheBreakerAfterATimeout(t *testing.T) {
 		for _, key := range []string{"first", "second", "probe key"} {
 			backend.away.Store(key, refused)
 		}
-		pass(patience - time.Microsecond)
+		advance(patience - time.Microsecond)
 		for range 2 * breakerFailures {
 			require.ErrorIs(t, takeKey(breaker, "first"), errLost)
 		}
 		require.False(t, breaker.Health().Open, "another node may have charged a moment ago")
-		pass(time.Microsecond)
+		advance(time.Microsecond)
 		for range breakerFailures {
 			require.ErrorIs(t, takeKey(breaker, "second"), errLost)
 		}
 		require.True(t, breaker.Health().Open)
 		backend.away.Delete("probe key")
-		pass(probeInterval)
+		advance(probeInterval)
 		require.False(t, breaker.Health().Open)
 	})
 }

@@ -9,50 +9,50 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// begins writes that a client begins to be rejected, or is banned.
-func (l *Log) begins(c *client, what news) {
-	if what == nothing {
+// logTransition writes that a client is rejected or banned.
+func (l *Log) logTransition(c *client, what transition) {
+	if what == noTransition {
 		return
 	}
 	message := "rate limit: client rejected"
 	switch {
-	case what == isBanned:
+	case what == startsBan:
 		message = "rate limit: client banned"
 	case c.shadowed:
 		message = "rate limit: client would be rejected"
 	}
-	attributes := append(l.who(c), slog.Int64("limit", c.limit), slog.Duration("per", c.per))
+	attributes := append(l.clientAttrs(c), slog.Int64("limit", c.limit), slog.Duration("per", c.per))
 	if c.retryAfter > 0 {
 		attributes = append(attributes, slog.Duration("retry_after", c.retryAfter))
 	}
-	l.write(levelOf(what == isBanned), message, attributes...)
+	l.write(levelOf(what == startsBan), message, attributes...)
 }
 
-// isOver writes the summary of a client.
-func (l *Log) isOver(c *client) {
-	message := "rate limit: client rejected no more"
+// logSummary writes the summary of a client.
+func (l *Log) logSummary(c *client) {
+	message := "rate limit: client no longer rejected"
 	if c.shadowed {
-		message = "rate limit: client would be rejected no more"
+		message = "rate limit: client would no longer be rejected"
 	}
-	l.write(slog.LevelInfo, message, append(l.who(c),
+	l.write(slog.LevelInfo, message, append(l.clientAttrs(c),
 		slog.Uint64("rejected", c.rejected), slog.Time("since", c.since), slog.Time("until", c.last), slog.Bool("banned", c.banned))...)
 }
 
-func (l *Log) who(c *client) []slog.Attr {
+func (l *Log) clientAttrs(c *client) []slog.Attr {
 	return append(make([]slog.Attr, 0, 8), slog.String("route", c.route), slog.String("name", c.name),
 		slog.String("key", c.key), slog.String("scope", l.scope(c.scope)))
 }
 
-// sum writes how many rejections there were of clients that are not followed.
-func (l *Log) sum(o *others, now time.Time) {
+// logOthers writes the number of rejections of clients that are not tracked.
+func (l *Log) logOthers(o *others, now time.Time) {
 	l.write(slog.LevelWarn, "rate limit: other clients rejected", slog.Uint64("rejected", o.rejected),
 		slog.Uint64("would_be_rejected", o.shadowed), slog.Time("since", o.since), slog.Time("until", now))
 }
 
-func (l *Log) backendFails(e *ratelimiter.Event) {
-	level, message := slog.LevelError, "rate limit: backend fails"
+func (l *Log) logOutage(e *ratelimiter.Event) {
+	level, message := slog.LevelError, "rate limit: backend unavailable"
 	if e.Fallback {
-		level, message = slog.LevelWarn, "rate limit: backend fails, limiting in memory"
+		level, message = slog.LevelWarn, "rate limit: backend unavailable, limiting in memory"
 	}
 	why := "unknown"
 	if e.Err != nil {
@@ -61,16 +61,16 @@ func (l *Log) backendFails(e *ratelimiter.Event) {
 	l.write(level, message, slog.String("route", e.Route), slog.String("error", why))
 }
 
-func (l *Log) backendAnswers(o *ended) {
-	l.write(slog.LevelInfo, "rate limit: backend answers again", slog.Time("since", o.since),
+func (l *Log) logRecovery(o *endedOutage) {
+	l.write(slog.LevelInfo, "rate limit: backend available again", slog.Time("since", o.since),
 		slog.Duration("lasted", o.lasted.Round(time.Millisecond)), slog.Uint64("decisions", o.decisions))
 }
 
 func (l *Log) write(level slog.Level, message string, attributes ...slog.Attr) {
-	l.to().LogAttrs(context.Background(), level, message, attributes...)
+	l.currentLogger().LogAttrs(context.Background(), level, message, attributes...)
 }
 
-// shortened bounds the text of an error, which anybody may have made.
+// shortened bounds the length of an error message, which may come from anywhere.
 func shortened(text string) string {
 	const most = 500
 	if len(text) > most {

@@ -13,15 +13,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Sentinel starts a master, a replica and three Sentinels that watch them, and
-// returns the addresses of the Sentinels and the name of the master. Further
-// arguments are those of the Sentinels.
+// Sentinel starts a master, a replica and three Sentinels that watch them. It returns the
+// addresses of the Sentinels and the name of the master. args are additional arguments of
+// the Sentinels.
 func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master *Server) {
 	t.Helper()
 	name = "limits"
-	master = launch(t, "master", func(string) []string { return append(plain(t), "--repl-diskless-sync-delay", "0") })
+	master = launch(t, "master", func(string) []string { return append(volatileArgs(t), "--repl-diskless-sync-delay", "0") })
 	replica := launch(t, "replica", func(string) []string {
-		return append(plain(t), "--replicaof", "127.0.0.1", strconv.Itoa(master.Port))
+		return append(volatileArgs(t), "--replicaof", "127.0.0.1", strconv.Itoa(master.Port))
 	})
 	Eventually(t, "the replica follows its master", func(ctx context.Context) bool {
 		info, err := replica.Client().InfoMap(ctx, "replication").Result()
@@ -38,13 +38,13 @@ func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master
 		addrs = append(addrs, sentinel.Addr)
 	}
 	if len(args) > 0 {
-		return addrs, name, master // whether they can be asked is not known
+		return addrs, name, master // they may require a password
 	}
 	Eventually(t, "the Sentinels know each other and the replica", func(ctx context.Context) bool {
 		for _, addr := range addrs {
 			client := redis.NewSentinelClient(&redis.Options{Addr: addr})
 			state, err := client.Master(ctx, name).Result()
-			_ = client.Close() // it was only asked
+			_ = client.Close() // nothing to lose
 			if err != nil || state["num-other-sentinels"] != "2" || state["num-slaves"] != "1" {
 				return false
 			}
@@ -61,7 +61,7 @@ func Cluster(t testing.TB, masters int) []*Server {
 	servers := make([]*Server, masters)
 	for i := range servers {
 		servers[i] = launch(t, "cluster", func(string) []string {
-			return append(plain(t), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+			return append(volatileArgs(t), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
 		})
 		client := servers[i].Client()
 		require.NoError(t, client.ClusterAddSlotsRange(t.Context(), i*slots/masters, (i+1)*slots/masters-1).Err())
