@@ -13,12 +13,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestWhoIsRejectedMostIsNeverMissed(t *testing.T) {
+func TestTheClientsWithTheMostRejectionsAreAlwaysFound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r rejected
 		seed := maphash.MakeSeed()
 		truth, inShard := map[string]uint64{}, map[uint64]uint64{}
-		// A few who are rejected often, among many who are rejected now and then.
+		// A few clients that are rejected often, among many that are rejected now and then.
 		clients := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 9), rapid.IntRange(10, 2000)), 1, 3000).Draw(t, "clients")
 		for _, one := range clients {
 			scope := fmt.Sprint(one)
@@ -29,8 +29,14 @@ func TestWhoIsRejectedMostIsNeverMissed(t *testing.T) {
 			inShard[hash%shards]++
 		}
 		found := map[string]bool{}
-		list, _ := r.most(2 * shards * perShard)
-		for _, one := range list {
+		all := r.all()
+		if all.total != uint64(len(clients)) {
+			t.Fatalf("there were %d rejections, not %d", len(clients), all.total)
+		}
+		if !all.evicted && len(all.clients) != len(truth) {
+			t.Fatalf("%d clients were rejected, not %d", len(truth), len(all.clients))
+		}
+		for _, one := range all.clients {
 			scope := one.scope.String()
 			found[scope] = true
 			if one.least > truth[scope] || one.least+one.over < truth[scope] {
@@ -45,7 +51,7 @@ func TestWhoIsRejectedMostIsNeverMissed(t *testing.T) {
 	})
 }
 
-func TestRejectionsAreForgotten(t *testing.T) {
+func TestRejectionsExpire(t *testing.T) {
 	var r rejected
 	now := time.Now()
 	r.begin(now)
@@ -54,57 +60,18 @@ func TestRejectionsAreForgotten(t *testing.T) {
 	add()
 	r.advance(now.Add(rejectedPeriod))
 	add()
-	list, since := r.most(10)
-	require.Len(t, list, 1)
-	require.EqualValues(t, 2, list[0].least, "both periods count")
-	require.True(t, list[0].banned)
-	require.Equal(t, now, since)
+	all := r.all()
+	require.Len(t, all.clients, 1)
+	require.EqualValues(t, 2, all.clients[0].least, "both periods count")
+	require.EqualValues(t, 2, all.total)
+	require.True(t, all.clients[0].banned)
+	require.Equal(t, now, all.since)
 	r.advance(now.Add(2 * rejectedPeriod))
-	list, since = r.most(10)
-	require.EqualValues(t, 1, list[0].least)
-	require.Equal(t, now.Add(rejectedPeriod), since)
+	all = r.all()
+	require.EqualValues(t, 1, all.clients[0].least)
+	require.Equal(t, now.Add(rejectedPeriod), all.since)
 	r.advance(now.Add(3 * rejectedPeriod))
-	list, _ = r.most(10)
-	require.Empty(t, list)
-}
-
-func TestTheClosestToALimitAreKnown(t *testing.T) {
-	var c closest
-	now := time.Now()
-	note := func(client int, remaining int64, reset time.Duration) {
-		c.note(uint64(client), &ratelimiter.Info{Scope: fmt.Sprint(client), Limit: 100, Remaining: remaining, Reset: now.Add(reset)})
-	}
-	for client := range 10 {
-		note(client, int64(100-10*client), time.Duration(client)*time.Minute)
-	}
-	scopes := func(at time.Time) (scopes []string) {
-		for _, one := range c.now(at) {
-			scopes = append(scopes, one.scope.String())
-		}
-		return scopes
-	}
-	require.Equal(t, []string{"9", "8", "7", "6", "5"}, scopes(now))
-	note(5, 0, time.Hour)
-	note(4, 50, time.Hour) // nobody has less room than it
-	require.Equal(t, []string{"5", "9", "8", "7", "6"}, scopes(now))
-	require.Equal(t, []string{"5", "9", "8"}, scopes(now.Add(7*time.Minute)), "who has all of the limit again is forgotten")
-	c.forget(9)
-	require.Equal(t, []string{"5", "8"}, scopes(now))
-	c.clear()
-	require.Empty(t, scopes(now))
-}
-
-func TestTheShareOfALimit(t *testing.T) {
-	for _, test := range []struct {
-		limit, remaining int64
-		share            float64
-	}{
-		{100, 100, 0}, {100, 25, 0.75}, {100, 0, 1},
-		{0, 0, 1},    // nobody may pass
-		{10, 100, 0}, // a burst over the limit
-	} {
-		require.Equal(t, test.share, shareOf(test.limit, test.remaining), "%d of %d left", test.remaining, test.limit)
-	}
+	require.Empty(t, r.all().clients)
 }
 
 func TestALongScopeIsCut(t *testing.T) {
@@ -114,7 +81,7 @@ func TestALongScopeIsCut(t *testing.T) {
 	require.True(t, text.cut)
 	require.True(t, strings.HasPrefix(long, text.String()))
 	h := &Handler{mask: mask.New()}
-	require.Empty(t, h.idOf(&text), "nobody is looked up by a part of a scope")
+	require.Empty(t, h.idOf(&text), "a part of a scope identifies no client")
 	text.set("short")
 	require.False(t, text.cut)
 	require.NotEmpty(t, h.idOf(&text))
