@@ -14,7 +14,7 @@ import (
 
 const (
 	shownRejected = 10
-	shownNear     = 10
+	shownNear     = 6
 	// maxKeys is how many keys a page gets, and how many one lookup covers.
 	maxKeys = 200
 )

@@ -82,7 +82,7 @@ const lines = [
   [one => one[outcome.shadowed], line("--shadowed", { width: 2, dash: [6, 3] })],
   [one => one[outcome.undecided], line("--undecided", { width: 2, dash: [2, 3] })],
 ];
-const limitLine = line("--limit", { width: 1, dash: [2, 3], points: { show: false } });
+const limitLine = line("--limit", { dash: [2, 3], points: { show: false } });
 const count = { least: 1, size: 40, text: v => v >= 1e6 ? v / 1e6 + "M" : v >= 1e3 ? v / 1e3 + "k" : String(+v.toFixed(2)) };
 const duration = { least: 1, size: 52, text: micros };
 

@@ -36,7 +36,7 @@ function row(one) {
     make("td", null, make("span", { class: "mono" }, one.key), make("span", { class: "where" }, one.name + " · " + one.text + (one.shadow ? " · shadow, rejects no request" : "")),
       ...(one.banned ? [make("span", { class: "tag ban" }, "banned")] : [])),
     make("td", null, ...used(share)),
-    make("td", { class: "left" }, number(one.remaining) + " of " + number(one.limit)),
+    make("td", { class: "left" }, number(one.remaining) + " of " + number(one.limit) + " left"),
     make("td", null, one.reset ? until(one.reset) : "when requests end"));
 }
 
@@ -49,7 +49,7 @@ function show(answer, done) {
   if (limits.length) {
     const begun = limits.filter(one => one.remaining < one.limit), unused = limits.filter(one => one.remaining >= one.limit);
     const table = list => make("table", { class: "list found" },
-      make("thead", null, make("tr", null, ...["key and limit", "used", "left", "reset"].map(name => make("th", null, name)))),
+      make("thead", null, make("tr", null, ...["key and limit", "used", "quota", "reset"].map(name => make("th", null, name)))),
       make("tbody", null, ...list.map(row)));
     const few = unused.length <= 5, listed = few ? [...begun, ...unused] : begun;
     if (listed.length) parts.push(table(listed));

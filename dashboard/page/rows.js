@@ -124,7 +124,7 @@ function readout(view, row) {
     .filter(([which]) => rate[outcome[which]] > 0 && !(row.shadow && which === "shadowed"))
     .map(([which, name]) => number(rate[outcome[which]]) + " " + name + "/s");
   const hour = (row.shadow ? row.hour[outcome.shadowed] : rejected(row.hour));
-  const when = points && points[at] ? "at " + clock(times()[at], state.at, true) : "1 h: " + number(hour) + " of " + number(requests(row.hour));
+  const when = points && points[at] ? "at " + clock(times()[at], state.at, true) : "last hour: " + number(hour) + " of " + number(requests(row.hour));
   put(view.rest, rest.join(" · "));
   put(view.when, when);
   const spoken = title(row) + ", " + row.name + ": " + said + " " + word + " of " + number(all) + " requests/s";
