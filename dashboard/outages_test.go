@@ -1,13 +1,23 @@
 package dashboard
 
 import (
+	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/stretchr/testify/require"
 )
+
+// outagesOf is the outages of a record, and whether its backend is failing.
+func outagesOf(r *record) (list []outage, failing bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.outages), r.failing() != nil
+}
 
 func TestFailedCallsAreAnOutage(t *testing.T) {
 	fallback := event(ratelimiter.Allowed, "a")
@@ -20,25 +30,29 @@ func TestFailedCallsAreAnOutage(t *testing.T) {
 			inSynctest(t, func(t *testing.T, r *record) {
 				r.Observe(event(ratelimiter.Allowed, "a"))
 				secondOver()
-				require.Empty(t, r.outages)
-				require.Nil(t, r.failing())
+				outages, failing := outagesOf(r)
+				require.Empty(t, outages)
+				require.False(t, failing)
 				began := time.Now().Unix()
 				r.Observe(failure)
 				secondOver()
 				secondOver()
 				r.Observe(failure) // two seconds later: the same outage
 				secondOver()
-				require.Equal(t, []outage{{began, began + 2}}, r.outages)
-				require.NotNil(t, r.failing())
+				outages, failing = outagesOf(r)
+				require.Equal(t, []outage{{began, began + 2}}, outages)
+				require.True(t, failing)
 				for range unsteady {
 					secondOver()
 				}
-				require.Nil(t, r.failing(), "the backend has answered long enough")
+				_, failing = outagesOf(r)
+				require.False(t, failing, "the backend has answered long enough")
 				secondOver()
 				again := time.Now().Unix()
 				r.Observe(failure)
 				secondOver()
-				require.Equal(t, []outage{{began, began + 2}, {again, again}}, r.outages)
+				outages, _ = outagesOf(r)
+				require.Equal(t, []outage{{began, began + 2}, {again, again}}, outages)
 			})
 		})
 	}
@@ -46,21 +60,26 @@ func TestFailedCallsAreAnOutage(t *testing.T) {
 
 func TestAnOpenBreakerIsAnOutageFromItsStart(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
-		var health backends.Health
-		r.health = func() backends.Health { return health }
+		var health atomic.Pointer[backends.Health]
+		health.Store(&backends.Health{})
+		r.health = func() backends.Health { return *health.Load() }
 		secondOver()
 		began := time.Now()
-		health = backends.Health{Open: true, Since: began}
+		health.Store(&backends.Health{Open: true, Since: began})
 		<-time.After(30 * time.Minute) // without requests the timer does not run
 		r.arm()
 		secondOver()
-		require.Equal(t, []outage{{began.Unix(), r.at}}, r.outages)
+		outages, _ := outagesOf(r)
+		require.Equal(t, []outage{{began.Unix(), time.Now().Unix() - 1}}, outages)
 		<-time.After(time.Hour)
-		require.Equal(t, []outage{{began.Unix(), r.at}}, r.outages, "an outage is followed to its end, with requests or without")
-		ended := r.at
-		health = backends.Health{Since: time.Now()}
+		synctest.Wait()
+		outages, _ = outagesOf(r)
+		ended := time.Now().Unix() - 1
+		require.Equal(t, []outage{{began.Unix(), ended}}, outages, "an outage is followed to its end, with requests or without")
+		health.Store(&backends.Health{Since: time.Now()})
 		secondOver()
-		require.Equal(t, []outage{{began.Unix(), ended}}, r.outages)
+		outages, _ = outagesOf(r)
+		require.Equal(t, []outage{{began.Unix(), ended}}, outages)
 	})
 }
 
@@ -72,9 +91,11 @@ func TestOutagesAreKeptForAnHour(t *testing.T) {
 			r.Observe(event(ratelimiter.Allowed, "a"))
 			secondOver()
 		}
-		require.Len(t, r.outages, 1)
+		outages, _ := outagesOf(r)
+		require.Len(t, outages, 1)
 		r.Observe(event(ratelimiter.Allowed, "a"))
 		secondOver()
-		require.Empty(t, r.outages)
+		outages, _ = outagesOf(r)
+		require.Empty(t, outages)
 	})
 }

@@ -54,19 +54,18 @@ func (s *series) kind() (kind, key string) {
 	if s.id == 0 {
 		return ofOther, ""
 	}
-	shared := s.shared.Load()
-	constant := shared != nil && *shared != severalKeys
-	switch {
-	case s.key.route == "" && constant:
-		return ofCalls, *shared
-	case s.key.route == "":
-		return ofCalls, ""
-	case !constant:
-		return ofRoute, ""
-	case *shared == applicationKey && strings.HasPrefix(s.key.name, applicationKey+"-"):
-		return ofApplication, *shared
+	if shared := s.shared.Load(); shared != nil && *shared != severalKeys {
+		key = *shared
 	}
-	return ofSharedKey, *shared
+	switch {
+	case s.key.route == "":
+		return ofCalls, key
+	case key == "":
+		return ofRoute, ""
+	case key == applicationKey && strings.HasPrefix(s.key.name, applicationKey+"-"):
+		return ofApplication, key
+	}
+	return ofSharedKey, key
 }
 
 // rows lists the limits, those that rejected most in the last 5 minutes first. r.mu is held.
@@ -105,65 +104,57 @@ func compareRows(a, b row) int {
 	)
 }
 
-// row sums the series of a limit, of which there is at least one. r.mu is held.
+// row describes a limit by its series, of which there is at least one. r.mu is held.
 func (r *record) row(kind, key string, members []*series) row {
-	first, latest := members[0], members[0]
+	first := members[0]
 	made := row{
-		ID: first.id, Kind: kind, Title: cmp.Or(key, first.key.route), Name: first.key.name,
-		Shadow: first.key.shadow, Global: true,
+		ID: first.id, Kind: kind, Title: cmp.Or(key, first.key.route), Name: first.key.name, Shadow: first.key.shadow,
 	}
 	var now tally
-	comparable := kind != ofOther
 	for _, s := range members {
 		made.Series = append(made.Series, s.id)
-		if s.active.Load() > latest.active.Load() {
-			latest = s
-		}
-		lately, minutes, hour := s.last(mean, r.at), s.last(shownSeconds, r.at), s.lastHour()
-		for i := range now {
-			now[i] += lately[i]
-			made.Minutes[i] += minutes[i]
-			made.Hour[i] += hour[i]
-		}
-		made.Varies = made.Varies || s.varied || s.varies.Load()
-		made.Units = made.Units || s.has(weighted)
-		made.Global = made.Global && !s.has(perClient) && s.limit.Load() != unknown
-		oneKey := s.shared.Load() == nil || *s.shared.Load() != severalKeys
-		comparable = comparable && oneKey && !s.has(weighted|bursty)
-	}
-	for _, s := range members {
-		recent := s.active.Load() > r.at-mean
-		made.Varies = made.Varies || recent && s.limit.Load() != latest.limit.Load()
+		now.merge(s.last(mean, r.at))
+		made.Minutes.merge(s.last(shownSeconds, r.at))
+		made.Hour.merge(s.lastHour())
 	}
 	for i, n := range now {
 		made.Rate[i] = float64(n) / float64(r.span())
 	}
 	if kind != ofOther {
-		made.describe(latest)
-	}
-	if comparable && made.Global && !made.Varies {
-		made.Line = line(latest)
+		made.describe(members, r.at)
 	}
 	return made
 }
 
-// describe writes the limit of the series that had the latest decision.
-func (made *row) describe(s *series) {
-	limit := s.limit.Load()
+// describe says what the limit is, according to the latest decision.
+func (made *row) describe(members []*series, at int64) {
+	latest := slices.MaxFunc(members, func(a, b *series) int { return cmp.Compare(a.active.Load(), b.active.Load()) })
+	limit := latest.limit.Load()
 	if limit == unknown {
-		made.Varies = false
 		return
 	}
-	made.Limit = limitText(limit, s.key.per)
+	made.Limit = limitText(limit, latest.key.per)
+	made.Global = true
+	oneCounter := true
+	for _, s := range members {
+		recent := s.active.Load() > at-mean
+		made.Varies = made.Varies || s.varied || s.varies.Load() || recent && s.limit.Load() != limit
+		made.Units = made.Units || s.has(weighted)
+		made.Global = made.Global && !s.has(perClient)
+		oneCounter = oneCounter && !s.has(bursty) && !s.hasSeveralKeys()
+	}
+	if made.Global && oneCounter && !made.Units && !made.Varies {
+		made.Line = line(limit, latest.key.per)
+	}
 }
 
-// line is a limit in requests per second, 0 where the chart could not show it honestly: a
-// point of the chart is a mean of 10 s, which may exceed a limit of a longer period.
-func line(s *series) float64 {
-	if s.key.per <= 0 || s.key.per > mean*time.Second {
+// line is a limit in requests per second, 0 if the chart cannot show it honestly: a point
+// of the chart is a mean of 10 s, which may exceed the average of a longer period.
+func line(limit int64, per time.Duration) float64 {
+	if per <= 0 || per > mean*time.Second {
 		return 0
 	}
-	return float64(s.limit.Load()) / s.key.per.Seconds()
+	return float64(limit) / per.Seconds()
 }
 
 // span is how many seconds the mean of the last 10 is made of: fewer after a start. r.mu

@@ -193,8 +193,8 @@ func TestTheTotalOfARouteIsBounded(t *testing.T) {
 }
 
 func TestALimitIsALineOnlyWhereTheChartCanShowIt(t *testing.T) {
-	comparable := on("GET /", "per-second", ratelimiter.Allowed)
-	comparable.Scope, comparable.Per, comparable.Limit = everyone, time.Second, 40
+	shared := on("GET /", "per-second", ratelimiter.Allowed)
+	shared.Scope, shared.Per, shared.Limit = everyone, time.Second, 40
 	for name, test := range map[string]struct {
 		change func(*ratelimiter.Event)
 		line   float64
@@ -209,24 +209,24 @@ func TestALimitIsALineOnlyWhereTheChartCanShowIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inSynctest(t, func(t *testing.T, r *record) {
-				e := comparable
+				e := shared
 				test.change(&e)
 				r.Observe(e)
-				require.EqualValues(t, test.line, rowsOf(r)[0].Line)
+				require.Equal(t, test.line, rowsOf(r)[0].Line)
 			})
 		})
 	}
 	inSynctest(t, func(t *testing.T, r *record) {
-		r.Observe(comparable)
-		changed := comparable
+		r.Observe(shared)
+		changed := shared
 		changed.Limit = 50
 		r.Observe(changed)
 		require.Zero(t, rowsOf(r)[0].Line, "the limit varies")
 	})
 	inSynctest(t, func(t *testing.T, r *record) {
-		r.Observe(withKey("acme", comparable))
+		r.Observe(withKey("acme", shared))
 		require.EqualValues(t, 40, rowsOf(r)[0].Line)
-		r.Observe(withKey("zenith", comparable))
+		r.Observe(withKey("zenith", shared))
 		require.Zero(t, rowsOf(r)[0].Line, "each key has a limit")
 	})
 }

@@ -107,6 +107,12 @@ func (s *series) describeKey(key string) {
 
 func (s *series) has(trait traits) bool { return traits(s.traits.Load())&trait != 0 }
 
+// hasSeveralKeys reports whether the limit has a counter for each of several keys.
+func (s *series) hasSeveralKeys() bool {
+	shared := s.shared.Load()
+	return shared != nil && *shared == severalKeys
+}
+
 func (s *series) pending() bool {
 	for i := range s.counts {
 		if s.counts[i].Load() != s.moved[i] {
@@ -139,6 +145,12 @@ type tally [outcomes]uint64
 func (t *tally) add(more counts) {
 	for i, n := range more {
 		t[i] += uint64(n)
+	}
+}
+
+func (t *tally) merge(more tally) {
+	for i, n := range more {
+		t[i] += n
 	}
 }
 

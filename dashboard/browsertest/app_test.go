@@ -21,6 +21,7 @@ const loginCookie, loggedIn = "session", "of-an-operator"
 type app struct {
 	engine  *gin.Engine
 	limiter *ratelimiter.RateLimiter
+	page    *dashboard.Handler
 	address string // of the dashboard
 }
 
@@ -56,7 +57,7 @@ func start(t *testing.T, config ratelimiter.Config, options ...dashboard.Option)
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(page.Close) // before the server, which waits for open pages
-	return &app{engine, limiter, server.URL + "/admin/limits/"}
+	return &app{engine, limiter, page, server.URL + "/admin/limits/"}
 }
 
 // send sends a request of a client.

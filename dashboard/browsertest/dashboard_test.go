@@ -15,12 +15,6 @@ import (
 
 const attacker = "203.0.113.77"
 
-// titles are the titles of the rows, from top to bottom.
-func (p *page) titles() []string {
-	p.t.Helper()
-	return eval[[]string](p, `[...document.querySelectorAll(".row h3")].map(one => one.textContent)`)
-}
-
 // amount is the number at the start of an element's text.
 const amount = `const amount = selector => parseFloat(document.querySelector(selector).textContent.replaceAll(",", ""));`
 
@@ -45,9 +39,8 @@ func TestThePageShowsWhoIsRejectedAndOutOfHowMany(t *testing.T) {
 	p.until("requests over a shadow limit are counted", `document.querySelector("#sum-shadowed").textContent !== "0"`)
 	p.until("every limit has a row", `document.querySelectorAll(".row").length === 7`)
 	require.True(t, eval[bool](p, `(() => { `+amount+` return amount("#sum-rejected") < amount("#sum-requests"); })()`))
-	require.Regexp(t, `^[\d.]+ rejected/s\s+<?\d+ % of [\d.,]+ requests/s`, strings.ReplaceAll(p.text(".row .rates"), "\u00a0", " "))
-
 	p.until("the limit that rejects most is first", `document.querySelector(".row h3").textContent === "GET /search"`)
+	require.Regexp(t, `^[\d.]+ rejected/s\s+<?\d+ % of [\d.,]+ requests/s`, strings.ReplaceAll(p.text(".row .rates"), "\u00a0", " "))
 	require.Equal(t, 1, p.nodes(`[data-kind=application]`), "a limit that all routes share is one row")
 	require.Contains(t, p.text(`[data-kind=application]`), "5 routes")
 	require.Contains(t, p.text(`[data-kind=shared]`), "uploads")
@@ -63,6 +56,17 @@ func TestThePageShowsWhoIsRejectedAndOutOfHowMany(t *testing.T) {
 
 	p.until("the page outlives the timeouts of the server", `document.body.dataset.at > `+eval[string](p, "String(+document.body.dataset.at + 4)"))
 	p.picture("light")
+}
+
+func TestAPageWithoutAConnectionSaysThatItIsOld(t *testing.T) {
+	a := start(t, nil)
+	p := open(t, a.address)
+	p.until("the page is live", `document.querySelector("#status").textContent.startsWith("Healthy")`)
+	p.refused = true // the browser reports the status 503 that the page expects
+	a.page.Close()
+	p.until("the page is old", `document.querySelector("#trouble").textContent.includes("has closed this dashboard")`)
+	require.Regexp(t, `^Disconnected · last update at \d\d:\d\d:\d\d$`, p.text("#status"))
+	require.Equal(t, "idle", eval[string](p, `document.querySelector("#status").dataset.level`), "no longer green")
 }
 
 func TestTheRoutesOfASharedLimitAreListed(t *testing.T) {
@@ -169,6 +173,21 @@ func TestAnOutageIsShownOnEveryChart(t *testing.T) {
 	p.until("every chart is drawn", `document.querySelectorAll(".row").length === 6 && document.querySelectorAll("canvas").length === 7`)
 	p.until("every chart shades the outage", `[...document.querySelectorAll("canvas")].every(one => (`+painted+`)(one, "--outage").count > 100)`)
 	p.picture("outage")
+}
+
+func TestRequestsWithoutADecisionAreShown(t *testing.T) {
+	redistest.Need(t)
+	server := redistest.Single(t)
+	server.Kill()
+	a := start(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr}, "RATELIMITER_ON_ERROR": "deny",
+	})
+	p := open(t, a.address)
+	a.load(t)
+	p.until("the outage is shown", `document.querySelector("#status").textContent.startsWith("Failing · Redis unavailable since")`)
+	require.Contains(t, p.text("#status"), "rejecting requests with status 503")
+	require.Equal(t, "bad", eval[string](p, `document.querySelector("#status").dataset.level`))
+	p.until("they are counted", `/, [1-9][\d,.]*\/s undecided/.test(document.querySelector("#sum-undecided").textContent)`)
 }
 
 func TestTheEndOfAnOutageIsShown(t *testing.T) {

@@ -1,6 +1,6 @@
 import { state, connect } from "./live.js";
 import { backendChart } from "./charts.js";
-import { id, text } from "./dom.js";
+import { id, text, clock } from "./dom.js";
 import { rows } from "./rows.js";
 import { status, totals, clients, facts, config } from "./tables.js";
 import { lookUpClient } from "./lookup.js";
@@ -16,14 +16,20 @@ function update() {
   document.body.dataset.at = state.at;
 }
 
-// report shows the state of the connection, and keeps what the page showed before.
+// report shows the state of the connection. Without one, the page keeps what it showed, but
+// says that it is old.
 function report(word, why) {
   const texts = { live: "live", reconnecting: "reconnecting …", paused: "paused", disconnected: "not connected" };
   text("live", texts[word]);
+  const stale = word === "reconnecting" || word === "disconnected";
+  document.body.classList.toggle("stale", stale);
+  if (stale) {
+    id("status").dataset.level = "idle";
+    text("status", "Disconnected" + (state.at ? " · last update at " + clock(state.at + 1, Date.now() / 1000, true) : ""));
+    document.title = "⚠ Rate limits";
+  }
   id("trouble").hidden = word !== "disconnected";
-  if (word !== "disconnected") return;
-  text("trouble", why);
-  if (!state.backend) text("status", "Not connected");
+  text("trouble", why || "");
 }
 
 for (const choice of document.querySelectorAll("input[name=span]")) {

@@ -44,11 +44,12 @@ export function clients(ask) {
 }
 
 export function totals() {
-  const { requests, rejected, shadowed } = state.totals, found = state.rejected, shadows = state.rows.filter(row => row.shadow).length;
+  const { requests, rejected, shadowed, undecided } = state.totals, found = state.rejected, shadows = state.rows.filter(row => row.shadow).length;
   text("sum-rejected", number(rejected));
   id("sum-rejected").classList.toggle("over", rejected > 0);
   text("sum-requests", number(requests));
   text("sum-share", rejected > 0 ? percent(rejected / requests) + " " : "");
+  text("sum-undecided", undecided > 0 ? ", " + number(undecided) + "/s undecided" : "");
   text("sum-clients", (found.more ? "≥ " : "") + number(found.clients));
   text("sum-rejections", (found.total ? plural(found.total, "rejection") + " " : "") + "since " + clock(found.since, state.at));
   text("sum-shadowed", number(shadowed));
