@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/gin-ratelimiter/ratelimiter/internal/mask"
 )
 
 // notShown takes the place of a value that may be secret.
@@ -17,9 +18,9 @@ const notShown = "(not shown)"
 // operators: every key with its value or its default, and the limits as Update has
 // left them. It can be written as JSON. A backend that was handed in is shown by
 // its type, a handler as "gin.HandlerFunc" or "" for none, observers and options by
-// their number. Secrets are not shown, and of the texts among the options of a
-// backend, which may be passwords, only those that say where it is. Config is nil
-// before InitApp.
+// their number. Secrets are not shown. Of the texts among the options of a backend,
+// which may be passwords, only those that say where it is are shown, and of a URL
+// neither its credentials nor its parameters. Config is nil before InitApp.
 func (r *RateLimiter) Config() Config {
 	s := r.settings.Load()
 	if s == nil {
@@ -92,6 +93,9 @@ func shownOptions(given any) map[string]any {
 			shown[name] = notShown
 			if slices.Contains(addressOptions, name) {
 				shown[name] = value
+			}
+			if text, _ := value.(string); name == "url" && mask.URL(text) != "" {
+				shown[name] = mask.URL(text)
 			}
 		default:
 			shown[name] = fmt.Sprintf("%T", value)

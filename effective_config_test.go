@@ -63,6 +63,12 @@ func TestConfigShowsWhatIsInEffectAndNoSecrets(t *testing.T) {
 	require.Equal(t, "9/hour", config["RATELIMITER_APPLICATION_LIMITS"])
 	require.Equal(t, 1, config["RATELIMITER_OBSERVER"])
 
+	_, limiter = application(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND":         "redis",
+		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"url": "redis://:hunter2@" + server.Addr() + "/1?pool_size=3"},
+	})
+	require.Equal(t, map[string]any{"url": "redis://" + server.Addr() + "/1"}, limiter.Config()["RATELIMITER_BACKEND_OPTIONS"])
+
 	_, limiter = application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}})
 	require.Equal(t, "ratelimiter_test.broken", limiter.Config()["RATELIMITER_BACKEND"])
 }

@@ -11,20 +11,21 @@ import (
 	"time"
 )
 
-// The charts are drawn by uPlot, whose licence is beside it in uplot/LICENSE.
+// uPlot draws the charts. Its licence is in uplot/LICENSE.
 //
 //go:embed uplot/uPlot.iife.min.js uplot/uPlot.min.css uplot/LICENSE page
 var files embed.FS
 
-// asset is a file that the page is made of.
+// asset is a file that the page loads.
 type asset struct {
 	content []byte
 	etag    string
 }
 
-// assets are by the last part of their path, which is how they are asked for.
+// assets are indexed by the last part of their path, which the page requests.
 var assets = readAssets(
-	"page/page.css", "page/page.js", "page/live.js", "page/charts.js", "page/tables.js", "page/lookup.js", "page/icon.svg",
+	"page/page.css", "page/rows.css", "page/page.js", "page/live.js", "page/dom.js", "page/charts.js", "page/rows.js",
+	"page/tables.js", "page/lookup.js", "page/icon.svg",
 	"uplot/uPlot.iife.min.js", "uplot/uPlot.min.css",
 )
 
@@ -37,7 +38,7 @@ func readAssets(names ...string) map[string]asset {
 	return all
 }
 
-// read is an embedded file; that it is there is seen to by the compiler.
+// read returns an embedded file. It panics if there is none, which the first start shows.
 func read(name string) []byte {
 	content, err := files.ReadFile(name)
 	if err != nil {
@@ -50,25 +51,25 @@ var pageTemplate = template.Must(template.ParseFS(files, "page/page.html"))
 
 func (h *Handler) renderPage() []byte {
 	var page bytes.Buffer
-	about := struct {
+	data := struct {
 		Token, Licence string
 		Reset, Masked  bool
 	}{h.token, string(read("uplot/LICENSE")), h.allowReset, !h.showScopes}
-	if err := pageTemplate.Execute(&page, about); err != nil {
-		panic(err) // no input can bring it about
+	if err := pageTemplate.Execute(&page, data); err != nil {
+		panic(err) // the template and its data are fixed
 	}
 	return page.Bytes()
 }
 
-// servePage serves the page, which holds a token and so is for nobody's cache.
+// servePage serves the page, which no cache may keep because it contains a token.
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(h.page))
 }
 
-// serveAsset serves what may be cached, if the server is asked each time whether it is
-// still the same. It returns false where there is nothing of that name.
+// serveAsset serves a file that a browser may cache but must revalidate. It returns false
+// if there is no such file.
 func serveAsset(w http.ResponseWriter, r *http.Request, name string) bool {
 	found, ok := assets[name]
 	if ok {
@@ -79,7 +80,7 @@ func serveAsset(w http.ResponseWriter, r *http.Request, name string) bool {
 	return ok
 }
 
-// protect lets the page use its own files and no others, and nobody frame it.
+// protect lets the page load its own files only, and lets no other page frame it.
 func protect(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")

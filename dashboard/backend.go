@@ -9,8 +9,8 @@ import (
 // finest is the shift to the smallest step of a histogram, 64 ns.
 const finest = 6
 
-// histogram counts times in steps that are an eighth to a quarter of the time wide, from
-// 64 ns to 17 s: four steps between a power of two and the next.
+// histogram counts durations from 64 ns to 17 s. There are four steps between two powers
+// of two, so a step is an eighth to a quarter of the duration wide.
 type histogram [108]uint64
 
 func step(took time.Duration) int {
@@ -22,7 +22,7 @@ func step(took time.Duration) int {
 	return min((power-1)*4+int(units>>(power-2)&3), len(histogram{})-1)
 }
 
-// endOf is the time that a step ends with.
+// endOf is the duration at the end of a step.
 func endOf(step int) time.Duration {
 	if step < 4 {
 		return time.Duration(step+1) << finest
@@ -30,7 +30,14 @@ func endOf(step int) time.Duration {
 	return time.Duration(step%4+5) << (step/4 - 1 + finest)
 }
 
-// quantile is the time that the share of all were at most, as the end of its step.
+func (h *histogram) add(more *histogram) {
+	for i, n := range more {
+		h[i] += n
+	}
+}
+
+// quantile is the duration that a share of all did not exceed, rounded up to the end of
+// its step, and 0 if there was none.
 func (h *histogram) quantile(share float64) time.Duration {
 	var all, below uint64
 	for _, n := range h {
@@ -47,29 +54,30 @@ func (h *histogram) quantile(share float64) time.Duration {
 	return endOf(len(h) - 1)
 }
 
-// backendSecond is how the backend did in a second or a quarter of a minute: times in
-// units of 100 ns, and how many questions this process has decided by itself.
-type backendSecond struct{ median, p99, fallbacks uint32 }
+// latency is p50 and p99 in units of 100 ns; 0 if there was no call.
+type latency struct{ p50, p99 uint32 }
 
-func (h *histogram) summary(fallbacks uint64) backendSecond {
+func (h *histogram) latency() latency {
 	units := func(share float64) uint32 { return uint32((h.quantile(share) + 99) / 100) }
-	return backendSecond{units(0.5), units(0.99), uint32(min(fallbacks, 1<<31))}
+	return latency{units(0.5), units(0.99)}
 }
 
-// backendSeries is what is remembered of the backend.
+// micros is the latency as a page gets it, in microseconds.
+func (l latency) micros() [2]float64 { return [2]float64{float64(l.p50) / 10, float64(l.p99) / 10} }
+
+// backendSeries is the history of the backend.
 type backendSeries struct {
 	took      [len(histogram{})]atomic.Uint64
-	fallbacks atomic.Uint64
+	fallbacks atomic.Uint64 // decisions in memory, because the backend failed
 
-	// The rest is guarded by record.mu.
-	moved          histogram // what of took is in the rings
+	// record.mu guards the rest.
+	moved          histogram // the part of took that is in the rings
 	movedFallbacks uint64
-	inSecond       histogram // of the last second, which may be moved in parts
-	inSecondFalls  uint64
-	inQuarter      histogram // of the quarter that is not over
-	inQuarterFalls uint64
-	seconds        [minutesSeconds]backendSecond
-	quarters       [quarterPlaces]backendSecond
+	recent         [mean]histogram // of the last seconds
+	fellBack       [mean]uint64    // fallbacks in them
+	current        histogram       // of the interval in progress
+	seconds        [shownSeconds]latency
+	intervals      [intervalsKept]latency
 }
 
 func (b *backendSeries) add(took time.Duration, fallback bool) {
@@ -79,34 +87,49 @@ func (b *backendSeries) add(took time.Duration, fallback bool) {
 	}
 }
 
-// move counts what is new to a second; last is the one that was counted before.
-func (b *backendSeries) move(last, second int64) {
-	if last != second {
-		b.inSecond, b.inSecondFalls = histogram{}, 0
-	}
-	if last/quarter != second/quarter {
-		b.inQuarter, b.inQuarterFalls = histogram{}, 0
+// move adds new counts to a second; last is the second that was moved before. It reports
+// whether the backend failed in this second.
+func (b *backendSeries) move(last, second int64) (failed bool) {
+	clearBetween(b.recent[:], last, second)
+	clearBetween(b.fellBack[:], last, second)
+	clearBetween(b.seconds[:], last, second)
+	clearBetween(b.intervals[:], last/interval, second/interval)
+	if last/interval != second/interval {
+		b.current = histogram{}
 	}
 	for i := range b.took {
 		all := b.took[i].Load()
 		fresh := all - b.moved[i]
-		b.inSecond[i] += fresh
-		b.inQuarter[i] += fresh
+		b.recent[second%mean][i] += fresh
+		b.current[i] += fresh
 		b.moved[i] = all
 	}
 	all := b.fallbacks.Load()
-	fallbacks := all - b.movedFallbacks
-	b.inSecondFalls += fallbacks
-	b.inQuarterFalls += fallbacks
+	b.fellBack[second%mean] += all - b.movedFallbacks
 	b.movedFallbacks = all
-	b.seconds[second%minutesSeconds] = b.inSecond.summary(b.inSecondFalls)
-	b.quarters[second/quarter%quarterPlaces] = b.inQuarter.summary(b.inQuarterFalls)
+	var lately histogram
+	for i := range b.recent {
+		lately.add(&b.recent[i])
+	}
+	b.seconds[second%shownSeconds] = lately.latency()
+	b.intervals[second/interval%intervalsKept] = b.current.latency()
+	return b.fellBack[second%mean] > 0
+}
+
+// fallbackRate is how many decisions a second were made in memory, because the backend failed.
+func (b *backendSeries) fallbackRate(seconds int64) float64 {
+	var sum uint64
+	for _, n := range b.fellBack {
+		sum += n
+	}
+	return float64(sum) / float64(seconds)
 }
 
 // restart empties the rings.
 func (b *backendSeries) restart() {
+	clear(b.recent[:])
+	clear(b.fellBack[:])
 	clear(b.seconds[:])
-	clear(b.quarters[:])
-	b.inSecond, b.inSecondFalls = histogram{}, 0
-	b.inQuarter, b.inQuarterFalls = histogram{}, 0
+	clear(b.intervals[:])
+	b.current = histogram{}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// BenchmarkObserve measures what a decision costs a dashboard, by many goroutines at
-// once and all on one limit, which is the worst for them.
+// BenchmarkObserve measures the cost of a decision in the worst case: many goroutines, all
+// on one limit.
 func BenchmarkObserve(b *testing.B) {
 	scopes := make([]string, 1024)
 	for i := range scopes {
@@ -20,7 +20,7 @@ func BenchmarkObserve(b *testing.B) {
 	for _, outcome := range []ratelimiter.Outcome{ratelimiter.Allowed, ratelimiter.Rejected} {
 		for _, watched := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%v, watched %v", outcome, watched), func(b *testing.B) {
-				r := newRecord(func() {})
+				r := newRecord(healthy, func() {})
 				defer r.close()
 				r.watched.Store(watched)
 				b.ReportAllocs()
@@ -36,19 +36,19 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-// nowhere is a response writer that costs nothing.
+// nowhere is a response writer that discards everything.
 type nowhere struct{ header http.Header }
 
 func (w *nowhere) Header() http.Header         { return w.header }
 func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w *nowhere) WriteHeader(int)             {}
 
-// idle is an observer that does nothing: what any observer costs.
+// idle is an observer that does nothing, which shows the cost of any observer.
 type idle struct{}
 
 func (idle) Observe(ratelimiter.Event) {}
 
-// BenchmarkMiddleware measures a request with a limit, with a dashboard and without.
+// BenchmarkMiddleware measures a request that meets a limit, with and without a dashboard.
 func BenchmarkMiddleware(b *testing.B) {
 	dashboard := func(watched bool) func(*ratelimiter.RateLimiter) func() {
 		return func(limiter *ratelimiter.RateLimiter) func() {

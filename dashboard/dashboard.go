@@ -1,34 +1,40 @@
-// Package dashboard is a page that shows what the limits of an application do, while
-// they do it: an http.Handler that the application mounts behind its own login.
+// Package dashboard is a live page that shows what the limits of an application do. It is
+// an http.Handler that the application mounts behind its own login:
 //
 //	admin := engine.Group("/admin", login)
 //	admin.Any("/limits/*any", gin.WrapH(dashboard.New(limiter)))
 //
-// Where the configuration has default or application limits, put limiter.Exempt() before
-// it, so that these do not hold for the page itself. Nothing on the way should compress
-// the page's events, nor keep them back.
+// If the configuration has default or application limits, put limiter.Exempt() before the
+// handler, so that they do not apply to the page itself. No middleware may compress or
+// buffer the page's event stream.
 //
-// Whoever can open the page sees the limits, the configuration in force without its
-// secrets, and clients under masks. The page asks nothing of any other server.
+// Everyone who can open the page sees the limits, the effective configuration without its
+// secrets, the name of the host, and masked clients. The page loads nothing from other
+// servers.
 //
-// It counts what this process decides: with several processes each has a dashboard of
-// its own, and what one shows is its share of the traffic, also where the counters are
-// shared in Redis. Mount it where each process can be reached by itself: pages that a
-// load balancer spreads over processes jump from one to the other.
+// A dashboard counts the decisions of its own process. With several processes, each one
+// has its own dashboard that shows its share of the traffic, even if they share their
+// counters in Redis. Mount it where each process can be reached separately: behind a load
+// balancer, the page would switch from one process to another.
 //
-// How much of a limit is used is told by what is left of the most that can be taken at
-// once: the limit, or the burst of a token bucket.
+// # Numbers
+//
+// Rates are means of the last 10 seconds. A limit counts each request once. The totals at
+// the top count each request once per route, however many limits it meets; they are exact
+// if at least one limit of a route meets all of its requests. Usage is measured against
+// the most that a client can take at once: the limit, or the burst of a token bucket.
 //
 // # Cost
 //
-// A decision costs a few atomic additions, and a rejection an entry in a small list; there
-// is no clock, no allocation, and no lock that decisions share. A timer adds up once a
-// second while there are decisions. All clients' pages together cost one snapshot a
-// second, made only while one is open, and 16 pages can be.
+// A decision costs a few atomic operations, and a rejection an entry in a small list. No
+// decision reads the clock, allocates, or takes a lock that all decisions share. A timer
+// runs once a second while there are decisions. All open pages together cost one snapshot
+// a second, made only while a page is open. At most 16 pages can be open.
 //
-// Memory is bounded: 16 KB for each limit on each route, 256 of them at most, and the rest
-// are counted together as "other"; 150 KB for the clients that are rejected most. So it is
-// under 5 MB, whatever clients send. A limit that was not asked for an hour is forgotten.
+// Memory is bounded, no matter what clients send: 17 KB for each limit on a route, at most
+// 256 of them, with the rest counted together as "other"; and 150 KB for the clients that
+// are rejected most. The total is under 5.5 MB. A limit that no request met for an hour is
+// dropped.
 package dashboard
 
 import (
@@ -41,77 +47,77 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/mask"
 )
 
-// Handler is a dashboard. It may be mounted under any path, with http.StripPrefix or
-// without, and more than once. It is safe for use by many goroutines at once.
+// Handler is a dashboard. It can be mounted under any path, with or without
+// http.StripPrefix, and more than once. It is safe for concurrent use.
 //
-// Its own addresses are told by the last part of the path alone, so the part that it is
-// mounted at should not be called "events", "lookup" or "reset".
+// It routes requests by the last part of the path alone, so the last part of the mount
+// path must not be "events", "lookup" or "reset".
 type Handler struct {
 	limiter    *ratelimiter.RateLimiter
 	allowReset bool
 	showScopes bool
 	mask       *mask.Masker
-	token      string // what a page must send back to be believed
+	token      string // proves that a POST comes from this page
 	page       []byte
 
-	record   *record
-	streams  streams
-	unhook   func()
-	foreign  *http.CrossOriginProtection
-	lastSent lastSent
+	record      *record
+	streams     streams
+	unhook      func()
+	crossOrigin *http.CrossOriginProtection
+	lastSent    lastSent
 }
 
 // Option changes what a dashboard shows or allows.
 type Option func(*Handler)
 
-// WithReset lets whoever can open the page forget what a client has used, which also
-// frees one that is banned. Without it the page only shows.
+// WithReset lets everyone who can open the page reset a client, which forgets what the
+// client has used and lifts its bans. Without it the page is read-only.
 //
-// Requests of other sites are rejected: by the headers with which browsers tell where a
-// request comes from, and for want of a token that only the page itself can read. So a
-// proxy on the way must leave the header Host as it is.
+// A reset must be a POST from the page itself: the handler rejects requests that the
+// browser marks as cross-origin, and requests without the token that only the page can
+// read. A proxy in front of the application must therefore pass the Host header unchanged.
 func WithReset() Option { return func(h *Handler) { h.allowReset = true } }
 
-// WithFullScopes shows the scopes of clients, which may be addresses, users or API keys, as
-// they are. Without it an address shows its network, and any other scope its first
-// characters, each with a short mark that tells clients apart. The marks are made anew
-// with each process. Whoever knows a scope can look it up in either case, and by its
-// mask while it is in a list. Keys, as what WithKey makes of requests, are always shown.
+// WithFullScopes shows client scopes, such as addresses, users and API keys, in full.
+// Without it, an address is shown as its network and any other scope as its first
+// characters, followed by a short mark that distinguishes clients. The marks change when
+// the process restarts. In both modes, a client can be looked up by its full scope, and by
+// its mask while it is in a list. Keys, such as those from WithKey, are always shown.
 func WithFullScopes() Option { return func(h *Handler) { h.showScopes = true } }
 
-// New makes the dashboard of a limiter, which need not be initialised yet. It counts
-// from now on, until Close. It panics without a limiter.
+// New makes the dashboard of a limiter, which may be initialised later. It counts from
+// now until Close. It panics if limiter is nil.
 func New(limiter *ratelimiter.RateLimiter, options ...Option) *Handler {
 	if limiter == nil {
-		panic("dashboard: New was given no limiter; it may be one that InitApp is called on later, but not nil")
+		panic("dashboard: New was called with a nil *RateLimiter; pass a limiter, which may be initialised later")
 	}
 	h := &Handler{
-		limiter: limiter,
-		mask:    mask.New(),
-		token:   rand.Text(),
-		foreign: http.NewCrossOriginProtection(),
+		limiter:     limiter,
+		mask:        mask.New(),
+		token:       rand.Text(),
+		crossOrigin: http.NewCrossOriginProtection(),
 	}
 	for _, option := range options {
 		option(h)
 	}
 	h.page = h.renderPage()
-	h.record = newRecord(h.tick)
+	h.record = newRecord(limiter.Health, h.tick)
 	h.streams.watch = h.record.watch
 	h.unhook = limiter.AddObserver(h.record)
 	return h
 }
 
-// Close ends the pages that are open, and stops counting. The limiter goes on, and the
-// page says that the dashboard is closed. http.Server.Shutdown waits for pages that are
-// open, so close the dashboard first, as with http.Server.RegisterOnShutdown. A second
-// Close does nothing.
+// Close ends the open pages and stops counting. The limiter keeps working, and the page
+// reports that the dashboard is closed. http.Server.Shutdown waits for open pages, so
+// close the dashboard first, for example with http.Server.RegisterOnShutdown. Later calls
+// do nothing.
 func (h *Handler) Close() {
 	h.unhook()
 	h.streams.close()
 	h.record.close()
 }
 
-// ServeHTTP serves the page and what belongs to it.
+// ServeHTTP serves the page, its assets, and its requests.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
 	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
@@ -135,30 +141,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// file serves the page, or an asset of it.
+// file serves the page or one of its assets.
 func (h *Handler) file(w http.ResponseWriter, r *http.Request, name string) {
-	asked := asked(r)
+	full := requestedPath(r)
 	switch {
 	case serveAsset(w, r, name):
-	case name == "" && strings.HasSuffix(asked, "/"):
+	case name == "" && strings.HasSuffix(full, "/"):
 		h.servePage(w, r)
 	case strings.Contains(name, "."):
 		http.NotFound(w, r)
 	default:
-		// The mount itself, without the slash that makes relative addresses right. What
-		// the browser sees is longer than what a proxy or StripPrefix has left of it.
-		last := asked[strings.LastIndexByte(asked, '/')+1:]
+		// Relative addresses need the final slash. The redirect is relative too, because
+		// a proxy or StripPrefix may have removed the first part of the path.
+		last := full[strings.LastIndexByte(full, '/')+1:]
 		w.Header().Set("Location", "./"+last+"/")
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	}
 }
 
-// asked is the escaped path that was asked for, whatever handlers before have cut off it.
-func asked(r *http.Request) string {
+// requestedPath is the escaped path of the request, before any handler stripped a prefix.
+func requestedPath(r *http.Request) string {
 	if full, err := url.ParseRequestURI(r.RequestURI); err == nil {
 		return full.EscapedPath()
 	}
-	return r.URL.EscapedPath() // a request that came from no server
+	return r.URL.EscapedPath() // the request did not come from a server
 }
 
 func allows(w http.ResponseWriter, r *http.Request, methods ...string) bool {
@@ -168,6 +174,6 @@ func allows(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 		}
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
-	http.Error(w, "This address of the dashboard takes only "+strings.Join(methods, " and ")+".", http.StatusMethodNotAllowed)
+	http.Error(w, "This address of the dashboard accepts only "+strings.Join(methods, " and ")+".", http.StatusMethodNotAllowed)
 	return false
 }

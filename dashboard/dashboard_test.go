@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limited is an engine with a limit of two a minute, and a dashboard at /limits/.
+// limited is an engine with a limit of two per minute and a dashboard at /limits/.
 func limited(t *testing.T, options ...dashboard.Option) (*gin.Engine, *ratelimiter.RateLimiter, *dashboard.Handler) {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
@@ -37,12 +37,12 @@ func serve(handler http.Handler, method, path, body string, headers ...string) *
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
-	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, request)
-	return answer
+	response := httptest.NewRecorder()
+	handler.ServeHTTP(response, request)
+	return response
 }
 
-func TestThePageIsFoundWhereverItIsMounted(t *testing.T) {
+func TestThePageWorksWhereverItIsMounted(t *testing.T) {
 	engine, limiter, page := limited(t)
 	stripped := http.NewServeMux()
 	stripped.Handle("/deep/down/", http.StripPrefix("/deep/down", page))
@@ -66,10 +66,10 @@ func TestThePageIsFoundWhereverItIsMounted(t *testing.T) {
 		"nothing before it": {page, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := get(mount.handler, mount.prefix+"/")
-			require.Equal(t, http.StatusOK, answer.Code)
-			require.Contains(t, answer.Body.String(), "<title>Rate limits</title>")
-			for _, file := range []string{"page.css", "page.js", "live.js", "charts.js", "tables.js", "lookup.js", "icon.svg", "uPlot.iife.min.js", "uPlot.min.css"} {
+			response := get(mount.handler, mount.prefix+"/")
+			require.Equal(t, http.StatusOK, response.Code)
+			require.Contains(t, response.Body.String(), "<title>Rate limits</title>")
+			for _, file := range []string{"page.css", "rows.css", "page.js", "live.js", "dom.js", "charts.js", "rows.js", "tables.js", "lookup.js", "icon.svg", "uPlot.iife.min.js", "uPlot.min.css"} {
 				require.Equal(t, http.StatusOK, get(mount.handler, mount.prefix+"/"+file).Code, file)
 			}
 			require.Equal(t, http.StatusNotFound, get(mount.handler, mount.prefix+"/page.html").Code)
@@ -77,23 +77,23 @@ func TestThePageIsFoundWhereverItIsMounted(t *testing.T) {
 	}
 }
 
-func TestTheMountWithoutItsSlashIsSentToThePage(t *testing.T) {
+func TestTheMountWithoutItsSlashRedirectsToThePage(t *testing.T) {
 	_, _, page := limited(t)
 	for name, handler := range map[string]http.Handler{
 		"whole path": page, "StripPrefix": http.StripPrefix("/admin/limits", page),
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := get(handler, "/admin/limits")
-			require.Equal(t, http.StatusTemporaryRedirect, answer.Code)
-			require.Equal(t, "./limits/", answer.Header().Get("Location"))
+			response := get(handler, "/admin/limits")
+			require.Equal(t, http.StatusTemporaryRedirect, response.Code)
+			require.Equal(t, "./limits/", response.Header().Get("Location"))
 		})
 	}
-	// Nobody is sent to another site by an address that looks like one.
+	// A path that looks like an address does not lead to another site.
 	require.Equal(t, "./javascript:alert/", get(page, "/admin/javascript:alert").Header().Get("Location"))
 	require.Equal(t, "./x/", get(page, "//evil.example//x").Header().Get("Location"))
 }
 
-func TestEveryAnswerIsProtected(t *testing.T) {
+func TestEveryResponseIsProtected(t *testing.T) {
 	engine, _, _ := limited(t)
 	for _, path := range []string{"/limits/", "/limits/page.js", "/limits/nothing.txt", "/limits/lookup"} {
 		header := get(engine, path).Header()
@@ -104,10 +104,10 @@ func TestEveryAnswerIsProtected(t *testing.T) {
 		require.Equal(t, "same-origin", header.Get("Referrer-Policy"), path)
 	}
 	page := get(engine, "/limits/")
-	require.Equal(t, "no-store", page.Header().Get("Cache-Control"), "it holds a token")
+	require.Equal(t, "no-store", page.Header().Get("Cache-Control"), "it contains a token")
 	body := page.Body.String()
 	require.Contains(t, body, "<noscript>")
-	require.NotRegexp(t, `(?i)<script[^>]*>[^<]`, body, "no script is in the page itself")
+	require.NotRegexp(t, `(?i)<script[^>]*>[^<]`, body, "the page has no inline script")
 	require.NotRegexp(t, `(?i)\s(style|on\w+)=`, body)
 	require.NotRegexp(t, `(?:src|href)="(?:/|http)`, body, "addresses are relative")
 }
@@ -133,14 +133,14 @@ func TestOtherMethodsAreRejected(t *testing.T) {
 		{http.MethodGet, "/limits/lookup", "POST"},
 		{http.MethodGet, "/limits/reset", "POST"},
 	} {
-		answer := serve(engine, test.method, test.path, "")
-		require.Equal(t, http.StatusMethodNotAllowed, answer.Code, test)
-		require.Equal(t, test.allow, answer.Header().Get("Allow"), test)
+		response := serve(engine, test.method, test.path, "")
+		require.Equal(t, http.StatusMethodNotAllowed, response.Code, test)
+		require.Equal(t, test.allow, response.Header().Get("Allow"), test)
 	}
 }
 
-func TestNewWantsALimiter(t *testing.T) {
-	require.PanicsWithValue(t, "dashboard: New was given no limiter; it may be one that InitApp is called on later, but not nil", func() { dashboard.New(nil) })
+func TestNewNeedsALimiter(t *testing.T) {
+	require.PanicsWithValue(t, "dashboard: New was called with a nil *RateLimiter; pass a limiter, which may be initialised later", func() { dashboard.New(nil) })
 }
 
 func TestCloseStopsCounting(t *testing.T) {
@@ -149,7 +149,7 @@ func TestCloseStopsCounting(t *testing.T) {
 	page.Close()
 	page.Close()
 	require.Equal(t, 0, limiter.Config()["RATELIMITER_OBSERVER"])
-	answer := get(page, "/events")
-	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
-	require.Contains(t, answer.Body.String(), "was closed by its application")
+	response := get(page, "/events")
+	require.Equal(t, http.StatusServiceUnavailable, response.Code)
+	require.Contains(t, response.Body.String(), "has closed this dashboard")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/dashboard"
 )
 
-// The page is at /admin/limits/, for those who have logged in.
+// The page is at /admin/limits/, behind a login.
 func Example() {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
@@ -25,7 +25,7 @@ func Example() {
 	admin.Any("/limits/*any", gin.WrapH(page))
 
 	server := &http.Server{Addr: "127.0.0.1:8080", Handler: engine, ReadHeaderTimeout: 5 * time.Second}
-	server.RegisterOnShutdown(page.Close) // or Shutdown waits for pages that are open
+	server.RegisterOnShutdown(page.Close) // otherwise Shutdown waits for open pages
 	// server.ListenAndServe() ...
 
 	for _, password := range []string{"a guess", "a secret"} {

@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	// tokenHeader sends back the token of the page. Other sites could not send a header
-	// of their own, even if they knew it.
-	tokenHeader = "X-Dashboard-Token"
-	maxQuestion = 4096 // bytes
-	longest     = 5 * time.Second
+	// tokenHeader carries the token of the page. Other sites cannot set a header of their
+	// own, even if they know its value.
+	tokenHeader   = "X-Dashboard-Token"
+	maxQuery      = 4096 // bytes
+	lookupTimeout = 5 * time.Second
 )
 
-// question is what a page asks about a client: by its scope, or by the id that stands
-// for it in a list. Without a key it is about all of them.
-type question struct {
+// query names a client, by its scope or by the identifier of its entry in a list. Without
+// a key it covers all keys.
+type query struct {
 	Scope string `json:"scope"`
 	ID    string `json:"id"`
 	Key   string `json:"key"`
 }
 
-// answer is how a client stands.
-type answer struct {
-	Scope  string     `json:"scope"` // as it is shown
+// result is what a client has left.
+type result struct {
+	Scope  string     `json:"scope"` // as the page may show it
 	Note   string     `json:"note,omitempty"`
 	Limits []standing `json:"limits"`
 	Error  string     `json:"error,omitempty"`
@@ -48,127 +48,122 @@ type standing struct {
 	Text      string `json:"text"`  // the limit as "100/minute"
 	Limit     int64  `json:"limit"` // the most that can remain
 	Remaining int64  `json:"remaining"`
-	Reset     int64  `json:"reset"` // milliseconds since 1970; 0 where nobody knows
+	Reset     int64  `json:"reset"` // milliseconds since 1970; 0 if unknown
 	Banned    bool   `json:"banned,omitempty"`
 	Shadow    bool   `json:"shadow,omitempty"`
 }
 
 func standingOf(info ratelimiter.Info) standing {
-	return standing{
-		Key: info.Key, Name: info.Name, Text: limitText(&info),
-		Limit: most(&info), Remaining: info.Remaining, Reset: resetOf(&info), Banned: info.Banned, Shadow: info.Shadow,
+	s := standing{
+		Key: info.Key, Name: info.Name, Text: limitText(info.Limit, info.Per),
+		Limit: most(&info), Remaining: info.Remaining, Banned: info.Banned, Shadow: info.Shadow,
 	}
+	if !info.Reset.IsZero() {
+		s.Reset = info.Reset.UnixMilli()
+	}
+	return s
 }
 
-// limitText is a limit as people write it: "100/minute", or "10 at once" for requests in
-// progress.
-func limitText(info *ratelimiter.Info) string {
-	if info.Per == 0 {
-		return fmt.Sprintf("%d at once", info.Limit)
+// limitText is "100/minute", or "10 at once" for requests in progress.
+func limitText(limit int64, per time.Duration) string {
+	if per == 0 {
+		return fmt.Sprintf("%d at once", limit)
 	}
-	return ratelimiter.Limit{Limit: info.Limit, Per: info.Per}.String()
+	return ratelimiter.Limit{Limit: limit, Per: per}.String()
 }
 
-func resetOf(info *ratelimiter.Info) int64 {
-	if info.Reset.IsZero() {
-		return 0
-	}
-	return info.Reset.UnixMilli()
-}
-
-// doubt says why a request may come from a page of another site; it is empty for one
-// that comes from ours.
-func (h *Handler) doubt(r *http.Request) string {
+// forgery says why a request may come from another site; "" if it comes from the page.
+func (h *Handler) forgery(r *http.Request) string {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	token := r.Header.Get(tokenHeader)
 	switch {
-	case h.foreign.Check(r) != nil:
+	case h.crossOrigin.Check(r) != nil:
 		return "This request comes from another site."
 	case err != nil || kind != "application/json":
 		return "This request is not JSON, so it does not come from the dashboard."
 	case subtle.ConstantTimeCompare([]byte(token), []byte(h.token)) != 1:
-		return "This page is of another process, or from before a restart. Load it again."
+		return "This page belongs to another process, or to one that has restarted. Reload it."
 	}
 	return ""
 }
 
-// ask reads a question, and answers itself where there is none to be believed.
-func (h *Handler) ask(w http.ResponseWriter, r *http.Request) (q question, note string, ok bool) {
-	if doubt := h.doubt(r); doubt != "" {
-		reply(w, http.StatusForbidden, answer{Error: doubt})
+// readQuery reads a query. If it is invalid, readQuery writes the response and returns false.
+func (h *Handler) readQuery(w http.ResponseWriter, r *http.Request) (q query, note string, ok bool) {
+	if reason := h.forgery(r); reason != "" {
+		reply(w, http.StatusForbidden, result{Error: reason})
 		return q, "", false
 	}
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion))
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuery))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&q); err != nil {
-		reply(w, http.StatusBadRequest, answer{Error: fmt.Sprintf("The question cannot be read: %v.", err)})
+		reply(w, http.StatusBadRequest, result{Error: fmt.Sprintf("The request cannot be read: %v.", err)})
 		return q, "", false
 	}
 	if q.ID != "" {
 		scope, found := h.scopeOf(func(scope string) bool { return h.mask.ID(scope) == q.ID })
 		if !found {
-			reply(w, http.StatusNotFound, answer{Error: "This client is not in the lists any more; type its scope in full."})
+			reply(w, http.StatusNotFound, result{Error: "This client is no longer in a list. Enter its full scope."})
 			return q, "", false
 		}
 		q.Scope = scope
 		return q, "", true
 	}
-	if q.Scope, note = h.spelt(strings.TrimSpace(q.Scope)); q.Scope == "" {
-		reply(w, http.StatusBadRequest, answer{Error: "Give a scope: an address, a user, an API key, whatever the limits go by."})
+	if q.Scope, note = h.normalise(strings.TrimSpace(q.Scope)); q.Scope == "" {
+		reply(w, http.StatusBadRequest, result{Error: "Enter a scope: an address, a user, an API key, or whatever identifies clients here."})
 		return q, "", false
 	}
-	if masked.MatchString(q.Scope) { // as copied from a list or from the log
+	if masked.MatchString(q.Scope) { // copied from a list or from the log
 		if scope, found := h.scopeOf(func(scope string) bool { return h.mask.Scope(scope) == q.Scope }); found {
-			return question{Scope: scope, ID: h.mask.ID(scope), Key: q.Key}, "", true
+			return query{Scope: scope, ID: h.mask.ID(scope), Key: q.Key}, "", true
 		}
-		note = "This looks like the mask of a client, but of none in the lists: type its scope in full."
+		note = "This looks like a masked client, but no list contains it. Enter its full scope."
 	}
 	return q, note, true
 }
 
-// masked is what the mask of a scope ends like.
+// masked matches the end of a masked scope.
 var masked = regexp.MustCompile(`#[0-9a-f]{6}$`)
 
-// spelt is a scope as the limiter spells it: an IPv6 address counts as its network.
-func (h *Handler) spelt(scope string) (spelt, note string) {
+// normalise writes a scope as the limiter does: an IPv6 address stands for its network.
+func (h *Handler) normalise(scope string) (normal, note string) {
 	address, err := netip.ParseAddr(scope)
 	if err != nil {
 		return scope, ""
 	}
-	spelt = address.Unmap().WithZone("").String()
+	normal = address.Unmap().WithZone("").String()
 	if !address.Unmap().Is4() {
 		bits, _ := h.limiter.Config()["RATELIMITER_IPV6_PREFIX"].(int)
 		network, err := address.WithZone("").Prefix(bits)
 		if err != nil || bits == 0 {
-			return scope, "" // not initialised
+			return scope, "" // the limiter is not initialised
 		}
-		spelt = network.String()
+		normal = network.String()
 	}
-	if spelt == scope {
+	if normal == scope {
 		return scope, ""
 	}
-	return spelt, fmt.Sprintf("%s counts as %s.", scope, spelt)
+	return normal, fmt.Sprintf("%s counts as %s.", scope, normal)
 }
 
-// lookup tells what a client has left.
+// lookup shows what a client has left.
 func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
-	q, note, ok := h.ask(w, r)
+	q, note, ok := h.readQuery(w, r)
 	if !ok {
 		return
 	}
-	found := h.answer(q, note)
-	ctx, cancel := context.WithTimeout(r.Context(), longest)
+	found := h.result(q, note)
+	ctx, cancel := context.WithTimeout(r.Context(), lookupTimeout)
 	defer cancel()
 	keys := h.keys(q)
 	if len(keys) > maxKeys {
-		found.Note = strings.TrimSpace(fmt.Sprintf("%s The first %d of %d keys; type one for others.", found.Note, maxKeys, len(keys)))
+		found.note("These are the first %d of %d keys; enter a key for the others.", maxKeys, len(keys))
 		keys = keys[:maxKeys]
 	}
-	var decided []string // by functions
+	var dynamic []string // keys whose limits functions decide
 	for _, key := range keys {
 		infos, err := h.limiter.Status(ctx, key, q.Scope)
 		if q.Key == "" && errors.Is(err, ratelimiter.ErrUnknownKey) {
-			decided = append(decided, key)
+			dynamic = append(dynamic, key)
 			continue
 		}
 		if err != nil {
@@ -179,11 +174,11 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 			found.Limits = append(found.Limits, standingOf(info))
 		}
 	}
-	if len(decided) > 0 {
-		found.Note = strings.TrimSpace(fmt.Sprintf("%s Functions decide the limits on %s request by request, so what is left of them is not known.", found.Note, few(decided)))
+	if len(dynamic) > 0 {
+		found.note("Functions decide the limits on %s for each request, so the remaining quota there is unknown.", summary(dynamic))
 	}
 	if len(keys) == 0 {
-		found.Note = strings.TrimSpace(found.Note + " No limit was asked yet in this process, so there is nothing to look up.")
+		found.note("No request has met a limit in this process yet, so there is nothing to look up.")
 	}
 	reply(w, http.StatusOK, found)
 }
@@ -191,66 +186,72 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 // reset forgets what a client has used.
 func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
 	if !h.allowReset {
-		reply(w, http.StatusForbidden, answer{Error: "This dashboard only shows. The application allows a reset with dashboard.WithReset()."})
+		reply(w, http.StatusForbidden, result{Error: "This dashboard is read-only. The application allows resets with dashboard.WithReset()."})
 		return
 	}
-	q, note, ok := h.ask(w, r)
+	q, note, ok := h.readQuery(w, r)
 	if !ok {
 		return
 	}
-	done := h.answer(q, note)
-	ctx, cancel := context.WithTimeout(r.Context(), longest)
+	done := h.result(q, note)
+	ctx, cancel := context.WithTimeout(r.Context(), lookupTimeout)
 	defer cancel()
 	keys := h.keys(q)
 	for i, key := range keys {
 		if err := h.limiter.Reset(ctx, key, q.Scope); err != nil {
-			done.Error = fmt.Sprintf("%d of %d keys were reset, then: %s", i, len(keys), sentence(err))
+			done.Error = fmt.Sprintf("%d of %d keys were reset. Then: %s", i, len(keys), sentence(err))
 			reply(w, http.StatusBadGateway, done)
 			return
 		}
 	}
 	hash := maphash.String(h.record.seed, q.Scope)
 	h.record.each(func(s *series) { s.closest.forget(hash) })
-	done.Note = strings.TrimSpace(fmt.Sprintf("%s Reset on %d keys.", done.Note, len(keys)))
 	if len(keys) == 1 {
-		done.Note = strings.TrimSpace(note + " Reset on " + keys[0] + ".")
+		done.note("Reset on %s.", keys[0])
+	} else {
+		done.note("Reset on %d keys.", len(keys))
 	}
 	reply(w, http.StatusOK, done)
 }
 
-func (h *Handler) answer(q question, note string) answer {
-	a := answer{Scope: q.Scope, Note: note, Limits: []standing{}}
+func (h *Handler) result(q query, note string) result {
+	found := result{Scope: q.Scope, Note: note, Limits: []standing{}}
 	if q.ID != "" {
-		a.Scope = h.shown(q.Scope)
+		found.Scope = h.shown(q.Scope)
 	}
-	return a
+	return found
 }
 
-func (h *Handler) keys(q question) []string {
+// note adds a sentence.
+func (r *result) note(format string, values ...any) {
+	r.Note = strings.TrimSpace(r.Note + " " + fmt.Sprintf(format, values...))
+}
+
+func (h *Handler) keys(q query) []string {
 	if q.Key != "" {
 		return []string{q.Key}
 	}
 	return h.limiter.Keys()
 }
 
-// few is a list of keys that fits into a sentence.
-func few(keys []string) string {
-	const most = 3
-	if len(keys) <= most {
+// summary lists keys in a sentence, at most three of them.
+func summary(keys []string) string {
+	const listed = 3
+	if len(keys) <= listed {
 		return strings.Join(keys, ", ")
 	}
-	return fmt.Sprintf("%s and %d more keys", strings.Join(keys[:most], ", "), len(keys)-most)
+	return fmt.Sprintf("%s and %d more keys", strings.Join(keys[:listed], ", "), len(keys)-listed)
 }
 
-// sentence is an error as a page shows it.
+// sentence is an error as the page shows it.
 func sentence(err error) string {
 	text := err.Error()
 	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
-func reply(w http.ResponseWriter, status int, body answer) {
+func reply(w http.ResponseWriter, status int, body result) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the page has left
+	_ = json.NewEncoder(w).Encode(body) // it fails only if the page is gone
 }

@@ -17,7 +17,7 @@ import (
 
 const client = "192.0.2.77"
 
-// answer is what the page reads.
+// answer is the response that the page reads.
 type answer struct {
 	Scope, Note, Error string
 	Limits             []struct {
@@ -35,24 +35,24 @@ func read(t *testing.T, recorded *httptest.ResponseRecorder) (a answer) {
 	return a
 }
 
-// tokenOf is the token of a page.
+// tokenOf returns the token of a page.
 func tokenOf(t *testing.T, handler http.Handler) string {
 	found := regexp.MustCompile(`name="dashboard-token" content="(\w+)"`).FindStringSubmatch(get(handler, "/limits/").Body.String())
 	require.Len(t, found, 2)
 	return found[1]
 }
 
-// post sends what the page would send.
+// post sends a request as the page does.
 func post(t *testing.T, handler http.Handler, name, body string) *httptest.ResponseRecorder {
 	return serve(handler, http.MethodPost, "/limits/"+name, body,
 		"Content-Type", "application/json", "X-Dashboard-Token", tokenOf(t, handler),
 		"Origin", "http://example.com", "Sec-Fetch-Site", "same-origin")
 }
 
-func TestALookupTellsWhatIsLeft(t *testing.T) {
+func TestALookupShowsWhatIsLeft(t *testing.T) {
 	engine, _, _ := limited(t)
 	found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
-	require.Contains(t, found.Note, "No limit was asked yet")
+	require.Contains(t, found.Note, "No request has met a limit in this process yet")
 	require.NotNil(t, found.Limits)
 
 	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
@@ -79,7 +79,7 @@ func TestAnIPv6AddressIsLookedUpAsItsNetwork(t *testing.T) {
 	require.Empty(t, found.Note)
 }
 
-func TestAResetGivesTheLimitBack(t *testing.T) {
+func TestAResetRestoresTheLimit(t *testing.T) {
 	engine, _, _ := limited(t, dashboard.WithReset())
 	for range 3 {
 		get(engine, "/search")
@@ -91,7 +91,7 @@ func TestAResetGivesTheLimitBack(t *testing.T) {
 	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
 }
 
-// What functions decide is not known before, but must not be passed over in silence.
+// Limits that functions decide cannot be looked up, and the page says so.
 func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
 	engine, limiter, _ := limited(t, dashboard.WithReset())
 	byPlan := func(*gin.Context) int { return 1 }
@@ -101,20 +101,20 @@ func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
 	}
 	require.Equal(t, http.StatusTooManyRequests, get(engine, "/plan").Code)
 	found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
-	require.Equal(t, "Functions decide the limits on GET /plan request by request, so what is left of them is not known.", found.Note)
+	require.Equal(t, "Functions decide the limits on GET /plan for each request, so the remaining quota there is unknown.", found.Note)
 	require.Empty(t, found.Error)
 	get(engine, "/search")
 	found = read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77"}`))
-	require.Len(t, found.Limits, 1, "the others are told")
+	require.Len(t, found.Limits, 1, "the other limits are listed")
 	require.Contains(t, read(t, post(t, engine, "reset", `{"scope":"192.0.2.77"}`)).Note, "Reset on 2 keys")
 	require.Equal(t, http.StatusOK, get(engine, "/plan").Code)
 }
 
-func TestAMaskIsLookedUpAsTheClientThatItStandsFor(t *testing.T) {
+func TestAMaskStandsForItsClientInALookup(t *testing.T) {
 	engine, _, _ := limited(t, dashboard.WithReset())
 	mark := mask.New().Scope(client) // as the log shows it
 	found := read(t, post(t, engine, "lookup", `{"scope":"`+mark+`"}`))
-	require.Contains(t, found.Note, "looks like the mask of a client")
+	require.Contains(t, found.Note, "looks like a masked client")
 	for range 3 {
 		get(engine, "/search")
 	}
@@ -126,7 +126,7 @@ func TestAMaskIsLookedUpAsTheClientThatItStandsFor(t *testing.T) {
 	require.Equal(t, http.StatusOK, get(engine, "/search").Code)
 }
 
-func TestABucketIsMeasuredByItsBurst(t *testing.T) {
+func TestUsageOfATokenBucketIsMeasuredAgainstItsBurst(t *testing.T) {
 	engine, limiter, _ := limited(t)
 	engine.GET("/bucket", limiter.RateLimit(100, time.Hour, ratelimiter.WithBurst(5)), func(*gin.Context) {})
 	get(engine, "/bucket")
@@ -157,7 +157,7 @@ func TestABanIsShownAndAResetLiftsIt(t *testing.T) {
 	require.Equal(t, http.StatusOK, get(engine, "/login").Code)
 }
 
-func TestAResetIsOffUnlessAllowed(t *testing.T) {
+func TestAResetNeedsThePermissionOfTheApplication(t *testing.T) {
 	engine, _, _ := limited(t)
 	for range 3 {
 		get(engine, "/search")
@@ -169,22 +169,22 @@ func TestAResetIsOffUnlessAllowed(t *testing.T) {
 	require.NotContains(t, get(engine, "/limits/").Body.String(), `id="reset"`)
 }
 
-func TestAForeignPageCannotReset(t *testing.T) {
+func TestAPageOfAnotherSiteCannotReset(t *testing.T) {
 	engine, _, _ := limited(t, dashboard.WithReset())
 	for range 3 {
 		get(engine, "/search")
 	}
 	token := tokenOf(t, engine)
 	for name, headers := range map[string][]string{
-		"another origin, as old browsers tell it": {"Content-Type", "application/json", "X-Dashboard-Token", token, "Origin", "https://evil.example"},
-		"another site, as new browsers tell it":   {"Content-Type", "application/json", "X-Dashboard-Token", token, "Sec-Fetch-Site", "cross-site"},
-		"a sibling of the same site":              {"Content-Type", "application/json", "X-Dashboard-Token", token, "Sec-Fetch-Site", "same-site"},
-		"an origin that is hidden":                {"Content-Type", "application/json", "X-Dashboard-Token", token, "Origin", "null"},
-		"no token":                                {"Content-Type", "application/json"},
-		"a wrong token":                           {"Content-Type", "application/json", "X-Dashboard-Token", "x" + token[1:]},
-		"a form":                                  {"Content-Type", "application/x-www-form-urlencoded", "X-Dashboard-Token", token},
-		"a form that looks like JSON":             {"Content-Type", "text/plain", "X-Dashboard-Token", token},
-		"no content type":                         {"X-Dashboard-Token", token},
+		"another origin, from an old browser": {"Content-Type", "application/json", "X-Dashboard-Token", token, "Origin", "https://evil.example"},
+		"another site, from a new browser":    {"Content-Type", "application/json", "X-Dashboard-Token", token, "Sec-Fetch-Site", "cross-site"},
+		"another origin of the same site":     {"Content-Type", "application/json", "X-Dashboard-Token", token, "Sec-Fetch-Site", "same-site"},
+		"a hidden origin":                     {"Content-Type", "application/json", "X-Dashboard-Token", token, "Origin", "null"},
+		"no token":                            {"Content-Type", "application/json"},
+		"a wrong token":                       {"Content-Type", "application/json", "X-Dashboard-Token", "x" + token[1:]},
+		"a form":                              {"Content-Type", "application/x-www-form-urlencoded", "X-Dashboard-Token", token},
+		"a form that looks like JSON":         {"Content-Type", "text/plain", "X-Dashboard-Token", token},
+		"no content type":                     {"X-Dashboard-Token", token},
 	} {
 		for _, address := range []string{"reset", "lookup"} {
 			recorded := serve(engine, http.MethodPost, "/limits/"+address, `{"scope":"192.0.2.77"}`, headers...)
@@ -194,17 +194,17 @@ func TestAForeignPageCannotReset(t *testing.T) {
 		}
 	}
 	require.Equal(t, http.StatusMethodNotAllowed, get(engine, "/limits/reset?scope=192.0.2.77", "X-Dashboard-Token", token).Code)
-	require.Equal(t, http.StatusMethodNotAllowed, serve(engine, http.MethodOptions, "/limits/reset", "").Code, "nor ask for leave first")
+	require.Equal(t, http.StatusMethodNotAllowed, serve(engine, http.MethodOptions, "/limits/reset", "").Code, "a preflight request gets no permission")
 	require.Equal(t, http.StatusTooManyRequests, get(engine, "/search").Code, "nothing was reset")
 }
 
-func TestTokensAreOfOneDashboard(t *testing.T) {
+func TestEveryDashboardHasItsOwnToken(t *testing.T) {
 	engine, _, _ := limited(t)
 	other, _, _ := limited(t)
 	require.NotEqual(t, tokenOf(t, engine), tokenOf(t, other))
 }
 
-func TestQuestionsThatMakeNoSense(t *testing.T) {
+func TestInvalidQueriesAreRejected(t *testing.T) {
 	engine, _, _ := limited(t, dashboard.WithReset())
 	long := make([]byte, 5000)
 	for i := range long {
@@ -226,7 +226,7 @@ func TestQuestionsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-func TestALimiterThatIsNotInitialisedYet(t *testing.T) {
+func TestALookupBeforeInitAppFails(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	page := dashboard.New(&limiter, dashboard.WithReset())
 	t.Cleanup(page.Close)

@@ -8,77 +8,87 @@ import (
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// maxSeries is how many limits on routes are told apart, "other" apart.
+// maxSeries is how many limits on routes have a series of their own.
 const maxSeries = 256
 
-// record is what a dashboard remembers of decisions. Decisions only add to counters;
-// once a second a timer moves what was added to the rings. The timer runs while somebody
-// watches, and until there was no decision for so long that the clients who were rejected
-// are forgotten. An application at rest is left alone.
+// record is the history of a process. Decisions only add to counters; once a second a
+// timer moves the new counts into rings. The timer runs while a page is open, and
+// otherwise until the rejected clients have expired, so an idle application stays idle.
 type record struct {
 	seed     maphash.Seed
 	known    atomic.Pointer[map[seriesKey]*series]
-	recent   [64]atomic.Pointer[series] // some of known, where hashing is not needed to find them
-	other    *series
+	recent   [64]atomic.Pointer[series] // a cache of known, found without hashing
+	other    *series                    // limits beyond maxSeries
 	backend  backendSeries
 	rejected rejected
-	watched  atomic.Bool // somebody looks: also note how close clients are
+	watched  atomic.Bool // a page is open: also track clients close to a limit
 
 	armed  atomic.Bool // the timer is set
 	timer  *time.Timer
 	closed atomic.Bool
-	ticked func() // called after each second that the timer has moved
+	health func() backends.Health
+	ticked func() // runs after the timer has moved a second
 
-	learning sync.Mutex // held while known is replaced
+	learning sync.Mutex // guards replacing known, and nextID
+	nextID   int        // of series
 
-	mu     sync.Mutex // held while rings are written and read
-	at     int64      // the last second, since 1970, that is in the rings
-	busy   int64      // the last one in which there was anything
-	nextID int        // of series, guarded by learning
+	mu      sync.Mutex // guards the rings and the rest
+	since   int64      // the first second, since 1970, that was counted
+	at      int64      // the latest second in the rings
+	busy    int64      // the latest second with a decision
+	outages []outage   // of the last hour, the oldest first
 }
 
-func newRecord(ticked func()) *record {
-	r := &record{seed: maphash.MakeSeed(), ticked: ticked, at: time.Now().Unix() - 1}
+func newRecord(health func() backends.Health, ticked func()) *record {
+	now := time.Now()
+	r := &record{seed: maphash.MakeSeed(), health: health, ticked: ticked, since: now.Unix(), at: now.Unix() - 1}
 	r.other = newSeries(seriesKey{route: "other"}, 0)
 	r.known.Store(&map[seriesKey]*series{})
-	r.rejected.begin(time.Now())
+	r.rejected.begin(now)
 	r.timer = time.AfterFunc(time.Hour, r.fire)
 	r.timer.Stop()
 	return r
 }
 
-// Observe counts a decision. It is called in the request.
+// Observe counts a decision, during the request.
 func (r *record) Observe(e ratelimiter.Event) {
 	if int(e.Outcome) >= outcomes {
-		return // younger than this page
+		return // an outcome that this package does not know yet
 	}
 	s := r.find(seriesKey{e.Route, e.Name, e.Per, e.Shadow})
 	s.counts[e.Outcome].Add(1)
-	if e.Outcome != ratelimiter.Skipped && s.limit.Load() != e.Limit && s.limit.Swap(e.Limit) != unknown {
-		s.varies.Store(true)
-	}
 	if e.LimitIndex == 0 && e.BackendLatency > 0 {
 		r.backend.add(e.BackendLatency, e.Fallback)
 	}
-	denied := e.Outcome == ratelimiter.Rejected || e.Outcome == ratelimiter.Banned
-	watched := r.watched.Load() && e.Outcome != ratelimiter.Skipped && e.Outcome != ratelimiter.BackendError
-	if denied || watched {
-		hash := maphash.String(r.seed, e.Scope)
-		if denied {
-			r.rejected.add(hash, &e)
-		}
-		if watched {
-			s.closest.note(hash, &e.Info)
-		}
+	if e.Outcome != ratelimiter.Skipped { // the event of a skipped limit says little
+		s.describe(&e)
+		r.observeClient(s, &e)
 	}
 	if !r.armed.Load() {
 		r.arm()
 	}
 }
 
-// find is the series of a limit on a route.
+// observeClient notes a client that is rejected or, while a page is open, close to a limit.
+func (r *record) observeClient(s *series, e *ratelimiter.Event) {
+	denied := e.Outcome == ratelimiter.Rejected || e.Outcome == ratelimiter.Banned
+	watched := r.watched.Load() && e.Outcome != ratelimiter.BackendError
+	if !denied && !watched {
+		return
+	}
+	hash := maphash.String(r.seed, e.Scope)
+	if denied {
+		r.rejected.add(hash, e)
+	}
+	if watched {
+		s.closest.note(hash, &e.Info)
+	}
+}
+
+// find returns the series of a limit on a route.
 func (r *record) find(key seriesKey) *series {
 	at := &r.recent[key.place()]
 	recent := at.Load()
@@ -95,14 +105,14 @@ func (r *record) find(key seriesKey) *series {
 		found = r.learn(key)
 	case recent == nil:
 		at.Store(found)
-		if r.known.Load() != all { // found may have been forgotten meanwhile, and would stay here
+		if r.known.Load() != all { // found may have been dropped meanwhile
 			at.CompareAndSwap(found, nil)
 		}
 	}
 	return found
 }
 
-// place tells keys apart mostly, and at once.
+// place is a cheap hash of the key.
 func (k *seriesKey) place() int {
 	sum := len(k.route)*7 + len(k.name)*3 + int(k.per>>30)
 	if len(k.route) > 0 {
@@ -138,19 +148,19 @@ func (r *record) arm() {
 	r.again()
 }
 
-// again sets the timer, a little late so that the second is over for sure.
+// again sets the timer slightly after the end of this second, so that the second is over.
 func (r *record) again() {
 	rest := time.Second - time.Duration(time.Now().Nanosecond())
 	r.timer.Reset(rest + time.Millisecond)
 }
 
-// fire moves a second, and sets the timer again unless all has been quiet for long.
+// fire moves a second, and sets the timer again unless the application has been idle.
 func (r *record) fire() {
-	quiet := r.advance(time.Now())
+	idle := r.advance(time.Now())
 	r.ticked()
-	if quiet && !r.watched.Load() {
+	if idle && !r.watched.Load() {
 		r.armed.Store(false)
-		// A decision meanwhile has seen the timer armed, and left it to us.
+		// A decision in the meantime saw the timer armed and did not arm it.
 		if !r.pending() && !r.watched.Load() || r.armed.Swap(true) {
 			return
 		}
@@ -165,7 +175,7 @@ func (r *record) close() {
 	r.timer.Stop()
 }
 
-// watch tells whether anybody looks.
+// watch says whether a page is open.
 func (r *record) watch(watched bool) {
 	if r.watched.Swap(watched) == watched {
 		return
@@ -174,7 +184,7 @@ func (r *record) watch(watched bool) {
 		r.arm()
 		return
 	}
-	r.each(func(s *series) { s.closest.clear() }) // it would not be of today when the next one looks
+	r.each(func(s *series) { s.closest.clear() }) // it would be out of date for the next page
 }
 
 // each calls f for every series, "other" last.
@@ -185,7 +195,7 @@ func (r *record) each(f func(*series)) {
 	f(r.other)
 }
 
-// pending tells whether there are counts that are not in the rings yet.
+// pending reports whether there are counts that are not in the rings yet.
 func (r *record) pending() (found bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,9 +203,17 @@ func (r *record) pending() (found bool) {
 	return found
 }
 
-// advance moves what was counted since the last time into the rings, as of the second
-// before now. It returns whether there has been nothing for long.
-func (r *record) advance(now time.Time) (quiet bool) {
+// behind reports whether the timer has not moved the last second, as after an idle time.
+func (r *record) behind(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at < now.Unix()-1
+}
+
+// advance moves new counts into the rings, as those of the second before now. It reports
+// whether the application is idle.
+func (r *record) advance(now time.Time) (idle bool) {
+	health := r.health()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now.Unix()-1 < r.at-unsteady { // the clock was set back
@@ -203,47 +221,48 @@ func (r *record) advance(now time.Time) (quiet bool) {
 	}
 	last := r.at
 	r.at = max(last, now.Unix()-1)
+	failed := false
 	r.each(func(s *series) {
 		clearBetween(s.seconds[:], last, r.at)
-		clearBetween(s.quarters[:], last/quarter, r.at/quarter)
-		if last/quarter != r.at/quarter {
+		clearBetween(s.intervals[:], last/interval, r.at/interval)
+		if last/interval != r.at/interval {
 			s.varied = s.varies.Swap(false)
 		}
 		if s.move(r.at) {
 			r.busy = r.at
 		}
+		failed = failed || s.seconds[r.at%secondsKept][ratelimiter.BackendError] > 0
 	})
-	clearBetween(r.backend.seconds[:], last, r.at)
-	clearBetween(r.backend.quarters[:], last/quarter, r.at/quarter)
-	r.backend.move(last, r.at)
+	failed = r.backend.move(last, r.at) || failed
+	r.noteOutage(failed, health)
 	r.rejected.advance(now)
-	if last/quarter != r.at/quarter {
-		r.forget()
+	if last/interval != r.at/interval {
+		r.drop()
 	}
-	return time.Duration(r.at-r.busy)*time.Second > 2*rejectedPeriod
+	return !health.Open && time.Duration(r.at-r.busy)*time.Second > 2*rejectedPeriod
 }
 
-// restart empties the rings, whose times were wrong, to begin after a second.
+// restart empties the rings, whose times are wrong, and starts after a second.
 func (r *record) restart(second int64) {
-	r.at, r.busy = second, second
+	r.since, r.at, r.busy, r.outages = second+1, second, second, nil
 	r.each(func(s *series) {
 		clear(s.seconds[:])
-		clear(s.quarters[:])
-		if s.active.Load() > 0 { // as "other" mostly is not
+		clear(s.intervals[:])
+		if s.active.Load() > 0 { // 0 if "other" was never used
 			s.active.Store(second)
 		}
 	})
 	r.backend.restart()
 }
 
-// forget drops the series of limits that were not asked for an hour. A decision that
-// comes at this very moment may still count on one that is dropped, and is not shown.
-func (r *record) forget() {
+// drop removes the series of limits that no request met for an hour. A decision that
+// arrives at this moment may still count on a removed series, and is lost.
+func (r *record) drop() {
 	r.learning.Lock()
 	defer r.learning.Unlock()
 	known := maps.Clone(*r.known.Load())
 	before := len(known)
-	maps.DeleteFunc(known, func(_ seriesKey, s *series) bool { return s.active.Load() < r.at-hourSeconds })
+	maps.DeleteFunc(known, func(_ seriesKey, s *series) bool { return s.active.Load() < r.at-shownHour })
 	if len(known) != before {
 		r.known.Store(&known)
 		for i := range r.recent {

@@ -12,10 +12,14 @@ import (
 	"unsafe"
 
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/stretchr/testify/require"
 )
 
-// event is a decision on a limit of 10 a minute.
+// healthy is the health of a backend that never failed.
+func healthy() backends.Health { return backends.Health{} }
+
+// event is a decision on a limit of 10 per minute.
 func event(outcome ratelimiter.Outcome, scope string) ratelimiter.Event {
 	return ratelimiter.Event{
 		Info: ratelimiter.Info{
@@ -26,13 +30,13 @@ func event(outcome ratelimiter.Outcome, scope string) ratelimiter.Event {
 	}
 }
 
-// secondOver lets the running second end, and its timer be done.
+// secondOver waits until the current second is over and in the rings.
 func secondOver() {
 	<-time.After(time.Second)
 	synctest.Wait()
 }
 
-// only is the one series of a record, "other" apart.
+// only is the one series of a record, except for "other".
 func only(t *testing.T, r *record) *series {
 	known := *r.known.Load()
 	require.Len(t, known, 1)
@@ -44,9 +48,9 @@ func only(t *testing.T, r *record) *series {
 
 func inSynctest(t *testing.T, test func(t *testing.T, r *record)) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecord(func() {})
+		r := newRecord(healthy, func() {})
 		defer r.close()
-		<-time.After(time.Second / 2) // to the middle of a second
+		<-time.After(time.Second / 2) // move to the middle of a second
 		test(t, r)
 	})
 }
@@ -63,74 +67,73 @@ func TestDecisionsAreCountedInTheirSecond(t *testing.T) {
 		secondOver()
 		s := only(t, r)
 		require.Equal(t, began+2, r.at)
-		require.Equal(t, []counts{{}, {2, 1}, {}, {0, 0, 0, 0, 0, 1}}, unrolled(s.seconds[:], r.at)[minutesSeconds-4:])
-		require.Equal(t, counts{2, 1, 0, 0, 0, 1}, s.quarters[began/quarter%quarterPlaces])
+		require.Equal(t, []counts{{}, {2, 1}, {}, {0, 0, 0, 0, 0, 1}}, unrolled(s.seconds[:], r.at)[secondsKept-4:])
+		require.Equal(t, counts{2, 1, 0, 0, 0, 1}, s.intervals[began/interval%intervalsKept])
 	})
 }
 
-func TestSecondsAndQuartersLeaveTheRings(t *testing.T) {
+func TestSecondsAndIntervalsLeaveTheRings(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		r.Observe(event(ratelimiter.Allowed, "a"))
-		count := func() (seconds, quarters uint32) {
+		count := func() (seconds, intervals uint32) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			s := only(t, r)
 			for _, one := range s.seconds {
 				seconds += one[ratelimiter.Allowed]
 			}
-			for _, one := range s.quarters {
-				quarters += one[ratelimiter.Allowed]
+			for _, one := range s.intervals {
+				intervals += one[ratelimiter.Allowed]
 			}
-			return seconds, quarters
+			return seconds, intervals
 		}
-		for at := range 302 {
+		for at := range secondsKept + 2 {
 			secondOver()
-			seconds, quarters := count()
-			require.Equal(t, at < minutesSeconds, seconds == 1, "after %d seconds", at+1)
-			require.EqualValues(t, 1, quarters)
+			seconds, intervals := count()
+			require.Equal(t, at < secondsKept, seconds == 1, "after %d seconds", at+1)
+			require.EqualValues(t, 1, intervals)
 		}
 		<-time.After(time.Hour)
 		r.advance(time.Now())
-		require.Empty(t, *r.known.Load(), "a limit that was not asked for an hour is forgotten")
+		require.Empty(t, *r.known.Load(), "a limit that no request met for an hour is dropped")
 	})
 }
 
-func TestAQuarterIsShownWhenItIsOver(t *testing.T) {
+func TestAnIntervalIsShownWhenItIsOver(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		r.Observe(event(ratelimiter.Allowed, "a"))
 		secondOver()
 		shown := func() (list []uint32) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			for _, one := range only(t, r).state(r.at, true).Quarters {
+			for _, one := range r.seriesStates(true)[0].Hour {
 				list = append(list, one[ratelimiter.Allowed])
 			}
 			return list
 		}
-		require.Equal(t, make([]uint32, hourSeconds/quarter), shown(), "neither as the newest nor as the oldest")
-		for range quarter {
+		require.Equal(t, make([]uint32, shownHour/interval), shown(), "neither as the newest nor as the oldest")
+		for range interval {
 			secondOver()
 		}
-		require.EqualValues(t, 1, shown()[hourSeconds/quarter-1])
+		require.EqualValues(t, 1, shown()[shownHour/interval-1])
 	})
 }
 
-func TestAnApplicationAtRestIsLeftAlone(t *testing.T) {
+func TestAnIdleApplicationStaysIdle(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		var ticks atomic.Int64
 		r.ticked = func() { ticks.Add(1) }
 		<-time.After(time.Hour)
-		require.Zero(t, ticks.Load(), "nothing was decided yet")
+		require.Zero(t, ticks.Load(), "there was no decision yet")
 		r.Observe(event(ratelimiter.Rejected, "a"))
 		<-time.After(time.Hour)
-		list, _ := r.rejected.most(1)
-		require.Empty(t, list, "who was rejected is forgotten first")
+		require.Empty(t, r.rejected.all().clients, "rejected clients expire first")
 		require.InDelta(t, 600, ticks.Load(), 5)
 		r.Observe(event(ratelimiter.Allowed, "a"))
 		before := ticks.Load()
 		secondOver()
-		require.Greater(t, ticks.Load(), before, "it wakes up")
-		require.EqualValues(t, 1, only(t, r).seconds[r.at%minutesSeconds][ratelimiter.Allowed])
+		require.Greater(t, ticks.Load(), before, "the timer runs again")
+		require.EqualValues(t, 1, only(t, r).seconds[r.at%secondsKept][ratelimiter.Allowed])
 	})
 }
 
@@ -138,7 +141,7 @@ func TestAClockThatIsSetBack(t *testing.T) {
 	for _, test := range []struct {
 		back time.Duration
 		kept uint32
-	}{{5 * time.Second, 2}, {time.Hour, 1}} { // a little is waited for; else all begins anew
+	}{{5 * time.Second, 2}, {time.Hour, 1}} { // after a larger step the history is dropped
 		inSynctest(t, func(t *testing.T, r *record) {
 			now := time.Now().Add(2 * time.Hour)
 			r.Observe(event(ratelimiter.Allowed, "a"))
@@ -155,52 +158,13 @@ func TestAClockThatIsSetBack(t *testing.T) {
 	}
 }
 
-func TestALimitThatVariesIsCalledSo(t *testing.T) {
-	inSynctest(t, func(t *testing.T, r *record) {
-		e := event(ratelimiter.Allowed, "a")
-		shown := func() limitState {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return only(t, r).state(r.at, false)
-		}
-		r.Observe(e)
-		require.False(t, shown().Varies)
-		e.Limit = 20
-		r.Observe(e)
-		require.True(t, shown().Varies)
-		for range 3 * quarter {
-			r.Observe(e)
-			secondOver()
-		}
-		require.False(t, shown().Varies, "it was changed once, and that is long ago")
-		require.Equal(t, "20/minute", shown().Limit)
-	})
-}
-
-func TestALimitIsToldOnceItIsKnown(t *testing.T) {
-	inSynctest(t, func(t *testing.T, r *record) {
-		e := event(ratelimiter.Skipped, "")
-		e.Limit = 0 // a function decides it
-		r.Observe(e)
-		require.Empty(t, only(t, r).state(r.at, false).Limit, "0 would be a limit that rejects everybody")
-		e.Outcome = ratelimiter.Rejected
-		r.Observe(e)
-		require.Equal(t, "0/minute", only(t, r).state(r.at, false).Limit)
-		e.Limit = 5
-		r.Observe(e)
-		require.True(t, only(t, r).state(r.at, false).Varies)
-		r.other.varies.Store(true)
-		require.False(t, r.other.state(r.at, false).Varies)
-	})
-}
-
-func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
+func TestLatencyCountsEachCallOnce(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		for range 98 {
 			r.Observe(event(ratelimiter.Allowed, "a"))
 		}
 		slow := event(ratelimiter.BackendError, "a")
-		slow.BackendLatency, slow.Err = 100*time.Millisecond, errors.New("time-out")
+		slow.BackendLatency, slow.Err = 100*time.Millisecond, errors.New("timeout")
 		r.Observe(slow)
 		local := event(ratelimiter.Allowed, "a")
 		local.Fallback = true
@@ -209,15 +173,28 @@ func TestLatencyIsThatOfEachQuestionOnce(t *testing.T) {
 		second.LimitIndex, second.BackendLatency = 1, time.Hour
 		r.Observe(second)
 		secondOver()
-		got := r.backend.seconds[r.at%minutesSeconds]
-		require.EqualValues(t, 1, got.fallbacks)
-		require.InEpsilon(t, 1, float64(got.median)/10, 0.25, "microseconds")
-		require.InEpsilon(t, 1, float64(got.p99)/10, 0.25)
-		require.Equal(t, got, r.backend.quarters[r.at/quarter%quarterPlaces])
+		got := r.backend.seconds[r.at%shownSeconds].micros()
+		require.InEpsilon(t, 1, got[0], 0.25)
+		require.InEpsilon(t, 1, got[1], 0.25)
+		require.Equal(t, got, r.backend.intervals[r.at/interval%intervalsKept].micros())
+		require.EqualValues(t, 1, r.backend.fallbackRate(1))
 	})
 }
 
-// A page that is opened moves the second that the timer is about to move.
+func TestLatencyIsThatOfTheLastTenSeconds(t *testing.T) {
+	inSynctest(t, func(t *testing.T, r *record) {
+		r.Observe(event(ratelimiter.Allowed, "a"))
+		for second := range mean + 1 {
+			secondOver()
+			r.mu.Lock()
+			p50 := r.backend.seconds[r.at%shownSeconds].p50
+			r.mu.Unlock()
+			require.Equal(t, second < mean, p50 > 0, "after %d seconds", second+1)
+		}
+	})
+}
+
+// A page that opens moves the second that the timer is about to move.
 func TestASecondMayBeMovedInParts(t *testing.T) {
 	inSynctest(t, func(t *testing.T, r *record) {
 		fallback := event(ratelimiter.Allowed, "a")
@@ -227,16 +204,16 @@ func TestASecondMayBeMovedInParts(t *testing.T) {
 		for range 2 {
 			r.advance(next)
 			r.advance(next)
-			require.EqualValues(t, 1, only(t, r).seconds[r.at%minutesSeconds][ratelimiter.Allowed])
-			require.EqualValues(t, 1, r.backend.seconds[r.at%minutesSeconds].fallbacks)
-			require.NotZero(t, r.backend.seconds[r.at%minutesSeconds].p99)
+			require.EqualValues(t, 1, only(t, r).seconds[r.at%secondsKept][ratelimiter.Allowed])
+			require.EqualValues(t, 1, r.backend.fellBack[r.at%mean])
+			require.NotZero(t, r.backend.seconds[r.at%shownSeconds].p99)
 			next = next.Add(time.Second)
 			r.Observe(fallback)
 		}
 	})
 }
 
-func TestStepsOfAHistogramHoldTheirTimes(t *testing.T) {
+func TestTheStepsOfAHistogramContainTheirDurations(t *testing.T) {
 	for took := time.Duration(1); took < 16*time.Second; took += took/7 + 1 {
 		at := step(took)
 		require.Less(t, took, endOf(at))
@@ -245,16 +222,16 @@ func TestStepsOfAHistogramHoldTheirTimes(t *testing.T) {
 		}
 	}
 	require.Equal(t, len(histogram{})-1, step(time.Hour))
-	require.Zero(t, (&histogram{}).quantile(0.5), "nothing was counted")
+	require.Zero(t, (&histogram{}).quantile(0.5), "of an empty histogram")
 }
 
-// flood sends made-up routes, names and scopes.
+// flood sends made-up routes, names, keys and scopes.
 func flood(r *record, rounds int) {
 	for i := range rounds {
 		text := fmt.Sprintf("%d-%s", i, strings.Repeat("x", 200))
 		for _, outcome := range []ratelimiter.Outcome{ratelimiter.Allowed, ratelimiter.Rejected, ratelimiter.Shadowed} {
 			e := event(outcome, text)
-			e.Route, e.Name = text, text
+			e.Route, e.Name, e.Key = text, text, "key of "+text
 			r.Observe(e)
 			e.Route, e.Name = "GET /", "per-minute"
 			r.Observe(e)
@@ -271,7 +248,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		return stats.HeapAlloc
 	}
 	before := heap()
-	r := newRecord(func() {})
+	r := newRecord(healthy, func() {})
 	defer r.close()
 	r.watched.Store(true)
 	flood(r, 20_000)
@@ -280,9 +257,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	r.advance(time.Now().Add(time.Second))
 	used := heap() - before
 	t.Logf("%d bytes, %d for each limit", used, unsafe.Sizeof(series{}))
-	require.Less(t, used, uint64(5<<20), "bytes after 240 000 decisions on made-up limits and clients")
+	require.Less(t, used, uint64(5_500_000), "bytes after 240,000 decisions on made-up limits and clients")
 	require.Len(t, *r.known.Load(), maxSeries)
-	require.Positive(t, r.other.counts[ratelimiter.Allowed].Load(), "the rest is counted together")
+	require.Positive(t, r.other.counts[ratelimiter.Allowed].Load(), "the other limits are counted together")
 	runtime.KeepAlive(r)
 }
 
@@ -294,7 +271,7 @@ func TestADecisionAllocatesNothing(t *testing.T) {
 	for _, watched := range []bool{false, true} {
 		for outcome := ratelimiter.Allowed; int(outcome) < outcomes; outcome++ {
 			t.Run(fmt.Sprintf("%v, watched %v", outcome, watched), func(t *testing.T) {
-				r := newRecord(func() {})
+				r := newRecord(healthy, func() {})
 				defer r.close()
 				r.watched.Store(watched)
 				r.Observe(event(outcome, "first"))

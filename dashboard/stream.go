@@ -8,20 +8,20 @@ import (
 
 const (
 	maxStreams = 16
-	// patience is how long a page may take to read an event.
-	patience = 10 * time.Second
+	// writeTimeout is how long a page may take to read an event.
+	writeTimeout = 10 * time.Second
 )
 
-// What a page is told that gets no stream.
+// Why a page gets no stream.
 const (
-	full   = "This dashboard is open on 16 pages already, and more would cost the application too much. Close one."
-	closed = "This dashboard was closed by its application."
+	reasonFull   = "This dashboard is already open on 16 pages, the most it allows. Close one of them."
+	reasonClosed = "The application has closed this dashboard."
 )
 
-// streams are the pages that are open.
+// streams are the open pages.
 type streams struct {
 	mu     sync.Mutex
-	watch  func(watched bool) // called with mu held, when there may be a first or a last one
+	watch  func(watched bool) // called with mu held, when pages come and go
 	open   map[chan []byte]bool
 	closed bool
 }
@@ -32,18 +32,16 @@ func (s *streams) any() bool {
 	return len(s.open) > 0
 }
 
-// add opens a stream. It is closed for a page that does not keep up, which comes back by
-// itself and is told everything anew.
-//
-// Where there is none for it, rejection says why.
-func (s *streams) add() (stream <-chan []byte, rejection string) {
+// add opens a stream, or returns the reason why it does not. The stream of a page that
+// does not keep up is closed; the page reconnects and gets the whole history again.
+func (s *streams) add() (stream <-chan []byte, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return nil, closed
+		return nil, reasonClosed
 	case len(s.open) >= maxStreams:
-		return nil, full
+		return nil, reasonFull
 	case s.open == nil:
 		s.open = map[chan []byte]bool{}
 	}
@@ -87,22 +85,22 @@ func (s *streams) close() {
 	}
 }
 
-// stream sends a page what happens, until one of both leaves. There is an event each
-// second, so that neither a proxy nor the page takes the silence for an end.
+// stream sends events to a page until either side closes. An event each second keeps
+// proxies and the page from assuming that the connection is dead.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
-	events, rejection := h.streams.add()
-	if rejection != "" {
+	events, reason := h.streams.add()
+	if reason != "" {
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, rejection, http.StatusServiceUnavailable)
+		http.Error(w, reason, http.StatusServiceUnavailable)
 		return
 	}
 	defer h.streams.remove(events)
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store, no-transform")
-	header.Set("X-Accel-Buffering", "no") // nginx would keep events until there are many
+	header.Set("X-Accel-Buffering", "no") // keeps nginx from buffering events
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // where it cannot be set, the page comes back
+	_ = control.SetReadDeadline(time.Time{}) // if it cannot be set, the page reconnects
 	if send(w, control, append([]byte("retry: 2000\n\n"), h.history()...)) != nil {
 		return
 	}
@@ -118,9 +116,9 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// send writes an event, for which the server's WriteTimeout begins anew.
+// send writes an event, with a deadline of its own in place of the server's WriteTimeout.
 func send(w http.ResponseWriter, control *http.ResponseController, event []byte) error {
-	_ = control.SetWriteDeadline(time.Now().Add(patience)) // where it cannot be set, the page comes back
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // if it cannot be set, the page reconnects
 	if _, err := w.Write(event); err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// application is a server with a limit of two a minute, whose time-outs are shorter than
-// a page is open.
+// application is a server with a limit of two per minute. Its timeouts are shorter than
+// the time that a page is open.
 func application(t *testing.T, options ...Option) (*httptest.Server, *Handler, *ratelimiter.RateLimiter) {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
@@ -44,7 +44,7 @@ func search(t *testing.T, server *httptest.Server, user string) {
 	require.NoError(t, answer.Body.Close())
 }
 
-// listener is a page that is open.
+// listener is an open page.
 type listener struct {
 	t     *testing.T
 	lines *bufio.Scanner
@@ -64,22 +64,22 @@ func listen(t *testing.T, server *httptest.Server) (l *listener, status int) {
 	return &listener{t, lines, leave}, answer.StatusCode
 }
 
-// next is the next event; ok is false at the end.
-func (l *listener) next() (name string, told snapshot, ok bool) {
+// next returns the next event; ok is false at the end.
+func (l *listener) next() (name string, sent snapshot, ok bool) {
 	for l.lines.Scan() {
 		line := l.lines.Text()
 		if rest, found := strings.CutPrefix(line, "event: "); found {
 			name = rest
 		}
 		if data, found := strings.CutPrefix(line, "data: "); found {
-			require.NoError(l.t, json.Unmarshal([]byte(data), &told))
-			return name, told, true
+			require.NoError(l.t, json.Unmarshal([]byte(data), &sent))
+			return name, sent, true
 		}
 	}
 	return "", snapshot{}, false
 }
 
-func TestAPageIsToldAllAndThenEachSecond(t *testing.T) {
+func TestAPageGetsTheHistoryAndThenEachSecond(t *testing.T) {
 	server, _, limiter := application(t)
 	for range 4 {
 		search(t, server, "a line\u2028and another")
@@ -91,59 +91,55 @@ func TestAPageIsToldAllAndThenEachSecond(t *testing.T) {
 	require.Equal(t, "history", name)
 	require.NotEmpty(t, first.Config)
 	require.Equal(t, limiter.Keys(), first.Keys)
-	require.Equal(t, "here", first.Backend.Word)
-	require.Len(t, first.Backend.Seconds, minutesSeconds)
-	require.Len(t, first.Limits, 2)
-	require.Len(t, first.Limits[0].Seconds, minutesSeconds)
-	require.Len(t, first.Limits[0].Quarters, hourSeconds/quarter)
-	require.False(t, first.Limits[0].Shadow)
-	require.True(t, first.Limits[1].Shadow)
+	require.Equal(t, "Healthy", first.Status.Word)
+	require.Len(t, first.Backend.Seconds, shownSeconds)
+	require.Len(t, first.Backend.Hour, shownHour/interval)
+	require.Len(t, first.Rows, 2)
+	require.Equal(t, []bool{false, true}, []bool{first.Rows[0].Shadow, first.Rows[1].Shadow})
+	require.Len(t, first.Series, 2)
+	require.Len(t, first.Series[0].Seconds, secondsKept)
+	require.Len(t, first.Series[0].Hour, shownHour/interval)
 
 	search(t, server, "another")
-	sum := counts{}
-	add := func(one counts) {
-		for i := range one {
-			sum[i] += one[i]
-		}
-	}
-	for _, one := range first.Limits[0].Seconds {
-		add(one)
+	sum := tally{}
+	for _, one := range first.Series[0].Seconds {
+		sum.add(one)
 	}
 	last := first.At
 	for range 3 {
-		name, told, ok := l.next()
-		require.True(t, ok, "the stream outlives the time-outs of the server")
+		name, sent, ok := l.next()
+		require.True(t, ok, "the stream outlives the timeouts of the server")
 		require.Equal(t, "second", name)
-		require.Greater(t, told.At, last)
-		last = told.At
-		require.Empty(t, told.Limits[0].Seconds)
-		add(told.Limits[0].Second)
-		require.Len(t, told.Rejected.List, 1)
-		require.EqualValues(t, 2, told.Rejected.List[0].Count)
-		require.Regexp(t, `^sha#[0-9a-f]{6}$`, told.Rejected.List[0].Scope, "what cannot be printed is hashed by the limiter")
+		require.Greater(t, sent.At, last)
+		last = sent.At
+		require.Empty(t, sent.Series[0].Seconds)
+		sum.add(sent.Series[0].Second)
+		require.Len(t, sent.Rejected.List, 1)
+		require.EqualValues(t, 2, sent.Rejected.List[0].Count)
+		require.Regexp(t, `^sha#[0-9a-f]{6}$`, sent.Rejected.List[0].Scope, "the limiter hashes what cannot be printed")
 	}
-	require.Equal(t, counts{3, 2}, sum)
+	require.Equal(t, tally{3, 2}, sum)
 }
 
-func TestScopesAreToldOnDemand(t *testing.T) {
+func TestScopesAreFullIfTheApplicationWants(t *testing.T) {
 	server, _, _ := application(t, WithFullScopes())
 	for range 3 {
 		search(t, server, "ann")
 	}
 	l, _ := listen(t, server)
-	_, told, _ := l.next()
-	require.Equal(t, "ann", told.Rejected.List[0].Scope)
+	_, sent, _ := l.next()
+	require.Equal(t, "ann", sent.Rejected.List[0].Scope)
 }
 
-func TestAnUpdateIsTold(t *testing.T) {
+func TestAnUpdateReachesThePage(t *testing.T) {
 	server, _, limiter := application(t)
 	l, _ := listen(t, server)
 	l.next()
 	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "7/minute"}))
 	for {
-		_, told, ok := l.next()
+		_, sent, ok := l.next()
 		require.True(t, ok)
-		if strings.Contains(string(told.Config), "7/minute") {
+		if strings.Contains(string(sent.Config), "7/minute") {
 			return
 		}
 	}
@@ -160,13 +156,13 @@ func TestPagesAreBounded(t *testing.T) {
 	l, status := listen(t, server)
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.True(t, l.lines.Scan())
-	require.Equal(t, full, l.lines.Text())
+	require.Equal(t, reasonFull, l.lines.Text())
 
 	pages[0].leave()
 	require.Eventually(t, func() bool {
 		_, status := listen(t, server)
 		return status == http.StatusOK
-	}, 10*time.Second, 10*time.Millisecond, "who leaves makes room")
+	}, 10*time.Second, 10*time.Millisecond, "a page that leaves makes room")
 
 	require.True(t, h.record.watched.Load())
 	h.Close()
@@ -179,7 +175,7 @@ func TestPagesAreBounded(t *testing.T) {
 	}
 }
 
-func TestNobodyWatchesWhenTheLastHasLeft(t *testing.T) {
+func TestNothingIsWatchedAfterTheLastPageLeft(t *testing.T) {
 	server, h, _ := application(t)
 	l, _ := listen(t, server)
 	l.next()
@@ -190,10 +186,10 @@ func TestNobodyWatchesWhenTheLastHasLeft(t *testing.T) {
 		forgotten = !h.record.watched.Load()
 		h.record.each(func(s *series) { forgotten = forgotten && len(s.closest.now(time.Now())) == 0 })
 		return forgotten
-	}, 10*time.Second, 10*time.Millisecond, "what was seen for it is forgotten")
+	}, 10*time.Second, 10*time.Millisecond, "the clients close to a limit are forgotten")
 }
 
-func TestAPageThatDoesNotKeepUpIsLetGo(t *testing.T) {
+func TestThePageThatDoesNotKeepUpIsDisconnected(t *testing.T) {
 	s := streams{watch: func(bool) {}}
 	slow, _ := s.add()
 	quick, _ := s.add()
@@ -206,24 +202,15 @@ func TestAPageThatDoesNotKeepUpIsLetGo(t *testing.T) {
 	for range slow {
 		received++
 	}
-	require.Equal(t, 4, received, "and is told so by the end of its stream")
+	require.Equal(t, 4, received, "then its stream ends")
 }
 
-func TestWhatIsSaidOfTheBackend(t *testing.T) {
-	var limiter ratelimiter.RateLimiter
-	h := New(&limiter)
-	defer h.Close()
-	require.Equal(t, "waiting", h.backendState(false).Word)
-	require.NoError(t, limiter.InitApp(gin.New(), ratelimiter.Config{"RATELIMITER_ENABLED": false}))
-	require.Equal(t, "off", h.backendState(false).Word)
-}
-
-func TestAResetTakesAClientOffTheListOfTheClosest(t *testing.T) {
+func TestAResetRemovesAClientFromTheListOfTheClosest(t *testing.T) {
 	server, h, _ := application(t, WithReset())
 	h.record.watch(true)
 	search(t, server, "ann")
 	search(t, server, "bob")
-	require.Len(t, h.snapshot(false).Closest, 4, "two limits each")
+	require.Len(t, h.snapshot(false).Closest, 4, "two limits for each client")
 	request := httptest.NewRequest(http.MethodPost, "/limits/reset", strings.NewReader(`{"scope":"ann"}`))
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set(tokenHeader, h.token)

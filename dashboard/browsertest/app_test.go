@@ -17,10 +17,11 @@ import (
 
 const loginCookie, loggedIn = "session", "of-an-operator"
 
-// app is an application with limits, and a dashboard behind its login.
+// app is an application with limits and a dashboard behind a login.
 type app struct {
 	engine  *gin.Engine
 	limiter *ratelimiter.RateLimiter
+	page    *dashboard.Handler
 	address string // of the dashboard
 }
 
@@ -38,22 +39,25 @@ func start(t *testing.T, config ratelimiter.Config, options ...dashboard.Option)
 	engine.POST("/login", limiter.RateLimit(5, 15*time.Minute), ok)
 	engine.GET("/files/:name", limiter.RateLimit(1000, time.Hour,
 		ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key")),
-		ratelimiter.WithLimit(20, time.Second, ratelimiter.WithName("burst"))), ok)
+		ratelimiter.WithLimit(3700, time.Second, ratelimiter.WithName("all"), ratelimiter.WithScope(ratelimiter.ByEveryone))), ok)
+	uploads := limiter.RateLimit(30, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("uploads")))
+	engine.POST("/photos", uploads, ok)
+	engine.POST("/videos", uploads, ok)
 
 	page := dashboard.New(limiter, options...)
-	admin := engine.Group("/admin", func(c *gin.Context) {
+	admin := engine.Group("/admin", limiter.Exempt(), func(c *gin.Context) {
 		if session, _ := c.Cookie(loginCookie); session != loggedIn {
 			c.AbortWithStatus(http.StatusUnauthorized)
 		}
 	})
 	admin.Any("/limits/*any", gin.WrapH(page))
 	server := httptest.NewUnstartedServer(engine)
-	server.Config.WriteTimeout = 2 * time.Second // a stream must outlive it
+	server.Config.WriteTimeout = 2 * time.Second // a stream outlives it
 	server.Config.ReadTimeout = 2 * time.Second
 	server.Start()
 	t.Cleanup(server.Close)
-	t.Cleanup(page.Close) // before the server, which waits for its pages
-	return &app{engine, limiter, server.URL + "/admin/limits/"}
+	t.Cleanup(page.Close) // before the server, which waits for open pages
+	return &app{engine, limiter, page, server.URL + "/admin/limits/"}
 }
 
 // send sends a request of a client.
@@ -66,8 +70,8 @@ func (a *app) send(method, path, client, apiKey string) int {
 	return answer.Code
 }
 
-// load sends requests until the test ends: one client that asks too much, a hundred that
-// do not, and some who guess passwords.
+// load sends requests until the test ends: one client that is far over its limit, a hundred
+// that are not, and some that guess passwords.
 func (a *app) load(t *testing.T) {
 	done := make(chan struct{})
 	ticker := time.NewTicker(5 * time.Millisecond)
@@ -77,11 +81,12 @@ func (a *app) load(t *testing.T) {
 			<-ticker.C
 			a.send("GET", "/search", fmt.Sprintf("198.51.100.%d", i%100+1), "")
 			if i%2 == 0 {
-				a.send("GET", "/search", "203.0.113.77", "")
+				a.send("GET", "/search", attacker, "")
 			}
 			if i%10 == 0 {
 				a.send("POST", "/login", fmt.Sprintf("192.0.2.%d", i/10%7+1), "")
 				a.send("POST", "/login", "2001:db8:5:6::7", "")
+				a.send("POST", []string{"/photos", "/videos"}[i/10%2], fmt.Sprintf("198.51.100.%d", i%100+1), "")
 			}
 			a.send("GET", "/files/report", "198.51.100.9", fmt.Sprintf("customer-%d", i%3))
 		}

@@ -1,84 +1,59 @@
-// What the application has told: all of the past at first, then each second.
-export const minutes = 300, quarters = 240, quarter = 15;
+// The data of the page: the whole history at first, and then each second.
+export const shownSeconds = 300, interval = 10, intervals = 360, mean = 10;
+const secondsKept = shownSeconds + mean;
 export const outcome = { allowed: 0, rejected: 1, shadowed: 2, skipped: 3, undecided: 4, banned: 5 };
-const none = [0, 0, 0, 0, 0, 0];
+const none = [0, 0, 0, 0, 0, 0], noLatency = [0, 0];
 
-export const state = { at: 0, limits: new Map(), backend: null, rejected: { list: [] }, closest: [], config: null, keys: [] };
+export const state = { at: 0, since: 0, rows: [], series: new Map(), backend: null, rejected: { list: [] }, closest: [], config: null, keys: [] };
 
-// push adds a place to a series of fixed length, and empty ones for what was missed.
+// requests and rejected read an array that is indexed by outcome.
+export const requests = of => of.reduce((sum, n) => sum + n, 0);
+export const rejected = of => of[outcome.rejected] + of[outcome.banned];
+
+// push appends a place to a history of fixed length, and empty places for missed ones.
 function push(list, value, missed, empty, size) {
   for (let i = 0; i < Math.min(missed, size); i++) list.push(empty);
   list.push(value);
   list.splice(0, list.length - size);
 }
 
-function filled(size, empty, list) {
-  return list ? list.slice() : new Array(size).fill(empty);
-}
+const filled = (size, empty, list) => list ? list : new Array(size).fill(empty);
+const lastInterval = at => Math.floor((at + 1) / interval) - 1;
 
-const lastQuarter = at => Math.floor((at + 1) / quarter) - 1;
-
-function take(told, whole) {
-  if (!whole && told.at <= state.at) return;
-  const missed = told.at - state.at - 1;
-  const newQuarters = lastQuarter(told.at) - lastQuarter(state.at); // mostly none
-  const limits = new Map();
-  for (const limit of told.limits) {
-    const known = state.limits.get(limit.id);
-    if (whole || !known) {
-      limit.seconds = filled(minutes, none, limit.seconds);
-      limit.quarters = filled(quarters, none, limit.quarters);
-    } else {
-      limit.seconds = known.seconds;
-      limit.quarters = known.quarters;
-    }
-    if (!whole) {
-      push(limit.seconds, limit.second, missed, none, minutes);
-      if (newQuarters) push(limit.quarters, limit.quarter, newQuarters - 1, none, quarters);
-    }
-    limits.set(limit.id, limit);
+function take(next, whole) {
+  if (!whole && next.at <= state.at) return;
+  const missed = next.at - state.at - 1;
+  const fresh = lastInterval(next.at) - lastInterval(state.at); // mostly 0
+  const keep = (now, known, [second, hour], empty, size) => {
+    now.seconds = whole || !known ? filled(size, empty, now.seconds) : known.seconds;
+    now.hour = whole || !known ? filled(intervals, empty, now.hour) : known.hour;
+    if (whole) return;
+    push(now.seconds, second, missed, empty, size);
+    if (fresh) push(now.hour, hour, fresh - 1, empty, intervals);
+  };
+  const series = new Map();
+  for (const one of next.series) {
+    keep(one, state.series.get(one.id), [one.second, one.interval], none, secondsKept);
+    series.set(one.id, one);
   }
-  const backend = told.backend, before = state.backend;
-  if (whole) {
-    backend.seconds = filled(minutes, [0, 0, 0], backend.seconds);
-    backend.quarters = filled(quarters, [0, 0, 0], backend.quarters);
-  } else {
-    backend.seconds = before.seconds;
-    backend.quarters = before.quarters;
-    push(backend.seconds, backend.second, missed, [0, 0, 0], minutes);
-    if (newQuarters) push(backend.quarters, backend.quarter, newQuarters - 1, [0, 0, 0], quarters);
-  }
-  Object.assign(state, { at: told.at, limits, backend, rejected: told.rejected, closest: told.closest });
-  if (told.config) Object.assign(state, { config: told.config, keys: told.keys || [] });
+  keep(next.backend, state.backend, [next.backend.latency, next.backend.interval], noLatency, shownSeconds);
+  const { at, since, instance, status, totals, rows, backend, rejected, closest } = next;
+  Object.assign(state, { at, since, instance, status, totals, rows, series, backend, rejected, closest });
+  if (next.config) Object.assign(state, { config: next.config, keys: next.keys || [] });
 }
 
-// rate is how many of an outcome there were in a second, over the last five.
-export function rate(limit, which) {
-  return limit.seconds.slice(-5).reduce((sum, one) => sum + one[which], 0) / 5;
-}
-
-export function sum(list, ...which) {
-  return list.reduce((all, one) => all + which.reduce((some, i) => some + one[i], 0), 0);
-}
-
-// hour is how many of these outcomes there were in an hour, this very second included.
-export function hour(limit, ...which) {
-  const fresh = (state.at + 1) % quarter;
-  return sum(limit.quarters, ...which) + (fresh ? sum(limit.seconds.slice(-fresh), ...which) : 0);
-}
-
-// connect follows the application while the page can be seen. The browser comes back by
-// itself where a connection ends; where it was rejected, we look why and try again.
-export function connect(update, say) {
+// connect follows the application while the page is visible. The browser reconnects by
+// itself; if the application refuses, the page finds out why and tries again.
+export function connect(update, report) {
   let source, boot, again;
   const hear = whole => event => {
-    const told = JSON.parse(event.data);
+    const next = JSON.parse(event.data);
     // The application was restarted, or its clock was set back.
-    if (boot && told.boot !== boot || told.at < state.at - 10) return location.reload();
-    boot = told.boot;
+    if (boot && next.boot !== boot || next.at < state.at - 10) return location.reload();
+    boot = next.boot;
     if (!whole && !state.backend) return;
-    take(told, whole);
-    say("live");
+    take(next, whole);
+    report("live");
     update();
   };
   function open() {
@@ -87,23 +62,23 @@ export function connect(update, say) {
     source.addEventListener("history", hear(true));
     source.addEventListener("second", hear(false));
     source.onerror = async () => {
-      if (source.readyState !== EventSource.CLOSED) return say("reconnecting");
+      if (source.readyState !== EventSource.CLOSED) return report("reconnecting");
       clearTimeout(again);
       again = setTimeout(open, 10000);
-      say("rejected", await reason());
+      report("disconnected", await reason());
     };
   }
   document.addEventListener("visibilitychange", () => {
     source.close();
     clearTimeout(again);
-    if (document.hidden) say("paused");
+    if (document.hidden) report("paused");
     else open();
   });
   open();
 }
 
-// here is an address beside the page. One that is relative would hold the name and
-// password of a page that was opened with them, which fetch rejects.
+// here is an address next to the page. A relative address would contain the user name and
+// password that the page may have been opened with, which fetch does not allow.
 export const here = name => new URL(name, location.origin + location.pathname).href;
 
 async function reason() {
@@ -112,9 +87,9 @@ async function reason() {
     const answer = await fetch(here("events"), { signal: stop.signal });
     if (answer.ok) return "The connection was lost.";
     const text = await answer.text();
-    return answer.status === 503 ? text : "The application answers " + answer.status + ". The login may be over: load the page again.";
+    return answer.status === 503 ? text : "The application responds with status " + answer.status + ". Your login may have expired: reload the page.";
   } catch {
-    return "The application does not answer.";
+    return "The application does not respond.";
   } finally {
     stop.abort();
   }

@@ -1,27 +1,9 @@
-import { state, outcome, rate, sum, hour } from "./live.js";
-import { duration } from "./charts.js";
+import { state, outcome } from "./live.js";
+import { make, id, text, number, percent, plural, clock, lasting, micros, held } from "./dom.js";
 
-// make builds an element. Texts are only ever set as texts.
-export function make(name, attributes, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes || {})) {
-    if (value === true) element.setAttribute(key, "");
-    else if (value !== undefined && value !== false && value !== null) element.setAttribute(key, value);
-  }
-  element.append(...children.filter(child => child !== null && child !== undefined && child !== ""));
-  return element;
-}
-
-export const id = name => document.getElementById(name);
-export const text = (name, value) => { const at = id(name); if (at.textContent !== String(value)) at.textContent = value; };
-export const clock = unix => new Date(unix * 1000).toLocaleTimeString("en-GB");
-export const number = v => v.toLocaleString("en", { maximumFractionDigits: v < 10 ? 1 : 0 });
-export const percent = share => (share > 0.99 && share < 1 ? ">99" : share > 0 && share < 0.01 ? "<1" : Math.round(share * 100)) + "\u00a0%";
-
-// fill changes the rows of a table that are not as they should be, but nothing under the
-// hands of somebody who is in it.
+// fill updates the rows of a table that differ, unless somebody is in it.
 function fill(body, rows) {
-  if (body.matches(":hover, :focus-within")) return;
+  if (held(body)) return;
   rows.forEach((row, i) => {
     const old = body.rows[i];
     if (!old) body.append(row);
@@ -33,82 +15,81 @@ function fill(body, rows) {
 // named is the name of a client, which looks the client up.
 function named(client, ask) {
   if (!client.id) return make("span", { class: "mono" }, client.scope);
-  const button = make("button", { type: "button", class: "client", "data-client": client.id, title: "Look this client up" }, client.scope);
+  const button = make("button", { type: "button", class: "client", "data-client": client.id, title: "Look up this client" }, client.scope);
   button.addEventListener("click", () => ask(client));
   return button;
 }
 
-function bar(share) {
-  return make("meter", { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0, value: share, "aria-label": percent(share) + " used" });
+function bar(share, label, more) {
+  return make("meter", Object.assign({ min: 0, max: 1, value: share, "aria-label": label }, more));
 }
 
-export const used = share => [bar(share), make("span", { class: "share" }, percent(share))];
+export const used = share => [bar(share, percent(share) + " used", { low: 0.7, high: 0.9, optimum: 0 }), make("span", { class: "share" }, percent(share))];
+
+const limitOf = client => client.name + (client.route && " on " + client.route) + (client.scope === "everyone" ? " · all clients together" : "");
 
 export function clients(ask) {
-  text("rejected-since", clock(state.rejected.since));
-  id("rejected-empty").hidden = state.rejected.list.length > 0;
-  fill(id("rejected"), state.rejected.list.map(one => make("tr", null,
+  const found = state.rejected, since = clock(found.since, state.at), some = found.list.length > 0;
+  text("rejected-since", "Since " + since + (some ? " · shares of " + plural(found.total, "rejection") : ""));
+  id("rejected-empty").hidden = some;
+  fill(id("rejected-list"), found.list.map(one => make("tr", null,
     make("td", null, named(one, ask), one.banned ? " " : "", one.banned ? make("span", { class: "tag ban" }, "banned") : "",
-      make("small", null, (one.name ? one.name + " on " : "") + one.route)),
-    make("td", null, (one.at_least ? "≥ " : "") + number(one.count)))));
-  id("near-empty").hidden = state.closest.length > 0;
-  fill(id("near"), state.closest.map(one => {
-    const limit = state.limits.get(one.limit_id);
-    return make("tr", null,
-      make("td", null, named(one, ask), limit && limit.shadow ? " " : "", limit && limit.shadow ? make("span", { class: "tag" }, "shadow") : "",
-        make("small", null, limit ? limit.name + " on " + limit.route : "")),
-      make("td", { title: number(one.remaining) + " of " + number(one.limit) + " left" }, ...used(one.share)));
-  }));
+      make("small", null, limitOf(one))),
+    make("td", null, (one.at_least ? "≥ " : "") + number(one.count) + " · " + percent(one.count / found.total)))));
+  id("closest-empty").hidden = state.closest.length > 0;
+  fill(id("closest-list"), state.closest.map(one => make("tr", null,
+    make("td", null, named(one, ask), one.shadow ? " " : "", one.shadow ? make("span", { class: "tag" }, "shadow") : "",
+      make("small", null, number(one.remaining) + " of " + number(one.limit) + " left · " + limitOf(one))),
+    make("td", null, ...used(one.share)))));
 }
 
-export function numbers(limits) {
-  const over = [outcome.rejected, outcome.shadowed, outcome.banned];
-  fill(id("numbers"), limits.map(limit => {
-    const five = sum(limit.seconds, ...over), met = five + sum(limit.seconds, outcome.allowed);
-    return make("tr", null,
-      make("td", { class: "mono" }, limit.route),
-      make("td", null, limit.name + (limit.limit ? " · " + limit.limit : "") + (limit.varies ? ", varies" : "")),
-      make("td", null, limit.shadow ? make("span", { class: "tag" }, "shadow") : "enforced"),
-      make("td", null, number(rate(limit, outcome.allowed))),
-      make("td", null, number(rate(limit, outcome.rejected) + rate(limit, outcome.banned))),
-      make("td", null, met ? percent(five / met) : "–"),
-      make("td", null, number(hour(limit, outcome.allowed))),
-      make("td", null, number(hour(limit, ...over))),
-      make("td", null, number(hour(limit, outcome.skipped))),
-      make("td", null, number(hour(limit, outcome.undecided))));
-  }));
+export function totals() {
+  const { requests, rejected, shadowed, undecided } = state.totals, found = state.rejected, shadows = state.rows.filter(row => row.shadow).length;
+  text("sum-rejected", number(rejected));
+  id("sum-rejected").classList.toggle("over", rejected > 0);
+  text("sum-requests", number(requests));
+  text("sum-share", rejected > 0 ? percent(rejected / requests) + " " : "");
+  text("sum-undecided", undecided > 0 ? ", " + number(undecided) + "/s undecided" : "");
+  text("sum-clients", (found.more ? "≥ " : "") + number(found.clients));
+  text("sum-rejections", (found.total ? plural(found.total, "rejection") + " " : "") + "since " + clock(found.since, state.at));
+  text("sum-shadowed", number(shadowed));
+  text("sum-shadows", shadows ? "not rejected · " + plural(shadows, "shadow limit") : "no shadow limits");
+  const [p50, p99] = state.backend.latency;
+  text("sum-p50", p99 > 0 ? micros(p50) : "–");
+  text("sum-p99", p99 > 0 ? micros(p99) : "–");
 }
 
-export function sums() {
-  const limits = [...state.limits.values()];
-  const rates = (...which) => number(limits.reduce((all, limit) => all + which.reduce((some, i) => some + rate(limit, i), 0), 0));
-  text("sum-decisions", rates(outcome.allowed, outcome.rejected, outcome.shadowed, outcome.undecided, outcome.banned));
-  text("sum-rejected", rates(outcome.rejected, outcome.banned));
-  text("sum-shadowed", rates(outcome.shadowed));
-  const asked = state.backend.seconds.findLast(one => one[1] > 0); // where nobody asks, the last answers
-  text("sum-median", asked ? duration(asked[0]) : "–");
-  text("sum-p99", asked ? duration(asked[1]) : "–");
+export function status() {
+  const { level, word, what, since, then } = state.status, line = id("status");
+  line.dataset.level = level;
+  text("status", word + " · " + what + (since ? " since " + clock(since, state.at) : "") + (then ? ", " + then : ""));
+  document.title = (level === "bad" || level === "warn" ? "⚠ " : "") + "Rate limits";
+  const { host, pid, started } = state.instance;
+  text("instance", (host ? host + " · " : "") + "pid " + pid + " · up " + lasting(Math.max(0, state.at + 1 - started)));
 }
 
-export function health() {
-  const backend = state.backend, pill = id("state");
-  pill.dataset.word = backend.word;
-  text("state-text", backend.text + (backend.since ? " Since " + clock(backend.since) + "." : ""));
-  document.title = backend.word === "away" ? "! Rate limits" : "Rate limits";
-  const here = backend.word === "here";
-  const facts = [
-    ["counters in this process", number(backend.remembered)],
-    ["evicted for want of room", number(backend.evictions)],
-  ];
-  if (!here) facts.unshift(
-    ["breaker", backend.word === "away" ? "open since " + clock(backend.since) : "closed"],
-    ["decided by this process", number(backend.seconds.slice(-5).reduce((all, one) => all + one[2], 0) / 5) + " /s"],
-    ["away, in all", number(backend.down) + " s"],
-    ["questions failed", number(backend.failures)],
-    ["denied without asking", number(backend.cached_denials)]);
-  if (backend.observer_panics) facts.push(["panics of observers", number(backend.observer_panics)]);
-  const list = facts.map(([name, value]) => make("div", null, make("dt", null, name), make("dd", null, value)));
-  if (backend.error) list.push(make("div", { class: "whole" }, make("dt", null, backend.word === "away" ? "it fails with" : "it has last failed with"), make("dd", { class: "mono" }, backend.error)));
+export function facts() {
+  const backend = state.backend, list = [];
+  const fact = (name, value, more) => list.push(make("div", more, make("dt", null, name), make("dd", more && { class: "mono" }, value)));
+  if (backend.address) fact("Address", backend.address, { class: "whole" });
+  if (!backend.local) {
+    fact("Circuit breaker", backend.open ? "open since " + clock(state.status.since, state.at) : "closed");
+    fact("Decided in memory instead", number(backend.fallbacks) + "/s");
+    fact("Unavailable, in total", lasting(backend.down));
+    fact("Failed calls", number(backend.failures));
+    fact("Denied without a call", number(backend.cached_denials));
+  }
+  fact("Counters in this process", number(backend.counters));
+  fact("Evicted counters", number(backend.evictions));
+  if (backend.observer_panics) fact("Observer panics", number(backend.observer_panics));
+  if (backend.outages.length) {
+    const shown = backend.outages.slice(-5).reverse().map(one => {
+      const ongoing = one.to >= state.at - 1 && state.status.since;
+      return clock(one.from, state.at, true) + (ongoing ? ", ongoing" : "–" + clock(one.to + 1, state.at, true)) + " (" + lasting(one.to + 1 - one.from) + ")";
+    });
+    fact(plural(backend.outages.length, "outage") + " in the last hour", shown.join(" · "), { class: "whole" });
+  }
+  if (backend.error) fact(backend.open ? "Error" : "Last error", backend.error, { class: "whole" });
   id("facts").replaceChildren(...list);
 }
 
@@ -116,8 +97,8 @@ let shownConfig;
 export function config() {
   if (state.config === shownConfig) return;
   shownConfig = state.config;
-  const value = v => v !== null && typeof v === "object" ? JSON.stringify(v) : v === "" ? "–" : String(v);
+  const value = v => v !== null && typeof v === "object" ? Object.entries(v).map(([key, one]) => key + ": " + (Array.isArray(one) ? one.join(", ") : one)).join("; ") || "–" : v === "" ? "–" : String(v);
   id("config").replaceChildren(...Object.entries(state.config || {}).map(([name, v]) =>
-    make("tr", null, make("td", null, name.replace(/^RATELIMITER_/, "")), make("td", null, value(v)))));
+    make("div", null, make("dt", null, name.replace(/^RATELIMITER_/, "")), make("dd", null, value(v)))));
   id("keys").replaceChildren(...state.keys.map(key => make("option", { value: key })));
 }
