@@ -330,7 +330,7 @@ func TestABackendWithoutReceiptsCannotCountRequestsInProgress(t *testing.T) {
 			reported = c.Errors.String()
 		}, limiter.Concurrent(5), ok)
 		require.Equal(t, 503, get(engine, "/").Code)
-		require.Contains(t, reported, "the backend gives no receipts for the sliding log")
+		require.Contains(t, reported, "the backend returns no receipts for the sliding log")
 	})
 }
 

@@ -5,64 +5,65 @@ import (
 	"strings"
 )
 
-// Algorithm is how a limit is counted. All of them are exact about their own
-// rule; they differ in what they keep and in what the worst rolling window can
-// admit.
+// Algorithm selects how a limit is counted. The algorithms differ in how much state they
+// keep and in how much the worst rolling window can admit.
 type Algorithm uint8
 
 const (
-	// SlidingWindow counts in two windows, the older one weighted by how much
-	// of it is still inside the last period, rounded down. A rolling window admits
-	// at most twice the limit, a single burst never more than the limit. A client
-	// that keeps to the limit is never denied. The default.
+	// SlidingWindow counts in two windows and weights the older one by how much of it lies
+	// within the last period, rounded down. A rolling window admits at most twice the
+	// limit, a single burst never more than the limit. A client that stays within the limit
+	// is never denied. This is the default.
 	SlidingWindow Algorithm = iota
 
-	// FixedWindow counts in windows that begin at multiples of the period since
-	// the Unix epoch, or in those of a calendar; see Quota.Calendar. A rolling window
-	// admits at most twice the limit. Without a calendar, days begin at midnight UTC,
-	// weeks on Thursdays, as the epoch did, and 30 and 365 days anywhere.
+	// FixedWindow counts in windows that begin at multiples of the period since the Unix
+	// epoch, or in the windows of a calendar; see Quota.Calendar. A rolling window admits
+	// at most twice the limit. Without a calendar, days begin at midnight UTC and weeks on
+	// Thursdays, like the epoch; periods of 30 and 365 days begin on arbitrary dates.
 	FixedWindow
 
-	// SlidingLog remembers when units were taken: no rolling window ever admits
-	// more than the limit. Its state is larger than that of the others.
+	// SlidingLog stores when units were taken, so no rolling window ever admits more than
+	// the limit. It needs more memory than the others.
 	SlidingLog
 
-	// TokenBucket (GCRA) refills evenly and lets Burst units pass at once. A
+	// TokenBucket (GCRA) refills at a constant rate and allows Burst units at once. A
 	// rolling window admits at most burst + limit.
 	TokenBucket
 
-	algorithms // how many there are
+	algorithmCount // number of algorithms
 
-	// strikes stands among them for the count of a quota with a Ban.
-	strikes = algorithms
-	// calendar stands among them for a FixedWindow with a Calendar.
-	calendar = algorithms + 1
+	// rejections is the internal algorithm of a quota with a Ban.
+	rejections = algorithmCount
+	// calendar is the internal algorithm of a FixedWindow with a Calendar.
+	calendar = algorithmCount + 1
 )
 
-var algorithmNames = [algorithms]string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}
+var algorithmNames = [algorithmCount]string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"}
 
-// String is the name used in the configuration, as "sliding-window".
+// String returns the name used in the configuration, such as "sliding-window".
 func (a Algorithm) String() string {
-	if a >= algorithms {
+	if a >= algorithmCount {
 		return fmt.Sprintf("Algorithm(%d)", uint8(a))
 	}
 	return algorithmNames[a]
 }
 
-// ParseAlgorithm reads a name as String gives it.
+// ParseAlgorithm returns the algorithm with the given name, as returned by String. An
+// unknown name is an error that lists the known names.
 func ParseAlgorithm(name string) (Algorithm, error) {
 	for i, known := range algorithmNames {
 		if name == known {
 			return Algorithm(i), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not the name of an algorithm; the names are %s", name, AlgorithmNames())
+	return 0, fmt.Errorf("%q is not an algorithm; it must be one of %s", name, AlgorithmNames())
 }
 
-// AlgorithmNames lists the known names for a message.
+// AlgorithmNames returns the names of all algorithms, separated by commas, for use in
+// messages.
 func AlgorithmNames() string {
 	return strings.Join(algorithmNames[:], ", ")
 }
 
-// Valid tells whether a is one of the constants above.
-func (a Algorithm) Valid() bool { return a < algorithms }
+// Valid reports whether a is one of the constants above.
+func (a Algorithm) Valid() bool { return a < algorithmCount }

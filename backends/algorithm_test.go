@@ -10,7 +10,7 @@ func TestAlgorithmsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	names := map[Algorithm]string{
 		SlidingWindow: "sliding-window", FixedWindow: "fixed-window", SlidingLog: "sliding-log", TokenBucket: "token-bucket",
 	}
-	require.Len(t, names, int(algorithms))
+	require.Len(t, names, int(algorithmCount))
 	for algorithm, name := range names {
 		require.True(t, algorithm.Valid())
 		require.Equal(t, name, algorithm.String())
@@ -22,7 +22,7 @@ func TestAlgorithmsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	require.Zero(t, SlidingWindow, "the default")
 }
 
-func TestWhatIsNoAlgorithmIsNotTakenForOne(t *testing.T) {
+func TestAnUnknownNameIsNotAnAlgorithm(t *testing.T) {
 	require.False(t, Algorithm(9).Valid())
 	require.Equal(t, "Algorithm(9)", Algorithm(9).String())
 	for _, name := range []string{"", "leaky-bucket", "Sliding-Window", "sliding_window", " fixed-window"} {

@@ -1,6 +1,6 @@
-// Package backends holds the places a rate limiter keeps its counters in: the
-// memory of the process (NewMemory) and Redis (NewRedis), behind the one
-// interface Backend that an application may implement for a store of its own.
+// Package backends stores the counters of a rate limiter: in the memory of the process
+// (NewMemory) or in Redis (NewRedis). Both implement the interface Backend, which an
+// application can implement for a store of its own.
 package backends
 
 import (
@@ -13,51 +13,51 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// Limits of what a backend accepts.
+// Limits on the fields of a Quota.
 const (
-	// MaxLimit is the largest Limit, Burst and Cost: ten million million units.
+	// MaxLimit is the largest Limit and Burst, and the largest absolute Cost: 10^13 units.
 	MaxLimit = window.MaxLimit
-	// MinPer and MaxPer are the shortest and the longest period.
+	// MinPer and MaxPer are the shortest and the longest Per and Ban: a millisecond and 366
+	// days.
 	MinPer = time.Millisecond
 	MaxPer = time.Duration(window.MaxPeriod) * time.Microsecond
 )
 
 var (
 	// ErrClosed is returned by a backend that is used after Close.
-	ErrClosed = errors.New("the rate limiter's backend is closed")
-	// ErrInvalidQuota is wrapped by the error for a quota that makes no sense.
+	ErrClosed = errors.New("the backend of the rate limiter is closed")
+	// ErrInvalidQuota is wrapped by the error that describes what is wrong with a quota.
 	ErrInvalidQuota = errors.New("invalid quota")
 )
 
-// Backend keeps the counters. Every method is safe for use by many goroutines
-// at once. The package backendtest holds the tests that a backend must pass.
+// Backend stores counters and decides about quotas. All methods are safe for concurrent
+// use. Package backendtest contains the tests that an implementation must pass.
 type Backend interface {
-	// Take charges every quota, or none of them if any is exceeded, and writes
-	// one verdict for each; verdicts must be at least as long as quotas. On an
-	// error no verdict means anything, and units may or may not have been taken.
+	// Take charges all quotas, or none of them if any of them is exceeded, and writes one
+	// verdict for each quota. verdicts must be at least as long as quotas. After an error
+	// the verdicts are undefined, and units may or may not have been taken.
 	//
-	// A quota whose Shadow is set is decided and charged by itself: its denial
-	// denies nothing, and it is not charged when an enforced quota denies.
-	// Two quotas of one key, scope, algorithm, period and Shadow share their
-	// counter, and are charged one after the other. What a quota with a Ban counts
-	// are denials, and it is charged by them alone.
+	// A shadow quota is decided and charged independently: its denial does not affect the
+	// other quotas, and it is not charged when an enforced quota denies. Quotas with the
+	// same key, scope, algorithm, period and Shadow share a counter and are charged in
+	// order. A quota with a Ban counts denials instead of units: only a denial by another
+	// quota charges it.
 	Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error
 
-	// Reset forgets every limit of a key and scope. One never seen is no error.
+	// Reset clears all limits of a key and scope. An unknown key or scope is not an error.
 	Reset(ctx context.Context, key, scope string) error
 
-	// Close frees what the backend itself opened. Calling it again does
-	// nothing. Take and Reset return ErrClosed from then on.
+	// Close releases what the backend itself opened. Afterwards Take and Reset return
+	// ErrClosed. Calling Close again does nothing.
 	Close() error
 }
 
-// Factory makes a backend from its options, which come from the configuration
-// key RATELIMITER_BACKEND_OPTIONS and may be nil. An unknown option, a wrong
-// type or a bad value is an error.
+// Factory creates a backend from the options in RATELIMITER_BACKEND_OPTIONS, which may be
+// nil. An unknown option, a wrong type or a bad value is an error.
 type Factory func(options map[string]any) (Backend, error)
 
-// reader reads the options of a backend, all of which must be known to it.
-func reader(backend string, given map[string]any) *options.Reader {
+// newReader returns a reader for the options of a backend. It rejects unknown names.
+func newReader(backend string, given map[string]any) *options.Reader {
 	return &options.Reader{
 		Values:   given,
 		Describe: func(name string) string { return fmt.Sprintf("option %q of backend %q", name, backend) },

@@ -10,51 +10,52 @@ import (
 	"pgregory.net/rapid"
 )
 
-// banning is a limit of two an hour, and a ban for a day after three rejections.
+// banning returns a limit of two an hour, and a ban of a day after three rejections.
 func banning(key string) (limit, ban Quota) {
 	limit = Quota{Key: key, Scope: "s", Limit: 2, Per: time.Hour, Cost: 1, Tentative: true}
 	return limit, Quota{Key: key, Scope: "s", Limit: 3, Per: time.Hour, Ban: 24 * time.Hour, Cost: 1}
 }
 
-func TestRejectionsAreCountedInRedisAndABanIsRemembered(t *testing.T) {
+func TestRejectionsAreCountedInRedisAndABanIsCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPretended()
+		p := newFakeRedis()
 		here, there := p.backend(t), p.backend(t)
 		limit, ban := banning("k")
 		for n, backend := range []Backend{here, there, here, there, here} {
-			trips, verdicts := p.asks(t, backend, limit, ban)
-			require.EqualValues(t, 1, trips, "each rejection counts, so each is asked")
+			trips, verdicts := p.takeCounted(t, backend, limit, ban)
+			require.EqualValues(t, 1, trips, "Redis counts each rejection")
 			require.Equal(t, n < 2, verdicts[0].Allowed)
 			require.Equal(t, n < 4, verdicts[1].Allowed)
 		}
-		trips, _ := p.asks(t, there, limit, ban)
-		require.EqualValues(t, 1, trips, "this process does not know yet")
+		trips, _ := p.takeCounted(t, there, limit, ban)
+		require.EqualValues(t, 1, trips, "the ban is not cached yet")
 		for _, backend := range []Backend{here, there} {
-			trips, verdicts := p.asks(t, backend, limit, ban)
-			require.Zero(t, trips, "whoever is banned is denied without a question, also where units may be given back")
+			trips, verdicts := p.takeCounted(t, backend, limit, ban)
+			require.Zero(t, trips, "a cached ban denies even a tentative quota")
 			require.Equal(t, p.truth(t, limit, ban), verdicts)
 		}
 		require.NoError(t, here.Reset(t.Context(), "k", "s"))
-		trips, verdicts := p.asks(t, here, limit, ban)
+		trips, verdicts := p.takeCounted(t, here, limit, ban)
 		require.EqualValues(t, 1, trips)
 		require.True(t, verdicts[0].Allowed && verdicts[1].Allowed)
-		elapse(trust)
-		_, verdicts = p.asks(t, there, limit, ban)
-		require.True(t, verdicts[0].Allowed && verdicts[1].Allowed, "the other process believes for so long what it knew")
+		elapse(denialTTL)
+		_, verdicts = p.takeCounted(t, there, limit, ban)
+		require.True(t, verdicts[0].Allowed && verdicts[1].Allowed, "the other process uses its cached denial for this long")
 	})
 }
 
-// Several processes with remembered denials ban exactly whom one without would.
-func TestRememberedDenialsBanNobodyLaterOrSooner(t *testing.T) {
+// Several processes that cache denials ban exactly the clients that one without a cache
+// bans.
+func TestCachedDenialsDoNotChangeWhenABanBegins(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		inBubble(t, func(t *testing.T) {
-			p := newPretended()
+			p := newFakeRedis()
 			var backends [2]*redisBackend
 			for i := range backends {
 				backends[i] = p.backend(t)
 			}
 			limit, ban := banning("k")
-			limit.Algorithm = Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(rt, "algorithm"))
+			limit.Algorithm = Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(rt, "algorithm"))
 			limit.Tentative = rapid.Bool().Draw(rt, "tentative")
 			limit.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "per")
 			ban.Per = rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(rt, "rejections within")
@@ -64,7 +65,7 @@ func TestRememberedDenialsBanNobodyLaterOrSooner(t *testing.T) {
 				quotas := []Quota{limit, ban}
 				quotas[0].Cost = rapid.SampledFrom([]int64{0, 1, 1, 2, 3}).Draw(rt, "cost")
 				want := p.truth(rt, quotas...)
-				_, verdicts := p.asks(rt, backends[rapid.IntRange(0, 1).Draw(rt, "process")], quotas...)
+				_, verdicts := p.takeCounted(rt, backends[rapid.IntRange(0, 1).Draw(rt, "process")], quotas...)
 				for i := range want {
 					want[i].Receipt, verdicts[i].Receipt = 0, 0
 				}
@@ -75,7 +76,7 @@ func TestRememberedDenialsBanNobodyLaterOrSooner(t *testing.T) {
 	})
 }
 
-// inBubble passes on a panic, by which rapid ends a run.
+// inBubble passes on the panics with which rapid ends a run.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	var panicked any
 	synctest.Test(t, func(t *testing.T) {
@@ -87,7 +88,7 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
+func TestAFullMemoryBansNoClientForTheRejectionsOfAnother(t *testing.T) {
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()
 	m := newMemoryOn(64, func() int64 { return now })
 	_, ban := banning("login")
@@ -102,7 +103,7 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 		return verdicts[1]
 	}
 	for i := range 1000 {
-		require.True(t, reject(fmt.Sprint("twice", i), 2).Allowed, "two rejections of one's own ban nobody, whatever others did")
+		require.True(t, reject(fmt.Sprint("twice", i), 2).Allowed, "two rejections of its own do not ban a client, whatever others did")
 	}
 	var banned []string
 	for i := range 1000 {
@@ -111,18 +112,18 @@ func TestAFullMemoryBansNobodyForAnother(t *testing.T) {
 			banned = append(banned, client)
 		}
 	}
-	require.Greater(t, len(banned), 32, "as many as there is room for")
+	require.Greater(t, len(banned), 32, "until the table is full")
 	for i := range 1000 {
 		require.True(t, reject(fmt.Sprint("late", i), 2).Allowed)
 	}
 	for _, client := range banned {
-		require.False(t, reject(client, 1).Allowed, "and none of them makes room")
+		require.False(t, reject(client, 1).Allowed, "and none of them is evicted")
 	}
 	stats, _ := Stats(m)
-	require.Greater(t, stats.Evictions, uint64(500), "what was forgotten of others is told")
+	require.Greater(t, stats.Evictions, uint64(500), "the evictions are reported")
 }
 
-func TestABanIsNotSharedAmongProcessesThatLimitAtAPart(t *testing.T) {
+func TestNewScaledDoesNotScaleTheRejectionsOfABan(t *testing.T) {
 	memory, err := NewMemory(nil)
 	require.NoError(t, err)
 	backend := NewScaled(memory, 0.1)
@@ -130,6 +131,6 @@ func TestABanIsNotSharedAmongProcessesThatLimitAtAPart(t *testing.T) {
 	verdicts := make([]Verdict, 2)
 	for n := range 4 {
 		require.NoError(t, backend.Take(t.Context(), []Quota{limit, ban}, verdicts))
-		require.Equal(t, n < 3, verdicts[1].Allowed, "a tenth of two is one, but three rejections are three")
+		require.Equal(t, n < 3, verdicts[1].Allowed, "the limit is scaled to one, but the three rejections are not")
 	}
 }

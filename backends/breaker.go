@@ -13,74 +13,71 @@ import (
 )
 
 const (
-	// breakerFailures in a row open a breaker.
+	// breakerFailures is the number of consecutive failures that open a breaker.
 	breakerFailures = 5
-	// probeInterval is how often an open breaker looks whether the backend
-	// answers again.
+	// probeInterval is the time between two probes of an open breaker.
 	probeInterval = 500 * time.Millisecond
 )
 
-// ErrBreakerOpen is wrapped by the error of an open Breaker, beside the failure
-// that the backend was last seen with.
-var ErrBreakerOpen = errors.New("the circuit breaker is open: the backend of the rate limiter has failed repeatedly and is not asked for now")
+// ErrBreakerOpen is wrapped by the error that an open Breaker returns, together with the
+// last failure of the backend.
+var ErrBreakerOpen = errors.New("the circuit breaker is open because the backend of the rate limiter has failed repeatedly")
 
-// Health is what a Breaker knows of its backend.
+// Health describes the state of a Breaker and its backend.
 type Health struct {
-	// Open tells that the backend is not asked, because it has failed
-	// repeatedly.
+	// Open reports whether the breaker is open: the backend has failed repeatedly and gets
+	// no calls except for probes.
 	Open bool
-	// Since is when that became so, by the clock of this process.
+	// Since is when the breaker last opened or closed, on the clock of this process.
 	Since time.Time
-	// Err is the last failure, of a question or, while open, of a probe. It stays
-	// when the backend answers again, and is nil if there was none.
+	// Err is the last failure of a call or, while the breaker is open, of a probe. It
+	// remains after the backend has recovered. It is nil if no call has ever failed.
 	Err error
-	// Down is how long the backend was not asked, of all outages together, this
-	// one included.
+	// Down is how long the breaker has been open in total, including the current outage.
 	Down time.Duration
-	// Failures counts the questions that the backend has failed to answer, probes
-	// apart.
+	// Failures counts the calls that failed, without probes.
 	Failures uint64
 }
 
-// Breaker bounds how long a backend may take, and stops asking it while it does
-// not answer. Its methods are safe for use by many goroutines at once.
+// Breaker is a circuit breaker: it limits how long a backend may take, and stops calling a
+// backend that fails. All methods are safe for concurrent use.
 //
-// Five failures with no charge between them open it. A failure is any error of
-// the backend, and an answer that does not come in time; not ErrInvalidQuota or
-// ErrClosed, nor what a caller has cancelled or allowed less time for. Nobody asks the backend then:
-// callers get ErrBreakerOpen at once. Instead a goroutine, which exists only while
-// the breaker is open, makes a small charge every half second, and the first one
-// that is answered closes the breaker. So a backend that is well again is asked
-// again half a second and one answer later, and no caller waits to find out. Of
-// a store of several nodes a probe sees the one that keeps its key.
+// Five failures without a successful charge in between open the breaker. Every error of the
+// backend is a failure, and so is a call that exceeds the timeout. ErrInvalidQuota and
+// ErrClosed are not, nor is an error because the caller canceled or had a shorter deadline.
+//
+// While the breaker is open, calls fail at once with ErrBreakerOpen. A goroutine, which
+// exists only while the breaker is open, probes the backend with a small charge every half
+// second. The first successful probe closes the breaker, so no caller has to wait to find
+// out whether the backend has recovered. In a store with several nodes, a probe reaches
+// only the node of its key.
 type Breaker struct {
 	backend Backend
 	timeout time.Duration
 	probe   [1]Quota
 
-	// state is replaced, never changed: which one a caller has seen tells
-	// whether its answer is of today.
+	// state is replaced, never changed, so comparing pointers reveals whether a result
+	// belongs to the current state.
 	state   atomic.Pointer[breakerState]
-	failing atomic.Bool // the last answer that counts was a failure, so a charge is news
-	// failures and last are those of Health, which change without a change of state.
+	failing atomic.Bool // the last result that counts was a failure
+	// failures and last are fields of Health that change while state does not.
 	failures atomic.Uint64
 	last     atomic.Pointer[error]
 
 	mu      sync.Mutex // held while state changes
 	circuit *gobreaker.CircuitBreaker[struct{}]
-	stop    context.CancelFunc // of the goroutine that watches, if there was one
-	ended   chan struct{}      // closed when it has ended
+	stop    context.CancelFunc // stops the probing goroutine; nil if there never was one
+	ended   chan struct{}      // closed when that goroutine has ended
 }
 
 type breakerState struct {
 	Health
-	rejection error // what callers get; nil while the backend is asked
+	rejection error // what callers get; nil while the breaker is closed
 }
 
-// NewBreaker puts a breaker before a backend, whose answers must come within the
-// timeout. While it is open it charges probeKey: with a write, so that it
-// notices a server that only answers what is read, and on a counter that is gone
-// after a second.
+// NewBreaker returns a closed breaker for a backend. timeout is the longest time that a
+// call may take. While the breaker is open, it charges probeKey: a write, so that it
+// notices a server that only answers reads, on a counter that expires after a second.
 func NewBreaker(backend Backend, timeout time.Duration, probeKey string) *Breaker {
 	b := &Breaker{
 		backend: backend,
@@ -95,12 +92,11 @@ func NewBreaker(backend Backend, timeout time.Duration, probeKey string) *Breake
 	return b
 }
 
-// newCircuit counts the failures. It is that of gobreaker, which needs no other
-// module and whose interface is stable; failsafe-go would also do, but brings
-// more into a build and may change its interface with each version.
+// newCircuit returns the state machine that counts failures. It comes from gobreaker, which
+// has no dependencies and a stable interface.
 //
-// Its half-open state lasts for the answer of one probe: the wait before it is
-// ours, so that no caller can be the one who tries.
+// The timeout of its open state is minimal, because the breaker itself waits between
+// probes: no caller ever acts as the probe.
 func newCircuit() *gobreaker.CircuitBreaker[struct{}] {
 	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= breakerFailures },
@@ -108,7 +104,7 @@ func newCircuit() *gobreaker.CircuitBreaker[struct{}] {
 	})
 }
 
-// Health tells whether the backend is asked.
+// Health returns the current state of the breaker and its backend.
 func (b *Breaker) Health() Health {
 	h := b.state.Load().Health
 	if h.Open {
@@ -121,28 +117,28 @@ func (b *Breaker) Health() Health {
 	return h
 }
 
-// Ready returns nil while the breaker passes calls to the backend, else the error that
-// callers get at once: one that wraps ErrBreakerOpen, or ErrClosed after Stop.
+// Ready returns nil while the breaker is closed. Otherwise it returns the error that every
+// call gets: one that wraps ErrBreakerOpen, or ErrClosed after Stop.
 func (b *Breaker) Ready() error { return b.state.Load().rejection }
 
-// Take asks the backend, or returns ErrBreakerOpen.
+// Take calls Take of the backend, or returns an error that wraps ErrBreakerOpen.
 func (b *Breaker) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
+	return b.call(ctx, func(ctx context.Context) (written bool, err error) {
 		err = b.backend.Take(ctx, quotas, verdicts)
-		return err == nil && writes(quotas, verdicts), err
+		return err == nil && showsWrite(quotas, verdicts), err
 	})
 }
 
-// Reset asks the backend, or returns ErrBreakerOpen.
+// Reset calls Reset of the backend, or returns an error that wraps ErrBreakerOpen.
 func (b *Breaker) Reset(ctx context.Context, key, scope string) error {
-	return b.ask(ctx, func(ctx context.Context) (written bool, err error) {
+	return b.call(ctx, func(ctx context.Context) (written bool, err error) {
 		err = b.backend.Reset(ctx, key, scope)
 		return err == nil, err
 	})
 }
 
-// Stop ends what the breaker does by itself, and returns when it has ended. Take
-// and Reset return ErrClosed from then on. The backend stays open.
+// Stop ends probing and waits for its goroutine. Afterwards Take and Reset return
+// ErrClosed. The backend stays open.
 func (b *Breaker) Stop() {
 	b.mu.Lock()
 	b.state.Store(&breakerState{Health: b.state.Load().Health, rejection: ErrClosed})
@@ -160,83 +156,83 @@ func (b *Breaker) Close() error {
 	return b.backend.Close()
 }
 
-// writes tells whether an answer shows that the backend can write. A denial does
-// not: it may be remembered in this process, or come from a server that only
-// reads, and so say nothing about the failures before it.
-func writes(quotas []Quota, verdicts []Verdict) bool {
+// showsWrite reports whether a result shows that the backend can write. A denial does not:
+// it may come from the cache of this process or from a read-only server, so it does not end
+// a series of failures.
+func showsWrite(quotas []Quota, verdicts []Verdict) bool {
 	charges := func(q Quota) bool { return q.Cost != 0 }
-	return slices.ContainsFunc(quotas, charges) && !denied(quotas, verdicts)
+	return slices.ContainsFunc(quotas, charges) && !anyDenied(quotas, verdicts)
 }
 
-func (b *Breaker) ask(ctx context.Context, question func(context.Context) (written bool, err error)) error {
-	asked := b.state.Load()
-	if asked.rejection != nil {
-		return asked.rejection
+func (b *Breaker) call(ctx context.Context, op func(context.Context) (written bool, err error)) error {
+	seen := b.state.Load()
+	if seen.rejection != nil {
+		return seen.rejection
 	}
 	bounded, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	written, err := question(bounded)
+	written, err := op(bounded)
 	switch {
-	case err == nil && !(written && b.failing.Load()): // as nearly always
-	case err != nil && !blames(err, ctx, bounded):
+	case err == nil && !(written && b.failing.Load()): // the common case
+	case err != nil && !isBackendFault(err, ctx, bounded):
 	default:
 		if err != nil {
 			b.failures.Add(1)
-			b.remember(err)
+			b.setLastErr(err)
 		}
-		b.report(asked, err)
+		b.report(seen, err)
 	}
 	return err
 }
 
-// blames tells whether an error is the fault of the backend, and not that of the
-// question or of a caller who had no more time.
-func blames(err error, caller, bounded context.Context) bool {
+// isBackendFault reports whether an error is the fault of the backend, not of the quota or
+// of a caller that ran out of time.
+func isBackendFault(err error, caller, bounded context.Context) bool {
 	if errors.Is(err, ErrInvalidQuota) || errors.Is(err, ErrClosed) || caller.Err() != nil {
 		return false
 	}
-	// A connection may notice the end of the time before the context does.
-	end, _ := bounded.Deadline()
-	wanted, limited := caller.Deadline()
-	return !limited || wanted.After(end) || !errors.Is(err, context.DeadlineExceeded)
+	// A connection may notice the deadline before the context does.
+	bound, _ := bounded.Deadline()
+	own, limited := caller.Deadline()
+	return !limited || own.After(bound) || !errors.Is(err, context.DeadlineExceeded)
 }
 
-func (b *Breaker) remember(err error) { b.last.Store(&err) }
+func (b *Breaker) setLastErr(err error) { b.last.Store(&err) }
 
-// report counts an answer, and opens the breaker if it was one failure too many.
-func (b *Breaker) report(asked *breakerState, err error) {
+// report counts a result, and opens the breaker after too many failures.
+func (b *Breaker) report(seen *breakerState, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state.Load() != asked {
-		return // the question is older than the last change
+	if b.state.Load() != seen {
+		return // the call is older than the last change of state
 	}
 	b.failing.Store(err != nil)
-	if b.counts(err) {
+	if b.record(err) {
 		return
 	}
-	b.state.Store(rejecting(Health{Since: time.Now(), Down: asked.Down}, err))
+	b.state.Store(openState(Health{Since: time.Now(), Down: seen.Down}, err))
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.ended = cancel, make(chan struct{})
-	go b.watch(ctx, b.ended)
+	go b.probeUntilAnswered(ctx, b.ended)
 }
 
-// counts tells the circuit of an answer, and returns whether it is closed.
-func (b *Breaker) counts(err error) bool {
-	_, _ = b.circuit.Execute(func() (struct{}, error) { return struct{}{}, err }) // it returns what it was given
+// record passes a result to the circuit, and reports whether the circuit is closed.
+func (b *Breaker) record(err error) bool {
+	_, _ = b.circuit.Execute(func() (struct{}, error) { return struct{}{}, err }) // returns err again
 	return b.circuit.State() == gobreaker.StateClosed
 }
 
-// rejecting is the state of an outage, of which the last failure is new.
-func rejecting(outage Health, err error) *breakerState {
+// openState returns the state during an outage, with err as the last failure.
+func openState(outage Health, err error) *breakerState {
 	outage.Open, outage.Err = true, err
 	return &breakerState{
 		outage,
-		fmt.Errorf("%w (since %s, last with: %w)", ErrBreakerOpen, outage.Since.Format(time.RFC3339), err),
+		fmt.Errorf("%w (since %s; last error: %w)", ErrBreakerOpen, outage.Since.Format(time.RFC3339), err),
 	}
 }
 
-// watch probes until the backend answers.
-func (b *Breaker) watch(ctx context.Context, ended chan<- struct{}) {
+// probeUntilAnswered probes until the backend answers.
+func (b *Breaker) probeUntilAnswered(ctx context.Context, ended chan<- struct{}) {
 	defer close(ended)
 	ticker := time.NewTicker(probeInterval)
 	defer ticker.Stop()
@@ -246,15 +242,15 @@ func (b *Breaker) watch(ctx context.Context, ended chan<- struct{}) {
 			return
 		case <-ticker.C:
 		}
-		if b.learn(ctx, b.charge(ctx)) {
+		if b.finishProbe(ctx, b.sendProbe(ctx)) {
 			return
 		}
 	}
 }
 
-// charge asks the backend for a decision that means nothing. A backend that
-// panics must not end the application from a goroutine of ours.
-func (b *Breaker) charge(ctx context.Context) (err error) {
+// sendProbe sends a charge that affects no client. It recovers from panics, because a panic
+// in this goroutine would end the application.
+func (b *Breaker) sendProbe(ctx context.Context) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = fmt.Errorf("the backend panicked: %v", reason)
@@ -265,17 +261,17 @@ func (b *Breaker) charge(ctx context.Context) (err error) {
 	return b.backend.Take(ctx, b.probe[:], make([]Verdict, 1))
 }
 
-// learn notes what came of a probe, and returns whether no more are needed.
-func (b *Breaker) learn(ctx context.Context, err error) bool {
+// finishProbe handles the result of a probe, and reports whether probing is over.
+func (b *Breaker) finishProbe(ctx context.Context, err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	last := b.state.Load()
 	switch {
-	case ctx.Err() != nil: // stopped meanwhile
+	case ctx.Err() != nil: // stopped in the meantime
 		return true
-	case !b.counts(err):
-		b.remember(err)
-		b.state.Store(rejecting(last.Health, err))
+	case !b.record(err):
+		b.setLastErr(err)
+		b.state.Store(openState(last.Health, err))
 		return false
 	}
 	b.failing.Store(false)

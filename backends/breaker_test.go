@@ -15,24 +15,24 @@ var errLost = errors.New("lost")
 
 const patience = 100 * time.Millisecond
 
-// fickle is a backend that does as it is told.
-type fickle struct {
+// fakeBackend fails or decides as a test sets it.
+type fakeBackend struct {
 	Backend
-	answer       atomic.Pointer[func(context.Context) error] // nil decides
-	asked, tried atomic.Int64                                // by callers, by probes
-	probe        atomic.Pointer[Quota]                       // the last one
+	answer        atomic.Pointer[func(context.Context) error] // nil decides
+	calls, probes atomic.Int64                                // calls by callers, and by probes
+	probe         atomic.Pointer[Quota]                       // the last probe
 }
 
-func (f *fickle) does(answer func(context.Context) error) { f.answer.Store(&answer) }
-func (f *fickle) fails(err error)                         { f.does(func(context.Context) error { return err }) }
-func (f *fickle) decides()                                { f.answer.Store(nil) }
+func (f *fakeBackend) does(answer func(context.Context) error) { f.answer.Store(&answer) }
+func (f *fakeBackend) fails(err error)                         { f.does(func(context.Context) error { return err }) }
+func (f *fakeBackend) decides()                                { f.answer.Store(nil) }
 
-func (f *fickle) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+func (f *fakeBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	if quotas[0].Key == "probe key" {
-		f.tried.Add(1)
+		f.probes.Add(1)
 		f.probe.Store(&quotas[0])
 	} else {
-		f.asked.Add(1)
+		f.calls.Add(1)
 	}
 	if answer := f.answer.Load(); answer != nil {
 		return (*answer)(ctx)
@@ -40,187 +40,187 @@ func (f *fickle) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) e
 	return f.Backend.Take(ctx, quotas, verdicts)
 }
 
-func (f *fickle) Reset(context.Context, string, string) error { return errLost }
+func (f *fakeBackend) Reset(context.Context, string, string) error { return errLost }
 
-// late is an answer that does not come.
+// late never answers in time.
 func late(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func guarded(t *testing.T) (*fickle, *Breaker) {
+func newTestBreaker(t *testing.T) (*fakeBackend, *Breaker) {
 	local, err := NewMemory(nil)
 	require.NoError(t, err)
-	backend := &fickle{Backend: local}
+	backend := &fakeBackend{Backend: local}
 	breaker := NewBreaker(backend, patience, "probe key")
 	t.Cleanup(func() { require.NoError(t, breaker.Close()) })
 	return backend, breaker
 }
 
-func ask(ctx context.Context, backend Backend) error {
+func takeOneUnit(ctx context.Context, backend Backend) error {
 	quota := Quota{Key: "k", Scope: "s", Limit: 1 << 40, Per: time.Hour, Cost: 1}
 	return backend.Take(ctx, []Quota{quota}, make([]Verdict, 1))
 }
 
-// outage opens a breaker.
-func outage(t *testing.T, backend *fickle, breaker *Breaker) {
+// openBreaker lets a breaker open.
+func openBreaker(t *testing.T, backend *fakeBackend, breaker *Breaker) {
 	backend.fails(errLost)
 	for range breakerFailures {
-		require.ErrorIs(t, ask(t.Context(), breaker), errLost)
+		require.ErrorIs(t, takeOneUnit(t.Context(), breaker), errLost)
 	}
 	require.True(t, breaker.Health().Open)
 }
 
-// pass lets virtual time go by, and what is due in it happen.
-func pass(d time.Duration) {
+// advance moves the virtual clock and lets everything due run.
+func advance(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-func TestFiveFailuresInARowOpenTheBreakerAndNobodyAsksThen(t *testing.T) {
+func TestFiveConsecutiveFailuresOpenTheBreakerAndStopCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		made := time.Now()
 		require.Equal(t, Health{Since: made}, breaker.Health())
-		pass(time.Minute)
+		advance(time.Minute)
 		backend.fails(errLost)
 		for range breakerFailures {
 			require.NoError(t, breaker.Ready())
-			err := ask(t.Context(), breaker)
+			err := takeOneUnit(t.Context(), breaker)
 			require.ErrorIs(t, err, errLost)
 			require.NotErrorIs(t, err, ErrBreakerOpen)
 		}
 		require.Equal(t, Health{Open: true, Since: made.Add(time.Minute), Err: errLost, Failures: 5}, breaker.Health())
 		backend.does(late)
 		for range 100 {
-			err := ask(t.Context(), breaker)
+			err := takeOneUnit(t.Context(), breaker)
 			require.ErrorIs(t, err, ErrBreakerOpen)
-			require.ErrorIs(t, err, errLost, "and the reason")
+			require.ErrorIs(t, err, errLost, "with the cause")
 			require.Equal(t, err, breaker.Ready())
 			require.ErrorIs(t, breaker.Reset(t.Context(), "k", "s"), ErrBreakerOpen)
 		}
-		require.Equal(t, made.Add(time.Minute), time.Now(), "no time has gone by")
-		require.EqualValues(t, breakerFailures, backend.asked.Load())
+		require.Equal(t, made.Add(time.Minute), time.Now(), "without waiting")
+		require.EqualValues(t, breakerFailures, backend.calls.Load())
 	})
 }
 
-func TestFailuresWithASuccessBetweenDoNotOpenTheBreaker(t *testing.T) {
+func TestFailuresWithASuccessInBetweenDoNotOpenTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		for range 20 {
 			backend.fails(errLost)
 			for range breakerFailures - 1 {
-				require.ErrorIs(t, ask(t.Context(), breaker), errLost)
+				require.ErrorIs(t, takeOneUnit(t.Context(), breaker), errLost)
 			}
 			backend.decides()
-			require.NoError(t, ask(t.Context(), breaker))
+			require.NoError(t, takeOneUnit(t.Context(), breaker))
 		}
 		require.False(t, breaker.Health().Open)
-		require.Equal(t, errLost, breaker.Health().Err, "but they are told")
+		require.Equal(t, errLost, breaker.Health().Err, "the failure is reported")
 	})
 }
 
-// A denial may come from memory, or be made by a server that cannot write.
+// A denial may come from a cache, or from a server that cannot write.
 func TestDenialsBetweenFailuresDoNotKeepABreakerClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		denied := []Quota{{Key: "denied", Scope: "s", Limit: 0, Per: time.Hour, Cost: 1}}
 		for range breakerFailures {
 			backend.fails(errLost)
-			require.ErrorIs(t, ask(t.Context(), breaker), errLost)
+			require.ErrorIs(t, takeOneUnit(t.Context(), breaker), errLost)
 			backend.decides()
 			if !breaker.Health().Open {
 				require.NoError(t, breaker.Take(t.Context(), denied, make([]Verdict, 1)))
 			}
 		}
 		require.True(t, breaker.Health().Open)
-		pass(probeInterval)
+		advance(probeInterval)
 		require.False(t, breaker.Health().Open)
 	})
 }
 
-func TestAnOpenBreakerProbesUntilItIsAnsweredAndCloses(t *testing.T) {
+func TestAnOpenBreakerProbesUntilTheBackendAnswersAndThenCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		opened := time.Now()
-		outage(t, backend, breaker)
-		require.Zero(t, backend.tried.Load(), "what has just failed is left alone at first")
-		pass(10 * probeInterval)
-		require.EqualValues(t, 10, backend.tried.Load())
+		openBreaker(t, backend, breaker)
+		require.Zero(t, backend.probes.Load(), "the first probe comes later")
+		advance(10 * probeInterval)
+		require.EqualValues(t, 10, backend.probes.Load())
 		other := errors.New("still loading")
 		backend.fails(other)
-		pass(probeInterval)
+		advance(probeInterval)
 		require.Equal(t, Health{Open: true, Since: opened, Err: other, Down: 11 * probeInterval, Failures: 5}, breaker.Health())
 
 		backend.decides()
-		require.ErrorIs(t, ask(t.Context(), breaker), ErrBreakerOpen, "a request finds nothing out")
-		pass(probeInterval)
+		require.ErrorIs(t, takeOneUnit(t.Context(), breaker), ErrBreakerOpen, "no request acts as a probe")
+		advance(probeInterval)
 		require.Equal(t, Health{Since: time.Now(), Err: other, Down: 12 * probeInterval, Failures: 5}, breaker.Health())
-		require.NoError(t, ask(t.Context(), breaker))
-		tried := backend.tried.Load()
-		pass(time.Hour)
-		require.Equal(t, tried, backend.tried.Load(), "nobody probes what works")
-		require.Equal(t, 12*probeInterval, breaker.Health().Down, "nor is what works down")
-		outage(t, backend, breaker)
+		require.NoError(t, takeOneUnit(t.Context(), breaker))
+		tried := backend.probes.Load()
+		advance(time.Hour)
+		require.Equal(t, tried, backend.probes.Load(), "a closed breaker does not probe")
+		require.Equal(t, 12*probeInterval, breaker.Health().Down, "Down does not grow")
+		openBreaker(t, backend, breaker)
 	})
 }
 
-func TestAProbeIsAChargeOnAKeyOfItsOwnThatIsSoonForgotten(t *testing.T) {
+func TestAProbeChargesItsOwnKeyWhichExpiresSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
-		outage(t, backend, breaker)
-		pass(probeInterval)
+		backend, breaker := newTestBreaker(t)
+		openBreaker(t, backend, breaker)
+		advance(probeInterval)
 		probe := backend.probe.Load()
 		require.NoError(t, probe.check())
 		require.Equal(t, "probe key", probe.Key)
 		require.Positive(t, probe.Cost)
-		require.True(t, probe.Forced, "it writes, however often it is made")
+		require.True(t, probe.Forced, "the probe writes")
 		require.LessOrEqual(t, probe.Per, time.Second)
 	})
 }
 
-func TestAProbeWaitsNoLongerThanACaller(t *testing.T) {
+func TestAProbeHasTheTimeoutOfACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		backend.does(late)
 		for range breakerFailures {
 			start := time.Now()
-			require.ErrorIs(t, ask(t.Context(), breaker), context.DeadlineExceeded)
+			require.ErrorIs(t, takeOneUnit(t.Context(), breaker), context.DeadlineExceeded)
 			require.Equal(t, patience, time.Since(start))
 		}
 		require.True(t, breaker.Health().Open)
-		pass(probeInterval + patience/2)
+		advance(probeInterval + patience/2)
 		backend.decides()
-		pass(patience / 2)
-		require.True(t, breaker.Health().Open, "that answer came too late")
-		pass(probeInterval)
+		advance(patience / 2)
+		require.True(t, breaker.Health().Open, "the answer came too late")
+		advance(probeInterval)
 		require.False(t, breaker.Health().Open)
 	})
 }
 
-func TestWhatIsNotTheBackendsFaultDoesNotCount(t *testing.T) {
+func TestErrorsThatAreNotTheFaultOfTheBackendDoNotCount(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
 		caller func() (context.Context, context.CancelFunc)
 		answer func(context.Context) error
 	}{
-		"a quota that makes no sense": {answer: func(context.Context) error { return ErrInvalidQuota }},
-		"a backend that was closed":   {answer: func(context.Context) error { return ErrClosed }},
-		"a request that is over":      {func() (context.Context, context.CancelFunc) { return cancelled, func() {} }, late},
-		"a request with less time": {func() (context.Context, context.CancelFunc) {
+		"an invalid quota":   {answer: func(context.Context) error { return ErrInvalidQuota }},
+		"a closed backend":   {answer: func(context.Context) error { return ErrClosed }},
+		"a canceled request": {func() (context.Context, context.CancelFunc) { return cancelled, func() {} }, late},
+		"a shorter deadline": {func() (context.Context, context.CancelFunc) {
 			return context.WithTimeout(context.Background(), patience/2)
 		}, late},
-		"less time, which a connection notices first": {func() (context.Context, context.CancelFunc) {
+		"a shorter deadline that the connection notices first": {func() (context.Context, context.CancelFunc) {
 			return context.WithTimeout(context.Background(), patience/2)
 		}, func(context.Context) error { return context.DeadlineExceeded }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				backend, breaker := guarded(t)
+				backend, breaker := newTestBreaker(t)
 				backend.fails(errLost)
 				for range breakerFailures - 1 {
-					require.ErrorIs(t, ask(t.Context(), breaker), errLost)
+					require.ErrorIs(t, takeOneUnit(t.Context(), breaker), errLost)
 				}
 				backend.does(test.answer)
 				for range 2 * breakerFailures {
@@ -228,51 +228,51 @@ func TestWhatIsNotTheBackendsFaultDoesNotCount(t *testing.T) {
 					if test.caller != nil {
 						ctx, cancel = test.caller()
 					}
-					require.Error(t, ask(ctx, breaker))
+					require.Error(t, takeOneUnit(ctx, breaker))
 					cancel()
 				}
 				require.False(t, breaker.Health().Open)
-				require.Error(t, breaker.Reset(t.Context(), "k", "s"), "nor do they start the count anew")
+				require.Error(t, breaker.Reset(t.Context(), "k", "s"), "they do not reset the count either")
 				require.True(t, breaker.Health().Open)
 			})
 		})
 	}
 }
 
-func TestARequestWithMoreTimeThanTheLimiterDoesCount(t *testing.T) {
+func TestATimeoutWithinTheDeadlineOfTheCallerCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		backend.does(late)
 		for range breakerFailures {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			require.ErrorIs(t, ask(ctx, breaker), context.DeadlineExceeded)
+			require.ErrorIs(t, takeOneUnit(ctx, breaker), context.DeadlineExceeded)
 			cancel()
 		}
 		require.True(t, breaker.Health().Open)
 	})
 }
 
-func TestAnswersToOldQuestionsChangeNothing(t *testing.T) {
+func TestLateResultsOfOldCallsChangeNothing(t *testing.T) {
 	for name, outcome := range map[string]error{"failure": errLost, "success": nil} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				backend, breaker := guarded(t)
+				backend, breaker := newTestBreaker(t)
 				release := make(chan struct{})
 				backend.does(func(context.Context) error { <-release; return outcome })
 				for range 2 * breakerFailures {
-					go func() { _ = ask(t.Context(), breaker) }()
+					go func() { _ = takeOneUnit(t.Context(), breaker) }()
 				}
 				synctest.Wait()
-				outage(t, backend, breaker)
+				openBreaker(t, backend, breaker)
 				if outcome != nil {
 					backend.decides()
-					pass(probeInterval)
+					advance(probeInterval)
 				}
 				before := breaker.Health()
 				close(release)
 				synctest.Wait()
 				if outcome != nil {
-					before.Failures += 2 * breakerFailures // counted all the same
+					before.Failures += 2 * breakerFailures // failures count either way
 				}
 				require.Equal(t, before, breaker.Health())
 			})
@@ -280,32 +280,32 @@ func TestAnswersToOldQuestionsChangeNothing(t *testing.T) {
 	}
 }
 
-func TestABackendThatPanicsAtAProbeHasFailed(t *testing.T) {
+func TestAPanicDuringAProbeIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
-		outage(t, backend, breaker)
+		backend, breaker := newTestBreaker(t)
+		openBreaker(t, backend, breaker)
 		backend.does(func(context.Context) error { panic("out of paper") })
-		pass(probeInterval)
+		advance(probeInterval)
 		require.ErrorContains(t, breaker.Health().Err, "out of paper")
 		backend.decides()
-		pass(probeInterval)
+		advance(probeInterval)
 		require.False(t, breaker.Health().Open)
 	})
 }
 
-// A goroutine that was left would fail the bubble of synctest.
-func TestCloseEndsWhatTheBreakerDoes(t *testing.T) {
+// A goroutine that is left running would fail the bubble of synctest.
+func TestCloseStopsProbing(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"between two probes": probeInterval / 2, "during a probe": probeInterval + patience/2} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				backend, breaker := guarded(t)
-				outage(t, backend, breaker)
+				backend, breaker := newTestBreaker(t)
+				openBreaker(t, backend, breaker)
 				backend.does(late)
-				pass(wait)
+				advance(wait)
 				before := time.Now()
 				require.NoError(t, breaker.Close())
-				require.Equal(t, before, time.Now(), "a probe is not waited for")
-				require.ErrorIs(t, ask(t.Context(), breaker), ErrClosed)
+				require.Equal(t, before, time.Now(), "Close does not wait for the answer to a probe")
+				require.ErrorIs(t, takeOneUnit(t.Context(), breaker), ErrClosed)
 				require.ErrorIs(t, breaker.Reset(t.Context(), "k", "s"), ErrClosed)
 				require.NoError(t, breaker.Close())
 			})
@@ -315,11 +315,11 @@ func TestCloseEndsWhatTheBreakerDoes(t *testing.T) {
 
 func TestAStoppedBreakerLeavesTheBackendOpenAndDoesNotOpenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		release := make(chan struct{})
 		backend.does(func(context.Context) error { <-release; return errLost })
 		for range breakerFailures {
-			go func() { _ = ask(t.Context(), breaker) }()
+			go func() { _ = takeOneUnit(t.Context(), breaker) }()
 		}
 		synctest.Wait()
 		breaker.Stop()
@@ -327,35 +327,35 @@ func TestAStoppedBreakerLeavesTheBackendOpenAndDoesNotOpenAgain(t *testing.T) {
 		synctest.Wait()
 		require.False(t, breaker.Health().Open)
 		backend.decides()
-		require.NoError(t, ask(t.Context(), backend))
-		require.ErrorIs(t, ask(t.Context(), breaker), ErrClosed)
+		require.NoError(t, takeOneUnit(t.Context(), backend))
+		require.ErrorIs(t, takeOneUnit(t.Context(), breaker), ErrClosed)
 	})
 }
 
-func TestManyCallersOpenABreakerOnceAndComeBackTogether(t *testing.T) {
+func TestConcurrentCallersOpenABreakerOnceAndRecoverTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend, breaker := guarded(t)
+		backend, breaker := newTestBreaker(t)
 		for range 3 {
 			backend.does(late)
 			for range 64 {
 				go func() {
 					for range 20 {
-						_ = ask(t.Context(), breaker)
+						_ = takeOneUnit(t.Context(), breaker)
 						<-time.After(10 * time.Millisecond)
 					}
 				}()
 			}
-			pass(probeInterval / 2)
+			advance(probeInterval / 2)
 			require.True(t, breaker.Health().Open)
 			backend.decides()
-			pass(time.Second)
+			advance(time.Second)
 			require.False(t, breaker.Health().Open)
-			require.NoError(t, ask(t.Context(), breaker))
+			require.NoError(t, takeOneUnit(t.Context(), breaker))
 		}
 	})
 }
 
-func TestABreakerAllocatesNothingButTheDeadline(t *testing.T) {
+func TestABreakerAllocatesOnlyTheDeadline(t *testing.T) {
 	local, err := NewMemory(nil)
 	require.NoError(t, err)
 	quotas, verdicts := []Quota{{Key: "k", Scope: "s", Limit: 1 << 40, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
@@ -366,6 +366,6 @@ func TestABreakerAllocatesNothingButTheDeadline(t *testing.T) {
 	})
 	breaker := NewBreaker(local, time.Minute, "probe key")
 	require.Equal(t, deadline, testing.AllocsPerRun(1000, func() { _ = breaker.Take(t.Context(), quotas, verdicts) }))
-	breaker.state.Store(rejecting(Health{}, errLost))
+	breaker.state.Store(openState(Health{}, errLost))
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = breaker.Take(t.Context(), quotas, verdicts) }), "while it is open")
 }

@@ -10,22 +10,23 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// zoneID tells the time zones of calendars apart. The zero value is for no calendar.
+// zoneID identifies the time zone of a calendar counter. The zero value means no calendar.
 type zoneID unique.Handle[string]
 
-// zoneOf is that of a location, which is known by its name.
+// zoneOf returns the ID of a location. Locations with the same name are the same zone.
 func zoneOf(location *time.Location) zoneID {
 	name := location.String()
 	if !isPlainZone(name) {
 		hash := fnv.New64a()
-		_, _ = hash.Write([]byte(name)) // which never fails
+		_, _ = hash.Write([]byte(name)) // never fails
 		name = strconv.FormatUint(hash.Sum64(), 10)
 	}
 	return zoneNamed(name)
 }
 
-// isPlainZone reports whether a name may stand in a state as it is: nothing in it ends the
-// state, or looks like the name of another limit. Other names are replaced by a hash.
+// isPlainZone reports whether a name can be part of a stored state as it is, without being
+// confused with the syntax of the state or the name of another limit. Other names are
+// hashed.
 func isPlainZone(name string) bool {
 	word := strings.TrimRight(name, "0123456789")
 	return word != "" && len(name)-len(word) <= 2 && !strings.ContainsFunc(word, func(r rune) bool {
@@ -33,13 +34,14 @@ func isPlainZone(name string) bool {
 	})
 }
 
-// zoneNamed is that of a name as zoneOf has written it.
+// zoneNamed returns the ID for a name that zoneOf has written.
 func zoneNamed(name string) zoneID { return zoneID(unique.Make(name)) }
 
 func (z zoneID) name() string { return unique.Handle[string](z).Value() }
 
-// calendarBounds are the bounds of the window of a quota around a time, in µs, of the one
-// before and of the one after. 0 means the time of this process.
+// calendarBounds returns the bounds, in µs, of three consecutive windows: the one that
+// contains the time around, the previous and the next. If around is 0, it is the time of
+// this process.
 func calendarBounds(q *Quota, around int64) string {
 	if around == 0 {
 		around = time.Now().UnixMicro()

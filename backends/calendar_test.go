@@ -15,7 +15,7 @@ func monthly(limit int64) backends.Quota {
 	}
 }
 
-func TestACalendarThatMakesNoSenseIsAnError(t *testing.T) {
+func TestAnInvalidCalendarIsAnError(t *testing.T) {
 	for _, change := range []func(q *backends.Quota){
 		func(q *backends.Quota) { q.Algorithm = backends.SlidingWindow },
 		func(q *backends.Quota) { q.Per = time.Hour },
@@ -29,14 +29,14 @@ func TestACalendarThatMakesNoSenseIsAnError(t *testing.T) {
 	}
 }
 
-func TestNoUnitsOfACalendarAreLeased(t *testing.T) {
+func TestCalendarLimitsAreNotLeased(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	one, other := open(t, leasing(addr, 10)), open(t, at(addr))
 	require.True(t, take(t, one, monthly(1000))[0].Allowed)
 	require.EqualValues(t, 998, take(t, other, monthly(1000))[0].Remaining)
 }
 
-func TestADeniedCalendarIsRememberedUntilItsWindowEnds(t *testing.T) {
+func TestADenialByACalendarIsCachedUntilItsWindowEnds(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.SetTime(time.Date(2026, 1, 31, 23, 0, 0, 0, time.UTC))
 	backend := open(t, at(server.Addr()))

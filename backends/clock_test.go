@@ -9,18 +9,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// twoClocks is a memory backend whose steady and wall clock are set by hand.
+// twoClocks returns a memory backend whose steady and wall clocks are set by the test.
 func twoClocks() (m *Memory, steady, wall *int64) {
 	steady, wall = new(int64), new(int64)
 	*steady = time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC).UnixMicro()
 	*wall = *steady
 	m = newMemory(1000)
 	m.clock.steady = func() int64 { return *steady }
-	m.clock.both = func() (int64, int64) { return *steady, *wall }
+	m.clock.readBoth = func() (int64, int64) { return *steady, *wall }
 	return m, steady, wall
 }
 
-func TestTheTimeOfADecisionFollowsAWallClockThatIsSet(t *testing.T) {
+func TestTheTimeOfADecisionFollowsChangesOfTheWallClock(t *testing.T) {
 	m, steady, wall := twoClocks()
 	q := Quota{Key: "key", Limit: 2, Per: time.Minute, Cost: 1}
 	take := func() (at int64, v Verdict) {
@@ -45,15 +45,15 @@ func TestTheTimeOfADecisionFollowsAWallClockThatIsSet(t *testing.T) {
 	}
 	at, v := take()
 	require.Equal(t, *wall, at)
-	require.False(t, v.Allowed, "no window has moved")
+	require.False(t, v.Allowed, "the windows have not moved")
 	require.Equal(t, 49*time.Second+30*time.Second, v.ResetAfter)
 }
 
 func TestAStepOfTheWallClockIsNoticedWithinASecond(t *testing.T) {
 	m, steady, wall := twoClocks()
 	measured := 0
-	both := m.clock.both
-	m.clock.both = func() (int64, int64) { measured++; return both() }
+	both := m.clock.readBoth
+	m.clock.readBoth = func() (int64, int64) { measured++; return both() }
 	require.Equal(t, *wall, m.clock.wall(*steady))
 	*wall += 5_000_000
 	for range 1000 {
@@ -65,16 +65,16 @@ func TestAStepOfTheWallClockIsNoticedWithinASecond(t *testing.T) {
 	require.Equal(t, 2, measured, "once a second")
 }
 
-// Whoever was held up between reading the clock and the lock decides at the time it
-// is then.
-func TestADecisionIsNeverOlderThanTheOneBefore(t *testing.T) {
+// A goroutine that is delayed between reading the clock and locking decides at the later
+// time.
+func TestADecisionIsNeverOlderThanThePreviousOne(t *testing.T) {
 	m, steady, _ := twoClocks()
 	q := Quota{Key: "key", Algorithm: TokenBucket, Limit: 1, Per: time.Second, Cost: 1}
 	var v Verdict
 	_, err := m.TakeOne(&q, "scope", &v)
 	require.NoError(t, err)
 	*steady += 1_000_000
-	times := []int64{*steady - 1_000_001, *steady} // the first was read before the last decision
+	times := []int64{*steady - 1_000_001, *steady} // the first reading is older than the last decision
 	m.clock.steady = func() int64 { now := times[0]; times = times[1:]; return now }
 	_, err = m.TakeOne(&q, "scope", &v)
 	require.NoError(t, err)
@@ -88,10 +88,10 @@ func TestAShardFillsACacheLine(t *testing.T) {
 	require.EqualValues(t, 64, unsafe.Sizeof(prepared{}))
 }
 
-// A decision on several shards is the latest of each of them, also where one of them has
-// moved its time on: or a request that was held up would be decided before it.
-func TestADecisionOnSeveralShardsIsTheLatestOfAll(t *testing.T) {
-	times := []int64{100, 90, 110} // in seconds; the second Take was held up
+// A decision on several shards takes the latest time of all of them. Otherwise a delayed
+// decision could be made at an earlier time than the previous one on the same shard.
+func TestADecisionOnSeveralShardsUsesTheLatestTime(t *testing.T) {
+	times := []int64{100, 90, 110} // in seconds; the second Take is delayed
 	m := newMemoryOn(1<<16, func() int64 {
 		now := times[0]
 		if len(times) > 1 {
@@ -100,7 +100,7 @@ func TestADecisionOnSeveralShardsIsTheLatestOfAll(t *testing.T) {
 		return now * 1_000_000
 	})
 	quota := func(key string) Quota { return Quota{Key: key, Scope: "s", Limit: 5, Per: time.Minute, Cost: 1} }
-	shardOf := func(key string) int { return m.shard(mix(hashText(key), hashText("s"))) }
+	shardOf := func(key string) int { return m.shard(mixHashes(hashText(key), hashText("s"))) }
 	first, last := "a", "b"
 	for n := 0; shardOf(first) >= shardOf(last); n++ {
 		last = strconv.Itoa(n)

@@ -17,7 +17,7 @@ type slotMove struct {
 	nodes    []*redis.Client
 	ids      []string
 	slot     int
-	from, to int // of the nodes
+	from, to int // indices of nodes
 }
 
 func newSlotMove(t *testing.T, servers []*redistest.Server, redisKey string) *slotMove {
@@ -41,13 +41,13 @@ func (m *slotMove) set(t *testing.T, node int, words ...any) {
 	require.NoError(t, m.nodes[node].Do(t.Context(), append([]any{"cluster", "setslot", m.slot}, words...)...).Err())
 }
 
-// begin makes the old owner send away who asks for a key that it has not.
+// begin makes the old owner redirect requests for keys that it does not have.
 func (m *slotMove) begin(t *testing.T) {
 	m.set(t, m.to, "importing", m.ids[m.from])
 	m.set(t, m.from, "migrating", m.ids[m.to])
 }
 
-// migrate moves the keys that are in the slot.
+// migrate moves the keys of the slot.
 func (m *slotMove) migrate(t *testing.T, target *redistest.Server) (moved int) {
 	keys, err := m.nodes[m.from].ClusterGetKeysInSlot(t.Context(), m.slot, 1000).Result()
 	require.NoError(t, err)
@@ -59,15 +59,15 @@ func (m *slotMove) migrate(t *testing.T, target *redistest.Server) (moved int) {
 	return len(keys)
 }
 
-// end tells all nodes who the owner is now, the new one first.
+// end announces the new owner to all nodes, starting with the new owner.
 func (m *slotMove) end(t *testing.T) {
 	for i := range m.nodes {
 		m.set(t, (m.to+i)%len(m.nodes), "node", m.ids[m.to])
 	}
 }
 
-// clusterTakers are a backend with a client of its own, and one with a client that
-// is as an application has it: it does not heed deadlines by itself.
+// clusterTakers returns one backend with a client of its own, and one with a client of the
+// application, which ignores context deadlines.
 func clusterTakers(t *testing.T, servers []*redistest.Server) ([]backends.Backend, *redis.ClusterClient) {
 	handed := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[1].Addr}})
 	t.Cleanup(func() { _ = handed.Close() })
@@ -79,25 +79,26 @@ func clusterTakers(t *testing.T, servers []*redistest.Server) ([]backends.Backen
 
 func TestAClusterUnderLoad(t *testing.T) {
 	servers := redistest.Cluster(t, 3)
-	for _, server := range servers { // the others go on when a node is missing
+	for _, server := range servers { // keep serving when a node is missing
 		require.NoError(t, server.Client().ConfigSet(t.Context(), "cluster-require-full-coverage", "no").Err())
 	}
-	// In this order: who has hung is not trusted at once by the others.
-	t.Run("a slot that moves loses nothing and charges nothing twice", func(t *testing.T) { aSlotMoves(t, servers) })
-	t.Run("a user with few permissions is enough, and nothing more is tried", func(t *testing.T) { fewPermissions(t, servers) })
-	t.Run("a node that hangs does not disturb the others", func(t *testing.T) { aNodeHangs(t, servers) })
-	t.Run("an application starts and decides beside a node that hangs", func(t *testing.T) { startBesideANodeThatHangs(t, servers) })
+	// The order matters: the other nodes distrust a node that hung for a while.
+	t.Run("a moving slot loses nothing and charges nothing twice", func(t *testing.T) { aSlotMoves(t, servers) })
+	t.Run("the documented permissions are enough", func(t *testing.T) { fewPermissions(t, servers) })
+	t.Run("a hanging node does not affect the others", func(t *testing.T) { aNodeHangs(t, servers) })
+	t.Run("an application starts while a node hangs", func(t *testing.T) { startBesideANodeThatHangs(t, servers) })
 }
 
-// aSlotMoves charges two hot keys and a new one that share a slot while it moves:
-// what is granted is exactly what is counted, on the way and afterwards.
+// aSlotMoves charges two busy keys and a new one that share a slot while it moves. The
+// number of granted units must equal the number of charged units, during the move and
+// afterwards.
 func aSlotMoves(t *testing.T, servers []*redistest.Server) {
 	const limit, timeout, slack = 1_000_000, 2 * time.Second, time.Second
 	hot := []backends.Quota{hourly("one{hot}", limit), hourly("other{hot}", limit), hourly("new{hot}", limit)}
 	takers, handed := clusterTakers(t, servers)
 	move := newSlotMove(t, servers, "one{hot}:somebody:8")
 	start := time.Now()
-	loads := []*load{underLoad(t, takers, 3, timeout, hot[0]), underLoad(t, takers, 3, timeout, hot[1])}
+	loads := []*loadTest{underLoad(t, takers, 3, timeout, hot[0]), underLoad(t, takers, 3, timeout, hot[1])}
 	on := func() {
 		for _, l := range loads {
 			l.goesOn(t, 100)
@@ -117,25 +118,26 @@ func aSlotMoves(t *testing.T, servers []*redistest.Server) {
 		t.Logf("%s: %s in %v", hot[i].Key, l.describe(), time.Since(start).Round(time.Millisecond))
 		l.nobodyWaited(t, slack)
 		require.Zero(t, l.failed.Load())
-		exactly(t, takers, l)
+		checkCharges(t, takers, l)
 	}
 	owner, err := handed.MasterForKey(t.Context(), "one{hot}:somebody:8")
 	require.NoError(t, err)
 	require.Equal(t, servers[move.to].Addr, owner.Options().Addr)
 }
 
-// exactly lowers a limit to a little more than what was granted, and spends that.
-func exactly(t *testing.T, takers []backends.Backend, l *load) {
+// exactly lowers the limit to slightly more than the granted units, and spends the
+// difference.
+func checkCharges(t *testing.T, takers []backends.Backend, l *loadTest) {
 	t.Helper()
 	peek := l.quota
 	peek.Cost = 0
-	require.Equal(t, l.quota.Limit-l.granted.Load(), take(t, takers[0], peek)[0].Remaining, "what was granted was charged")
+	require.Equal(t, l.quota.Limit-l.granted.Load(), take(t, takers[0], peek)[0].Remaining, "charged exactly the granted units")
 	rest := l.quota
 	rest.Limit = l.granted.Load() + 20
 	require.EqualValues(t, 20, spend(t, takers, 10, rest))
 }
 
-// keyOnEach finds a key on each node of a Cluster.
+// keyOnEach returns a key on each node of a Cluster.
 func keyOnEach(t *testing.T, servers []*redistest.Server) []string {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr}})
 	t.Cleanup(func() { _ = client.Close() })
@@ -154,8 +156,8 @@ func keyOnEach(t *testing.T, servers []*redistest.Server) []string {
 	return keys
 }
 
-// aNodeHangs: each node has a queue of its own, so nobody stands behind those who
-// wait for another.
+// aNodeHangs checks that each node has a queue of its own, so that no caller has to wait
+// behind those of another node.
 func aNodeHangs(t *testing.T, servers []*redistest.Server) {
 	const timeout, slack = 500 * time.Millisecond, 500 * time.Millisecond
 	keys := keyOnEach(t, servers)
@@ -167,11 +169,11 @@ func aNodeHangs(t *testing.T, servers []*redistest.Server) {
 	}
 	servers[1].Pause()
 	lost := underLoad(t, takers, 4, timeout, hourly(keys[1], 1_000_000))
-	alive := []*load{underLoad(t, takers, 2, timeout, hourly(keys[0], 1_000_000)), underLoad(t, takers, 2, timeout, hourly(keys[2], 1_000_000))}
-	redistest.Eventually(t, "many wait for the one that hangs", func(context.Context) bool { return lost.failed.Load() >= 24 })
+	alive := []*loadTest{underLoad(t, takers, 2, timeout, hourly(keys[0], 1_000_000)), underLoad(t, takers, 2, timeout, hourly(keys[2], 1_000_000))}
+	redistest.Eventually(t, "callers wait for the hanging node", func(context.Context) bool { return lost.failed.Load() >= 24 })
 	for _, l := range alive {
 		l.end()
-		t.Logf("beside one that hangs: %s", l.describe())
+		t.Logf("other nodes: %s", l.describe())
 		require.Zero(t, l.failed.Load())
 		require.Greater(t, l.granted.Load(), lost.failed.Load())
 	}
@@ -180,11 +182,11 @@ func aNodeHangs(t *testing.T, servers []*redistest.Server) {
 	continued := time.Now()
 	recovery := lost.recovered(t, 200*time.Millisecond, continued)
 	lost.end()
-	t.Logf("on one that hangs: %s; time to recover %v", lost.describe(), recovery.Round(time.Millisecond))
+	t.Logf("hanging node: %s; time to recover %v", lost.describe(), recovery.Round(time.Millisecond))
 }
 
-// startBesideANodeThatHangs: a client that asks any node what commands it has would
-// wait here for the one that hangs, and let everybody wait behind it.
+// startBesideANodeThatHangs checks that NewRedis does not query a node for its commands. If
+// that node hung, every caller would have to wait for it.
 func startBesideANodeThatHangs(t *testing.T, servers []*redistest.Server) {
 	keys := keyOnEach(t, servers)
 	servers[1].Pause()
@@ -192,7 +194,7 @@ func startBesideANodeThatHangs(t *testing.T, servers []*redistest.Server) {
 	for range 3 {
 		start := time.Now()
 		backend := open(t, map[string]any{"addrs": []string{servers[0].Addr, servers[2].Addr}})
-		require.Less(t, time.Since(start), 2500*time.Millisecond, "a start waits for a second at most")
+		require.Less(t, time.Since(start), 2500*time.Millisecond, "NewRedis waits at most a second")
 		for _, key := range []string{keys[0], keys[2]} {
 			redistest.Eventually(t, "the other nodes decide", func(ctx context.Context) bool {
 				ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)

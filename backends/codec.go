@@ -6,29 +6,28 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// words are the state of one limit as a table keeps it: two numbers, which Go
-// keeps in registers. Zero words are a state that was never charged.
+// words is the state of one limit as stored in a table: two numbers, which Go keeps in
+// registers. The zero value is a state that was never charged.
 type words struct{ a, b uint64 }
 
-// codec puts the states of one algorithm and period into words and lets the
-// algorithm decide on them. Only the cells of a sliding log live elsewhere, and the
-// first word is their number.
+// codec encodes the states of one algorithm and period as words, and decides charges on
+// them. The cells of a sliding log do not fit: they are kept in logs, and the first word is
+// the index.
 type codec struct {
 	id   counterID
-	base int64 // of sliding windows: their numbers are counted from here
+	base int64 // sliding windows are numbered from here
 	logs []window.Log
-	// unusedLogs are the numbers of logs that nobody has, and spares the memory of a
-	// few of them.
+	// unusedLogs are free indices of logs, and spareCells is memory for new ones.
 	unusedLogs []uint64
-	spares     [][]window.Cell
+	spareCells [][]window.Cell
 }
 
-// maxSpares is how many quotas of a Take may have logs in one table before their
-// clones allocate memory.
+// maxSpares is how many quotas of a Take can use logs of one table before cloning them
+// allocates memory.
 const maxSpares = 4
 
-// A sliding window is encoded as the number of its period in 40 bits and two
-// counters of 44 bits: 17 years to either side of base, at the shortest period.
+// A sliding window is encoded as the number of its period in 40 bits and two counters of 44
+// bits. With the shortest period, that covers 17 years on either side of base.
 const (
 	counterBits = 44
 	indexBits   = 2*64 - 2*counterBits
@@ -38,12 +37,12 @@ func newCodec(id counterID, now int64) codec {
 	return codec{
 		id:   id,
 		base: max(0, now/id.per-1<<(indexBits-1)),
-		logs: make([]window.Log, 1), // number 0 is an empty log, for zero words
+		logs: make([]window.Log, 1), // index 0 is an empty log, for zero words
 	}
 }
 
-// logged tells whether the states are logs, which do not fit into words.
-func (c *codec) logged() bool { return c.id.algorithm == SlidingLog || c.id.algorithm == strikes }
+// usesLog reports whether states are logs, which do not fit into words.
+func (c *codec) usesLog() bool { return c.id.algorithm == SlidingLog || c.id.algorithm == rejections }
 
 func encodeSliding(index uint64, s window.Sliding) words {
 	previous, current := uint64(s.Previous), uint64(s.Current)
@@ -60,8 +59,8 @@ func (c *codec) decodeSliding(w words) window.Sliding {
 	}
 }
 
-// A calendar window is encoded as its start, its length and a counter. Both are whole
-// seconds, as all changes of clocks are; a year has less than 2^25 of them.
+// A calendar window is encoded as its start, its length and a counter. Start and length are
+// whole seconds, as all clock changes are. A year has less than 2^25 of them.
 const lengthBits = 25
 
 func encodeCalendar(s window.Calendar) words {
@@ -75,8 +74,8 @@ func decodeCalendar(w words) window.Calendar {
 	return window.Calendar{Start: start, End: start + int64(w.a&mask)*second, Count: int64(w.b)}
 }
 
-// decide lets the algorithm decide, and returns the words of the next state. Logs
-// are charged in place: clone them before, to keep them as they are.
+// decide decides a charge and returns the next state. Logs are changed in place: clone w
+// first to keep it.
 func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window.Verdict) {
 	switch c.id.algorithm {
 	case FixedWindow:
@@ -90,35 +89,35 @@ func (c *codec) decide(now int64, w words, charge *window.Charge) (words, window
 		return words{uint64(next.TAT), uint64(next.Frac)}, v
 	case SlidingLog:
 		next, v := c.logs[w.a].Take(now, charge)
-		return c.keepLog(w, next), v
-	case strikes:
-		next, v := window.Strikes{Log: c.logs[w.a]}.Take(now, charge)
-		return c.keepLog(w, next.Log), v
+		return c.storeLog(w, next), v
+	case rejections:
+		next, v := window.Rejections{Log: c.logs[w.a]}.Take(now, charge)
+		return c.storeLog(w, next.Log), v
 	default:
 		old := c.decodeSliding(w)
 		next, v := old.Take(now, charge)
 		index := w.a >> (64 - indexBits)
-		if next.Start != old.Start { // a division, which is slow, and rare
+		if next.Start != old.Start { // a division is slow, and rarely needed
 			index = uint64(next.Start/c.id.per - c.base)
 		}
 		return encodeSliding(index, next), v
 	}
 }
 
-// keepLog keeps what a log has become, under a number of its own.
-func (c *codec) keepLog(w words, log window.Log) words {
+// storeLog stores a log at the index in w, or at a new one.
+func (c *codec) storeLog(w words, log window.Log) words {
 	if w.a == 0 {
 		if len(log.Cells) == 0 {
 			return words{}
 		}
-		w.a = c.number()
+		w.a = c.newLogNumber()
 	}
 	c.logs[w.a] = log
 	return w
 }
 
-// number finds a number for one more log.
-func (c *codec) number() uint64 {
+// newLogNumber returns a free index.
+func (c *codec) newLogNumber() uint64 {
 	if last := len(c.unusedLogs) - 1; last >= 0 {
 		number := c.unusedLogs[last]
 		c.unusedLogs = c.unusedLogs[:last]
@@ -128,67 +127,59 @@ func (c *codec) number() uint64 {
 	return uint64(len(c.logs) - 1)
 }
 
-// fresh returns words of a state that was never charged.
+// fresh returns a state that was never charged.
 func (c *codec) fresh() words {
-	if c.logged() {
+	if c.usesLog() {
 		return c.cloneLog(words{})
 	}
 	return words{}
 }
 
-// clone returns words of the same state that may be charged by themselves.
+// clone returns a copy of a state that can be charged independently.
 func (c *codec) clone(w words) words {
-	if c.logged() {
+	if c.usesLog() {
 		return c.cloneLog(w)
 	}
 	return w
 }
 
-// cloneLog uses the memory of a log that was released, if there is any.
+// cloneLog reuses the memory of a released log, if there is any.
 func (c *codec) cloneLog(w words) words {
-	last := len(c.spares) - 1
+	last := len(c.spareCells) - 1
 	if last < 0 {
-		return c.keepLog(words{}, window.Log{Cells: slices.Clone(c.logs[w.a].Cells)})
+		return c.storeLog(words{}, window.Log{Cells: slices.Clone(c.logs[w.a].Cells)})
 	}
-	spare := c.spares[last]
-	c.spares = c.spares[:last]
-	number := c.number()
+	spare := c.spareCells[last]
+	c.spareCells = c.spareCells[:last]
+	number := c.newLogNumber()
 	spare = append(spare, c.logs[w.a].Cells...)
 	c.logs[number].Cells = spare
 	return words{a: number}
 }
 
-// release gives up words that nobody needs any more.
+// release frees a state that is no longer needed.
 func (c *codec) release(w words) {
-	if c.logged() && w.a != 0 {
+	if c.usesLog() && w.a != 0 {
 		c.releaseLog(w.a)
 	}
 }
 
 func (c *codec) releaseLog(number uint64) {
-	if len(c.spares) < maxSpares {
-		c.spares = append(c.spares, c.logs[number].Cells[:0])
+	if len(c.spareCells) < maxSpares {
+		c.spareCells = append(c.spareCells, c.logs[number].Cells[:0])
 	}
 	c.logs[number] = window.Log{}
 	c.unusedLogs = append(c.unusedLogs, number)
 }
 
-// most is what a charge's limit allows at once.
-func (c *codec) most(charge *window.Charge) int64 {
-	if c.id.algorithm == TokenBucket && charge.Burst > 0 {
-		return charge.Burst
-	}
-	return charge.Limit
-}
-
-// expires is when a state means nothing any more.
+// expires returns when a state becomes equivalent to a new one.
 func (c *codec) expires(w words) int64 {
 	switch c.id.algorithm {
 	case FixedWindow:
 		return window.Fixed{Start: int64(w.a), Count: int64(w.b)}.Expires(c.id.per)
 	case calendar:
 		return decodeCalendar(w).Expires()
-	case SlidingLog, strikes:
+	case SlidingLog, rejections:
 		return c.logs[w.a].Expires(c.id.per)
 	case TokenBucket:
 		return window.Bucket{TAT: int64(w.a), Frac: int64(w.b)}.Expires()
@@ -197,9 +188,8 @@ func (c *codec) expires(w words) int64 {
 	}
 }
 
-// used measures how much of its limit a state has used, to compare it with
-// others of the same table. The token bucket measures in time, the others in
-// units.
+// used returns how much of its limit a state has used, for comparing states of the same
+// table. The unit is time for token buckets and units for all others.
 func (c *codec) used(now int64, w words) uint64 {
 	if c.id.algorithm == TokenBucket {
 		return w.a

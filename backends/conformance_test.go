@@ -19,12 +19,12 @@ func TestMemoryIsABackend(t *testing.T) {
 	})
 }
 
-// handClock is a clock that is moved by hand.
+// handClock is a clock set by the test.
 type handClock struct{ now time.Time }
 
 func (c *handClock) Advance(d time.Duration) { c.now = c.now.Add(d) }
 
-func TestMemoryIsABackendOnAClockThatRunsBack(t *testing.T) {
+func TestMemoryIsABackendOnAClockThatRunsBackwards(t *testing.T) {
 	backendtest.RunWithClock(t, func(*testing.T) (backends.Backend, backendtest.Clock) {
 		clock := &handClock{time.Date(2026, 2, 3, 4, 5, 6, 789_000, time.UTC)}
 		return backends.NewMemoryOnClock(func() int64 { return clock.now.UnixMicro() }), clock
@@ -41,7 +41,7 @@ func (c *miniClock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 	c.server.SetTime(c.now)
 	if c.now.After(c.latest) {
-		c.server.FastForward(c.now.Sub(c.latest)) // what has expired is gone
+		c.server.FastForward(c.now.Sub(c.latest)) // removes expired keys
 		c.latest = c.now
 	}
 }
@@ -51,7 +51,7 @@ func TestRedisIsABackend(t *testing.T) {
 		start := time.Date(2026, 2, 3, 4, 5, 6, 789_000, time.UTC)
 		clock := &miniClock{miniredis.RunT(t), start, start}
 		clock.Advance(0)
-		backend, err := backends.NewRedis(map[string]any{"addr": clock.server.Addr(), "local_denials": false}) // its clock is not ours
+		backend, err := backends.NewRedis(map[string]any{"addr": clock.server.Addr(), "local_denials": false}) // the local clock differs
 		require.NoError(t, err)
 		return backend, clock
 	})
@@ -68,7 +68,7 @@ func TestARealRedisIsABackend(t *testing.T) {
 	})
 }
 
-func TestTheFallbackIsABackendWhicheverDecides(t *testing.T) {
+func TestTheFallbackIsABackendWithEitherPart(t *testing.T) {
 	t.Run("primary", func(t *testing.T) {
 		backendtest.Run(t, func(t *testing.T) backends.Backend {
 			return backends.NewFallback(memory(t), memory(t))
@@ -76,12 +76,12 @@ func TestTheFallbackIsABackendWhicheverDecides(t *testing.T) {
 	})
 	t.Run("local", func(t *testing.T) {
 		backendtest.Run(t, func(t *testing.T) backends.Backend {
-			return backends.NewFallback(&outOfOrder{Backend: memory(t)}, memory(t))
+			return backends.NewFallback(&failing{Backend: memory(t)}, memory(t))
 		})
 	})
 }
 
-func TestABreakerAndAWholeShareAreBackends(t *testing.T) {
+func TestABreakerAndAnUnscaledBackendAreBackends(t *testing.T) {
 	t.Run("breaker", func(t *testing.T) {
 		backendtest.Run(t, func(t *testing.T) backends.Backend {
 			return backends.NewBreaker(memory(t), time.Minute, "probe key")

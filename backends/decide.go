@@ -9,16 +9,16 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// Decide is a Take for a backend that keeps texts: a map, a file, a table of a
-// database. All limits of one key and scope are one text, which get returns as
-// put was last given it, or empty if there is none. put may forget it at expires;
-// an empty text is to be deleted.
+// Decide implements Take for a backend that stores strings, such as a map, a file or a
+// database table. One string holds all limits of a key and scope. get returns the string
+// last passed to put, or an empty one if there is none. put stores a string that may be
+// deleted after expires; if text is empty, it must delete the stored string.
 //
-// The caller sees to it that nobody else gets or puts the texts of these quotas
-// meanwhile (a lock, a transaction), and that now does not depend on who asks.
-// Decide puts nothing when the take is denied, unless the denial counts for a ban.
-// It returns ErrInvalidQuota for a quota that makes no sense, and the errors of get
-// and put as they are.
+// The caller must prevent concurrent access to the strings of these quotas during the call,
+// for example with a lock or a transaction, and must use the same clock for all callers.
+// Decide does not call put when the request is denied, unless the denial counts towards a
+// ban. The error wraps ErrInvalidQuota for an invalid quota; errors of get and put are
+// returned unchanged.
 func Decide(
 	now time.Time, quotas []Quota, verdicts []Verdict,
 	get func(key, scope string) (string, error),
@@ -28,61 +28,61 @@ func Decide(
 		return err
 	}
 	micros := now.UnixMicro()
-	books := ledgers{}
+	ledgers := ledgerSet{}
 	for i := range quotas {
 		q := &quotas[i]
-		if books[subjectOf(q)] != nil {
+		if ledgers[subjectOf(q)] != nil {
 			continue
 		}
 		text, err := get(q.Key, q.Scope)
 		if err != nil {
 			return err
 		}
-		if err := books.open(subjectOf(q), text); err != nil {
+		if err := ledgers.load(subjectOf(q), text); err != nil {
 			return err
 		}
 	}
-	if !books.charge(micros, quotas, verdicts) {
-		books.uncharge(micros, quotas, verdicts)
-		books.strike(micros, quotas, verdicts)
+	if !ledgers.charge(micros, quotas, verdicts) {
+		ledgers.rollBack(micros, quotas, verdicts)
+		ledgers.countRejections(micros, quotas, verdicts)
 	}
-	for of, l := range books {
+	for subject, l := range ledgers {
 		if len(l.after) == 0 {
 			continue
 		}
 		text, expires := l.text(micros)
-		if err := put(of.key, of.scope, text, time.UnixMicro(expires)); err != nil {
+		if err := put(subject.key, subject.scope, text, time.UnixMicro(expires)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// subject is whose limits are kept together.
+// subject identifies the limits that are stored together.
 type subject struct{ key, scope string }
 
 func subjectOf(q *Quota) subject { return subject{q.Key, q.Scope} }
 
-// ledger is all limits of one key and scope during a Take.
+// ledger holds all limits of one key and scope during a Take.
 type ledger struct {
-	before, after map[counterID]numbers // as got, and as charged
+	before, after map[counterID]numbers // as loaded, and as charged
 }
 
-// ledgers are those of all quotas of a Take.
-type ledgers map[subject]*ledger
+// ledgerSet holds the ledgers of all quotas of a Take.
+type ledgerSet map[subject]*ledger
 
-// open reads the text of a subject.
-func (b ledgers) open(of subject, text string) error {
+// load parses the stored string of a subject.
+func (b ledgerSet) load(s subject, text string) error {
 	before, err := parseStates(text)
 	if err != nil {
-		return fmt.Errorf("the state of key %q and scope %q is broken: %w", of.key, of.scope, err)
+		return fmt.Errorf("the stored state of key %q and scope %q is corrupt: %w", s.key, s.scope, err)
 	}
-	b[of] = &ledger{before: before, after: map[counterID]numbers{}}
+	b[s] = &ledger{before: before, after: map[counterID]numbers{}}
 	return nil
 }
 
-// charge decides one quota after the other, and tells whether none denied.
-func (b ledgers) charge(now int64, quotas []Quota, verdicts []Verdict) (granted bool) {
+// charge decides the quotas in order, and reports whether no enforced quota denied.
+func (b ledgerSet) charge(now int64, quotas []Quota, verdicts []Verdict) (granted bool) {
 	granted = true
 	for i := range quotas {
 		q := &quotas[i]
@@ -92,31 +92,31 @@ func (b ledgers) charge(now int64, quotas []Quota, verdicts []Verdict) (granted 
 	return granted
 }
 
-// uncharge forgets what was charged, as one of the quotas denies, and corrects the
-// verdicts: what remains is what there was.
-func (b ledgers) uncharge(now int64, quotas []Quota, verdicts []Verdict) {
+// rollBack undoes all charges after a denial, and sets the remaining units in the verdicts
+// to those before the Take.
+func (b ledgerSet) rollBack(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
 		q := &quotas[i]
 		l := b[subjectOf(q)]
 		clear(l.after)
 		peek := q.peek()
-		verdicts[i].left(verdict(l.before[idOf(q)].verdict(now, idOf(q), &peek)))
+		verdicts[i].setRemaining(verdict(l.before[idOf(q)].verdict(now, idOf(q), &peek)))
 	}
 }
 
-// strike counts a denial for the bans, after uncharge.
-func (b ledgers) strike(now int64, quotas []Quota, verdicts []Verdict) {
+// countRejections records the denial for the bans. It must be called after rollBack.
+func (b ledgerSet) countRejections(now int64, quotas []Quota, verdicts []Verdict) {
 	for i := range quotas {
 		if q := &quotas[i]; countsRejection(quotas, verdicts, i) {
 			l, id, rejection := b[subjectOf(q)], idOf(q), q.rejection()
-			state, v := l.now(id).take(now, id, &rejection)
+			state, v := l.current(id).take(now, id, &rejection)
 			l.after[id], verdicts[i] = state, verdict(v)
 		}
 	}
 }
 
-// counterID tells the limits of one key and scope apart. The limit itself is not
-// part of it, so that a limit that changes keeps its history.
+// counterID identifies a counter among those of one key and scope. The limit itself is not
+// part of it, so a changed limit keeps its history.
 type counterID struct {
 	algorithm Algorithm
 	shadow    bool
@@ -124,40 +124,40 @@ type counterID struct {
 	zone      zoneID
 }
 
-// numbers are the state of one limit, as it is written.
+// numbers is the stored state of one limit.
 type numbers []int64
 
 func idOf(q *Quota) counterID { return idWith(q, q.micros()) }
 
-// idWith is idOf for a period in microseconds that is known already.
+// idWith is idOf for a period that is already known, in microseconds.
 func idWith(q *Quota, per int64) counterID {
-	id := counterID{algorithm: q.kind(), shadow: q.Shadow, per: per}
+	id := counterID{algorithm: q.counterAlgorithm(), shadow: q.Shadow, per: per}
 	if id.algorithm == calendar {
 		id.zone = zoneOf(q.Calendar)
 	}
 	return id
 }
 
-// now is the state of a limit as far as it was charged.
-func (l *ledger) now(id counterID) numbers {
+// current returns the state of a limit after the charges made so far.
+func (l *ledger) current(id counterID) numbers {
 	if state, ok := l.after[id]; ok {
 		return state
 	}
 	return l.before[id]
 }
 
-// charge decides one quota on what earlier ones of the same Take have left.
+// charge decides one quota on the state left by earlier quotas of the same Take.
 func (l *ledger) charge(now int64, q *Quota) Verdict {
 	id := idOf(q)
 	charge := q.charge()
-	state, v := l.now(id).take(now, id, &charge)
+	state, v := l.current(id).take(now, id, &charge)
 	if v.Allowed() && charge.Cost != 0 {
 		l.after[id] = state
 	}
 	return verdict(v)
 }
 
-// take lets the algorithm decide.
+// take decides a charge and returns the next state.
 func (n numbers) take(now int64, id counterID, c *window.Charge) (numbers, window.Verdict) {
 	switch id.algorithm {
 	case FixedWindow:
@@ -172,8 +172,8 @@ func (n numbers) take(now int64, id counterID, c *window.Charge) (numbers, windo
 	case SlidingLog:
 		s, v := n.log().Take(now, c)
 		return cells(s), v
-	case strikes:
-		s, v := window.Strikes{Log: n.log()}.Take(now, c)
+	case rejections:
+		s, v := window.Rejections{Log: n.log()}.Take(now, c)
 		return cells(s.Log), v
 	default:
 		s, v := n.sliding().Take(now, c)
@@ -181,7 +181,7 @@ func (n numbers) take(now int64, id counterID, c *window.Charge) (numbers, windo
 	}
 }
 
-// verdict is what take would say. It makes no new state.
+// verdict returns the verdict of take without creating a state.
 func (n numbers) verdict(now int64, id counterID, c *window.Charge) (v window.Verdict) {
 	switch id.algorithm {
 	case FixedWindow:
@@ -192,15 +192,15 @@ func (n numbers) verdict(now int64, id counterID, c *window.Charge) (v window.Ve
 		_, v = n.bucket().Take(now, c)
 	case SlidingLog:
 		_, v = n.log().Take(now, c)
-	case strikes:
-		_, v = window.Strikes{Log: n.log()}.Take(now, c)
+	case rejections:
+		_, v = window.Rejections{Log: n.log()}.Take(now, c)
 	default:
 		_, v = n.sliding().Take(now, c)
 	}
 	return v
 }
 
-// expires is when the state means nothing any more.
+// expires returns when the state becomes equivalent to a new one.
 func (n numbers) expires(id counterID) int64 {
 	switch id.algorithm {
 	case FixedWindow:
@@ -209,14 +209,14 @@ func (n numbers) expires(id counterID) int64 {
 		return n.calendar().Expires()
 	case TokenBucket:
 		return n.bucket().Expires()
-	case SlidingLog, strikes:
+	case SlidingLog, rejections:
 		return n.log().Expires(id.per)
 	default:
 		return n.sliding().Expires(id.per)
 	}
 }
 
-// at is a number of the state; a state that was never charged has none.
+// at returns a number of the state, or 0 for a state that was never charged.
 func (n numbers) at(i int) int64 {
 	if i < len(n) {
 		return n[i]
@@ -244,7 +244,7 @@ func (n numbers) log() window.Log {
 	return window.Log{Cells: cells}
 }
 
-// cells are the numbers of a log.
+// cells returns the numbers of a log.
 func cells(l window.Log) numbers {
 	list := make(numbers, 0, 2*len(l.Cells))
 	for _, cell := range l.Cells {
@@ -253,8 +253,8 @@ func cells(l window.Log) numbers {
 	return list
 }
 
-// text writes the states that mean something still, in the form that take.lua
-// keeps in Redis, and tells when none of them does any more.
+// text encodes the states that have not expired, in the format that take.lua stores in
+// Redis, and returns when the last of them expires.
 func (l *ledger) text(now int64) (text string, expires int64) {
 	for id, state := range l.after {
 		l.before[id] = state
@@ -277,12 +277,13 @@ func (l *ledger) text(now int64) (text string, expires int64) {
 	return b.String(), expires
 }
 
-// The letters of the algorithms in a name, in upper case for shadow limits.
-const letters = "sfltbc"
+// algorithmLetters identify the algorithms in stored names, in upper case for shadow
+// limits.
+const algorithmLetters = "sfltbc"
 
-// name is what a limit is found by among all those of a key and scope.
+// name returns the name of the limit in a stored string.
 func (id counterID) name() string {
-	letter := letters[id.algorithm]
+	letter := algorithmLetters[id.algorithm]
 	if id.shadow {
 		letter -= 'a' - 'A'
 	}
@@ -293,20 +294,20 @@ func (id counterID) name() string {
 	return name
 }
 
-// parseStates reads what text has written.
+// parseStates parses a string written by text.
 func parseStates(text string) (map[counterID]numbers, error) {
 	states := map[counterID]numbers{}
 	for text != "" {
 		entry, rest, ended := strings.Cut(text, ";")
 		name, list, named := strings.Cut(entry, "=")
 		if !ended || !named || name == "" {
-			return nil, fmt.Errorf("%.40q is not a name, =, numbers and a semicolon", text)
+			return nil, fmt.Errorf("%.40q does not have the form \"name=numbers;\"", text)
 		}
-		algorithm := strings.IndexByte(letters, name[0]|('a'-'A'))
+		algorithm := strings.IndexByte(algorithmLetters, name[0]|('a'-'A'))
 		digits, zone, inZone := strings.Cut(name[1:], "@")
 		per, err := strconv.ParseInt(digits, 10, 64)
 		if algorithm < 0 || err != nil || inZone != (Algorithm(algorithm) == calendar) || per < 1000 || per > window.MaxPeriod {
-			return nil, fmt.Errorf("%.40q is not the name of a limit", name)
+			return nil, fmt.Errorf("%.40q is not a valid name of a limit", name)
 		}
 		id := counterID{algorithm: Algorithm(algorithm), shadow: name[0] <= 'Z', per: per}
 		if inZone {
@@ -326,7 +327,7 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 		digits, rest, ended := strings.Cut(text, ",")
 		number, err := strconv.ParseInt(digits, 10, 64)
 		if !ended || err != nil || number < 0 || number > 1<<53 {
-			return nil, fmt.Errorf("%.40q is not a list of whole numbers that each end in a comma", text)
+			return nil, fmt.Errorf("%.40q is not a list of whole numbers, each followed by a comma", text)
 		}
 		list, text = append(list, number), rest
 	}
@@ -334,11 +335,11 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 	switch algorithm {
 	case SlidingWindow, calendar:
 		right = len(list) == 3
-	case SlidingLog, strikes:
+	case SlidingLog, rejections:
 		right = len(list)%2 == 0 && len(list) <= 2*window.MaxCells
 	}
 	if !right {
-		return nil, fmt.Errorf("%d numbers are not the state of a %s", len(list), algorithm)
+		return nil, fmt.Errorf("a list of %d numbers is not a valid state of %s", len(list), algorithm)
 	}
 	return list, nil
 }

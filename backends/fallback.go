@@ -6,44 +6,43 @@ import (
 	"slices"
 )
 
-// fallback asks one backend, and another whenever the first fails.
+// fallback calls primary, and local whenever primary fails.
 type fallback struct {
 	primary, local Backend
 }
 
-// NewFallback makes a backend that decides with primary and, for every decision
-// that primary cannot make, with local. Used with a memory backend as local,
-// each process goes on limiting by itself while Redis is away, and shares the
-// limit again with the first decision that Redis answers.
+// NewFallback returns a backend that decides with primary, and with local for each call
+// that primary cannot decide. With a memory backend as local, each process limits on its
+// own while Redis is unavailable, and the first decision that Redis answers is shared
+// again.
 //
-// A request that was cancelled, a quota that makes no sense and a backend that
-// was closed are reported and not decided by local. Close closes both.
+// If the request was canceled, a quota is invalid or primary is closed, Take returns the
+// error without calling local. Close closes both backends.
 func NewFallback(primary, local Backend) Backend {
 	return &fallback{primary, local}
 }
 
 func (f *fallback) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	if receipted(quotas, -1) {
+	if hasReceipt(quotas, -1) {
 		return f.takeLocal(ctx, quotas, verdicts)
 	}
 	err := f.primary.Take(ctx, quotas, verdicts)
 	switch {
-	case err == nil, errors.Is(err, ErrInvalidQuota), errors.Is(err, ErrClosed), receipted(quotas, +1):
+	case err == nil, errors.Is(err, ErrInvalidQuota), errors.Is(err, ErrClosed), hasReceipt(quotas, +1):
 		return err
-	case errors.Is(ctx.Err(), context.Canceled): // nobody waits for the answer
+	case errors.Is(ctx.Err(), context.Canceled): // no caller waits for the answer
 		return errors.Join(ctx.Err(), err)
 	}
-	// The time of the decision may be over, which must not stop this one.
+	// The deadline may have passed already, which must not stop this decision.
 	if failed := f.takeLocal(ctx, quotas, verdicts); failed != nil {
 		return errors.Join(err, failed)
 	}
 	return nil
 }
 
-// takeLocal turns the sign of receipts, so that units are given back to where they
-// were taken, and nowhere else.
+// takeLocal negates receipts, so that units are refunded to the backend that took them.
 func (f *fallback) takeLocal(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
-	if receipted(quotas, -1) {
+	if hasReceipt(quotas, -1) {
 		quotas = slices.Clone(quotas)
 		for i := range quotas {
 			quotas[i].Receipt = -quotas[i].Receipt
@@ -58,13 +57,13 @@ func (f *fallback) takeLocal(ctx context.Context, quotas []Quota, verdicts []Ver
 	return nil
 }
 
-// receipted tells whether units are given back that a receipt of this sign is for.
-func receipted(quotas []Quota, sign int64) bool {
+// hasReceipt reports whether a quota refunds units with a receipt of this sign.
+func hasReceipt(quotas []Quota, sign int64) bool {
 	return slices.ContainsFunc(quotas, func(q Quota) bool { return q.Cost < 0 && q.Receipt*sign > 0 })
 }
 
-// Reset forgets in both, so that what was reset during an outage stays so. It
-// fails when primary does: the shared counters were not reset then.
+// Reset resets both backends, so that limits reset during an outage stay reset. It fails if
+// primary fails, because the shared counters are then unchanged.
 func (f *fallback) Reset(ctx context.Context, key, scope string) error {
 	return errors.Join(
 		f.primary.Reset(ctx, key, scope),

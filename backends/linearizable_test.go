@@ -19,12 +19,12 @@ type operation struct {
 	reset    bool
 	subjects []int
 	cost     int64
-	// fromMemory is set where a denial may be answered with what was known when it
-	// was made: that it is denied is right, what else remains may have changed.
+	// fromMemory is set if a denial may come from the cache: it is correct, but the
+	// remaining units may be outdated.
 	fromMemory bool
 }
 
-// outcome is what a Take answered for each subject.
+// outcome is the result of a Take for each subject.
 type outcome struct {
 	allowed   [2]bool
 	remaining [2]int64
@@ -32,16 +32,16 @@ type outcome struct {
 
 const subjects, limit = 3, 6
 
-// granted tells whether the Take was, which all of it was then.
+// granted reports whether the whole Take was granted.
 func (o outcome) granted(op operation) bool {
 	return o.allowed[0] && (len(op.subjects) == 1 || o.allowed[1])
 }
 
-// used is the state of the sequential model: what each subject has used. Nothing
-// is regained during the test, whose periods are long.
+// used is the state of the sequential model: the used units of each subject. The periods
+// are so long that no unit is regained during the test.
 type used [subjects]int64
 
-// sequential is the model: charges all subjects, or none if one has no room.
+// sequential is the model: it charges all subjects, or none if one of them has no room.
 var sequential = porcupine.Model{
 	Init: func() any { return used{} },
 	Step: func(state, input, output any) (bool, any) {
@@ -115,8 +115,7 @@ func drawOperation(random *rand.Rand) operation {
 	return op
 }
 
-// recordHistory lets clients work at once, and notes when each operation began
-// and ended.
+// recordHistory runs concurrent clients and records when each operation began and ended.
 func recordHistory(t *testing.T, backend backends.Backend, algorithm backends.Algorithm, seed uint64, fromMemory bool) []porcupine.Operation {
 	const clients, each = 5, 30
 	var mu sync.Mutex
@@ -144,7 +143,7 @@ func recordHistory(t *testing.T, backend backends.Backend, algorithm backends.Al
 	return history
 }
 
-// Concurrent takes and resets must look as if they had happened one by one.
+// Concurrent takes and resets must be equivalent to some sequential order.
 func TestConcurrentDecisionsAreLinearizable(t *testing.T) {
 	opens := map[string]func(t *testing.T) func() backends.Backend{
 		"memory": func(t *testing.T) func() backends.Backend {
@@ -158,7 +157,7 @@ func TestConcurrentDecisionsAreLinearizable(t *testing.T) {
 				return open(t, map[string]any{"addr": server.Addr, "local_denials": false})
 			}
 		},
-		"redis, denials remembered": func(t *testing.T) func() backends.Backend {
+		"redis, denials cached": func(t *testing.T) func() backends.Backend {
 			server := redistest.Single(t)
 			client := server.Client()
 			return func() backends.Backend {
@@ -172,7 +171,7 @@ func TestConcurrentDecisionsAreLinearizable(t *testing.T) {
 			fresh := prepare(t)
 			for _, algorithm := range []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow, backends.SlidingLog, backends.TokenBucket} {
 				for seed := range uint64(20) {
-					history := recordHistory(t, fresh(), algorithm, seed, strings.Contains(name, "remembered"))
+					history := recordHistory(t, fresh(), algorithm, seed, strings.Contains(name, "cached"))
 					require.True(t, porcupine.CheckOperations(sequential, history), "%s, seed %d", algorithm, seed)
 				}
 			}
@@ -180,7 +179,7 @@ func TestConcurrentDecisionsAreLinearizable(t *testing.T) {
 	}
 }
 
-func TestTheModelWouldNoticeALostUpdate(t *testing.T) {
+func TestTheModelDetectsALostUpdate(t *testing.T) {
 	take := operation{subjects: []int{0}, cost: 4}
 	granted := outcome{allowed: [2]bool{true}, remaining: [2]int64{2}}
 	require.False(t, porcupine.CheckOperations(sequential, []porcupine.Operation{

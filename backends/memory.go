@@ -8,53 +8,52 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// DefaultMaxKeys is how many clients the memory backend remembers when its
-// option max_keys is not given: about 40 MB for each period, once all are in use.
+// DefaultMaxKeys is the default of the option max_keys of NewMemory. With all of them in
+// use, each algorithm and period takes about 40 MB.
 const DefaultMaxKeys = 1 << 20
 
-// Memory is the backend of NewMemory, which keeps the counters in the process.
+// Memory is the backend returned by NewMemory. All methods are safe for concurrent use.
 type Memory struct {
 	clock  clock
 	closed atomic.Bool
-	shards []shard // a power of two
+	shards []shard // the length is a power of two
 }
 
-// shard is a part of the keys, with all their limits and a lock of its own. It
-// fills a cache line, and the padding is at its end: wherever the array of shards
-// begins, what two locks guard is never in one line.
+// shard holds a part of the keys, with a lock of its own. It fills a cache line, with the
+// padding at the end: wherever the array of shards begins, no cache line holds data of two
+// locks.
 type shard struct {
 	mu        sync.Mutex
-	latest    int64 // the time of the last decision
+	latest    int64 // time of the last decision
 	tables    []*table
-	budget    int // nodes that each table may make
+	budget    int // most nodes of each table
 	evictions uint64
 	_         [8]byte
 }
 
-// maxShards is how many locks there are at most, one for each bit of a word.
+// maxShards is the most shards, one for each bit of a word.
 const maxShards = 64
 
-// NewMemory makes the backend that keeps its counters in the memory of this
-// process, a *Memory. It starts no goroutine, and a decision allocates nothing but
-// the entries of a sliding log.
+// NewMemory returns a *Memory, which keeps its counters in the memory of this process. It
+// starts no goroutine. Decisions do not allocate, except for the entries of a sliding log.
 //
 // Options:
 //
-//	max_keys   how many clients (pairs of key and scope) to remember for each
-//	           algorithm and period (int, 1 to 2^30, default DefaultMaxKeys). Memory
-//	           grows with those in use, to 40 bytes for each of max_keys at most (a
-//	           sliding log takes 16 bytes more for each unit of its limit, up to 2 kB).
+//	max_keys   how many clients (pairs of key and scope) to store for each algorithm
+//	           and period (int, 1 to 2^30, default DefaultMaxKeys). Memory grows with
+//	           the clients in use, up to 40 bytes times max_keys. A sliding log takes
+//	           16 bytes more for each unit of its limit, up to 2 kB.
 //
-// Clients are forgotten when their limit is full again. While no more than four
-// fifths of max_keys have used something, nobody is forgotten before. Beyond, a
-// newcomer takes the place of the client that has used the least, out of a small
-// group that a secret hash chooses, and continues from what that one had used,
-// though it always has one request left. Clients that are being limited keep
-// their places, so a flood of made-up keys frees none of them. The price is that
-// newcomers in such a flood get fewer requests than the limit, and that those
-// in a group where all are limited share one place. Stats counts these evictions.
+// A client is removed once its full limit is available again. While no more than four
+// fifths of max_keys are in use, none is evicted earlier. Beyond that, a new client evicts
+// the client that has used the least within a small group, chosen by a secret hash. The new
+// client starts with the usage of the evicted one, but always gets at least one request.
+// Clients at their limit are not evicted, so a flood of made-up keys does not free any of
+// them. During such a flood, new clients get fewer requests than their limit, and those in
+// a group where every client is at its limit share one entry. Stats reports the number of
+// evictions.
 func NewMemory(options map[string]any) (Backend, error) {
-	read := reader("memory", options)
+	read := newReader("memory", options)
 	maxKeys := read.Integer("max_keys", DefaultMaxKeys, 1, 1<<30)
 	if err := read.Finish(everyName); err != nil {
 		return nil, err
@@ -62,27 +61,27 @@ func NewMemory(options map[string]any) (Backend, error) {
 	return newMemory(maxKeys), nil
 }
 
-// newMemory divides the nodes that max_keys needs among the shards. A group of
-// four keys on average fills 1.21 nodes on average.
+// newMemory divides the nodes needed for maxKeys among the shards. A group with four keys
+// on average needs 1.21 nodes on average.
 func newMemory(maxKeys int) *Memory {
 	shards := 1
 	for shards < maxShards && shards*1024 < maxKeys {
 		shards *= 2
 	}
 	m := &Memory{shards: make([]shard, shards)}
-	m.clock.steady, m.clock.both = systemClock()
+	m.clock.steady, m.clock.readBoth = systemClock()
 	for i := range m.shards {
 		m.shards[i].budget = max(2, (maxKeys*303/1000+shards-1)/shards)
 	}
 	return m
 }
 
-// shard finds the shard of a hash by its upper bits; tables use the lower ones.
+// shard selects a shard by the upper bits of a hash; tables use the lower bits.
 func (m *Memory) shard(hash uint64) int {
 	return int(hash >> 58 & uint64(len(m.shards)-1))
 }
 
-// Take is described at Backend.
+// Take implements Backend.
 func (m *Memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -96,10 +95,9 @@ func (m *Memory) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) e
 	return err
 }
 
-// TakeOne is Take for one quota whose scope is given beside it, so that one quota
-// which was prepared serves all requests at once: q.Scope is not looked at, and q
-// not written. at is when the decision was made, in microseconds of the wall clock
-// since the Unix epoch.
+// TakeOne is Take for a single quota. It uses scope instead of q.Scope and does not modify
+// q, so many requests can share one prepared quota. at is the time of the decision on the
+// wall clock, in microseconds since the Unix epoch.
 func (m *Memory) TakeOne(q *Quota, scope string, v *Verdict) (at int64, err error) {
 	now, err := m.takeOne(q, scope, v)
 	if err != nil {
@@ -108,7 +106,7 @@ func (m *Memory) TakeOne(q *Quota, scope string, v *Verdict) (at int64, err erro
 	return m.clock.wall(now), nil
 }
 
-// TakeAll is Take, and tells when the decision was made, as TakeOne does.
+// TakeAll is Take without a context. at is the time of the decision, as for TakeOne.
 func (m *Memory) TakeAll(quotas []Quota, verdicts []Verdict) (at int64, err error) {
 	now, err := m.takeAll(quotas, verdicts)
 	if err != nil {
@@ -128,10 +126,10 @@ func (m *Memory) takeOne(q *Quota, scope string, v *Verdict) (now int64, err err
 	if m.closed.Load() {
 		return 0, ErrClosed
 	}
-	hash := mix(key, hashText(scope))
+	hash := mixHashes(key, hashText(scope))
 	var charge window.Charge
 	q.fill(&charge, per)
-	// The clock is slow, so it is read before the lock is taken.
+	// Reading the clock is slow, so it happens before locking.
 	now = m.clock.steady()
 	s := &m.shards[m.shard(hash)]
 	s.mu.Lock()
@@ -151,9 +149,9 @@ func (m *Memory) takeOne(q *Quota, scope string, v *Verdict) (now int64, err err
 	return now, nil
 }
 
-// notBefore returns the time of a decision. Whoever was held up between reading the
-// clock and taking the lock reads it again: an older time than that of the last
-// decision would deny what is due, and order decisions otherwise than they are made.
+// notBefore returns the time of a decision. It reads the clock again if another decision
+// came between reading the clock and locking: with the older time it would deny what is
+// already allowed, and decisions would not be in order of time.
 func (s *shard) notBefore(now int64, c *clock) int64 {
 	if now < s.latest {
 		now = c.steady()
@@ -162,7 +160,7 @@ func (s *shard) notBefore(now int64, c *clock) int64 {
 	return now
 }
 
-// table finds the table of an algorithm and period, or makes it.
+// table returns the table of an algorithm and period, and creates it if needed.
 func (s *shard) table(id counterID, now int64) *table {
 	for _, t := range s.tables {
 		if t.id == id {
@@ -172,8 +170,8 @@ func (s *shard) table(id counterID, now int64) *table {
 	return s.addTable(id, now)
 }
 
-// addTable is not inlined, because it is rare and would crowd the registers of
-// those who find their table.
+// addTable is not inlined: it is rarely called, and inlining it would take registers from
+// the common path.
 //
 //go:noinline
 func (s *shard) addTable(id counterID, now int64) *table {
@@ -182,7 +180,7 @@ func (s *shard) addTable(id counterID, now int64) *table {
 	return t
 }
 
-// charge decides on an entry of a table.
+// charge decides a charge on an existing entry.
 func (t *table) charge(now int64, n *node, i int, c *window.Charge) window.Verdict {
 	w, v := t.decide(now, n.state[i], c)
 	switch {
@@ -196,11 +194,11 @@ func (t *table) charge(now int64, n *node, i int, c *window.Charge) window.Verdi
 	return v
 }
 
-// admit decides for a key that has no entry, and makes one unless it would mean
-// nothing.
+// admit decides a charge for a key without an entry, and stores an entry if the charge is
+// allowed.
 func (s *shard) admit(now int64, t *table, hash uint64, c *window.Charge) window.Verdict {
-	at := t.room(now, hash)
-	w, v := t.decide(now, t.begin(now, at, c), c)
+	at := t.findRoom(now, hash)
+	w, v := t.decide(now, t.initialState(now, at, c), c)
 	if c.Cost <= 0 || !v.Allowed() {
 		t.release(w)
 		return v
@@ -209,15 +207,15 @@ func (s *shard) admit(now int64, t *table, hash uint64, c *window.Charge) window
 	return v
 }
 
-// put makes an entry for a newcomer.
+// put stores the entry of a new client.
 func (s *shard) put(now int64, t *table, at place, hash uint64, w words, limited bool) {
-	if at.kind == taken {
+	if at.kind == occupied {
 		s.evictions++
 	}
 	t.put(now, at, hash, w, limited)
 }
 
-// set writes a verdict, translated from the microseconds of the algorithms.
+// set converts a verdict from the microseconds of package window.
 func (v *Verdict) set(w window.Verdict) {
 	v.Allowed = w.Allowed()
 	v.Fallback = false
@@ -227,18 +225,18 @@ func (v *Verdict) set(w window.Verdict) {
 	v.Receipt = w.Receipt
 }
 
-// MemoryStats is what a memory backend has done.
+// MemoryStats are statistics of a memory backend.
 type MemoryStats struct {
-	// Keys is how many limits are remembered now. Some may be full again and
-	// not be noticed yet.
+	// Keys is the number of stored limits. It may include some whose full limit is already
+	// available again.
 	Keys int
-	// Evictions counts the newcomers that took the place of a limit that was
-	// not full yet, or of rejections that still counted for a ban, because there was
-	// no room for both.
+	// Evictions counts the limits that were evicted before their full limit was available
+	// again, including rejections that still counted towards a ban.
 	Evictions uint64
 }
 
-// Stats tells what a backend of NewMemory has done. It is false for another.
+// Stats returns the statistics of a backend created by NewMemory. For any other backend, it
+// returns false.
 func Stats(backend Backend) (MemoryStats, bool) {
 	m, ok := backend.(*Memory)
 	if !ok {
@@ -257,7 +255,7 @@ func Stats(backend Backend) (MemoryStats, bool) {
 	return sum, true
 }
 
-// Reset is described at Backend.
+// Reset implements Backend.
 func (m *Memory) Reset(ctx context.Context, key, scope string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -265,7 +263,7 @@ func (m *Memory) Reset(ctx context.Context, key, scope string) error {
 	if m.closed.Load() {
 		return ErrClosed
 	}
-	hash := mix(hashText(key), hashText(scope))
+	hash := mixHashes(hashText(key), hashText(scope))
 	s := &m.shards[m.shard(hash)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -277,7 +275,7 @@ func (m *Memory) Reset(ctx context.Context, key, scope string) error {
 	return nil
 }
 
-// Close forgets all counters. It is described at Backend.
+// Close implements Backend. It clears all counters.
 func (m *Memory) Close() error {
 	m.closed.Store(true)
 	for i := range m.shards {
@@ -289,8 +287,8 @@ func (m *Memory) Close() error {
 	return nil
 }
 
-// InProcess tells whether a backend is one of NewMemory, which answers without
-// leaving the process: it needs no deadline and nothing to fall back on.
+// InProcess reports whether a backend was created by NewMemory. Such a backend decides
+// without leaving the process, so it needs no timeout and no fallback.
 func InProcess(backend Backend) bool {
 	_, ok := backend.(*Memory)
 	return ok

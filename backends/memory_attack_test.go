@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// attack is a memory backend on a clock that stands still, with a table that is
-// small enough to be flooded.
+// attack is a memory backend with a clock that stands still and a table small enough to be
+// flooded.
 type attack struct {
 	t       *testing.T
 	backend *Memory
@@ -24,8 +24,8 @@ func newAttack(t *testing.T, algorithm Algorithm, maxKeys int) *attack {
 	return a
 }
 
-// ask makes requests of one client and counts those that are allowed.
-func (a *attack) ask(client string, requests int) (allowed int) {
+// take makes requests of one client and counts those that are allowed.
+func (a *attack) take(client string, requests int) (allowed int) {
 	quotas, verdicts := []Quota{a.quota}, make([]Verdict, 1)
 	quotas[0].Scope = client
 	for range requests {
@@ -38,44 +38,44 @@ func (a *attack) ask(client string, requests int) (allowed int) {
 }
 
 func eachAlgorithm(t *testing.T, test func(t *testing.T, algorithm Algorithm)) {
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		t.Run(algorithm.String(), func(t *testing.T) { test(t, algorithm) })
 	}
 }
 
-func TestAFloodOfMadeUpKeysFreesNobodyWhoIsLimited(t *testing.T) {
+func TestAFloodOfMadeUpKeysFreesNoClientAtItsLimit(t *testing.T) {
 	const maxKeys, victims = 4096, 100
-	for name, requests := range map[string]int{"of one request each": 1, "of as many as they get": 6} {
+	for name, requests := range map[string]int{"one request each": 1, "many requests each": 6} {
 		t.Run(name, func(t *testing.T) {
 			eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
 				a := newAttack(t, algorithm, maxKeys)
 				for v := range victims {
-					require.Equal(t, 5, a.ask(fmt.Sprint("victim", v), 6))
+					require.Equal(t, 5, a.take(fmt.Sprint("victim", v), 6))
 				}
-				regained, least, newcomers := 0, 99, 0
+				regained, least, newClients := 0, 99, 0
 				for wave := range 10 {
 					for i := range 2 * maxKeys {
-						got := a.ask(fmt.Sprint("made-up", wave, i), requests)
+						got := a.take(fmt.Sprint("made-up", wave, i), requests)
 						least = min(least, got)
-						newcomers++
+						newClients++
 					}
 					for v := range victims {
-						regained += a.ask(fmt.Sprint("victim", v), 1)
+						regained += a.take(fmt.Sprint("victim", v), 1)
 					}
 				}
 				stats, _ := Stats(a.backend)
-				t.Logf("%d newcomers, %d evicted somebody, %d victims regained %d requests; the least a newcomer got is %d",
-					newcomers, stats.Evictions, victims, regained, least)
-				require.Equal(t, 1, least, "a newcomer gets at least one request")
+				t.Logf("%d new clients, %d evictions, %d victims regained %d requests; a new client got at least %d",
+					newClients, stats.Evictions, victims, regained, least)
+				require.Equal(t, 1, least, "a new client gets at least one request")
 				require.Zero(t, regained)
 			})
 		})
 	}
 }
 
-// The same clients make the same requests of a backend that is flooded and of one
-// that is left in peace. Nobody may ever have got more from the flooded one.
-func TestAFloodGainsNobodyAnythingOverTime(t *testing.T) {
+// The same clients make the same requests to a flooded backend and to another one. No
+// client may ever get more requests from the flooded one.
+func TestAFloodNeverGivesAClientMoreRequests(t *testing.T) {
 	const maxKeys, victims, waves = 2048, 50, 80
 	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
 		flooded, quiet := newAttack(t, algorithm, maxKeys), newAttack(t, algorithm, maxKeys)
@@ -84,11 +84,11 @@ func TestAFloodGainsNobodyAnythingOverTime(t *testing.T) {
 		for wave := range waves {
 			for v := range victims {
 				name := fmt.Sprint("victim", v)
-				gained[v] += flooded.ask(name, 7) - quiet.ask(name, 7)
+				gained[v] += flooded.take(name, 7) - quiet.take(name, 7)
 				require.LessOrEqual(t, gained[v], 0, "wave %d", wave)
 			}
 			for i := range maxKeys {
-				flooded.ask(fmt.Sprint("made-up", wave, i), 1+i%7)
+				flooded.take(fmt.Sprint("made-up", wave, i), 1+i%7)
 			}
 			pause := flooded.quota.Per.Microseconds() / 17
 			flooded.now += pause
@@ -97,10 +97,9 @@ func TestAFloodGainsNobodyAnythingOverTime(t *testing.T) {
 	})
 }
 
-// How often a table decides wrongly, at each load: it is asked by clients who
-// stay under their limit, who are at it and who are over it, beside a table that
-// has room for all.
-func TestWrongDecisionsAtEachLoad(t *testing.T) {
+// The rate of wrong decisions of a full table is measured at each load with clients under,
+// at and over their limit, by comparison with a table that has room for all.
+func TestTheRateOfWrongDecisionsIsBoundedAtEachLoad(t *testing.T) {
 	const maxKeys, rounds = 20_000, 8
 	for _, percent := range []int{50, 80, 90, 100, 110, 125, 150, 200} {
 		tight, wide := newAttack(t, SlidingWindow, maxKeys), newAttack(t, SlidingWindow, 20*maxKeys)
@@ -109,17 +108,17 @@ func TestWrongDecisionsAtEachLoad(t *testing.T) {
 		var rejected, admitted, all int
 		for round := range rounds {
 			for client := range clients {
-				if client%rounds < round { // some ask once, some more often than they may
+				if client%rounds < round { // some clients stay under their limit, some exceed it
 					continue
 				}
-				got, due := tight.ask(fmt.Sprint(client), 1), wide.ask(fmt.Sprint(client), 1)
+				got, due := tight.take(fmt.Sprint(client), 1), wide.take(fmt.Sprint(client), 1)
 				all++
 				rejected += max(0, due-got)
 				admitted += max(0, got-due)
 			}
 		}
 		stats, _ := Stats(tight.backend)
-		t.Logf("load %3d %%: %.3f %% of requests rejected wrongly, %.3f %% admitted wrongly, %d places changed",
+		t.Logf("load %3d %%: %.3f %% of requests rejected wrongly, %.3f %% admitted wrongly, %d evictions",
 			percent, 100*float64(rejected)/float64(all), 100*float64(admitted)/float64(all), stats.Evictions)
 		if percent <= 80 {
 			require.Zero(t, rejected+admitted, "at %d %%", percent)
@@ -130,11 +129,11 @@ func TestWrongDecisionsAtEachLoad(t *testing.T) {
 	}
 }
 
-// nodes is the most nodes that a shard has made.
+// nodes returns the most nodes created by a shard.
 func (a *attack) nodes() (most int) {
 	for i := range a.backend.shards {
 		for _, table := range a.backend.shards[i].tables {
-			most = max(most, int(table.groups+table.made))
+			most = max(most, int(table.groups+table.overflowMade))
 		}
 	}
 	return most

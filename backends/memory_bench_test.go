@@ -18,10 +18,10 @@ func benchmarkKeys(n int) []string {
 	return keys
 }
 
-// BenchmarkMemoryTakeOne measures a decision on one quota, the clock included.
+// BenchmarkMemoryTakeOne measures a decision on one quota, including the clock.
 func BenchmarkMemoryTakeOne(b *testing.B) {
 	draws := zipfDraws()
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		for _, size := range []int{1, 100_000, 1_000_000} {
 			keys := benchmarkKeys(size)
 			m := newMemory(2_000_000)
@@ -64,10 +64,10 @@ func zipfDraws() []uint32 {
 }
 
 // BenchmarkMemoryTakeAll measures a decision on several quotas of one key and scope,
-// the copies included that a caller makes to write the scope in.
+// including the copies that a caller makes to set the scope.
 func BenchmarkMemoryTakeAll(b *testing.B) {
 	m := newMemory(DefaultMaxKeys)
-	for _, limit := range []int64{MaxLimit, 0} { // allowed, and denied
+	for _, limit := range []int64{MaxLimit, 0} { // allowed and denied
 		for count := 1; count <= 3; count++ {
 			rule := make([]Quota, count)
 			for i := range rule {
@@ -94,8 +94,8 @@ func BenchmarkMemoryTakeAll(b *testing.B) {
 	}
 }
 
-// BenchmarkMemoryParts measures what a decision on one hot key cannot be without,
-// and the decision with a clock that costs nothing.
+// BenchmarkMemoryParts measures the unavoidable parts of a decision on one hot key, and the
+// decision with a clock that costs nothing.
 func BenchmarkMemoryParts(b *testing.B) {
 	const scope = "client-with-a-rather-long-name-0"
 	quota := Quota{Key: "GET /", Limit: MaxLimit, Per: time.Minute, Cost: 1}
@@ -117,9 +117,9 @@ func BenchmarkMemoryParts(b *testing.B) {
 		run  func()
 	}{
 		{"decision", decide(clock)},
-		{"decision, a clock that stands still", decide(func() int64 { return still })},
+		{"decision with a fixed clock", decide(func() int64 { return still })},
 		{"clock", func() { clock() }},
-		{"lock", func() { mu.Lock(); mu.Unlock() }}, //nolint:staticcheck // nothing is to be done in between
+		{"lock", func() { mu.Lock(); mu.Unlock() }}, // //nolint:staticcheck // the lock alone is measured
 		{"hash of the scope", func() { hashText(scope) }},
 	} {
 		b.Run(part.name, func(b *testing.B) {
@@ -130,7 +130,7 @@ func BenchmarkMemoryParts(b *testing.B) {
 	}
 }
 
-// BenchmarkMemorySize reports the bytes that a million live keys take each.
+// BenchmarkMemorySize reports the bytes per key with a million live keys.
 func BenchmarkMemorySize(b *testing.B) {
 	const size = 1_000_000
 	keys := benchmarkKeys(size)

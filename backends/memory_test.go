@@ -28,14 +28,15 @@ func TestADecisionInMemoryAllocatesNothing(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		// The table itself grows now and then, which is far less than once a key.
+		// The table itself grows now and then, which is far less than one allocation per
+		// key.
 		inserts := testing.AllocsPerRun(len(names)-1, ask)
 		if algorithm == SlidingLog {
 			require.LessOrEqual(t, inserts, 1.0, "its cells")
 		} else {
 			require.Zero(t, inserts, "an insert")
 		}
-		for range 2 * len(names) { // logs have grown their cells then
+		for range 2 * len(names) { // so that logs have grown their cells
 			ask()
 		}
 		require.Zero(t, testing.AllocsPerRun(len(names), ask), "a hit")
@@ -53,8 +54,8 @@ func TestADecisionInMemoryAllocatesNothing(t *testing.T) {
 	})
 }
 
-// Up to its size a table forgets nobody, whatever comes and goes.
-func TestATableIsAMap(t *testing.T) {
+// Up to its size, a table evicts nothing, whatever is added and removed.
+func TestATableBehavesLikeAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := int64(1 << 50)
 		m := newMemoryOn(rapid.SampledFrom([]int{100, 1000, 100_000}).Draw(t, "max keys"), func() int64 { return now })
@@ -76,9 +77,9 @@ func TestATableIsAMap(t *testing.T) {
 	})
 }
 
-// A refund that leaves nothing drops the entry, and a later charge of the same Take
-// makes it again.
-func TestAChargeBehindARefundOfEverythingIsKept(t *testing.T) {
+// A refund of everything drops the entry, and a later charge of the same Take creates it
+// again.
+func TestAChargeAfterARefundOfEverythingIsKept(t *testing.T) {
 	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
 		m := newMemoryOn(100, func() int64 { return 1 << 50 })
 		charge := Quota{Key: "k", Scope: "s", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 1}
@@ -92,18 +93,18 @@ func TestAChargeBehindARefundOfEverythingIsKept(t *testing.T) {
 	})
 }
 
-func TestIdleKeysLeave(t *testing.T) {
+func TestIdleKeysAreRemoved(t *testing.T) {
 	now := int64(1 << 50)
 	m := newMemoryOn(1<<20, func() int64 { return now })
 	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Second, Cost: 1}}, make([]Verdict, 1)
-	for i := range 200_000 { // a hundred new clients a second
+	for i := range 200_000 { // 100 new clients per second
 		quotas[0].Scope = fmt.Sprint(i)
 		require.NoError(t, m.Take(t.Context(), quotas, verdicts))
 		now += 10_000
 	}
 	stats, ok := Stats(m)
 	require.True(t, ok)
-	require.Less(t, stats.Keys, 10_000, "of 200,000, where two hundred are not whole again")
+	require.Less(t, stats.Keys, 10_000, "of 200,000 keys, 200 of which are not at their full limit")
 	require.Zero(t, stats.Evictions)
 }
 
@@ -120,11 +121,11 @@ func TestMemoryStaysWithinItsBound(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	require.Less(t, (int64(after.HeapAlloc)-int64(before.HeapAlloc))/maxKeys, int64(45), "bytes a key")
+	require.Less(t, (int64(after.HeapAlloc)-int64(before.HeapAlloc))/maxKeys, int64(45), "bytes per key")
 	runtime.KeepAlive(m)
 }
 
-func TestAFloodOnOnePeriodLeavesTheOthersAlone(t *testing.T) {
+func TestAFloodOnOnePeriodDoesNotAffectOthers(t *testing.T) {
 	const maxKeys = 10_000
 	m := newMemory(maxKeys)
 	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// changes are what a wrapper may do to a copy of a prepared quota.
+// changes are modifications that a caller may make to a copy of a prepared quota.
 var changes = map[string]func(t *rapid.T, q *Quota){
 	"nothing":       func(*rapid.T, *Quota) {},
 	"key":           func(_ *rapid.T, q *Quota) { q.Key = "another" },
@@ -33,9 +33,9 @@ var changes = map[string]func(t *rapid.T, q *Quota){
 	"no limit":     func(_ *rapid.T, q *Quota) { q.Ban, q.Limit = time.Minute, 0 },
 }
 
-// A quota that was prepared is decided as one that was not, whatever is changed in
-// it or in a copy of it since.
-func TestAPreparedQuotaMayBeChanged(t *testing.T) {
+// A prepared quota decides like one that was not prepared, whatever is changed in it or in
+// a copy of it.
+func TestAPreparedQuotaMayBeModified(t *testing.T) {
 	names := make([]string, 0, len(changes))
 	for name := range changes {
 		names = append(names, name)
@@ -69,7 +69,7 @@ func TestAPreparedQuotaMayBeChanged(t *testing.T) {
 			var err error
 			if len(quotas) == 1 {
 				scope := quotas[0].Scope
-				quotas[0].Scope = "not looked at"
+				quotas[0].Scope = "ignored"
 				_, err = fast.TakeOne(&quotas[0], scope, &ours[0])
 			} else {
 				_, err = fast.TakeAll(quotas, ours)
@@ -83,7 +83,7 @@ func TestAPreparedQuotaMayBeChanged(t *testing.T) {
 	})
 }
 
-func TestPrepareRejectsWhatATakeWould(t *testing.T) {
+func TestPrepareRejectsTheQuotasThatTakeRejects(t *testing.T) {
 	q := Quota{Key: "key", Limit: -1, Per: time.Minute, Cost: 1}
 	require.ErrorIs(t, q.Prepare(), ErrInvalidQuota)
 	q.Limit = 1
@@ -92,8 +92,8 @@ func TestPrepareRejectsWhatATakeWould(t *testing.T) {
 	require.ErrorIs(t, q.Prepare(), ErrInvalidQuota)
 }
 
-// One quota serves all requests at once: nobody writes to it.
-func TestAPreparedQuotaIsShared(t *testing.T) {
+// Concurrent requests share one quota without writing to it.
+func TestConcurrentRequestsShareAPreparedQuota(t *testing.T) {
 	m := newMemory(1000)
 	q := Quota{Key: "key", Limit: 100, Per: time.Hour, Cost: 1}
 	require.NoError(t, q.Prepare())
@@ -115,7 +115,7 @@ func TestAPreparedQuotaIsShared(t *testing.T) {
 	require.Equal(t, was, q)
 }
 
-func TestTakeOneAndTakeAllReportWhatIsWrong(t *testing.T) {
+func TestTakeOneAndTakeAllReportErrors(t *testing.T) {
 	m := newMemory(1000)
 	good, bad := Quota{Limit: 1, Per: time.Hour, Cost: 1}, Quota{Limit: 1, Cost: 1}
 	var v [2]Verdict
@@ -159,7 +159,7 @@ func TestTakeOneAndTakeAllAllocateNothing(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		for range 60 { // logs have their cells then
+		for range 60 { // so that logs have their cells
 			one()
 			all()
 		}
@@ -174,9 +174,9 @@ func TestTakeOneAndTakeAllAllocateNothing(t *testing.T) {
 	})
 }
 
-// What takes part of a batch may share its counter, be a shadow or a ban: the words
-// of logs are cloned and released, and none may be lost.
-func TestNoLogIsLost(t *testing.T) {
+// Quotas of a batch may share a counter, be shadows or bans. Their logs are cloned and
+// released, and none may leak.
+func TestNoLogLeaks(t *testing.T) {
 	m := newMemory(10)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 {

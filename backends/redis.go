@@ -12,86 +12,90 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redisBackend keeps the counters in Redis, on the clock of the Redis server.
+// redisBackend stores the counters in Redis and uses the clock of the Redis server.
 type redisBackend struct {
 	client redis.UniversalClient
-	owned  bool // opened here, so closed here
-	// patient is set if the client does not give up when a context does.
-	patient bool
-	// cluster is the client of a Cluster, of which each node has a queue.
+	owned  bool // opened by NewRedis, so closed by Close
+	// ignoresContext is set if the client may keep waiting after its context has ended.
+	ignoresContext bool
+	// cluster is the client of a Cluster. Each node has a queue of its own.
 	cluster *redis.ClusterClient
-	// spread is set where one script call cannot reach every key.
-	spread bool
-	queues sync.Map // of *queue, by the address of a node, "" where it is not known
-	// denials is nil where the option local_denials is false.
-	denials *denials
-	leases  *leases // nil where the option lease is 0
-	mixed   mixed
-	calls   sync.Pool // of *call
-	closed  atomic.Bool
+	// oneKeyPerCall is set if a script call cannot reach all keys.
+	oneKeyPerCall bool
+	queues        sync.Map // of *queue, by the address of the node, "" if there is only one
+	// denials is nil if the option local_denials is false.
+	denials  *denials
+	leases   *leases // nil if the option lease is 0
+	notPlain notPlainKeys
+	calls    sync.Pool // of *call
+	closed   atomic.Bool
 }
 
-// NewRedis makes the backend that keeps its counters in Redis (one server,
-// Sentinel or Cluster), so that any number of processes share a limit. A decision
-// is one script call, on the clock of the server. It uses nothing newer than
-// Redis 5, and is tested on Redis 7.
+// NewRedis returns a backend that stores its counters in Redis (a single server, Sentinel
+// or Cluster), so that any number of processes can share a limit. A decision is one script
+// call and uses the clock of the server. The backend requires Redis 5 or later and is
+// tested with Redis 7.
 //
-// NewRedis connects, and waits a second at most. A Redis that cannot be reached is
-// no error; one that rejects the credentials or the database is. See CheckAccess
-// for what can only be found out with a key.
+// NewRedis connects and waits at most a second. A Redis that cannot be reached is not an
+// error; one that rejects the credentials or the database is. CheckAccess finds problems
+// that depend on a key.
 //
-// Options, all of them optional:
+// All options are optional:
 //
 //	host, port          the server (string, default "127.0.0.1"; int, default 6379)
-//	addr                the same as one text, "host:port", or the path of a socket
-//	addrs               several: the nodes of a Cluster, or the Sentinels (list of texts, or one with commas)
-//	url                 redis://user:password@host:port/database of one server; rediss:// for
-//	                    TLS, unix:// for a socket. Options given beside it come first. Its
-//	                    parameters, such as ?client_name=shop&conn_max_lifetime=1h, are those of
-//	                    redis.ParseURL, without those for retries
-//	master_name         the master that Sentinel watches; addrs are then the Sentinels
-//	cluster             true for a Cluster of which only one address is given
-//	db                  number of the database (int, default 0; a Cluster has only 0)
-//	username, password  credentials (string); a line break at the end, as of a file, is removed
+//	addr                "host:port", or the path of a socket (string)
+//	addrs               the nodes of a Cluster or the Sentinels (list of strings, or one
+//	                    string separated by commas)
+//	url                 a single server, as redis://user:password@host:port/database;
+//	                    rediss:// uses TLS, unix:// a socket. Other options override parts
+//	                    of it. Its parameters, such as
+//	                    ?client_name=shop&conn_max_lifetime=1h, are those of
+//	                    redis.ParseURL, except for the ones about retries
+//	master_name         the master that the Sentinels in addrs watch (string)
+//	cluster             true for a Cluster with a single address
+//	db                  the database number (int, default 0; a Cluster has only 0)
+//	username, password  the credentials (string); a trailing line break, as from a file,
+//	                    is removed
 //	sentinel_username, sentinel_password
-//	                    those for the Sentinels (string)
+//	                    the credentials for the Sentinels (string)
 //	tls                 true, or a *tls.Config
-//	pool_size           most connections to a node (int, default ten for each CPU)
-//	min_idle_conns      connections kept ready (int, default 0)
+//	pool_size           the most connections to a node (int, default 10 per CPU)
+//	min_idle_conns      the number of idle connections to keep (int, default 0)
 //	pool_timeout, dial_timeout, read_timeout, write_timeout
-//	                    time.Duration, or a text such as "250ms"; the time of a whole
-//	                    decision is bounded by RATELIMITER_TIMEOUT in any case
-//	client              a redis.UniversalClient that the application has already; it is
-//	                    used as it is and never closed here, and excludes the options above
-//	local_denials       remember in the process what Redis has denied, and until when, and
-//	                    deny it without asking again (bool, default true)
-//	lease               how many units of a limit to take at once and spend without asking
-//	                    (int, 0 to 1000000, default 0: none), but a tenth of the limit at most;
-//	                    sliding-window and fixed-window only. The limit is never exceeded by it;
-//	                    what a process has not spent by the end of the window is lost
+//	                    a time.Duration, or a string such as "250ms". In any case,
+//	                    RATELIMITER_TIMEOUT limits the time of a whole decision
+//	client              an existing redis.UniversalClient of the application. It is used as
+//	                    it is and never closed. It cannot be combined with the options above
+//	local_denials       remember in the process until when Redis denies, and deny without
+//	                    asking Redis until then (bool, default true)
+//	lease               how many units of a limit to take from Redis at once and to spend in
+//	                    the process, at most a tenth of the limit (int, 0 to 1000000,
+//	                    default 0: none). Applies only to sliding-window and fixed-window.
+//	                    It never exceeds the limit; units that a process has not spent by
+//	                    the end of the window are lost
 func NewRedis(options map[string]any) (Backend, error) {
-	client, owned, chosen, err := redisClient(options)
+	client, owned, behaviour, err := redisClient(options)
 	if err != nil {
 		return nil, err
 	}
 	r := &redisBackend{client: client, owned: owned}
-	if chosen.localDenials {
+	if behaviour.localDenials {
 		r.denials = newDenials()
 	}
-	if chosen.lease > 1 {
-		r.leases = newLeases(int64(chosen.lease))
+	if behaviour.lease > 1 {
+		r.leases = newLeases(int64(behaviour.lease))
 	}
 	switch client := client.(type) {
 	case *redis.Client:
-		r.patient = !client.Options().ContextTimeoutEnabled
+		r.ignoresContext = !client.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
 		options := client.Options()
-		r.patient = !options.ContextTimeoutEnabled || !options.DisableRoutingPolicies
-		r.cluster, r.spread = client, true
+		r.ignoresContext = !options.ContextTimeoutEnabled || !options.DisableRoutingPolicies
+		r.cluster, r.oneKeyPerCall = client, true
 	default:
-		r.patient, r.spread = true, true
+		r.ignoresContext, r.oneKeyPerCall = true, true
 	}
-	if err := r.greet(); err != nil {
+	if err := r.ping(); err != nil {
 		if closing := r.Close(); closing != nil {
 			err = errors.Join(err, closing)
 		}
@@ -119,13 +123,13 @@ func (r *redisBackend) Take(ctx context.Context, quotas []Quota, verdicts []Verd
 	if r.denials != nil && r.denials.deny(quotas, verdicts) {
 		return nil
 	}
-	if r.spread {
-		return r.takeSpread(ctx, quotas, verdicts)
+	if r.oneKeyPerCall {
+		return r.takeKeyByKey(ctx, quotas, verdicts)
 	}
 	return r.takeCall(ctx, r.pooledCall(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas), verdicts)
 }
 
-// takeOne is Take for one quota.
+// takeOne is Take for a single quota.
 func (r *redisBackend) takeOne(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
 	q := &quotas[0]
 	hash := hashSubject(q.Key, q.Scope)
@@ -137,42 +141,42 @@ func (r *redisBackend) takeOne(ctx context.Context, quotas []Quota, verdicts []V
 	}
 	c := r.pooledCall(ctx, hash, quotas)
 	if r.leases != nil {
-		r.leases.before(c)
+		r.leases.prepareCall(c)
 	}
 	return r.takeCall(ctx, c, verdicts)
 }
 
 func (r *redisBackend) takeCall(ctx context.Context, c *call, verdicts []Verdict) error {
 	if err := r.take(ctx, c); err != nil {
-		return err // the answer may still come, and is not ours to read
+		return err // c is not released: a flight may still write its answer
 	}
 	copy(verdicts, c.verdicts)
 	r.release(c)
 	return nil
 }
 
-// take lets a call go with the next flight to where its keys are.
+// take sends a call in the next flight to the node of its keys, and waits for the answer.
 func (r *redisBackend) take(ctx context.Context, c *call) error {
 	if r.denials != nil {
-		r.denials.before(c)
+		r.denials.callStarts(c)
 	}
 	q, err := r.queueOf(ctx, &c.quotas[0])
 	if err == nil {
-		err = q.do(ctx, c)
+		err = q.wait(ctx, c)
 	}
 	if r.denials != nil {
-		r.denials.after(c, err == nil)
+		r.denials.callEnds(c, err == nil)
 	}
 	if err == nil && c.leased > 0 {
-		r.leases.keep(c)
+		r.leases.store(c)
 	}
 	if err != nil {
-		return fmt.Errorf("redis did not decide: %w", inTime(err))
+		return fmt.Errorf("redis failed to decide: %w", asTimeout(err))
 	}
 	return nil
 }
 
-// queueOf finds the queue of the node that a quota is kept on.
+// queueOf returns the queue of the node that stores a quota.
 func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
 	node := ""
 	if r.cluster != nil {
@@ -184,12 +188,12 @@ func (r *redisBackend) queueOf(ctx context.Context, q *Quota) (*queue, error) {
 	if known, ok := r.queues.Load(node); ok {
 		return known.(*queue), nil
 	}
-	made, _ := r.queues.LoadOrStore(node, newQueue(r.send, r.patient))
+	made, _ := r.queues.LoadOrStore(node, newQueue(r.send, r.ignoresContext))
 	return made.(*queue), nil
 }
 
-// nodeOf is the address of the master that has a key. The client knows it, but
-// for the very first time.
+// nodeOf returns the address of the master that stores a key. Only the first call needs a
+// round trip.
 func (r *redisBackend) nodeOf(ctx context.Context, key string) (addr string, err error) {
 	err = r.wait(ctx, func() error {
 		node, err := r.cluster.MasterForKey(ctx, key)
@@ -201,38 +205,37 @@ func (r *redisBackend) nodeOf(ctx context.Context, key string) (addr string, err
 	return addr, err
 }
 
-// inTime makes a connection's time-out the same as that of the context it comes
-// from.
-func inTime(err error) error {
+// asTimeout lets a timeout of a connection match context.DeadlineExceeded.
+func asTimeout(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	return err
 }
 
-// scriptCommand runs a script that decides nothing.
-func scriptCommand(ctx context.Context, command, script string, keys []string, args []any) once {
+// scriptCommand returns a command that runs a script without deciding anything.
+func scriptCommand(ctx context.Context, command, script string, keys []string, args []any) noRetryCmd {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, command, script, len(keys))
 	for _, key := range keys {
 		words = append(words, key)
 	}
-	return once{redis.NewStringCmd(ctx, append(words, args...)...)}
+	return noRetryCmd{redis.NewStringCmd(ctx, append(words, args...)...)}
 }
 
-// process sends one command and waits for its answer, or for the context.
+// process sends a command and waits for its answer or the end of the context.
 func (r *redisBackend) process(ctx context.Context, command redis.Cmder) error {
 	return r.wait(ctx, func() error { return r.client.Process(ctx, command) })
 }
 
-// wait waits for what the client does, or for the context, where the client does
-// not heed that.
-func (r *redisBackend) wait(ctx context.Context, what func() error) error {
-	if !r.patient || ctx.Done() == nil {
-		return what()
+// wait calls do. If the client ignores contexts, it returns when the context ends, even if
+// do has not returned.
+func (r *redisBackend) wait(ctx context.Context, do func() error) error {
+	if !r.ignoresContext || ctx.Done() == nil {
+		return do()
 	}
 	done := make(chan error, 1)
-	go func() { done <- what() }()
+	go func() { done <- do() }()
 	select {
 	case err := <-done:
 		return err
@@ -249,28 +252,29 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 		return err
 	}
 	if r.denials != nil {
-		defer r.denials.resetting(key, scope)()
+		defer r.denials.beginReset(key, scope)()
 	}
 	if r.leases != nil {
 		r.leases.forget(key, scope)
-		defer r.leases.forget(key, scope) // what was charged meanwhile is gone as well
+		defer r.leases.forget(key, scope) // charges made in the meantime are gone as well
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
-		return fmt.Errorf("redis did not reset: %w", inTime(err))
+		return fmt.Errorf("redis failed to reset: %w", asTimeout(err))
 	}
 	return nil
 }
 
-// Close gives back what was leased and not spent, as far as Redis is there.
+// Close implements Backend. It refunds leased units that were not spent, if Redis is
+// available.
 func (r *redisBackend) Close() error {
 	if r.closed.Swap(true) {
 		return nil
 	}
 	if r.leases != nil {
-		r.giveBackLeases()
+		r.refundLeases()
 	}
 	r.queues.Range(func(_, q any) bool {
-		close(q.(*queue).ended)
+		close(q.(*queue).closed)
 		return true
 	})
 	if !r.owned {
@@ -279,7 +283,7 @@ func (r *redisBackend) Close() error {
 	return r.client.Close()
 }
 
-func (r *redisBackend) giveBackLeases() {
+func (r *redisBackend) refundLeases() {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for part := range slices.Chunk(r.leases.unspent(), maxBatch) {
@@ -287,7 +291,7 @@ func (r *redisBackend) giveBackLeases() {
 		for i := range part {
 			calls[i] = newCall(ctx, part[i:i+1], false)
 		}
-		_ = r.wait(ctx, func() error { r.send(ctx, calls); return nil }) // or the units are lost
+		_ = r.wait(ctx, func() error { r.send(ctx, calls); return nil }) // if this fails, the units are lost
 		if ctx.Err() != nil {
 			return
 		}

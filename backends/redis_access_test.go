@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// permissions are those that docs/redis.md says a user needs.
+// permissions are those that docs/redis.md lists as required.
 var permissions = []string{"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+mget", "+set", "+setrange", "+del"}
 
 func without(permission string) []string {
 	return slices.DeleteFunc(slices.Clone(permissions), func(one string) bool { return one == permission })
 }
 
-// opens makes a backend for a user and asks for access to the limiter's keys.
+// opens creates a backend for a user and checks its access to the keys of the limiter.
 func opens(t *testing.T, options map[string]any) error {
 	t.Helper()
 	backend, err := backends.NewRedis(options)
@@ -32,7 +32,7 @@ func opens(t *testing.T, options map[string]any) error {
 	return backends.CheckAccess(t.Context(), backend, "rate_limit/breaker")
 }
 
-func TestAUserThatIsPermittedTooLittleIsFoundAtTheStart(t *testing.T) {
+func TestMissingPermissionsAreFoundAtTheStart(t *testing.T) {
 	users := map[string]struct {
 		keys     string
 		commands []string
@@ -76,7 +76,7 @@ func TestAUserThatIsPermittedTooLittleIsFoundAtTheStart(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsNotWhatTheOptionsSayIsFoundAtTheStart(t *testing.T) {
+func TestAServerThatDoesNotMatchTheOptionsIsFoundAtTheStart(t *testing.T) {
 	nodes := redistest.Cluster(t, 3)
 	single := redistest.Single(t)
 	mute := redistest.Single(t, "--rename-command", "EVALSHA", "")
@@ -87,19 +87,19 @@ func TestAServerThatIsNotWhatTheOptionsSayIsFoundAtTheStart(t *testing.T) {
 		require.ErrorContains(t, opens(t, map[string]any{"client": client}), `set option "cluster" to true`)
 	}
 	require.ErrorContains(t, opens(t, map[string]any{"url": "redis://" + nodes[0].Addr + "/1"}), `set option "cluster" to true`)
-	require.ErrorContains(t, opens(t, map[string]any{"addr": single.Addr, "cluster": true}), "no Cluster")
-	require.ErrorContains(t, opens(t, map[string]any{"addr": mute.Addr}), "runs scripts")
+	require.ErrorContains(t, opens(t, map[string]any{"addr": single.Addr, "cluster": true}), "not a node of a Cluster")
+	require.ErrorContains(t, opens(t, map[string]any{"addr": mute.Addr}), "does not run scripts")
 	require.NoError(t, opens(t, map[string]any{"addr": single.Addr}))
 	require.NoError(t, opens(t, map[string]any{"addr": nodes[0].Addr, "cluster": true}))
 }
 
-func TestACheckOfAccessLeavesNothingBehind(t *testing.T) {
+func TestCheckAccessLeavesNothingBehind(t *testing.T) {
 	server := miniredis.RunT(t)
 	require.NoError(t, opens(t, map[string]any{"addr": server.Addr()}))
 	require.Empty(t, server.Keys())
 }
 
-func TestOnlyARejectionIsAnErrorOfACheckOfAccess(t *testing.T) {
+func TestCheckAccessReportsOnlyRejections(t *testing.T) {
 	memory, err := backends.NewMemory(map[string]any{"max_keys": 1})
 	require.NoError(t, err)
 	require.NoError(t, backends.CheckAccess(t.Context(), memory, "k"))
@@ -109,7 +109,7 @@ func TestOnlyARejectionIsAnErrorOfACheckOfAccess(t *testing.T) {
 	require.NoError(t, err)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, backends.CheckAccess(over, backend, "k"), "nobody has rejected anything")
+	require.NoError(t, backends.CheckAccess(over, backend, "k"), "nothing was rejected")
 	server.SetError("LOADING Redis is loading the dataset in memory")
 	require.NoError(t, backends.CheckAccess(t.Context(), backend, "k"))
 	server.SetError("")
@@ -118,7 +118,7 @@ func TestOnlyARejectionIsAnErrorOfACheckOfAccess(t *testing.T) {
 	require.NoError(t, backend.Close())
 	require.NoError(t, backends.CheckAccess(t.Context(), backend, "k"))
 
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // it accepts, and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // it accepts connections and never answers
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, silent.Close()) })
 	bounded, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

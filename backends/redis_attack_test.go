@@ -18,16 +18,16 @@ import (
 
 // deniable draws quotas of a few limits that are soon used up.
 func deniable(t *rapid.T) *rapid.Generator[Quota] {
-	kinds := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Quota {
+	limits := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Quota {
 		return Quota{
 			Key:       rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"),
-			Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+			Algorithm: Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(t, "algorithm")),
 			Per:       rapid.SampledFrom([]time.Duration{100 * time.Millisecond, 3 * time.Second, time.Minute}).Draw(t, "per"),
 			Shadow:    rapid.IntRange(0, 5).Draw(t, "shadow") == 0,
 		}
-	}), 1, 3).Draw(t, "kinds")
+	}), 1, 3).Draw(t, "limits")
 	return rapid.Custom(func(t *rapid.T) Quota {
-		q := rapid.SampledFrom(kinds).Draw(t, "kind")
+		q := rapid.SampledFrom(limits).Draw(t, "of")
 		q.Limit = rapid.SampledFrom([]int64{3, 3, 3, 3, 4, 1, 0, 300}).Draw(t, "limit")
 		q.Cost = rapid.SampledFrom([]int64{1, 1, 1, 1, 2, 3, 5, 0, -1, 290}).Draw(t, "cost")
 		q.Forced = rapid.IntRange(0, 15).Draw(t, "forced") == 0
@@ -35,9 +35,9 @@ func deniable(t *rapid.T) *rapid.Generator[Quota] {
 	})
 }
 
-// step is what happens in a history before the next decision.
-func (p *pretended) step(t *rapid.T, mine, others *redisBackend, quota *rapid.Generator[Quota]) {
-	if rapid.IntRange(0, 3).Draw(t, "to the moment") == 0 { // when something is free again
+// step makes random changes before the next decision.
+func (p *fakeRedis) step(t *rapid.T, mine, others *redisBackend, quota *rapid.Generator[Quota]) {
+	if rapid.IntRange(0, 3).Draw(t, "wait until free") == 0 { // until something is free again
 		elapse(p.truth(t, quota.Draw(t, "of"))[0].RetryAfter)
 	}
 	elapse(time.Duration(rapid.OneOf(
@@ -51,24 +51,23 @@ func (p *pretended) step(t *rapid.T, mine, others *redisBackend, quota *rapid.Ge
 			return
 		}
 		q := quota.Draw(t, "others")
-		q.Cost = max(q.Cost, -q.Cost) // what others free is not seen
-		p.asks(t, others, q)
+		q.Cost = max(q.Cost, -q.Cost) // refunds by other processes are not visible
+		p.takeCounted(t, others, q)
 	}
 }
 
-// What is denied without a trip is what Redis would deny at that moment, and who is
-// told to come back does not come too early, wherever its clock stands and however
-// long question and answer are on their way.
-func TestADenialWithoutATripIsWhatRedisWouldSayAndNeverSendsAnybodyBackTooEarly(t *testing.T) {
+// A denial without a round trip is one that Redis would also make at that moment, and its
+// RetryAfter is never too short, whatever the skew of the clock and the latency.
+func TestACachedDenialMatchesRedisAndItsRetryAfterIsNeverTooShort(t *testing.T) {
 	for name, alone := range map[string]bool{"one process": true, "two processes": false} {
 		t.Run(name, func(t *testing.T) {
 			local := 0
 			synctest.Test(t, func(t *testing.T) {
 				checkInBubble(t, func(rt *rapid.T) {
-					p := newPretended()
+					p := newFakeRedis()
 					p.skew = time.Duration(rapid.Int64Range(-3_600_000_000, 3_600_000_000).Draw(rt, "skew")) * time.Microsecond
-					p.there = time.Duration(rapid.SampledFrom([]int64{0, 0, 700, 30_000}).Draw(rt, "there")) * time.Microsecond
-					p.back = time.Duration(rapid.SampledFrom([]int64{0, 0, 300, 50_000}).Draw(rt, "back")) * time.Microsecond
+					p.latencyThere = time.Duration(rapid.SampledFrom([]int64{0, 0, 700, 30_000}).Draw(rt, "there")) * time.Microsecond
+					p.latencyBack = time.Duration(rapid.SampledFrom([]int64{0, 0, 300, 50_000}).Draw(rt, "back")) * time.Microsecond
 					mine, others := p.backend(t), (*redisBackend)(nil)
 					if !alone {
 						others = p.backend(t)
@@ -78,7 +77,7 @@ func TestADenialWithoutATripIsWhatRedisWouldSayAndNeverSendsAnybodyBackTooEarly(
 						p.step(rt, mine, others, quota)
 						quotas := rapid.SliceOfN(quota, 1, 2).Draw(rt, "quotas")
 						truth := p.truth(rt, quotas...)
-						trips, verdicts := p.asks(rt, mine, quotas...)
+						trips, verdicts := p.takeCounted(rt, mine, quotas...)
 						if trips == 0 {
 							local++
 							p.compare(rt, alone, quotas, verdicts, truth)
@@ -86,20 +85,20 @@ func TestADenialWithoutATripIsWhatRedisWouldSayAndNeverSendsAnybodyBackTooEarly(
 					}
 				})
 			})
-			t.Logf("%d were denied without a trip", local)
+			t.Logf("%d denied from the cache", local)
 			require.Positive(t, local)
 		})
 	}
 }
 
-func (p *pretended) compare(t *rapid.T, alone bool, quotas []Quota, verdicts, truth []Verdict) {
-	require.True(t, denied(quotas, truth), "it would be denied")
-	require.True(t, denied(quotas, verdicts))
-	late := p.there + p.back + time.Microsecond // as much as is not known of the server's clock
+func (p *fakeRedis) compare(t *rapid.T, alone bool, quotas []Quota, verdicts, truth []Verdict) {
+	require.True(t, anyDenied(quotas, truth), "Redis would deny, too")
+	require.True(t, anyDenied(quotas, verdicts))
+	late := p.latencyThere + p.latencyBack + time.Microsecond // uncertainty about the server's clock
 	for i := range quotas {
 		said, is := verdicts[i], truth[i]
 		switch {
-		case !alone: // somebody came between
+		case !alone: // another process may have charged in between
 		case is.RetryAfter < 0:
 			require.Equal(t, is.RetryAfter, said.RetryAfter)
 		default:
@@ -110,7 +109,7 @@ func (p *pretended) compare(t *rapid.T, alone bool, quotas []Quota, verdicts, tr
 	}
 }
 
-// attackers are clients that ask all the time.
+// attackers returns clients that call without a pause.
 func attackers(backend Backend, clients, callers int, algorithm Algorithm, pause time.Duration, until time.Time) (granted, denied int64) {
 	var allowed, rejected atomic.Int64
 	var group sync.WaitGroup
@@ -136,20 +135,20 @@ func attackers(backend Backend, clients, callers int, algorithm Algorithm, pause
 	return allowed.Load(), rejected.Load()
 }
 
-// A few hot clients are rejected nearly all the time. About one trip a unit that they
-// regain is all that Redis sees of it.
-func TestUnderAttackRedisIsAskedAboutOncePerUnitRegained(t *testing.T) {
-	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {
-		p.there, p.back = 100*time.Microsecond, 100*time.Microsecond
+// When a few clients are denied nearly all the time, Redis gets only about one call per
+// regained unit.
+func TestUnderAttackRedisIsCalledAboutOncePerRegainedUnit(t *testing.T) {
+	onFakeRedis(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, algorithm Algorithm) {
+		p.latencyThere, p.latencyBack = 100*time.Microsecond, 100*time.Microsecond
 		granted, denied := attackers(backend, 4, 4, algorithm, time.Millisecond, time.Now().Add(3*time.Second))
 		trips := p.trips.Load()
 		t.Logf("%d granted, %d denied, %d trips: %.2f%% saved", granted, denied, trips, 100-100*float64(trips)/float64(granted+denied))
 		require.Less(t, trips, 4*granted)
-		require.Greater(t, granted, int64(4*10*2), "they get what is theirs")
+		require.Greater(t, granted, int64(4*10*2), "clients get their limit")
 	})
 }
 
-// tripCounter counts the trips of decisions to a server.
+// tripCounter counts the round trips of decisions to a server.
 type tripCounter struct{ sent atomic.Int64 }
 
 func (c *tripCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -166,14 +165,14 @@ func (c *tripCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 	}
 }
 
-// count leaves out how a connection begins.
+// count ignores the commands of a new connection.
 func (c *tripCounter) count(cmd redis.Cmder) {
 	if strings.HasPrefix(cmd.Name(), "eval") {
 		c.sent.Add(1)
 	}
 }
 
-func TestUnderAttackARealRedisSeesAlmostNothing(t *testing.T) {
+func TestUnderAttackARealRedisGetsHardlyAnyCalls(t *testing.T) {
 	client, hook := redis.NewClient(&redis.Options{Addr: redistest.Single(t).Addr, ContextTimeoutEnabled: true}), &tripCounter{}
 	t.Cleanup(func() { _ = client.Close() })
 	client.AddHook(hook)

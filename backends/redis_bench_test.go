@@ -17,13 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// farAway delays what comes from a server, as a network does.
-type farAway struct {
+// slowConn delays the data from a server, like a network.
+type slowConn struct {
 	net.Conn
 	delay time.Duration
 }
 
-func (c farAway) Read(b []byte) (int, error) {
+func (c slowConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if c.delay > 0 {
 		<-time.After(c.delay)
@@ -36,21 +36,21 @@ func clientAt(b *testing.B, addr string, delay time.Duration) *redis.Client {
 		Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true,
 		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			connection, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			return farAway{connection, delay}, err
+			return slowConn{connection, delay}, err
 		},
 	})
 	b.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// transport is a way in which a decision can reach Redis.
+// transport is one way to send decisions to Redis.
 type transport struct {
 	name string
 	take func(context.Context, []Quota) error
 }
 
-// transports are the backend's own way beside what the client offers, which
-// sends the same script once for each decision.
+// transports returns the backend's own transport, and those of the client, which send one
+// script call per decision.
 func transports(b *testing.B, addr string, delay time.Duration) []transport {
 	backend, err := NewRedis(map[string]any{"client": clientAt(b, addr, delay)})
 	require.NoError(b, err)
@@ -76,7 +76,7 @@ func transports(b *testing.B, addr string, delay time.Duration) []transport {
 func scripted(send func(context.Context, redis.Cmder) error) func(context.Context, []Quota) error {
 	return func(ctx context.Context, quotas []Quota) error {
 		c := newCall(ctx, quotas, false)
-		words := plainWords(mergeCalls(c.self[:]))
+		words := plainArgs(mergeCalls(c.alone[:]))
 		words[0], words[1] = "evalsha", plainScript.Hash()
 		command := redis.NewStringCmd(ctx, words...)
 		if err := send(ctx, command); err != nil {
@@ -86,9 +86,9 @@ func scripted(send func(context.Context, redis.Cmder) error) func(context.Contex
 	}
 }
 
-// BenchmarkRedisCallers measures how many decisions callers get who each wait for
-// the answer before they ask again. Beside the time it reports the median and the
-// 99th percentile of the waits.
+// BenchmarkRedisCallers measures the throughput of concurrent callers, each of which waits
+// for its answer before the next call. It also reports the median and the 99th percentile
+// of the latency.
 func BenchmarkRedisCallers(b *testing.B) {
 	server := redistest.Single(b)
 	require.NoError(b, plainScript.Load(b.Context(), server.Client()).Err())
@@ -131,13 +131,13 @@ func crowd(b *testing.B, callers, keys int, take func(context.Context, []Quota) 
 	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds()), "µs-p99")
 }
 
-// BenchmarkRedisServer measures what a decision costs the server, by its own
-// statistics of commands, where callers do not share script calls.
+// BenchmarkRedisServer measures the server time of a decision, from the command statistics
+// of the server, when callers do not share script calls.
 func BenchmarkRedisServer(b *testing.B) {
 	server := redistest.Single(b)
 	client := server.Client()
 	backend := &redisBackend{client: client}
-	decide(b, backend, SlidingWindow, 1, 1, 0) // both scripts are known from here on
+	decide(b, backend, SlidingWindow, 1, 1, 0) // from here on the server knows both scripts
 	decide(b, backend, SlidingWindow, 2, 1, 0)
 	b.Run("INCR", func(b *testing.B) {
 		require.NoError(b, client.ConfigResetStat(b.Context()).Err())
@@ -146,7 +146,7 @@ func BenchmarkRedisServer(b *testing.B) {
 		}
 		b.ReportMetric(spent(b, client, "incr"), "server-µs/op")
 	})
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		for _, limits := range []int{1, 3, 10} {
 			for _, decisions := range []int{1, 64} {
 				if limits*decisions > 3*64 {
@@ -183,7 +183,7 @@ func decide(b *testing.B, backend *redisBackend, algorithm Algorithm, limits, de
 	}
 }
 
-// spent is the average time of a command in microseconds, as the server counts.
+// spent returns the average time of a command in microseconds, as measured by the server.
 func spent(b *testing.B, client *redis.Client, command string) float64 {
 	stats, err := client.InfoMap(b.Context(), "commandstats").Result()
 	require.NoError(b, err)

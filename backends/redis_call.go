@@ -7,58 +7,59 @@ import (
 	"time"
 )
 
-// call is a Take, or the part of one that is on one node, on its way to Redis.
-// It has copies of everything: whoever asked may have left when the answer comes.
+// call is a Take, or the part of a Take for one node, on its way to Redis. It owns copies
+// of everything, because the caller may give up before the answer arrives.
 type call struct {
 	quotas   []Quota
-	subjects [][]int // the quotas of each key and scope
+	subjects [][]int // indices of the quotas of each key and scope
 	hash     uint64  // of the first key and scope
-	// kind is set where the call is plain: scripts/plain.lua may decide it.
-	kind *kind
-	// trial asks what the answer would be, and charges nothing.
-	trial bool
-	// around is a time near that of the server, in µs, as far as one was told. It is 0 for
-	// the time of this process; see appendQuotas.
-	around int64
-	// more is how many units to lease beside what is asked for.
-	more int64
-	// resets is how many there had been when it was asked; see leases.
-	resets   uint64
-	ctx      context.Context
-	deadline time.Time // zero for none
-	gone     bool      // nobody waits for it any more; guarded by the queue
-	changes  []uint32  // of each subject, before it was sent; see denials
+	// template is set if the call is plain, so that scripts/plain.lua may decide it.
+	template *template
+	// dryRun asks for a verdict without charging anything.
+	dryRun bool
+	// serverTime is a recent time of the server in µs, or 0 if none is known; see
+	// appendQuotas.
+	serverTime int64
+	// extra is how many units to lease in addition to the requested one.
+	extra int64
+	// resets is the number of resets before the call; see leases.
+	resets    uint64
+	ctx       context.Context
+	deadline  time.Time // zero for none
+	abandoned bool      // the caller has given up; guarded by the queue
+	changes   []uint32  // for each subject, before the call was sent; see denials
 
-	done chan struct{} // tells that the answer is here
-	next *call         // of the same group
-	self [1]*call      // a batch of this call alone
+	done  chan struct{} // receives when the answer has arrived
+	next  *call         // next call of the same group
+	alone [1]*call      // a batch with only this call
 
 	// The answer:
 	verdicts []Verdict
 	err      error
-	states   []numbers // as a denial has left them, one for each quota; nil when granted
-	at       moment    // when these were so
-	// What was leased, and the verdict after the last of it.
+	states   []numbers // of each quota after a denial; nil if allowed
+	at       moment    // the time of states
+	// The number of leased units, and the verdict after the last of them.
 	leased     int64
 	lastLeased Verdict
 }
 
 var subjectSeed = maphash.MakeSeed()
 
-// hashSubject is the same for the same key and scope, as long as the process lives.
+// hashSubject returns a hash of a key and scope, which is constant for the life of the
+// process.
 func hashSubject(key, scope string) uint64 {
 	return maphash.String(subjectSeed, key)*0x9e3779b97f4a7c15 ^ maphash.String(subjectSeed, scope)
 }
 
-// newCall copies the quotas, of which there is one at least.
-func newCall(ctx context.Context, quotas []Quota, trial bool) *call {
+// newCall returns a call with copies of the quotas, of which there must be at least one.
+func newCall(ctx context.Context, quotas []Quota, dryRun bool) *call {
 	c := &call{done: make(chan struct{}, 1)}
-	c.self[0] = c
-	c.fill(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas, trial)
+	c.alone[0] = c
+	c.fill(ctx, hashSubject(quotas[0].Key, quotas[0].Scope), quotas, dryRun)
 	return c
 }
 
-// pooledCall is newCall with memory of calls that are over.
+// pooledCall is newCall, but reuses the memory of finished calls.
 func (r *redisBackend) pooledCall(ctx context.Context, hash uint64, quotas []Quota) *call {
 	c, ok := r.calls.Get().(*call)
 	if !ok {
@@ -68,77 +69,77 @@ func (r *redisBackend) pooledCall(ctx context.Context, hash uint64, quotas []Quo
 	return c
 }
 
-// release is called by the last who uses a call. That is never the one who asked,
-// if he has left before the answer: the flight still has it then.
+// release makes the memory of a call available again. It must be called by the last user of
+// the call. If the caller has given up, that is the flight, so the caller must not call it.
 func (r *redisBackend) release(c *call) {
-	clear(c.quotas) // which hold texts of others
-	*c = call{done: c.done, self: c.self, quotas: c.quotas[:0], verdicts: c.verdicts[:0], changes: c.changes[:0]}
+	clear(c.quotas) // drops references to strings
+	*c = call{done: c.done, alone: c.alone, quotas: c.quotas[:0], verdicts: c.verdicts[:0], changes: c.changes[:0]}
 	r.calls.Put(c)
 }
 
-// onlySubject are the subjects of a call of one quota.
-var onlySubject = [][]int{{0}}
+// singleSubject is the subjects of a call with a single quota.
+var singleSubject = [][]int{{0}}
 
-func (c *call) fill(ctx context.Context, hash uint64, quotas []Quota, trial bool) {
+func (c *call) fill(ctx context.Context, hash uint64, quotas []Quota, dryRun bool) {
 	c.quotas = append(c.quotas, quotas...)
 	for i := range c.quotas {
-		c.quotas[i].prepared = nil // which would tell equal quotas apart
+		c.quotas[i].prepared = nil // it would make equal quotas differ
 	}
 	c.verdicts = slices.Grow(c.verdicts, len(quotas))[:len(quotas)]
 	clear(c.verdicts)
-	c.hash, c.trial = hash, trial
+	c.hash, c.dryRun = hash, dryRun
 	c.ctx = ctx
 	c.deadline, _ = ctx.Deadline()
 	if len(quotas) > 1 {
 		c.subjects = subjectsOf(quotas)
 		return
 	}
-	c.subjects = onlySubject
-	if !trial {
-		c.kind = kindOf(&c.quotas[0])
+	c.subjects = singleSubject
+	if !dryRun {
+		c.template = templateOf(&c.quotas[0])
 	}
 }
 
-// group is a decision that one or more callers ask for. Redis is asked once, and
-// grants it to as many of them as it can.
+// group is a decision that one or more calls request. Redis decides it once, and grants it
+// to as many of them as it can.
 type group struct {
-	first, last *call // and those between, by their next
+	first, last *call // linked by next
 	size        int64
-	block       int // see sortByKind
+	block       int // see sortByTemplate
 }
 
-// times is how often a decision is asked for.
-func (g *group) times() int64 { return g.size + g.first.more }
+// times returns how often the decision is requested.
+func (g *group) times() int64 { return g.size + g.first.extra }
 
 func (g *group) add(c *call) {
 	g.last.next, g.last = c, c
 	g.size++
 }
 
-// joinable tells whether a call can be decided together with equal ones.
-func (c *call) joinable() bool {
+// mergeable reports whether a call can share a decision with equal ones.
+func (c *call) mergeable() bool {
 	q := &c.quotas[0]
-	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 && !c.trial
+	return len(c.quotas) == 1 && q.Cost > 0 && !q.Forced && !q.Shadow && q.Ban == 0 && !c.dryRun
 }
 
-// joins tells whether a call is decided together with another.
-func (c *call) joins(other *call) bool {
-	return c.hash == other.hash && c.joinable() && other.joinable() && c.quotas[0] == other.quotas[0]
+// mergesWith reports whether two calls can share a decision.
+func (c *call) mergesWith(other *call) bool {
+	return c.hash == other.hash && c.mergeable() && other.mergeable() && c.quotas[0] == other.quotas[0]
 }
 
-// mergeCalls puts equal calls into one group, in the order in which they came.
+// mergeCalls puts equal calls into groups, in the order of their arrival.
 func mergeCalls(calls []*call) []group {
 	if len(calls) == 1 {
 		return []group{{first: calls[0], last: calls[0], size: 1}}
 	}
 	groups := make([]group, 0, min(len(calls), maxBatch))
-	var latest [256]int32 // of the groups whose hash ends in so many bits, one more than its number
-	var before []int32    // of each group, the one that was the latest then
+	var latest [256]int32 // last group with these low bits of the hash, plus one
+	var before []int32    // for each group, the previous value of latest
 	for _, c := range calls {
 		c.next = nil
 		slot := &latest[c.hash%256]
 		at := *slot
-		for at > 0 && !groups[at-1].first.joins(c) {
+		for at > 0 && !groups[at-1].first.mergesWith(c) {
 			at = before[at-1]
 		}
 		if at > 0 {

@@ -11,25 +11,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clockOf is the clock of a new miniredis, at a time.
+// clockOf returns the clock of a new miniredis, set to a time.
 func clockOf(t *testing.T, start time.Time) *miniClock {
 	clock := &miniClock{miniredis.RunT(t), start, start}
 	clock.Advance(0)
 	return clock
 }
 
-// asking are the options of a backend that remembers no denial: those it would
-// have until its own clock, which is not the server's here, has gone on.
-func asking(addr string) map[string]any {
+// uncached returns options of a backend that does not cache denials. The local clock is not
+// the server's here, so it would cache them too long.
+func uncached(addr string) map[string]any {
 	return map[string]any{"addr": addr, "local_denials": false}
 }
 
-// The same history is told to servers an hour before, at and an hour after the
-// clock of this process. Periods of an hour are then at the same place in all.
-func TestAnApplicationWhoseClockIsAnHourWrongGetsTheSameVerdicts(t *testing.T) {
+// The same history runs on servers an hour behind, at and an hour ahead of the clock of
+// this process. Periods of an hour are at the same position on all of them.
+func TestAnApplicationWhoseClockIsAnHourOffGetsTheSameVerdicts(t *testing.T) {
 	history := func(start time.Time) (verdicts []backends.Verdict, kept []time.Duration) {
 		clock := clockOf(t, start)
-		backend := open(t, asking(clock.server.Addr()))
+		backend := open(t, uncached(clock.server.Addr()))
 		for _, later := range []time.Duration{0, time.Minute, 0, 20 * time.Minute, 50 * time.Minute, time.Hour, time.Second} {
 			clock.Advance(later)
 			for _, algorithm := range everyAlgorithm {
@@ -52,9 +52,8 @@ func TestAnApplicationWhoseClockIsAnHourWrongGetsTheSameVerdicts(t *testing.T) {
 	}
 }
 
-// In the bubble of synctest it is the year 2000, and time passes only when it is
-// told to.
-func TestAnApplicationInAnotherYearSharesTheLimitsOfARealServer(t *testing.T) {
+// In a bubble of synctest the year is 2000, and time passes only when a test waits.
+func TestAnApplicationWhoseClockIsYearsOffSharesTheLimitsOfARealServer(t *testing.T) {
 	server := redistest.Single(t)
 	right := open(t, at(server.Addr))
 	for _, algorithm := range everyAlgorithm {
@@ -66,21 +65,21 @@ func TestAnApplicationInAnotherYearSharesTheLimitsOfARealServer(t *testing.T) {
 			require.NoError(t, err)
 			verdict := take(t, wrong, quota)[0]
 			require.EqualValues(t, 4, verdict.Remaining)
-			require.LessOrEqual(t, verdict.ResetAfter, 2*720*time.Hour, "as the server counts")
+			require.LessOrEqual(t, verdict.ResetAfter, 2*720*time.Hour, "on the server's clock")
 			<-time.After(1000 * time.Hour)
-			require.EqualValues(t, 3, take(t, wrong, quota)[0].Remaining, "nothing is forgotten")
+			require.EqualValues(t, 3, take(t, wrong, quota)[0].Remaining, "nothing has expired")
 			require.NoError(t, wrong.Close())
 		})
 		require.EqualValues(t, 2, take(t, right, quota)[0].Remaining)
 	}
 }
 
-func TestAServerWhoseClockStepsAdmitsNoMoreThanTheTimeItShows(t *testing.T) {
+func TestAServerWhoseClockStepsAdmitsNoMoreThanItsClockAllows(t *testing.T) {
 	for _, algorithm := range everyAlgorithm {
 		for name, step := range map[string]time.Duration{"back": -90 * time.Minute, "forward": 90 * time.Minute} {
 			t.Run(algorithm.String()+" "+name, func(t *testing.T) {
 				clock := clockOf(t, time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC))
-				backend := open(t, asking(clock.server.Addr()))
+				backend := open(t, uncached(clock.server.Addr()))
 				const limit = 10
 				quota := hourly("k", limit)
 				quota.Algorithm = algorithm
@@ -97,16 +96,16 @@ func TestAServerWhoseClockStepsAdmitsNoMoreThanTheTimeItShows(t *testing.T) {
 				during := admitted()
 				clock.Advance(-step)
 				after := admitted()
-				t.Logf("%d while the clock is wrong, %d when it is right again", during, after)
+				t.Logf("%d while the clock is wrong, %d once it is right again", during, after)
 				if step < 0 {
-					require.Zero(t, during, "time that runs back gives nothing")
+					require.Zero(t, during, "a clock that runs backwards grants nothing")
 				} else {
 					require.LessOrEqual(t, during, int64(limit), "as if that time had passed")
 				}
-				require.Zero(t, after, "and it is taken only once")
+				require.Zero(t, after, "and only once")
 
 				clock.Advance(6 * time.Hour)
-				require.EqualValues(t, limit, admitted(), "what the clock did is forgotten in the end")
+				require.EqualValues(t, limit, admitted(), "the step has no lasting effect")
 			})
 		}
 	}

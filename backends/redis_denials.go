@@ -8,36 +8,36 @@ import (
 )
 
 const (
-	// trust is how long a denial is believed at most, so that what other processes
-	// reset or give back is noticed before long.
-	trust = 10 * time.Second
+	// denialTTL is how long a denial is cached at most, so that resets and refunds by other
+	// processes take effect soon.
+	denialTTL = 10 * time.Second
 
-	// What is remembered is bounded by these.
-	denialShards     = 16
-	denialStripes    = 256
-	denialsPerShard  = 1024
-	denialsOfSubject = 16
+	// Bounds of the cache.
+	denialShards      = 16
+	denialStripes     = 256
+	denialsPerShard   = 1024
+	denialsPerSubject = 16
 )
 
-// denials remembers on which states Redis has denied. Other processes can only
-// add to them, so nothing but time frees them: what such a state denies now,
-// Redis denies too. What another process resets or gives back it cannot see.
+// denials caches the states on which Redis has denied. Other processes can only add to
+// these states, so a state that denies now is also denied by Redis, until time frees it.
+// Resets and refunds by other processes are not visible here.
 type denials struct {
 	shards [denialShards]denialShard
-	count  atomic.Uint64 // of what was denied here
+	count  atomic.Uint64 // decisions denied from the cache
 }
 
 type denialShard struct {
 	mu     sync.Mutex
-	denied map[uint64][]denial // by the hash of key and scope
+	denied map[uint64][]denial // by hash of key and scope
 	events [denialStripes]events
 }
 
-// events are what this process has changed of a few keys and scopes: an answer
-// that may be older is not remembered.
+// events records changes that this process makes to a group of keys and scopes. An answer
+// that may be older than a change is not cached.
 type events struct {
-	changes uint32 // how often something was charged, given back or reset
-	freeing int32  // how many refunds and resets are under way
+	changes        uint32 // number of charges, refunds and resets
+	pendingRefunds int32  // refunds and resets in progress
 }
 
 func (s *denialShard) eventsOf(hash uint64) *events {
@@ -51,34 +51,35 @@ type denial struct {
 	at    moment
 }
 
-// began is what our clock counts from.
-var began = time.Now()
+// processStart is the zero of the local clock.
+var processStart = time.Now()
 
-func sinceStart() time.Duration { return time.Since(began) }
+func sinceStart() time.Duration { return time.Since(processStart) }
 
-// moment is a time of the server, and when on our clock it was asked for and told.
-// An hour after asking the server's clock shows now and an hour, or less; an hour
-// after being told it shows that, or more.
+// moment is a time of the server, with the local times at which the command was sent and
+// the answer received. One hour after sent, the server's clock shows at most now plus an
+// hour; one hour after received, it shows at least that.
 type moment struct {
-	now         int64 // µs
-	order       int   // among all that was decided at that time
-	asked, told time.Duration
+	now            int64 // µs
+	order          int   // position among the decisions at that time
+	sent, received time.Duration
 }
 
-// after tells whether m is not older than another. Answers overtake each other.
-func (m moment) after(other moment) bool {
-	if m.asked >= other.told || m.now != other.now {
-		return m.asked >= other.told || m.now > other.now
+// notOlderThan reports whether m is at least as new as other. Answers may overtake each
+// other.
+func (m moment) notOlderThan(other moment) bool {
+	if m.sent >= other.received || m.now != other.now {
+		return m.sent >= other.received || m.now > other.now
 	}
 	return m.order >= other.order
 }
 
 func (m moment) latest(clock time.Duration) int64 {
-	return m.now + (clock - m.asked + time.Microsecond - 1).Microseconds()
+	return m.now + (clock - m.sent + time.Microsecond - 1).Microseconds()
 }
 
 func (m moment) earliest(clock time.Duration) int64 {
-	return m.now + (clock - m.told).Microseconds()
+	return m.now + (clock - m.received).Microseconds()
 }
 
 func newDenials() *denials {
@@ -91,33 +92,33 @@ func newDenials() *denials {
 
 func (d *denials) shard(hash uint64) *denialShard { return &d.shards[hash%denialShards] }
 
-// deny answers a Take that Redis would deny, and tells whether it has. It needs to
-// know of each quota.
+// deny decides a Take that Redis would deny, and reports whether it did. It needs a cached
+// denial for each quota.
 func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 	clock := sinceStart()
 	denied, banned := false, d.banned(quotas, clock)
 	for i := range quotas {
 		q := &quotas[i]
-		if q.Cost < 0 || q.Forced || q.Tentative && !banned || sharing(quotas[:i], q) {
+		if q.Cost < 0 || q.Forced || q.Tentative && !banned || sharesCounter(quotas[:i], q) {
 			return false
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
-		if !ok || !known.trusted(clock) {
+		if !ok || !known.isRecent(clock) {
 			return false
 		}
 		charge := q.charge()
 		v := known.state.verdict(known.at.latest(clock), known.id, &charge)
 		denied = denied || !v.Allowed() && !q.Shadow
 		if v.Allowed() && (len(quotas) == 1 || q.Ban != 0 && q.Cost != 0) {
-			return false // a denial counts for a ban in Redis
+			return false // Redis has to count the denial towards a ban
 		}
-		// Whoever comes back by our clock must not come too early by the server's.
+		// RetryAfter must be long enough by the server's clock.
 		now := known.at.earliest(clock)
 		v = known.state.verdict(now, known.id, &charge)
 		verdicts[i] = verdict(v)
 		if v.Allowed() {
 			peek := q.peek()
-			verdicts[i].left(verdict(known.state.verdict(now, known.id, &peek)))
+			verdicts[i].setRemaining(verdict(known.state.verdict(now, known.id, &peek)))
 		}
 	}
 	if denied {
@@ -126,8 +127,7 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 	return denied
 }
 
-// banned tells whether a ban is known to be in force, from which no units that are
-// given back free anybody.
+// banned reports whether a ban is known to be in force. Refunds do not end a ban.
 func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 	for i := range quotas {
 		q := &quotas[i]
@@ -136,14 +136,14 @@ func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
 		charge := q.charge()
-		if ok && known.trusted(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+		if ok && known.isRecent(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
 			return true
 		}
 	}
 	return false
 }
 
-// denyOne is deny for a Take of one quota.
+// denyOne is deny for a Take with a single quota.
 func (d *denials) denyOne(hash uint64, q *Quota, v *Verdict) bool {
 	if q.Cost < 0 || q.Forced || q.Tentative || q.Shadow {
 		return false
@@ -153,7 +153,7 @@ func (d *denials) denyOne(hash uint64, q *Quota, v *Verdict) bool {
 		return false
 	}
 	clock, charge := sinceStart(), q.charge()
-	if !known.trusted(clock) || known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+	if !known.isRecent(clock) || known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
 		return false
 	}
 	*v = verdict(known.state.verdict(known.at.earliest(clock), known.id, &charge))
@@ -161,8 +161,8 @@ func (d *denials) denyOne(hash uint64, q *Quota, v *Verdict) bool {
 	return true
 }
 
-// CachedDenials counts the questions that a backend of NewRedis has denied from
-// what it remembers, without asking Redis. It is false for another backend.
+// CachedDenials returns how many calls a backend of NewRedis has denied from its cache,
+// without calling Redis. For any other backend, it returns false.
 func CachedDenials(backend Backend) (uint64, bool) {
 	r, ok := backend.(*redisBackend)
 	if !ok || r.denials == nil {
@@ -171,13 +171,13 @@ func CachedDenials(backend Backend) (uint64, bool) {
 	return r.denials.count.Load(), true
 }
 
-// find finds what was denied of a quota's limit.
+// find returns the cached denial for the limit of a quota.
 func (d *denials) find(hash uint64, q *Quota) (denial, bool) {
 	s := d.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.denied) == 0 || s.eventsOf(hash).freeing > 0 {
-		return denial{}, false // others may see already that it is free
+	if len(s.denied) == 0 || s.eventsOf(hash).pendingRefunds > 0 {
+		return denial{}, false // others may already see that it is free
 	}
 	list := s.denied[hash]
 	for i := range list {
@@ -188,18 +188,18 @@ func (d *denials) find(hash uint64, q *Quota) (denial, bool) {
 	return denial{}, false
 }
 
-// trusted tells whether it was denied not long ago.
-func (d *denial) trusted(clock time.Duration) bool { return clock-d.at.asked < trust }
+// isRecent reports whether the denial may still be used.
+func (d *denial) isRecent(clock time.Duration) bool { return clock-d.at.sent < denialTTL }
 
-// sharing tells whether a quota shares its counter with one of others.
-func sharing(others []Quota, q *Quota) bool {
+// sharesCounter reports whether a quota shares its counter with any of the others.
+func sharesCounter(others []Quota, q *Quota) bool {
 	return slices.ContainsFunc(others, func(other Quota) bool {
 		return subjectOf(&other) == subjectOf(q) && idOf(&other) == idOf(q)
 	})
 }
 
-// frees tells whether some of a call's quotas give back what was denied before.
-func (c *call) frees(members []int) bool {
+// hasRefund reports whether any of the given quotas refunds units.
+func (c *call) hasRefund(members []int) bool {
 	for _, member := range members {
 		if c.quotas[member].Cost < 0 {
 			return true
@@ -208,7 +208,7 @@ func (c *call) frees(members []int) bool {
 	return false
 }
 
-// hashOf is that of a subject of a call.
+// hashOf returns the hash of a subject of the call.
 func (c *call) hashOf(subject int) uint64 {
 	if subject == 0 {
 		return c.hash
@@ -217,37 +217,37 @@ func (c *call) hashOf(subject int) uint64 {
 	return hashSubject(q.Key, q.Scope)
 }
 
-// before notes what the answer to a call must not be older than.
-func (d *denials) before(c *call) {
+// callStarts notes the changes that the answer to a call must not be older than.
+func (d *denials) callStarts(c *call) {
 	for i, members := range c.subjects {
 		hash := c.hashOf(i)
 		s := d.shard(hash)
 		s.mu.Lock()
 		e := s.eventsOf(hash)
 		c.changes = append(c.changes, e.changes)
-		if c.frees(members) {
-			e.freeing++
+		if c.hasRefund(members) {
+			e.pendingRefunds++
 		}
 		s.mu.Unlock()
 	}
 }
 
-// after remembers a call that was denied, and forgets what another has changed,
+// callEnds caches the states of a denied call, and removes those that the call has changed
 // or may have changed.
-func (d *denials) after(c *call, answered bool) {
+func (d *denials) callEnds(c *call, answered bool) {
 	for i, members := range c.subjects {
 		hash := c.hashOf(i)
 		s := d.shard(hash)
 		s.mu.Lock()
 		e := s.eventsOf(hash)
-		if c.frees(members) {
-			e.freeing--
+		if c.hasRefund(members) {
+			e.pendingRefunds--
 		}
 		switch {
 		case !answered || c.states == nil:
 			e.changes++
 			delete(s.denied, hash)
-		case e.freeing == 0 && c.changes[i] == e.changes:
+		case e.pendingRefunds == 0 && c.changes[i] == e.changes:
 			for _, member := range members {
 				s.remember(hash, denial{idOf(&c.quotas[member]), c.states[member], c.at})
 			}
@@ -259,7 +259,7 @@ func (d *denials) after(c *call, answered bool) {
 func (s *denialShard) remember(hash uint64, latest denial) {
 	list := s.denied[hash]
 	if list == nil && len(s.denied) >= denialsPerShard {
-		for other := range s.denied { // any
+		for other := range s.denied { // any one
 			delete(s.denied, other)
 			break
 		}
@@ -267,10 +267,10 @@ func (s *denialShard) remember(hash uint64, latest denial) {
 	at := slices.IndexFunc(list, func(old denial) bool { return old.id == latest.id })
 	switch {
 	case at >= 0:
-		if latest.at.after(list[at].at) {
+		if latest.at.notOlderThan(list[at].at) {
 			list[at] = latest
 		}
-	case len(list) >= denialsOfSubject:
+	case len(list) >= denialsPerSubject:
 		list[0] = latest
 	default:
 		list = append(list, latest)
@@ -278,17 +278,17 @@ func (s *denialShard) remember(hash uint64, latest denial) {
 	s.denied[hash] = list
 }
 
-// resetting is called before a key and scope are reset, what it returns after.
-func (d *denials) resetting(key, scope string) (done func()) {
+// beginReset must be called before a key and scope are reset, and done afterwards.
+func (d *denials) beginReset(key, scope string) (done func()) {
 	hash := hashSubject(key, scope)
 	s := d.shard(hash)
 	e := s.eventsOf(hash)
 	s.mu.Lock()
-	e.freeing++
+	e.pendingRefunds++
 	s.mu.Unlock()
 	return func() {
 		s.mu.Lock()
-		e.freeing--
+		e.pendingRefunds--
 		e.changes++
 		delete(s.denied, hash)
 		s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 
 var everyAlgorithm = []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow, backends.SlidingLog, backends.TokenBucket}
 
-func TestAKeyLivesUntilItsLimitIsFullAgainRoundedUp(t *testing.T) {
+func TestAKeyExpiresWhenItsFullLimitIsAvailableRoundedUp(t *testing.T) {
 	server := miniredis.RunT(t)
 	backend := open(t, at(server.Addr()))
 	start := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -32,7 +32,7 @@ func TestAKeyLivesUntilItsLimitIsFullAgainRoundedUp(t *testing.T) {
 	}
 }
 
-func TestAKeyLivesUntilTheLastOfItsLimitsIsFullAgain(t *testing.T) {
+func TestAKeyExpiresWhenTheLastOfItsLimitsIsFullyAvailable(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.SetTime(time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC))
 	backend := open(t, at(server.Addr()))
@@ -41,18 +41,18 @@ func TestAKeyLivesUntilTheLastOfItsLimitsIsFullAgain(t *testing.T) {
 	day.Per = 24 * time.Hour
 	take(t, backend, day)
 	take(t, backend, hour)
-	require.Equal(t, 24*time.Hour, server.TTL(server.Keys()[0]), "a shorter one does not cut it short")
+	require.Equal(t, 24*time.Hour, server.TTL(server.Keys()[0]), "a shorter period does not shorten it")
 	day.Cost = -1
 	take(t, backend, day)
-	require.Equal(t, time.Hour, server.TTL(server.Keys()[0]), "until the one that is left")
+	require.Equal(t, time.Hour, server.TTL(server.Keys()[0]), "until the remaining one")
 	hour.Cost = -1
 	take(t, backend, hour)
-	require.Empty(t, server.Keys(), "and nothing is kept of what was given back")
+	require.Empty(t, server.Keys(), "refunded units leave nothing behind")
 }
 
-// Redis keeps a key through the millisecond in which it expires, and reads its
-// clock once more when it sets the time: neither may end a key too early.
-func TestARealServerForgetsNothingTooEarly(t *testing.T) {
+// Redis keeps a key until the end of the millisecond in which it expires, and reads its
+// clock again when it sets the expiry. Neither may end a key too early.
+func TestARealServerExpiresNoKeyTooEarly(t *testing.T) {
 	server := redistest.Single(t)
 	backend, client := open(t, at(server.Addr)), server.Client()
 	for i := range 200 {
@@ -66,11 +66,11 @@ func TestARealServerForgetsNothingTooEarly(t *testing.T) {
 		require.NoError(t, err)
 		expires := client.PExpireTime(t.Context(), key).Val().Microseconds()
 		require.Greater(t, expires+1000, full)
-		require.Less(t, expires, full+100_000, "nor much too late")
+		require.Less(t, expires, full+100_000, "and not much too late")
 	}
 }
 
-func TestADeniedTakeLeavesValueAndExpiryAsTheyWere(t *testing.T) {
+func TestADeniedTakeChangesNeitherValueNorExpiry(t *testing.T) {
 	server := redistest.Single(t)
 	backend, client := open(t, at(server.Addr)), server.Client()
 	for _, algorithm := range everyAlgorithm {
@@ -87,12 +87,12 @@ func TestADeniedTakeLeavesValueAndExpiryAsTheyWere(t *testing.T) {
 			require.EqualValues(t, 9, verdicts[0].Remaining)
 		}
 		wide.Cost = 0
-		require.EqualValues(t, 9, take(t, backend, wide)[0].Remaining, "and so does a peek")
+		require.EqualValues(t, 9, take(t, backend, wide)[0].Remaining, "a peek changes nothing either")
 		require.Equal(t, before, stored(t, client, key))
 	}
 }
 
-// stored is all that Redis knows of a key: its bytes and the moment it ends.
+// stored returns the value and the expiry of a key.
 func stored(t *testing.T, client *redis.Client, key string) [2]string {
 	t.Helper()
 	return [2]string{client.Get(t.Context(), key).Val(), client.PExpireTime(t.Context(), key).Val().String()}

@@ -14,22 +14,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// scissors cut the next connection that the answer of a script comes in on, once
-// armed. Other connections, such as those on which Sentinels talk, are spared.
-type scissors struct {
+// connectionCutter, once armed, cuts the next connection that receives the answer of a
+// script. It leaves other connections alone, such as those between Sentinels.
+type connectionCutter struct {
 	armed atomic.Bool
 	cuts  atomic.Int64
 }
 
-func (s *scissors) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (s *connectionCutter) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-	return &cuttable{Conn: connection, scissors: s}, err
+	return &cuttable{Conn: connection, connectionCutter: s}, err
 }
 
 type cuttable struct {
 	net.Conn
-	*scissors
-	asked atomic.Bool // a script was sent, with the last that was
+	*connectionCutter
+	asked atomic.Bool // the last command sent was a script
 }
 
 func (c *cuttable) Write(b []byte) (int, error) {
@@ -37,19 +37,19 @@ func (c *cuttable) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Read loses an answer that has come: the server has done what it was asked.
+// Read drops an answer that has arrived: the server has executed the command.
 func (c *cuttable) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && c.asked.Load() && c.armed.CompareAndSwap(true, false) {
 		c.cuts.Add(1)
-		_ = c.Close() // it is of no more use
+		_ = c.Close() // the connection is unusable now
 		return 0, net.ErrClosed
 	}
 	return n, err
 }
 
-// notMadeTwice loses the answer of a decision, and looks what was charged.
-func notMadeTwice(t *testing.T, scissors *scissors, backend backends.Backend) {
+// notMadeTwice loses the answer of a decision and checks what was charged.
+func notMadeTwice(t *testing.T, scissors *connectionCutter, backend backends.Backend) {
 	t.Helper()
 	quota := hourly("cut", 9)
 	require.EqualValues(t, 8, take(t, backend, quota)[0].Remaining)
@@ -57,16 +57,16 @@ func notMadeTwice(t *testing.T, scissors *scissors, backend backends.Backend) {
 	scissors.armed.Store(true)
 	require.Error(t, backend.Take(t.Context(), []backends.Quota{quota}, make([]backends.Verdict, 1)))
 	require.Equal(t, cuts+1, scissors.cuts.Load())
-	require.EqualValues(t, 6, take(t, backend, quota)[0].Remaining, "the lost one was charged once")
+	require.EqualValues(t, 6, take(t, backend, quota)[0].Remaining, "the lost decision was charged once")
 }
 
-func TestAServerThatAcceptsAndNeverAnswersHoldsNobodyUp(t *testing.T) {
+func TestAServerThatNeverAnswersDelaysNoCallerPastTheDeadline(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
 	start := time.Now()
 	backend := open(t, at(listener.Addr().String()))
-	require.Less(t, time.Since(start), 4*time.Second, "an application starts without it")
+	require.Less(t, time.Since(start), 4*time.Second, "an application starts without Redis")
 
 	start = time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -76,11 +76,11 @@ func TestAServerThatAcceptsAndNeverAnswersHoldsNobodyUp(t *testing.T) {
 	require.Less(t, time.Since(start), 2*time.Second)
 }
 
-func TestARequestThatIsCancelledWaitsNoLongerThanItsDeadline(t *testing.T) {
+func TestACanceledRequestReturnsByItsDeadline(t *testing.T) {
 	server := redistest.Single(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr})
 	t.Cleanup(func() { _ = client.Close() })
-	for name, options := range map[string]map[string]any{"own client": at(server.Addr), "handed in": {"client": client}} {
+	for name, options := range map[string]map[string]any{"own client": at(server.Addr), "passed in": {"client": client}} {
 		backend := open(t, options)
 		take(t, backend, hourly(name, 9))
 		server.Pause()
@@ -94,7 +94,7 @@ func TestARequestThatIsCancelledWaitsNoLongerThanItsDeadline(t *testing.T) {
 	}
 }
 
-func TestWrongCredentialsAreNamedOnAClusterAndBehindSentinel(t *testing.T) {
+func TestWrongCredentialsAreReportedOnAClusterAndBehindSentinel(t *testing.T) {
 	node := redistest.Single(t, "--cluster-enabled", "yes", "--requirepass", "right")
 	addrs, name, _ := redistest.Sentinel(t, "--requirepass", "right")
 	for topology, options := range map[string]map[string]any{
@@ -114,9 +114,9 @@ func TestWrongCredentialsAreNamedOnAClusterAndBehindSentinel(t *testing.T) {
 	}
 }
 
-func TestPasswordsStayOutOfLaterErrors(t *testing.T) {
+func TestErrorsAfterTheStartContainNoPasswords(t *testing.T) {
 	server := redistest.Single(t)
-	backend := open(t, map[string]any{"url": "redis://default:s3cret@" + server.Addr}) // any password will do, today
+	backend := open(t, map[string]any{"url": "redis://default:s3cret@" + server.Addr}) // the default user accepts any password
 	require.True(t, take(t, backend, hourly("k", 9))[0].Allowed)
 	admin := server.Client()
 	require.NoError(t, admin.ConfigSet(t.Context(), "requirepass", "another").Err())

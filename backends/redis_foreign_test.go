@@ -9,16 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A key of somebody else's where one of ours should be is an error of the
-// decisions on it, and of no other that goes to Redis with them.
-func TestAForeignValueSpoilsNoOtherDecision(t *testing.T) {
+// If the value of a Redis key was written by another application, decisions on that key
+// fail, but not the other decisions in the same flight.
+func TestAForeignValueAffectsNoOtherDecision(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		client := redis.NewClient(&redis.Options{Addr: addr})
 		t.Cleanup(func() { _ = client.Close() })
 		backend := open(t, at(addr))
 		for name, foreign := range map[string]any{
 			"a word": "hello", "nothing": "", "words": "hello you;", "a number": 17, "words and a time": "a b 1234567890123456",
-			"no state": "s3600000000=here;", "half a state": "s3600000000=1,2", "a broken log": "l3600000000=1,x,;",
+			"not a state": "s3600000000=here;", "half a state": "s3600000000=1,2", "a corrupt log": "l3600000000=1,x,;",
 		} {
 			require.NoError(t, client.Set(t.Context(), "foreign:somebody:7", foreign, 0).Err())
 			var group sync.WaitGroup
@@ -26,7 +26,7 @@ func TestAForeignValueSpoilsNoOtherDecision(t *testing.T) {
 				for range 8 {
 					group.Go(func() {
 						quota := hourly(key, 1000)
-						if name == "a broken log" {
+						if name == "a corrupt log" {
 							quota.Algorithm = backends.SlidingLog
 						}
 						err := backend.Take(t.Context(), []backends.Quota{quota}, make([]backends.Verdict, 1))

@@ -5,42 +5,41 @@ import "sync"
 const (
 	leaseShards    = 16
 	leasesPerShard = 1024
-	// leaseShare is which part of a limit a process leases at most.
+	// leaseShare bounds a lease: to a tenth of the limit.
 	leaseShare = 10
 )
 
-// leases are units that Redis has charged for this process beforehand. It spends
-// them without asking.
+// leases are units that Redis has charged in advance for this process, which spends them
+// without calling Redis.
 //
-// They are only taken from limits whose windows are aligned, and end with the
-// window in which they were charged. Such a limit counts a unit the same whenever
-// in its window it was charged, so spending one later admits nothing that could
-// not have been charged at that moment. What is not spent is lost until then.
+// Only limits with aligned windows have leases, and a lease ends with the window in which
+// it was charged. Such a limit counts a unit the same at any moment of its window, so
+// spending a unit later admits nothing that could not have been charged then. Units not
+// spent by the end of the window are lost.
 type leases struct {
-	size   int64 // units that are leased at once, with the one that is asked for
+	size   int64 // units to take at once, including the requested one
 	shards [leaseShards]leaseShard
 }
 
 type leaseShard struct {
 	mu    sync.Mutex
 	stock map[leaseID]*lease
-	// resets counts those of this process: what was charged before one is gone.
+	// resets counts the resets by this process. Units charged before a reset are gone.
 	resets uint64
 }
 
-// leaseID is which limit of which key and scope units are for. A limit that was
-// changed has no lease.
+// leaseID identifies a limit of a key and scope. A changed limit has no lease.
 type leaseID struct {
 	hash  uint64
 	id    counterID
 	limit int64
 }
 
-// lease is units in stock.
+// lease is a stock of units.
 type lease struct {
-	of      Quota
+	quota   Quota
 	units   int64
-	verdict Verdict // of the last of them, at the moment when they were charged
+	verdict Verdict // on the last of the units, when they were charged
 	at      moment
 	ends    int64 // on the server's clock, µs
 }
@@ -53,8 +52,8 @@ func newLeases(size int64) *leases {
 	return l
 }
 
-// more is how many units to take beside the one that is asked for.
-func (l *leases) more(q *Quota) int64 {
+// extra returns how many units to take in addition to the requested one.
+func (l *leases) extra(q *Quota) int64 {
 	aligned := q.Algorithm == SlidingWindow || q.Algorithm == FixedWindow
 	if !aligned || q.Calendar != nil || q.Cost != 1 || q.Forced || q.Shadow || q.Ban != 0 {
 		return 0
@@ -67,9 +66,9 @@ func (l *leases) find(hash uint64, q *Quota) (*leaseShard, leaseID) {
 	return &l.shards[id.hash%leaseShards], id
 }
 
-// spend takes one unit from the stock, and tells whether there was one.
+// spend takes a unit from the stock, and reports whether there was one.
 func (l *leases) spend(hash uint64, q *Quota, v *Verdict) bool {
-	if l.more(q) == 0 {
+	if l.extra(q) == 0 {
 		return false
 	}
 	clock := sinceStart()
@@ -87,21 +86,21 @@ func (l *leases) spend(hash uint64, q *Quota, v *Verdict) bool {
 	held.units--
 	*v = held.verdict
 	v.Remaining += held.units
-	v.ResetAfter -= clock - held.at.told
+	v.ResetAfter -= clock - held.at.received
 	return true
 }
 
-// before lets a call ask for more than one unit.
-func (l *leases) before(c *call) {
-	c.more = l.more(&c.quotas[0])
+// prepareCall lets a call request more than one unit.
+func (l *leases) prepareCall(c *call) {
+	c.extra = l.extra(&c.quotas[0])
 	s, _ := l.find(c.hash, &c.quotas[0])
 	s.mu.Lock()
 	c.resets = s.resets
 	s.mu.Unlock()
 }
 
-// keep puts units into the stock that were charged for a call.
-func (l *leases) keep(c *call) {
+// store adds the leased units of a call to the stock.
+func (l *leases) store(c *call) {
 	q := &c.quotas[0]
 	s, id := l.find(c.hash, q)
 	s.mu.Lock()
@@ -116,16 +115,15 @@ func (l *leases) keep(c *call) {
 		return
 	}
 	if len(s.stock) >= leasesPerShard {
-		for other := range s.stock { // any, whose units are lost
+		for other := range s.stock { // any one; its units are lost
 			delete(s.stock, other)
 			break
 		}
 	}
-	s.stock[id] = &lease{of: *q, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
+	s.stock[id] = &lease{quota: *q, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
 }
 
-// forget drops what is in stock for a key and scope that is reset: there is
-// nothing any more that it was charged to.
+// forget removes the units of a key and scope that is reset.
 func (l *leases) forget(key, scope string) {
 	hash := hashSubject(key, scope)
 	s := &l.shards[hash%leaseShards]
@@ -139,7 +137,7 @@ func (l *leases) forget(key, scope string) {
 	}
 }
 
-// unspent empties the stock, and returns what would give it back.
+// unspent empties the stock and returns quotas that refund it.
 func (l *leases) unspent() (refunds []Quota) {
 	clock := sinceStart()
 	for i := range l.shards {
@@ -147,7 +145,7 @@ func (l *leases) unspent() (refunds []Quota) {
 		s.mu.Lock()
 		for id, held := range s.stock {
 			if held.units > 0 && held.at.latest(clock) < held.ends {
-				refund := held.of
+				refund := held.quota
 				refund.Cost = -held.units
 				refunds = append(refunds, refund)
 			}

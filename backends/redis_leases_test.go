@@ -21,7 +21,7 @@ func leasing(addr string, lease int) map[string]any {
 	return map[string]any{"addr": addr, "lease": lease}
 }
 
-func TestALeaseIsSpentWithoutAsking(t *testing.T) {
+func TestALeaseIsSpentWithoutCallingRedis(t *testing.T) {
 	for _, algorithm := range []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow} {
 		server := miniredis.RunT(t)
 		client := redis.NewClient(&redis.Options{Addr: server.Addr()})
@@ -37,22 +37,22 @@ func TestALeaseIsSpentWithoutAsking(t *testing.T) {
 			require.EqualValues(t, 99-i, v.Remaining)
 			require.Positive(t, v.ResetAfter)
 		}
-		require.EqualValues(t, 11, hook.commands.Load(), "ten for the leases, and one that loaded the script")
-		require.False(t, take(t, backend, quota)[0].Allowed, "and not a unit more")
+		require.EqualValues(t, 11, hook.commands.Load(), "ten leases and one to load the script")
+		require.False(t, take(t, backend, quota)[0].Allowed, "not a unit more")
 	}
 }
 
-func TestALeaseIsATenthOfTheLimitAtMost(t *testing.T) {
+func TestALeaseIsAtMostATenthOfTheLimit(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	one, other := open(t, leasing(addr, 1000)), open(t, at(addr))
 	require.True(t, take(t, one, hourly("k", 50))[0].Allowed)
 	require.EqualValues(t, 44, take(t, other, hourly("k", 50))[0].Remaining)
 	require.True(t, take(t, one, hourly("small", 19))[0].Allowed)
-	require.EqualValues(t, 17, take(t, other, hourly("small", 19))[0].Remaining, "of a small limit nothing is leased")
+	require.EqualValues(t, 17, take(t, other, hourly("small", 19))[0].Remaining, "a small limit has no lease")
 }
 
-// Whatever is not one unit of an aligned window is asked for as ever.
-func TestWhatCannotBeLeasedIsNot(t *testing.T) {
+// Only single units of aligned windows are leased.
+func TestOnlySingleUnitsOfAlignedWindowsAreLeased(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	one, other := open(t, leasing(addr, 5)), open(t, at(addr))
 	for name, change := range map[string]func(*backends.Quota){
@@ -80,8 +80,8 @@ func TestALeaseEndsWithItsWindow(t *testing.T) {
 	server.SetTime(now)
 	one, other := open(t, leasing(server.Addr(), 10)), open(t, at(server.Addr()))
 	take(t, one, hourly("k", 100)) // the window ends in a tenth of a second
-	redistest.Eventually(t, "the stock is not spent any more", func(context.Context) bool {
-		server.SetTime(now.Add(time.Second)) // it is the next window
+	redistest.Eventually(t, "the lease has expired", func(context.Context) bool {
+		server.SetTime(now.Add(time.Second)) // in the next window
 		before := take(t, other, costless())[0].Remaining
 		take(t, one, hourly("k", 100))
 		return take(t, other, costless())[0].Remaining < before
@@ -100,13 +100,13 @@ func TestALeaseDoesNotOutliveAResetOrAChangedLimit(t *testing.T) {
 	take(t, one, hourly("k", 100))
 	require.NoError(t, one.Reset(t.Context(), "k", "somebody"))
 	take(t, one, hourly("k", 100))
-	require.EqualValues(t, 90, take(t, other, costless())[0].Remaining, "it was charged anew")
+	require.EqualValues(t, 90, take(t, other, costless())[0].Remaining, "it was charged again")
 
-	require.False(t, take(t, one, hourly("k", 10))[0].Allowed, "a lower limit holds at once")
+	require.False(t, take(t, one, hourly("k", 10))[0].Allowed, "a lower limit applies at once")
 	require.True(t, take(t, one, hourly("k", 100))[0].Allowed)
 }
 
-func TestCloseGivesBackWhatWasNotSpent(t *testing.T) {
+func TestCloseRefundsUnspentUnits(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		one, err := backends.NewRedis(leasing(addr, 10))
 		require.NoError(t, err)
@@ -125,16 +125,16 @@ func TestManyGoroutinesSpendLeasesExactly(t *testing.T) {
 		takers := []backends.Backend{open(t, leasing(addr, 7)), open(t, leasing(addr, 7)), open(t, leasing(addr, 7))}
 		granted := spend(t, takers, 20, hourly("k", 400))
 		require.LessOrEqual(t, granted, int64(400))
-		require.GreaterOrEqual(t, granted, int64(400-2*3*6), "less than two leases of each are in stock")
+		require.GreaterOrEqual(t, granted, int64(400-2*3*6), "each process holds less than two leases")
 	})
 }
 
-// leaseAddr is set in the processes that the test below starts.
+// leaseAddr is set in the processes started by the test below.
 const leaseAddr = "RATELIMITER_TEST_LEASE_ADDR"
 
-// Processes that lease together admit the limit at most, and if one of them is
-// killed no more than its lease lies unused.
-func TestProcessesThatLeaseNeverExceedTheLimit(t *testing.T) {
+// Processes that lease never admit more than the limit in total. If one of them is killed,
+// at most its lease remains unused.
+func TestProcessesWithLeasesNeverExceedTheLimit(t *testing.T) {
 	const limit, lease, processes = 5000, 50, 3
 	quota := backends.Quota{Key: "processes", Limit: limit, Per: 300 * 24 * time.Hour, Cost: 1}
 	if addr := os.Getenv(leaseAddr); addr != "" {
@@ -161,17 +161,17 @@ func TestProcessesThatLeaseNeverExceedTheLimit(t *testing.T) {
 					_ = command.Process.Kill()
 				}
 			}
-			_ = command.Wait() // one was killed
+			_ = command.Wait() // one of them was killed
 		})
 	}
 	all.Wait()
 	total := admitted[0] + admitted[1] + admitted[2]
-	t.Logf("limit %d, lease %d: admitted %d, by the one that was killed %d", limit, lease, total, admitted[0])
+	t.Logf("limit %d, lease %d: admitted %d, %d of them by the killed process", limit, lease, total, admitted[0])
 	require.LessOrEqual(t, total, limit)
-	require.GreaterOrEqual(t, total, limit-lease, "what lay in stock where it was killed, and the one it did not tell of")
+	require.GreaterOrEqual(t, total, limit-lease, "the lease of the killed process, and a unit it did not report")
 }
 
-// spendAsAProcess tells of each unit that it was granted, until there is none.
+// spendAsAProcess prints a line for each granted unit, until it is denied.
 func spendAsAProcess(t *testing.T, addr string, lease int, quota backends.Quota) {
 	backend, err := backends.NewRedis(leasing(addr, lease))
 	require.NoError(t, err)

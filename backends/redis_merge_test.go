@@ -16,9 +16,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// kinds draws the quotas of a history. Most of them are plain, and many have a key of
+// quotas draws the quotas of a history. Most of them are plain, and many have a key of
 // their own.
-func (h history) kinds(t *rapid.T) *rapid.Generator[Quota] {
+func (h history) quotas(t *rapid.T) *rapid.Generator[Quota] {
 	number := 0
 	return rapid.SampledFrom(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Quota {
 		q := h.quota(t)
@@ -29,14 +29,14 @@ func (h history) kinds(t *rapid.T) *rapid.Generator[Quota] {
 			q.Scope += strconv.Itoa(number)
 		}
 		return q
-	}), 1, 5).Draw(t, "kinds"))
+	}), 1, 5).Draw(t, "quotas"))
 }
 
-// flightful draws what goes to Redis at once: a few quotas, each asked for by several
-// callers, and some callers that ask for more than one.
-func flightful(t *rapid.T, kinds *rapid.Generator[Quota]) (calls []*call) {
+// drawFlight draws the calls of a flight: a few quotas, each requested by several callers,
+// and some calls with more than one quota.
+func drawFlight(t *rapid.T, kinds *rapid.Generator[Quota]) (calls []*call) {
 	for range rapid.IntRange(1, 24).Draw(t, "callers") {
-		quotas := []Quota{kinds.Draw(t, "kind")}
+		quotas := []Quota{kinds.Draw(t, "quota")}
 		if rapid.IntRange(0, 11).Draw(t, "several") == 0 {
 			quotas = append(quotas, kinds.Draw(t, "another"))
 		}
@@ -45,19 +45,18 @@ func flightful(t *rapid.T, kinds *rapid.Generator[Quota]) (calls []*call) {
 	return calls
 }
 
-// oneAfterTheOther is the order in which the calls of a flight were decided: what
-// is plain comes first, and who asked for the same stands together, in the order
-// in which they came.
-func oneAfterTheOther(calls []*call) (order []*call) {
+// decisionOrder returns the calls of a flight in the order in which they are decided: plain
+// calls first, and equal calls together, in order of arrival.
+func decisionOrder(calls []*call) (order []*call) {
 	order = slices.Clone(calls)
 	slices.SortStableFunc(order, func(a, b *call) int {
-		return cmp.Or(cmp.Compare(a.at.asked, b.at.asked), cmp.Compare(a.at.order, b.at.order))
+		return cmp.Or(cmp.Compare(a.at.sent, b.at.sent), cmp.Compare(a.at.order, b.at.order))
 	})
 	return order
 }
 
-// plainCounter counts what was asked of plain.lua, and what it left undecided.
-type plainCounter struct{ asked, undecided int }
+// plainCounter counts the decisions sent to plain.lua and those it left undecided.
+type plainCounter struct{ sent, undecided int }
 
 func (p *plainCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (p *plainCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -79,31 +78,31 @@ func (p *plainCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis
 }
 
 func (p *plainCounter) count(cmd redis.Cmder) {
-	if script, ok := cmd.(once); ok && (script.Args()[1] == plainScript.Hash() || script.Args()[1] == plainSource) && script.Err() == nil {
-		p.asked += script.Args()[2].(int)
+	if script, ok := cmd.(noRetryCmd); ok && (script.Args()[1] == plainScript.Hash() || script.Args()[1] == plainSource) && script.Err() == nil {
+		p.sent += script.Args()[2].(int)
 		p.undecided += strings.Count(script.Val(), " - ")
 	}
 }
 
-// fliers are a Redis backend and one in memory that is told the times at which Redis
-// has decided.
-type fliers struct {
+// mergeTest is a Redis backend, and a memory backend that gets the times at which Redis has
+// decided.
+type mergeTest struct {
 	redis  *redisBackend
 	memory Backend
 	now    int64
 }
 
-func newFliers(t require.TestingT, client *redis.Client, spread bool) *fliers {
+func newMergeTest(t require.TestingT, client *redis.Client, spread bool) *mergeTest {
 	require.NoError(t, client.FlushAll(context.Background()).Err())
-	f := &fliers{redis: &redisBackend{client: client, spread: spread}}
+	f := &mergeTest{redis: &redisBackend{client: client, oneKeyPerCall: spread}}
 	f.memory = newMemoryOn(1<<16, func() int64 { return f.now })
 	return f
 }
 
-// fly makes the decisions of a flight, and compares them with those of memory.
-func (f *fliers) fly(t require.TestingT, calls []*call) {
+// send decides the calls of a flight, and compares the verdicts with those of memory.
+func (f *mergeTest) send(t require.TestingT, calls []*call) {
 	f.redis.send(context.Background(), calls)
-	for _, c := range oneAfterTheOther(calls) {
+	for _, c := range decisionOrder(calls) {
 		require.NoError(t, c.err)
 		f.now = c.at.now
 		ours := make([]Verdict, len(c.quotas))
@@ -112,11 +111,10 @@ func (f *fliers) fly(t require.TestingT, calls []*call) {
 	}
 }
 
-// What goes together is decided as if it had come one by one: equal calls are
-// granted in order, exactly as many as there is room for. Which of the scripts
-// decides makes no difference.
-func TestAFlightIsDecidedAsItsCallsWouldBeOneAfterTheOther(t *testing.T) {
-	for name, spread := range map[string]bool{"in one script call": false, "in one for each key": true} {
+// The calls of a flight are decided as if they had come one by one: equal calls are granted
+// in order, exactly as many as there is room for, whichever script decides.
+func TestAFlightIsDecidedLikeItsCallsInOrder(t *testing.T) {
+	for name, spread := range map[string]bool{"one script call": false, "one script call per key": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Run("miniredis", func(t *testing.T) {
 				server := miniredis.RunT(t)
@@ -130,23 +128,23 @@ func TestAFlightIsDecidedAsItsCallsWouldBeOneAfterTheOther(t *testing.T) {
 					})
 				}
 			})
-			t.Run("redis", func(t *testing.T) { // on which time passes by itself
+			t.Run("redis", func(t *testing.T) { // where time passes on its own
 				server := redistest.Single(t)
 				client := server.Client()
-				flights(t, server.Addr, spread, quick, func(time.Duration) { expireInTime(t, client) })
+				flights(t, server.Addr, spread, shortPeriods, func(time.Duration) { expireInTime(t, client) })
 			})
 		})
 	}
 }
 
-// quick has periods of which a real server sees many.
-var quick = history{
+// quick has periods so short that a real server sees many of them.
+var shortPeriods = history{
 	[]time.Duration{time.Millisecond, 1717 * time.Microsecond, 13 * time.Millisecond, time.Second, MaxPer},
 	forward.limits, rapid.Just(int64(0)), true,
 }
 
-// expireInTime checks that every key lives as long as one of its states means
-// something, and not much longer.
+// expireInTime checks that every key lives until the last of its states expires, and not
+// much longer.
 func expireInTime(t *testing.T, client *redis.Client) {
 	for _, key := range client.Keys(t.Context(), "*").Val() {
 		text, ends := client.Get(t.Context(), key).Val(), client.PExpireTime(t.Context(), key).Val()
@@ -169,25 +167,25 @@ func flights(t *testing.T, addr string, spread bool, history history, step func(
 	t.Cleanup(func() { _ = client.Close() })
 	client.AddHook(counter)
 	rapid.Check(t, func(rt *rapid.T) {
-		f := newFliers(rt, client, spread)
+		f := newMergeTest(rt, client, spread)
 		histories++
-		kinds := history.kinds(rt)
+		kinds := history.quotas(rt)
 		for range rapid.IntRange(1, 12).Draw(rt, "flights") {
 			step(time.Duration(history.steps.Draw(rt, "step")) * time.Microsecond)
-			calls := flightful(rt, kinds)
+			calls := drawFlight(rt, kinds)
 			decisions += len(calls)
-			f.fly(rt, calls)
+			f.send(rt, calls)
 		}
 	})
-	t.Logf("%d histories, %d decisions; plain.lua was asked for %d and left %d undecided", histories, decisions, counter.asked, counter.undecided)
-	require.Positive(t, counter.asked)
+	t.Logf("%d histories, %d decisions; plain.lua got %d and left %d undecided", histories, decisions, counter.sent, counter.undecided)
+	require.Positive(t, counter.sent)
 }
 
-func TestEqualCallsOfAFlightAreGrantedInOrderAsFarAsThereIsRoom(t *testing.T) {
+func TestEqualCallsOfAFlightAreGrantedInOrderWhileThereIsRoom(t *testing.T) {
 	backend, err := NewRedis(map[string]any{"addr": redistest.Single(t).Addr})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, backend.Close()) })
-	for algorithm := range algorithms {
+	for algorithm := range algorithmCount {
 		one := Quota{Key: "k", Algorithm: algorithm, Limit: 10, Per: time.Hour, Cost: 1}
 		three := one
 		three.Cost = 3
@@ -196,7 +194,7 @@ func TestEqualCallsOfAFlightAreGrantedInOrderAsFarAsThereIsRoom(t *testing.T) {
 			calls = append(calls, newCall(t.Context(), []Quota{three}, false), newCall(t.Context(), []Quota{one}, false))
 		}
 		backend.(*redisBackend).send(t.Context(), calls)
-		var threes, ones []int64 // what remains, -1 when it was denied
+		var threes, ones []int64 // remaining units, -1 if denied
 		for i, c := range calls {
 			require.NoError(t, c.err)
 			remaining := int64(-1)
@@ -214,14 +212,14 @@ func TestEqualCallsOfAFlightAreGrantedInOrderAsFarAsThereIsRoom(t *testing.T) {
 	}
 }
 
-// After a failover a node knows no script. Who has the most to ask must not wait
-// longest then.
-func TestANodeThatDoesNotKnowTheScriptIsAskedInOneTripMore(t *testing.T) {
+// After a failover, a node knows no script. A large flight must not need more than one
+// additional round trip.
+func TestANodeWithoutTheScriptNeedsOneMoreRoundTrip(t *testing.T) {
 	client, hook := redis.NewClient(&redis.Options{Addr: redistest.Single(t).Addr}), &tripCounter{}
 	t.Cleanup(func() { _ = client.Close() })
 	require.NoError(t, client.Ping(t.Context()).Err())
 	client.AddHook(hook)
-	backend := &redisBackend{client: client, spread: true}
+	backend := &redisBackend{client: client, oneKeyPerCall: true}
 	for _, trips := range []int64{2, 1} {
 		var calls []*call
 		for i := range maxBatch {

@@ -17,44 +17,44 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// behaviour holds the options of NewRedis that are not about the connection.
-type behaviour struct {
+// behaviourOptions are the options of NewRedis that do not concern the connection.
+type behaviourOptions struct {
 	localDenials bool
 	lease        int
 }
 
-// behaviours are their names. They may stand beside a client.
-var behaviours = []string{"local_denials", "lease"}
+// behaviourNames are the names of these options, which may be combined with a client.
+var behaviourNames = []string{"local_denials", "lease"}
 
-func readBehaviour(read *options.Reader) behaviour {
-	return behaviour{
+func readBehaviour(read *options.Reader) behaviourOptions {
+	return behaviourOptions{
 		localDenials: read.Flag("local_denials", true),
 		lease:        read.Integer("lease", 0, 0, 1_000_000),
 	}
 }
 
-// redisClient makes a client from the options of NewRedis, or takes the one that
-// was handed in; owned reports which. It connects to nothing.
-func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, chosen behaviour, err error) {
+// redisClient creates a client from the options of NewRedis, or returns the one in the
+// options; owned reports whether it was created. It does not connect.
+func redisClient(given map[string]any) (client redis.UniversalClient, owned bool, behaviour behaviourOptions, err error) {
 	if _, has := given["client"]; has {
-		client, err = handedIn(given)
+		client, err = applicationClient(given)
 		if err != nil {
-			return nil, false, chosen, err
+			return nil, false, behaviour, err
 		}
-		read := reader("redis", given)
+		read := newReader("redis", given)
 		read.Value("client")
-		chosen = readBehaviour(read)
-		return client, false, chosen, read.Finish(everyName)
+		behaviour = readBehaviour(read)
+		return client, false, behaviour, read.Finish(everyName)
 	}
-	settings, chosen, err := redisSettings(given)
+	settings, behaviour, err := redisSettings(given)
 	if err != nil {
-		return nil, false, chosen, err
+		return nil, false, behaviour, err
 	}
-	return openClient(settings), true, chosen, nil
+	return openClient(settings), true, behaviour, nil
 }
 
-// CheckRedisOptions returns the error that NewRedis would return because of its
-// options, and connects to nothing.
+// CheckRedisOptions returns the error that NewRedis would return for its options, without
+// connecting to Redis.
 func CheckRedisOptions(given map[string]any) error {
 	if _, has := given["client"]; has {
 		_, _, _, err := redisClient(given)
@@ -64,8 +64,8 @@ func CheckRedisOptions(given map[string]any) error {
 	return err
 }
 
-// openClient is redis.NewUniversalClient, except that the client of a Cluster asks
-// no node for its commands: it would wait for one that hangs, whatever the deadline.
+// openClient is redis.NewUniversalClient, except that a Cluster client does not query a
+// node for its commands: if the node hangs, that would block past any deadline.
 func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
 	if settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
 		cluster := settings.Cluster()
@@ -75,40 +75,40 @@ func openClient(settings *redis.UniversalOptions) redis.UniversalClient {
 	return redis.NewUniversalClient(settings)
 }
 
-// besideClient counts the options that have no effect beside a client.
-func besideClient(given map[string]any) (others int) {
+// countConnectionOptions returns how many options cannot be combined with a client.
+func countConnectionOptions(given map[string]any) (others int) {
 	for name := range given {
-		if name != "client" && !slices.Contains(behaviours, name) {
+		if name != "client" && !slices.Contains(behaviourNames, name) {
 			others++
 		}
 	}
 	return others
 }
 
-// handedIn returns the application's own client. Options of a connection would
-// have no effect beside it, so they are faults.
-func handedIn(given map[string]any) (redis.UniversalClient, error) {
-	if others := besideClient(given); others > 0 {
-		return nil, fmt.Errorf(`option "client" of backend "redis" is the application's own connection and must stand alone, not beside %d other options of a connection`, others)
+// applicationClient returns the client in the options. Connection options would have no
+// effect, so they are errors.
+func applicationClient(given map[string]any) (redis.UniversalClient, error) {
+	if others := countConnectionOptions(given); others > 0 {
+		return nil, fmt.Errorf(`option "client" of backend "redis" is a connection of the application and cannot be combined with other connection options (%d given); remove them`, others)
 	}
 	client, ok := given["client"].(redis.UniversalClient)
 	if value := reflect.ValueOf(client); !ok || value.Kind() == reflect.Pointer && value.IsNil() {
-		return nil, fmt.Errorf(`option "client" of backend "redis" is a %T, or nil; it must be a redis.UniversalClient of github.com/redis/go-redis/v9, such as a *redis.Client`, given["client"])
+		return nil, fmt.Errorf(`option "client" of backend "redis" is a %T or nil; it must be a redis.UniversalClient from github.com/redis/go-redis/v9, such as a *redis.Client`, given["client"])
 	}
 	return client, nil
 }
 
-func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, error) {
-	read := reader("redis", given)
-	chosen := readBehaviour(read)
-	read.Value("client") // absent here, but known
+func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviourOptions, error) {
+	read := newReader("redis", given)
+	behaviour := readBehaviour(read)
+	read.Value("client") // registers the name as known
 	settings := &redis.UniversalOptions{
-		// A decision is never sent twice, and never outlives its request.
+		// A decision is never sent twice and never outlives its request.
 		MaxRetries:            -1,
 		ContextTimeoutEnabled: true,
-		// A server that is down is asked again by the next request, not here.
+		// The next request tries to connect again, so this one need not.
 		DialerRetries: 1,
-		// Users of the server need no permission for what is not used.
+		// These features would require additional permissions on the server.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
@@ -119,7 +119,7 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, er
 	settings.Password = readCredential(read, "password", settings.Password)
 	settings.SentinelUsername = readCredential(read, "sentinel_username", "")
 	settings.SentinelPassword = readCredential(read, "sentinel_password", "")
-	rejectWithoutEffect(read, settings)
+	rejectIneffective(read, settings)
 	readTLS(read, settings)
 	settings.PoolSize = read.Integer("pool_size", settings.PoolSize, 1, 1<<20)
 	settings.MinIdleConns = read.Integer("min_idle_conns", settings.MinIdleConns, 0, 1<<20)
@@ -127,25 +127,25 @@ func redisSettings(given map[string]any) (*redis.UniversalOptions, behaviour, er
 	settings.DialTimeout = read.Duration("dial_timeout", settings.DialTimeout)
 	settings.ReadTimeout = read.Duration("read_timeout", settings.ReadTimeout)
 	settings.WriteTimeout = read.Duration("write_timeout", settings.WriteTimeout)
-	return settings, chosen, read.Finish(everyName)
+	return settings, behaviour, read.Finish(everyName)
 }
 
-// readAddresses reads where Redis is, which must be said in one way only.
+// readAddresses reads the address of Redis, which must be given in only one way.
 func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	settings.MasterName = read.Word("master_name", "")
 	settings.IsClusterMode = read.Flag("cluster", false)
 	if settings.MasterName != "" && settings.IsClusterMode {
-		read.Reject(errors.New(`options "master_name" and "cluster" of backend "redis" exclude each other: Sentinel watches single masters`))
+		read.Reject(errors.New(`options "master_name" and "cluster" of backend "redis" cannot be combined: Sentinel watches a single master, not a Cluster`))
 	}
-	usual := 6379
+	defaultPort := 6379
 	if settings.MasterName != "" {
-		usual = 26379
+		defaultPort = 26379
 	}
 	host := read.Word("host", "127.0.0.1")
 	if strings.Contains(host, "/") {
-		read.Fault("host", host, `the name or address of a server; a URL belongs into "url"`)
+		read.Fault("host", host, `the name or address of a server; use option "url" for a URL`)
 	}
-	port := read.Integer("port", usual, 1, 65535)
+	port := read.Integer("port", defaultPort, 1, 65535)
 	addr := read.Word("addr", "")
 	if addr != "" {
 		checkAddress(read, "addr", addr)
@@ -162,8 +162,8 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 	switch {
 	case ways > 1:
-		read.Reject(errors.New(`options "url", "addr", "addrs" and "host" with "port" of backend "redis" each say where Redis is; give one of them`))
-	case read.Given("url"): // its address is there already
+		read.Reject(errors.New(`options "url", "addr", "addrs" and "host" with "port" of backend "redis" all set the address of Redis; use only one of them`))
+	case read.Given("url"): // readURL has set the address
 	case addr != "":
 		settings.Addrs = []string{addr}
 	case len(addrs) > 0:
@@ -173,32 +173,30 @@ func readAddresses(read *options.Reader, settings *redis.UniversalOptions) {
 	}
 }
 
-// rejectWithoutEffect rejects options that the client would ignore: whoever wrote
-// them expects an effect.
-func rejectWithoutEffect(read *options.Reader, settings *redis.UniversalOptions) {
+// rejectIneffective rejects options that the client would silently ignore.
+func rejectIneffective(read *options.Reader, settings *redis.UniversalOptions) {
 	if settings.DB != 0 && settings.MasterName == "" && (settings.IsClusterMode || len(settings.Addrs) > 1) {
-		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect beside "cluster" or several "addrs": a Cluster has only database 0; leave it out`))
+		read.Reject(errors.New(`option "db" of backend "redis", or the database in its URL, has no effect with "cluster" or several "addrs", because a Cluster has only database 0; remove it`))
 	}
 	for _, name := range []string{"sentinel_username", "sentinel_password"} {
 		if read.Given(name) && settings.MasterName == "" {
-			read.Reject(fmt.Errorf(`option %q of backend "redis" has no effect without "master_name", which says that the addresses are Sentinels`, name))
+			read.Reject(fmt.Errorf(`option %q of backend "redis" has no effect without "master_name", because without it the addresses are not those of Sentinels; remove it, or set "master_name"`, name))
 		}
 	}
 }
 
 func checkAddress(read *options.Reader, option, addr string) {
 	if strings.HasPrefix(addr, "/") {
-		return // of a socket
+		return // the path of a socket
 	}
 	host, port, err := net.SplitHostPort(addr)
 	number, notNumber := strconv.Atoi(port)
 	if err != nil || notNumber != nil || number < 1 || number > 65535 || strings.ContainsFunc(host, unicode.IsSpace) {
-		read.Fault(option, addr, `an address with a port from 1 to 65535, as "redis.example:6379", or the path of a socket`)
+		read.Fault(option, addr, `an address with a port from 1 to 65535, such as "redis.example:6379", or the path of a socket`)
 	}
 }
 
-// readCredential reads a text and removes the line break that the last line of a
-// file ends with.
+// readCredential reads a string and removes a trailing line break, as from a file.
 func readCredential(read *options.Reader, name, absent string) string {
 	return strings.TrimRight(read.Text(name, absent), "\r\n")
 }
@@ -212,7 +210,7 @@ func readTLS(read *options.Reader, settings *redis.UniversalOptions) {
 	case bool:
 		switch {
 		case !value && settings.TLSConfig != nil:
-			read.Reject(errors.New(`option "tls" of backend "redis" is false, but a rediss:// URL asks for TLS; write redis://, or leave "tls" out`))
+			read.Reject(errors.New(`option "tls" of backend "redis" is false, but a rediss:// URL requires TLS; use redis://, or remove "tls"`))
 		case value && settings.TLSConfig == nil:
 			settings.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}

@@ -19,7 +19,7 @@ func TestOptionsOfRedisReachTheClient(t *testing.T) {
 	}{
 		"none": {nil, func(t *testing.T, o *redis.UniversalOptions) {
 			require.Equal(t, []string{"127.0.0.1:6379"}, o.Addrs)
-			require.Equal(t, -1, o.MaxRetries, "a decision is never made twice")
+			require.Equal(t, -1, o.MaxRetries, "decisions are not retried")
 			require.True(t, o.ContextTimeoutEnabled)
 		}},
 		"host and port": {map[string]any{"host": "::1", "port": 7000}, func(t *testing.T, o *redis.UniversalOptions) {
@@ -84,40 +84,40 @@ func TestWrongOptionsOfRedisAreRejected(t *testing.T) {
 		options map[string]any
 		says    []string
 	}{
-		"a typo":               {map[string]any{"prot": 1}, []string{`"prot"`, `did you mean "port"?`}},
-		"quite unknown":        {map[string]any{"colour": 1}, []string{`"colour"`, "client", "min_idle_conns"}},
-		"port as text":         {map[string]any{"port": "6379"}, []string{`"port"`, `"6379" (string)`, "1 to 65535"}},
-		"port too high":        {map[string]any{"port": 65536}, []string{`"port"`, "65536", "1 to 65535"}},
-		"port of a half":       {map[string]any{"port": 1.5}, []string{`"port"`, "1.5"}},
-		"host as number":       {map[string]any{"host": 1}, []string{`"host"`, "a text"}},
-		"addr without port":    {map[string]any{"addr": "redis"}, []string{`"addr"`, `"redis"`, "redis.example:6379"}},
-		"addr of an odd port":  {map[string]any{"addr": "h:redis"}, []string{`"addr"`, `"h:redis"`, "1 to 65535"}},
-		"addr of port 0":       {map[string]any{"addr": "h:0"}, []string{`"addr"`, `"h:0"`, "1 to 65535"}},
-		"two in one addr":      {map[string]any{"addr": "h:1 i:2"}, []string{`"addr"`, `"h:1 i:2"`, "white space"}},
-		"an empty addr":        {map[string]any{"addr": ""}, []string{`"addr"`, "not empty"}},
-		"an empty host":        {map[string]any{"host": ""}, []string{`"host"`, "not empty"}},
-		"an empty url":         {map[string]any{"url": ""}, []string{`"url"`, "empty"}},
-		"an empty master":      {map[string]any{"master_name": "", "addrs": "h:1"}, []string{`"master_name"`, "not empty"}},
-		"addrs of odd ports":   {map[string]any{"addrs": []string{"h:1", "i:x"}}, []string{`"addrs"`, `"i:x"`, "1 to 65535"}},
-		"addrs without port":   {map[string]any{"addrs": []string{"h:1", "i"}}, []string{`"addrs"`, `"i"`}},
-		"addrs with a gap":     {map[string]any{"addrs": "h:1,,i:2"}, []string{`"addrs"`, "none of them empty"}},
-		"addrs of numbers":     {map[string]any{"addrs": []any{1}}, []string{`"addrs"`}},
-		"two places":           {map[string]any{"addr": "h:1", "port": 1}, []string{"each say where Redis is"}},
-		"url and addr":         {map[string]any{"url": "redis://h:1", "addr": "h:1"}, []string{"each say where Redis is"}},
-		"a bad url":            {map[string]any{"url": "http://u:s3cret@h"}, []string{`"url"`, "redis://user:password@host"}},
-		"negative db":          {map[string]any{"db": -1}, []string{`"db"`, "-1"}},
-		"password as number":   {map[string]any{"password": 271828}, []string{`"password"`, "not shown"}},
-		"tls as text":          {map[string]any{"tls": "yes"}, []string{`"tls"`, "*tls.Config"}},
-		"tls against the url":  {map[string]any{"tls": false, "url": "rediss://h:1"}, []string{`"tls"`, "redis://"}},
-		"cluster as text":      {map[string]any{"cluster": "yes"}, []string{`"cluster"`, "true or false"}},
-		"sentinel and cluster": {map[string]any{"cluster": true, "master_name": "m"}, []string{"exclude each other"}},
-		"a negative time-out":  {map[string]any{"read_timeout": -time.Second}, []string{`"read_timeout"`, "250ms"}},
-		"a time-out as number": {map[string]any{"read_timeout": 3}, []string{`"read_timeout"`, "250ms"}},
-		"an empty pool":        {map[string]any{"pool_size": 0}, []string{`"pool_size"`, "from 1"}},
-		"a wrong client":       {map[string]any{"client": "redis"}, []string{`"client"`, "string", "redis.UniversalClient"}},
-		"no client":            {map[string]any{"client": nil}, []string{`"client"`, "redis.UniversalClient"}},
-		"a nil client":         {map[string]any{"client": none}, []string{`"client"`, "redis.UniversalClient"}},
-		"more than a client":   {map[string]any{"client": none, "db": 1}, []string{`"client"`, "stand alone"}},
+		"a typo":                  {map[string]any{"prot": 1}, []string{`"prot"`, `did you mean "port"?`}},
+		"unknown":                 {map[string]any{"colour": 1}, []string{`"colour"`, "client", "min_idle_conns"}},
+		"port as text":            {map[string]any{"port": "6379"}, []string{`"port"`, `"6379" (string)`, "1 to 65535"}},
+		"port too high":           {map[string]any{"port": 65536}, []string{`"port"`, "65536", "1 to 65535"}},
+		"port of a half":          {map[string]any{"port": 1.5}, []string{`"port"`, "1.5"}},
+		"host as number":          {map[string]any{"host": 1}, []string{`"host"`, "a text"}},
+		"addr without port":       {map[string]any{"addr": "redis"}, []string{`"addr"`, `"redis"`, "redis.example:6379"}},
+		"addr of an odd port":     {map[string]any{"addr": "h:redis"}, []string{`"addr"`, `"h:redis"`, "1 to 65535"}},
+		"addr of port 0":          {map[string]any{"addr": "h:0"}, []string{`"addr"`, `"h:0"`, "1 to 65535"}},
+		"two addresses in addr":   {map[string]any{"addr": "h:1 i:2"}, []string{`"addr"`, `"h:1 i:2"`, "white space"}},
+		"an empty addr":           {map[string]any{"addr": ""}, []string{`"addr"`, "not empty"}},
+		"an empty host":           {map[string]any{"host": ""}, []string{`"host"`, "not empty"}},
+		"an empty url":            {map[string]any{"url": ""}, []string{`"url"`, "empty"}},
+		"an empty master":         {map[string]any{"master_name": "", "addrs": "h:1"}, []string{`"master_name"`, "not empty"}},
+		"addrs of odd ports":      {map[string]any{"addrs": []string{"h:1", "i:x"}}, []string{`"addrs"`, `"i:x"`, "1 to 65535"}},
+		"addrs without port":      {map[string]any{"addrs": []string{"h:1", "i"}}, []string{`"addrs"`, `"i"`}},
+		"an empty entry in addrs": {map[string]any{"addrs": "h:1,,i:2"}, []string{`"addrs"`, "none of them empty"}},
+		"addrs of numbers":        {map[string]any{"addrs": []any{1}}, []string{`"addrs"`}},
+		"host and addr":           {map[string]any{"addr": "h:1", "port": 1}, []string{"set the address of Redis"}},
+		"url and addr":            {map[string]any{"url": "redis://h:1", "addr": "h:1"}, []string{"set the address of Redis"}},
+		"an invalid url":          {map[string]any{"url": "http://u:s3cret@h"}, []string{`"url"`, "redis://user:password@host"}},
+		"negative db":             {map[string]any{"db": -1}, []string{`"db"`, "-1"}},
+		"password as number":      {map[string]any{"password": 271828}, []string{`"password"`, "not shown"}},
+		"tls as text":             {map[string]any{"tls": "yes"}, []string{`"tls"`, "*tls.Config"}},
+		"tls contradicts the url": {map[string]any{"tls": false, "url": "rediss://h:1"}, []string{`"tls"`, "redis://"}},
+		"cluster as text":         {map[string]any{"cluster": "yes"}, []string{`"cluster"`, "true or false"}},
+		"master and cluster":      {map[string]any{"cluster": true, "master_name": "m"}, []string{"cannot be combined"}},
+		"a negative time-out":     {map[string]any{"read_timeout": -time.Second}, []string{`"read_timeout"`, "250ms"}},
+		"a time-out as number":    {map[string]any{"read_timeout": 3}, []string{`"read_timeout"`, "250ms"}},
+		"an empty pool":           {map[string]any{"pool_size": 0}, []string{`"pool_size"`, "from 1"}},
+		"a wrong client":          {map[string]any{"client": "redis"}, []string{`"client"`, "string", "redis.UniversalClient"}},
+		"no client":               {map[string]any{"client": nil}, []string{`"client"`, "redis.UniversalClient"}},
+		"a nil client":            {map[string]any{"client": none}, []string{`"client"`, "redis.UniversalClient"}},
+		"a client and an address": {map[string]any{"client": none, "db": 1}, []string{`"client"`, "cannot be combined"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewRedis(test.options)
@@ -132,9 +132,9 @@ func TestWrongOptionsOfRedisAreRejected(t *testing.T) {
 	}
 }
 
-func TestACheckOfOptionsConnectsToNothing(t *testing.T) {
+func TestCheckRedisOptionsDoesNotConnect(t *testing.T) {
 	dialled := func(context.Context, string, string) (net.Conn, error) {
-		t.Error("it has dialled")
+		t.Error("it has connected")
 		return nil, net.ErrClosed
 	}
 	client := redis.NewClient(&redis.Options{Dialer: dialled})

@@ -17,67 +17,67 @@ import (
 //go:embed scripts/plain.lua
 var plainSource string
 
-// plainScript decides the plain case: one limit on a key that holds nothing else.
+// plainScript decides plain calls: one limit on a key that holds nothing else.
 var plainScript = &script{
-	Script: redis.NewScript(plainSource), source: plainSource, words: plainWords, answer: plainAnswer,
+	Script: redis.NewScript(plainSource), source: plainSource, args: plainArgs, readReply: readPlainReply,
 }
 
-// kind is what plain decisions on different keys have in common, so that they can
-// be made in one block.
-type kind struct {
+// template holds what plain decisions on different keys have in common. They are made in
+// one block of the script call.
+type template struct {
 	algorithm          Algorithm
 	per                time.Duration
 	limit, burst, cost int64
 
-	args [6]any // what plain.lua is told, as texts: the name with =, the limit, and four numbers
+	args [6]any // arguments of plain.lua: the name with =, the limit, and four numbers
 }
 
-// kinds are those asked for lately, each in the place of its hash. An application has
-// few of them, unless a limit or a cost is a function of the request.
-var kinds [4096]atomic.Pointer[kind]
+// templates caches recent templates by hash. An application has few of them, unless a limit
+// or cost depends on the request.
+var templates [4096]atomic.Pointer[template]
 
-// kindOf is the kind of a quota that is charged by itself, nil if it is not plain.
-func kindOf(q *Quota) *kind {
+// templateOf returns the template of a quota, or nil if the quota is not plain.
+func templateOf(q *Quota) *template {
 	if q.Cost <= 0 || q.Limit == 0 || q.Forced || q.Shadow || q.Ban != 0 || q.Calendar != nil || q.Algorithm == SlidingLog {
 		return nil
 	}
 	hash := uint64(q.Limit)*0x9e3779b97f4a7c15 + uint64(q.Per)*0xd1b54a32d192ed03 + uint64(q.Cost)*0x8cb92ba72f3d8dd7
 	hash += uint64(q.Burst)*0xaef17502108ef2d9 + uint64(q.Algorithm)*0xe7037ed1a0b428db
-	place := &kinds[hash>>52]
-	known := place.Load()
-	if known == nil || !known.is(q) {
-		if known = newKind(q); known != nil {
-			place.Store(known)
+	slot := &templates[hash>>52]
+	known := slot.Load()
+	if known == nil || !known.matches(q) {
+		if known = newTemplate(q); known != nil {
+			slot.Store(known)
 		}
 	}
 	return known
 }
 
-func (k *kind) is(q *Quota) bool {
+func (k *template) matches(q *Quota) bool {
 	return k.limit == q.Limit && k.per == q.Per && k.cost == q.Cost && k.burst == q.Burst && k.algorithm == q.Algorithm
 }
 
-func newKind(q *Quota) *kind {
+func newTemplate(q *Quota) *template {
 	id := idOf(q)
-	k := &kind{algorithm: q.Algorithm, per: q.Per, limit: q.Limit, burst: q.Burst, cost: q.Cost}
+	t := &template{algorithm: q.Algorithm, per: q.Per, limit: q.Limit, burst: q.Burst, cost: q.Cost}
 	values := [4]int64{id.per, q.Cost}
 	if q.Algorithm == TokenBucket {
 		var step, full bool
 		values[0], values[1], step = priceOf(q.Cost, id.per, q.Limit)
-		values[2], values[3], full = priceOf(q.most(), id.per, q.Limit)
+		values[2], values[3], full = priceOf(q.Capacity(), id.per, q.Limit)
 		if !step || !full {
 			return nil
 		}
 	}
-	k.args[0], k.args[1] = id.name()+"=", strconv.FormatInt(q.Limit, 10)
+	t.args[0], t.args[1] = id.name()+"=", strconv.FormatInt(q.Limit, 10)
 	for i, number := range values {
-		k.args[2+i] = strconv.FormatInt(number, 10)
+		t.args[2+i] = strconv.FormatInt(number, 10)
 	}
-	return k
+	return t
 }
 
-// priceOf is what units of a bucket cost in time: micros + rest/limit µs. It is not ok
-// where that is more than a bucket can owe.
+// priceOf returns the time that units of a bucket cost: micros + rest/limit µs. ok is false
+// if that exceeds the largest debt of a bucket.
 func priceOf(units, per, limit int64) (micros, rest int64, ok bool) {
 	high, low := bits.Mul64(uint64(units), uint64(per))
 	if high >= uint64(limit) {
@@ -87,42 +87,42 @@ func priceOf(units, per, limit int64) (micros, rest int64, ok bool) {
 	return int64(quotient), int64(remainder), quotient < uint64(window.MaxDebt)
 }
 
-// mixed remembers until the end of the minute which keys have turned out not to be
-// plain, so that they go to take.lua at once. It may forget some sooner.
-type mixed [1024]atomic.Uint64
+// notPlainKeys remembers until the end of the minute which keys turned out not to be plain,
+// so that they go directly to take.lua. It may forget some earlier.
+type notPlainKeys [1024]atomic.Uint64
 
-func (m *mixed) place(hash uint64) *atomic.Uint64 { return &m[hash%uint64(len(m))] }
+func (m *notPlainKeys) slot(hash uint64) *atomic.Uint64 { return &m[hash%uint64(len(m))] }
 
-func (m *mixed) has(hash uint64, clock time.Duration) bool {
-	return m.place(hash).Load() == inMinute(hash, clock)
+func (m *notPlainKeys) has(hash uint64, clock time.Duration) bool {
+	return m.slot(hash).Load() == minuteMark(hash, clock)
 }
 
-func (m *mixed) note(hash uint64, clock time.Duration) {
-	m.place(hash).Store(inMinute(hash, clock))
+func (m *notPlainKeys) mark(hash uint64, clock time.Duration) {
+	m.slot(hash).Store(minuteMark(hash, clock))
 }
 
-// inMinute is a hash with the number of the minute in those of its bits that say
-// which place it has.
-func inMinute(hash uint64, clock time.Duration) uint64 {
+// minuteMark returns a hash in which the bits that select the slot are replaced by the
+// number of the minute.
+func minuteMark(hash uint64, clock time.Duration) uint64 {
 	return hash&^1023 | 512 | uint64(clock/time.Minute)%512
 }
 
-// sortByKind puts groups side by side that can be in one block, and those that are not
-// plain first. Blocks are in the order in which the first of their groups came.
-func sortByKind(groups []group) {
-	if !slices.ContainsFunc(groups, func(g group) bool { return !g.alike(&groups[0]) }) {
-		return // as mostly
+// sortByTemplate moves groups with the same template next to each other, after those that
+// are not plain. Blocks keep the order of their first groups.
+func sortByTemplate(groups []group) {
+	if !slices.ContainsFunc(groups, func(g group) bool { return !g.sameTemplate(&groups[0]) }) {
+		return // the usual case
 	}
-	var blocks []group // the first of each
+	var blocks []group // first group of each
 	for i := range groups {
 		g := &groups[i]
-		if g.block = slices.IndexFunc(blocks, g.alikeTo); g.block < 0 {
+		if g.block = slices.IndexFunc(blocks, g.sameTemplateAs); g.block < 0 {
 			g.block = len(blocks)
 			blocks = append(blocks, *g)
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b group) int {
-		if plain := a.first.kind != nil; plain != (b.first.kind != nil) {
+		if plain := a.first.template != nil; plain != (b.first.template != nil) {
 			if plain {
 				return 1
 			}
@@ -132,35 +132,35 @@ func sortByKind(groups []group) {
 	})
 }
 
-func (g *group) alikeTo(other group) bool { return g.alike(&other) }
+func (g *group) sameTemplateAs(other group) bool { return g.sameTemplate(&other) }
 
-func (g *group) alike(other *group) bool {
-	return g.first.kind == other.first.kind && g.times() == other.times()
+func (g *group) sameTemplate(other *group) bool {
+	return g.first.template == other.first.template && g.times() == other.times()
 }
 
-// plainWords puts groups into the form that plain.lua reads, in blocks of a kind.
-func plainWords(groups []group) []any {
-	words := make([]any, 3, 3+len(groups)+8)
-	words[2] = len(groups)
+// plainArgs encodes groups for plain.lua, in blocks with the same template.
+func plainArgs(groups []group) []any {
+	args := make([]any, 3, 3+len(groups)+8)
+	args[2] = len(groups)
 	for i := range groups {
 		q := &groups[i].first.quotas[0]
-		words = append(words, redisKey(q.Key, q.Scope))
+		args = append(args, redisKey(q.Key, q.Scope))
 	}
 	for begin := 0; begin < len(groups); {
 		end := begin + 1
-		for end < len(groups) && groups[end].alike(&groups[begin]) {
+		for end < len(groups) && groups[end].sameTemplate(&groups[begin]) {
 			end++
 		}
-		words = append(words, end-begin, groups[begin].times())
-		words = append(words, groups[begin].first.kind.args[:]...)
+		args = append(args, end-begin, groups[begin].times())
+		args = append(args, groups[begin].first.template.args[:]...)
 		begin = end
 	}
-	return words
+	return args
 }
 
-// plainAnswer is the answer of a script.
-func plainAnswer(groups []group, reply string, order int) (undecided []group, err error) {
-	now, words, err := openReply(reply, 2*len(groups))
+// readPlainReply implements script.readReply.
+func readPlainReply(groups []group, reply string, order int) (undecided []group, err error) {
+	now, words, err := parseReply(reply, 2*len(groups))
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func plainAnswer(groups []group, reply string, order int) (undecided []group, er
 		if err != nil {
 			return nil, err
 		}
-		err = g.answerOne(now, granted, words.next())
+		err = g.replayOne(now, granted, words.next())
 		for c := g.first; c != nil; c = c.next {
 			c.err, c.at.now, c.at.order = err, now, order+i
 		}
@@ -183,12 +183,12 @@ func plainAnswer(groups []group, reply string, order int) (undecided []group, er
 	return undecided, nil
 }
 
-// answerOne replays a decision of one quota as Redis has made it, on what its key
-// held before.
-func (g *group) answerOne(now, granted int64, text string) error {
+// replayOne repeats the decision of Redis on one quota, on the state before it, to find the
+// verdicts.
+func (g *group) replayOne(now, granted int64, text string) error {
 	q := &g.first.quotas[0]
 	id := idOf(q)
-	state, err := stateIn(text, id)
+	state, err := findState(text, id)
 	if err != nil {
 		return err
 	}
@@ -199,9 +199,9 @@ func (g *group) answerOne(now, granted int64, text string) error {
 		next, v := state.take(now, id, &charge)
 		c.verdicts[0] = verdict(v)
 		switch {
-		case c.trial:
+		case c.dryRun:
 			c.states = []numbers{state}
-			c.verdicts[0].left(verdict(state.verdict(now, id, &peek)))
+			c.verdicts[0].setRemaining(verdict(state.verdict(now, id, &peek)))
 		case v.Allowed():
 			state = next
 			allowed++
@@ -213,12 +213,12 @@ func (g *group) answerOne(now, granted int64, text string) error {
 		}
 	}
 	first := g.first
-	if leased := granted - allowed; first.more > 0 && leased > 0 {
+	if leased := granted - allowed; first.extra > 0 && leased > 0 {
 		charge.Cost *= leased
 		first.leased, first.lastLeased = leased, verdict(state.verdict(now, id, &charge))
 		allowed += leased
 	}
-	if allowed != granted && !q.Shadow && !first.trial {
+	if allowed != granted && !q.Shadow && !first.dryRun {
 		return disagreement(granted)
 	}
 	return nil

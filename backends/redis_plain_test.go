@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhatIsPlain(t *testing.T) {
+func TestPlainQuotas(t *testing.T) {
 	plain := Quota{Key: "k", Limit: 10, Per: time.Minute, Cost: 1}
 	for name, test := range map[string]struct {
 		change func(*Quota)
@@ -28,24 +28,24 @@ func TestWhatIsPlain(t *testing.T) {
 		"forced":            {func(q *Quota) { q.Forced = true }, false},
 		"a shadow":          {func(q *Quota) { q.Shadow = true }, false},
 		"a ban":             {func(q *Quota) { q.Ban = time.Hour }, false},
-		"a bucket that holds more than can be owed": {
+		"a bucket larger than the largest debt": {
 			func(q *Quota) { q.Algorithm, q.Limit, q.Burst, q.Per = TokenBucket, 1, MaxLimit, MaxPer }, false,
 		},
 	} {
 		q := plain
 		test.change(&q)
-		require.Equal(t, test.plain, kindOf(&q) != nil, name)
+		require.Equal(t, test.plain, templateOf(&q) != nil, name)
 	}
 }
 
-func TestEqualQuotasAreOfOneKind(t *testing.T) {
+func TestEqualQuotasShareATemplate(t *testing.T) {
 	one, other := Quota{Key: "a", Limit: 10, Per: time.Minute, Cost: 1}, Quota{Key: "b", Limit: 10, Per: time.Minute, Cost: 1}
-	require.Same(t, kindOf(&one), kindOf(&other))
+	require.Same(t, templateOf(&one), templateOf(&other))
 	other.Cost = 2
-	require.NotEqual(t, kindOf(&one).args, kindOf(&other).args)
+	require.NotEqual(t, templateOf(&one).args, templateOf(&other).args)
 }
 
-// onPlain is a backend, with what its client sends.
+// onPlain returns a backend and a counter of what its client sends.
 func onPlain(t *testing.T, client redis.UniversalClient, options map[string]any) (*redisBackend, *plainCounter, *tripCounter) {
 	plain, trips := &plainCounter{}, &tripCounter{}
 	client.AddHook(plain)
@@ -65,7 +65,7 @@ func charge(t *testing.T, backend Backend, quotas ...Quota) []Verdict {
 	return verdicts
 }
 
-func TestAKeyWithSeveralLimitsIsTakenForPlainOnce(t *testing.T) {
+func TestAKeyWithSeveralLimitsIsSentToThePlainScriptOnlyOnce(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: redistest.Single(t).Addr})
 	backend, plain, trips := onPlain(t, client, map[string]any{})
 	minutely, hourly := Quota{Key: "k", Limit: 100, Per: time.Minute, Cost: 1}, Quota{Key: "k", Limit: 100, Per: time.Hour, Cost: 1}
@@ -85,29 +85,29 @@ func TestAKeyWithSeveralLimitsIsTakenForPlainOnce(t *testing.T) {
 	require.EqualValues(t, 97, charge(t, backend, hourly)[0].Remaining)
 }
 
-func TestLeasesAreTakenByTheShortScript(t *testing.T) {
+func TestLeasesUseThePlainScript(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: redistest.Single(t).Addr})
 	backend, plain, _ := onPlain(t, client, map[string]any{"lease": 10})
 	q := Quota{Key: "k", Limit: 100, Per: 240 * time.Hour, Cost: 1}
 	for i := range 100 {
 		require.EqualValues(t, 99-i, charge(t, backend, q)[0].Remaining)
 	}
-	require.Equal(t, 10, plain.asked)
+	require.Equal(t, 10, plain.sent)
 	require.False(t, charge(t, backend, q)[0].Allowed)
 	require.Zero(t, plain.undecided)
 }
 
-func TestACallThatIsOverCanBeUsedAgain(t *testing.T) {
+func TestAFinishedCallIsReused(t *testing.T) {
 	backend := &redisBackend{}
 	first := backend.pooledCall(t.Context(), 1, []Quota{{Key: "a", Limit: 1, Per: time.Hour, Cost: 1}, {Key: "b", Limit: 1, Per: time.Hour}})
-	first.next, first.err, first.gone, first.leased, first.states = first, context.Canceled, true, 3, []numbers{{1}}
+	first.next, first.err, first.abandoned, first.leased, first.states = first, context.Canceled, true, 3, []numbers{{1}}
 	first.verdicts[0].Remaining, first.changes = 7, append(first.changes, 1, 2)
 	backend.release(first)
-	require.Empty(t, first.quotas[:1][0].Key, "it holds no text of others")
-	second := &call{done: first.done, self: first.self, quotas: first.quotas, verdicts: first.verdicts, changes: first.changes}
+	require.Empty(t, first.quotas[:1][0].Key, "it keeps no strings of others")
+	second := &call{done: first.done, alone: first.alone, quotas: first.quotas, verdicts: first.verdicts, changes: first.changes}
 	require.Equal(t, second, first)
 	first.fill(t.Context(), 2, []Quota{{Key: "c", Limit: 1, Per: time.Hour, Cost: 1}}, false)
 	require.Equal(t, make([]Verdict, 1), first.verdicts)
 	require.Len(t, first.quotas, 1)
-	require.NotNil(t, first.kind)
+	require.NotNil(t, first.template)
 }

@@ -12,42 +12,42 @@ import (
 //go:embed scripts/take.lua
 var takeSource string
 
-// takeScript decides everything.
+// takeScript decides any call.
 var takeScript = &script{
-	Script: redis.NewScript(takeSource), source: takeSource, words: takeWords, answer: takeAnswer,
+	Script: redis.NewScript(takeSource), source: takeSource, args: takeArgs, readReply: readTakeReply,
 }
 
-// takeWords puts groups into the form that take.lua reads.
-func takeWords(groups []group) []any {
+// takeArgs encodes groups for take.lua.
+func takeArgs(groups []group) []any {
 	keys := 0
 	for i := range groups {
 		keys += len(groups[i].first.subjects)
 	}
-	words := make([]any, 3, 3+keys+10*len(groups))
-	words[2] = keys
+	args := make([]any, 3, 3+keys+10*len(groups))
+	args[2] = keys
 	for i := range groups {
 		first := groups[i].first
 		for _, members := range first.subjects {
 			q := &first.quotas[members[0]]
-			words = append(words, redisKey(q.Key, q.Scope))
+			args = append(args, redisKey(q.Key, q.Scope))
 		}
 	}
 	for i := range groups {
 		first, times := groups[i].first, groups[i].times()
-		if first.trial {
+		if first.dryRun {
 			times = 0
 		}
-		words = append(words, times, len(first.subjects))
+		args = append(args, times, len(first.subjects))
 		for _, members := range first.subjects {
-			words = append(words, len(members))
-			words = first.appendQuotas(words, members, false)
-			words = first.appendQuotas(words, members, true) // they count what the others deny
+			args = append(args, len(members))
+			args = first.appendQuotas(args, members, false)
+			args = first.appendQuotas(args, members, true) // last, because they count denials by the others
 		}
 	}
-	return words
+	return args
 }
 
-// appendQuotas adds those members that are bans, or those that are not.
+// appendQuotas appends either the bans or all other quotas among the members.
 func (c *call) appendQuotas(args []any, members []int, bans bool) []any {
 	for _, member := range members {
 		q := &c.quotas[member]
@@ -56,17 +56,16 @@ func (c *call) appendQuotas(args []any, members []int, bans bool) []any {
 		case bans:
 			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, microsUp(q.Ban), 0)
 		case q.Calendar != nil:
-			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, calendarBounds(q, c.around), manner(q))
+			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, calendarBounds(q, c.serverTime), mode(q))
 		default:
-			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, manner(q))
+			args = append(args, idOf(q).name()+"=", q.Limit, q.micros(), q.Cost, q.Burst, mode(q))
 		}
 	}
 	return args
 }
 
-// manner is how a quota is charged: 1 for forced units, and the receipt of those
-// that are given back.
-func manner(q *Quota) int64 {
+// mode returns how to charge a quota: 1 for forced units, or the receipt of a refund.
+func mode(q *Quota) int64 {
 	switch {
 	case q.Cost < 0:
 		return q.Receipt
@@ -76,24 +75,24 @@ func manner(q *Quota) int64 {
 	return 0
 }
 
-// redisKey joins key and scope. The length at the end keeps pairs apart whose
-// joined texts are the same, as ("a:b", "c") and ("a", "b:c").
+// redisKey joins a key and scope. The length at the end distinguishes pairs that would
+// otherwise be joined to the same text, such as ("a:b", "c") and ("a", "b:c").
 func redisKey(key, scope string) string {
 	return key + ":" + scope + ":" + strconv.Itoa(len(key))
 }
 
-// undecidable is how often a decision was granted for which no window was found.
+// undecidable is the number of grants that take.lua returns if no calendar window matched.
 const undecidable = -2
 
-// takeAnswer is the answer of a script. It leaves those decisions undecided whose
-// calendar windows were not sent, as the clocks of this process and of the server are
-// far apart. They are asked for again, with the windows around the server's time.
-func takeAnswer(groups []group, reply string, order int) (undecided []group, err error) {
+// readTakeReply implements script.readReply. A decision is undecided if none of its
+// calendar windows was current, because the clocks of this process and the server are too
+// far apart. It is sent again, with the windows around the time of the server.
+func readTakeReply(groups []group, reply string, order int) (undecided []group, err error) {
 	size := 0
 	for i := range groups {
 		size += 1 + len(groups[i].first.subjects)
 	}
-	now, words, err := openReply(reply, size)
+	now, words, err := parseReply(reply, size)
 	if err != nil {
 		return nil, err
 	}
@@ -109,11 +108,11 @@ func takeAnswer(groups []group, reply string, order int) (undecided []group, err
 			texts = append(texts, words.next())
 		}
 		if granted == undecidable {
-			g.first.around = now
+			g.first.serverTime = now
 			undecided = append(undecided, *g)
 			continue
 		}
-		err = g.answer(now, granted, texts)
+		err = g.replay(now, granted, texts)
 		for c := g.first; c != nil; c = c.next {
 			c.err, c.at.now, c.at.order = err, now, order+i
 		}
@@ -121,54 +120,54 @@ func takeAnswer(groups []group, reply string, order int) (undecided []group, err
 	return undecided, nil
 }
 
-// answer replays a decision as Redis has made it, on what was there before.
-func (g *group) answer(now, granted int64, texts []string) error {
+// replay repeats a decision of Redis on the states before it, to find the verdicts.
+func (g *group) replay(now, granted int64, texts []string) error {
 	first := g.first
 	switch {
 	case granted < 0:
 		q := &first.quotas[0]
-		return fmt.Errorf("the value of the Redis key of %q and %q is none of the rate limiter's; use another RATELIMITER_KEY_PREFIX, or delete it", q.Key, q.Scope)
+		return fmt.Errorf("the Redis value of key %q and scope %q was not written by the rate limiter; delete it, or set another RATELIMITER_KEY_PREFIX", q.Key, q.Scope)
 	case len(first.quotas) == 1 && first.quotas[0].Ban == 0:
-		return g.answerOne(now, granted, texts[0])
+		return g.replayOne(now, granted, texts[0])
 	default:
-		return first.answerAll(now, granted, texts)
+		return first.replayAll(now, granted, texts)
 	}
 }
 
-// answerAll is for a call of several quotas.
-func (c *call) answerAll(now, granted int64, texts []string) error {
-	books := make(ledgers, len(texts))
+// replayAll is replay for a call with several quotas.
+func (c *call) replayAll(now, granted int64, texts []string) error {
+	ledgers := make(ledgerSet, len(texts))
 	for i, members := range c.subjects {
-		if err := books.open(subjectOf(&c.quotas[members[0]]), texts[i]); err != nil {
+		if err := ledgers.load(subjectOf(&c.quotas[members[0]]), texts[i]); err != nil {
 			return err
 		}
 	}
-	allowed := books.charge(now, c.quotas, c.verdicts)
-	if !c.trial && allowed != (granted == 1) {
+	allowed := ledgers.charge(now, c.quotas, c.verdicts)
+	if !c.dryRun && allowed != (granted == 1) {
 		return disagreement(granted)
 	}
-	if allowed && !c.trial {
+	if allowed && !c.dryRun {
 		return nil
 	}
-	books.uncharge(now, c.quotas, c.verdicts)
-	if !c.trial {
-		books.strike(now, c.quotas, c.verdicts)
+	ledgers.rollBack(now, c.quotas, c.verdicts)
+	if !c.dryRun {
+		ledgers.countRejections(now, c.quotas, c.verdicts)
 	}
 	c.states = make([]numbers, len(c.quotas))
 	for i := range c.quotas {
 		q := &c.quotas[i]
-		c.states[i] = books[subjectOf(q)].now(idOf(q))
+		c.states[i] = ledgers[subjectOf(q)].current(idOf(q))
 	}
 	return nil
 }
 
-// disagreement cannot be, unless script and algorithms differ.
+// disagreement is impossible as long as the scripts and package window are equivalent.
 func disagreement(granted int64) error {
-	return fmt.Errorf("redis decided otherwise (%d granted) than the state says that it has returned", granted)
+	return fmt.Errorf("redis granted %d charges, which does not follow from the state it returned", granted)
 }
 
-// stateIn finds the state of one limit among those of its key.
-func stateIn(text string, id counterID) (numbers, error) {
+// findState returns the state of one limit in the value of its key, or nil.
+func findState(text string, id counterID) (numbers, error) {
 	name := id.name()
 	for text != "" {
 		entry, rest, _ := strings.Cut(text, ";")

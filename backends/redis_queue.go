@@ -9,50 +9,50 @@ import (
 )
 
 const (
-	// maxFlights is how many round trips of a queue are under way at once. With
-	// one, two callers would wait for each other.
+	// maxFlights is how many round trips of a queue may be in progress at once. With only
+	// one, two callers would block each other.
 	maxFlights = 2
-	// maxBatch is how many quotas a round trip decides at most: other clients of
-	// the server wait while it decides them.
+	// maxBatch is the most quotas per round trip, because other clients of the server have
+	// to wait meanwhile.
 	maxBatch = 128
 )
 
-// queue lets concurrent calls share round trips: what comes while all flights are
-// under way goes with the next one. Nobody waits for others to come.
+// queue lets concurrent calls share round trips ("flights"). Calls that arrive while all
+// flights are in progress share the next one. No call waits for others to arrive.
 type queue struct {
-	// send makes one round trip, and answers each of the calls.
+	// send makes a round trip and answers the calls.
 	send func(context.Context, []*call)
-	// patient is set where a round trip may outlast its context.
-	patient bool
+	// ignoresContext is set if a round trip may outlast its context.
+	ignoresContext bool
 
-	ready chan struct{} // is taken by a pilot that waits; see depart
-	ended chan struct{} // closed when no pilot shall wait any more
+	wakeWorker chan struct{} // received by an idle worker; see startFlight
+	closed     chan struct{} // closed when idle workers should end
 
 	mu      sync.Mutex
 	waiting []*call
 	flights int
 }
 
-func newQueue(send func(context.Context, []*call), patient bool) *queue {
-	return &queue{send: send, patient: patient, ready: make(chan struct{}), ended: make(chan struct{})}
+func newQueue(send func(context.Context, []*call), ignoresContext bool) *queue {
+	return &queue{send: send, ignoresContext: ignoresContext, wakeWorker: make(chan struct{}), closed: make(chan struct{})}
 }
 
-// do waits for the answer to a call, or for the end of the context. A call that
-// has not been sent by then never is.
-func (q *queue) do(ctx context.Context, c *call) error {
+// wait returns when a call is answered or the context ends. If the call has not been sent
+// by then, it never is.
+func (q *queue) wait(ctx context.Context, c *call) error {
 	q.mu.Lock()
 	free := q.flights < maxFlights
 	if free {
 		q.flights++
 	}
-	if free && (!q.patient || ctx.Done() == nil) {
+	if free && (!q.ignoresContext || ctx.Done() == nil) {
 		q.mu.Unlock()
-		return q.alone(ctx, c)
+		return q.sendAlone(ctx, c)
 	}
 	q.waiting = append(q.waiting, c)
 	q.mu.Unlock()
 	if free {
-		q.depart()
+		q.startFlight()
 	}
 	if ctx.Done() == nil {
 		<-c.done
@@ -63,16 +63,16 @@ func (q *queue) do(ctx context.Context, c *call) error {
 		return c.err
 	case <-ctx.Done():
 		q.mu.Lock()
-		c.gone = true
+		c.abandoned = true
 		q.mu.Unlock()
 		return ctx.Err()
 	}
 }
 
-// alone makes the round trip of one call, which is quickest without a goroutine
-// of its own. Those who have come meanwhile get one.
-func (q *queue) alone(ctx context.Context, c *call) error {
-	q.trip(ctx, c.self[:])
+// sendAlone makes the round trip of a single call in its own goroutine, which is fastest.
+// Calls that arrive meanwhile are left to a worker.
+func (q *queue) sendAlone(ctx context.Context, c *call) error {
+	q.sendBatch(ctx, c.alone[:])
 	q.mu.Lock()
 	more := len(q.waiting) > 0
 	if !more {
@@ -80,82 +80,83 @@ func (q *queue) alone(ctx context.Context, c *call) error {
 	}
 	q.mu.Unlock()
 	if more {
-		q.depart()
+		q.startFlight()
 	}
 	return c.err
 }
 
-// pilotPatience is how long a goroutine that makes flights waits for the next one.
-// A new one would have to grow its stack first, which takes longer than the rest.
-const pilotPatience = time.Second
+// workerIdle is how long an idle worker waits for the next flight. Starting a new goroutine
+// is slow, because it has to grow its stack.
+const workerIdle = time.Second
 
-// depart lets a flight begin.
-func (q *queue) depart() {
+// startFlight passes a flight to an idle worker, or starts one.
+func (q *queue) startFlight() {
 	select {
-	case q.ready <- struct{}{}:
-	default: // no pilot waits
-		go q.pilot()
+	case q.wakeWorker <- struct{}{}:
+	default: // no idle worker
+		go q.work()
 	}
 }
 
-func (q *queue) pilot() {
-	patience := time.NewTimer(pilotPatience)
+func (q *queue) work() {
+	idle := time.NewTimer(workerIdle)
 	for {
-		q.fly()
-		patience.Reset(pilotPatience)
+		q.sendWaiting()
+		idle.Reset(workerIdle)
 		select {
-		case <-q.ready:
-		case <-patience.C:
+		case <-q.wakeWorker:
+		case <-idle.C:
 			return
-		case <-q.ended:
+		case <-q.closed:
 			return
 		}
 	}
 }
 
-// trip makes a round trip. A panic in it, of a hook of the application's client,
-// must neither keep the place of a flight nor end the process.
-func (q *queue) trip(ctx context.Context, batch []*call) {
+// sendBatch makes a round trip. A panic, such as one in a hook of the application's client,
+// must neither leak the flight nor end the process.
+func (q *queue) sendBatch(ctx context.Context, batch []*call) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			for _, c := range batch {
-				c.err = fmt.Errorf("the Redis client has panicked: %v", panicked)
+				c.err = fmt.Errorf("the Redis client panicked: %v", panicked)
 			}
 		}
 	}()
 	q.send(ctx, batch)
 }
 
-// fly makes round trips until nobody waits.
-func (q *queue) fly() {
+// sendWaiting makes round trips until no call is waiting.
+func (q *queue) sendWaiting() {
 	for batch := q.next(); batch != nil; batch = q.next() {
 		ctx, cancel := flightContext(batch)
-		q.trip(ctx, batch)
+		q.sendBatch(ctx, batch)
 		cancel()
 		for _, c := range batch {
 			c.done <- struct{}{}
 		}
 		if len(batch) > 1 {
-			runtime.Gosched() // so that those who were answered can ask again
+			runtime.Gosched() // lets the answered callers run and call again
 		}
 	}
 }
 
-// next takes the calls of the next flight, or ends this one if there are none.
+// next removes the calls of the next flight from the queue. If there are none, it returns
+// nil and ends the flight.
 func (q *queue) next() (batch []*call) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	size, taken := 0, 0
 	for _, c := range q.waiting {
 		more := len(c.quotas)
-		if len(batch) > 0 && c.joins(batch[len(batch)-1]) {
-			more = 0 // one decision for both
+		if len(batch) > 0 && c.mergesWith(batch[len(batch)-1]) {
+			more = 0 // shares the decision of the previous call
 		}
 		if size > 0 && size+more > maxBatch {
 			break
 		}
 		taken++
-		if !c.gone {
+		if !c.abandoned {
 			batch = append(batch, c)
 			size += more
 		}
@@ -168,8 +169,8 @@ func (q *queue) next() (batch []*call) {
 	return batch
 }
 
-// flightContext lasts as long as anybody on the flight waits. It is that of a request
-// only where there are no others, whose flight its end would spoil.
+// flightContext returns a context that lasts until the last deadline of the batch. A single
+// call uses its own context; a shared flight must not end with one of its requests.
 func flightContext(batch []*call) (context.Context, context.CancelFunc) {
 	if len(batch) == 1 {
 		return batch[0].ctx, func() {}

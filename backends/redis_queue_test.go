@@ -13,32 +13,31 @@ import (
 	"pgregory.net/rapid"
 )
 
-// checkInBubble is rapid.Check for a test on a virtual clock, which has no deadline
-// on the real one.
+// checkInBubble is rapid.Check for virtual time, without a deadline in real time.
 func checkInBubble(t *testing.T, property func(*rapid.T)) {
 	t.Helper()
 	rapid.Check(struct{ rapid.TB }{t}, property)
 }
 
-// runway is where flights start, and stay until they are let land. It belongs to
-// the bubble that it was made in.
-type runway struct {
+// fakeServer holds flights until a test lets them land. It belongs to the bubble in which
+// it was created.
+type fakeServer struct {
 	started chan flight
 }
 
-// errPanic makes a flight crash.
+// errPanic makes a flight panic.
 var errPanic = errors.New("panic")
 
 type flight struct {
 	ctx   context.Context
 	calls []*call
-	land  chan error // what the server answers
+	land  chan error // the answer of the server
 }
 
-func newRunway() *runway { return &runway{started: make(chan flight, 100)} }
+func newFakeServer() *fakeServer { return &fakeServer{started: make(chan flight, 100)} }
 
-// send is that of a queue.
-func (r *runway) send(ctx context.Context, calls []*call) {
+// send implements queue.send.
+func (r *fakeServer) send(ctx context.Context, calls []*call) {
 	f := flight{ctx, slices.Clone(calls), make(chan error)}
 	r.started <- f
 	err := <-f.land
@@ -53,28 +52,28 @@ func (r *runway) send(ctx context.Context, calls []*call) {
 	}
 }
 
-// next is the flight that has started, which there must be.
-func (r *runway) next(t require.TestingT) flight {
+// next returns the flight that has started, which must exist.
+func (r *fakeServer) next(t require.TestingT) flight {
 	synctest.Wait()
-	require.NotEmpty(t, r.started, "a flight is under way")
+	require.NotEmpty(t, r.started, "a flight has started")
 	return <-r.started
 }
 
 // none checks that no flight has started.
-func (r *runway) none(t require.TestingT) {
+func (r *fakeServer) none(t require.TestingT) {
 	synctest.Wait()
-	require.Empty(t, r.started, "no flight is under way")
+	require.Empty(t, r.started, "no flight has started")
 }
 
-// onBoth runs a test on the queue of either kind of client.
-func onBoth(t *testing.T, test func(t *testing.T, q *queue, r *runway)) {
-	for name, patient := range map[string]bool{"client that heeds contexts": false, "client that outlasts them": true} {
+// onBoth runs a test with a client that respects contexts and with one that does not.
+func onBoth(t *testing.T, test func(t *testing.T, q *queue, r *fakeServer)) {
+	for name, patient := range map[string]bool{"client that respects contexts": false, "client that ignores contexts": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // it fails when a goroutine is left
-				r := newRunway()
+			synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left running
+				r := newFakeServer()
 				q := newQueue(r.send, patient)
 				test(t, q, r)
-				close(q.ended)
+				close(q.closed)
 				synctest.Wait()
 				require.Zero(t, q.flights)
 				require.Empty(t, q.waiting)
@@ -84,24 +83,24 @@ func onBoth(t *testing.T, test func(t *testing.T, q *queue, r *runway)) {
 	}
 }
 
-// passenger is a call with the name of its key, and what became of it.
-type passenger struct {
+// pending is a call with the name of its key and its result.
+type pending struct {
 	*call
-	told chan error
+	result chan error
 }
 
-// board lets somebody ask with so much time; 0 is for ever.
-func board(q *queue, name string, quotas int, patience time.Duration) passenger {
+// startCall starts a call with a timeout; 0 means none.
+func startCall(q *queue, name string, quotas int, patience time.Duration) pending {
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	if patience > 0 {
 		ctx, cancel = context.WithTimeout(ctx, patience)
 	}
-	p := passenger{newCall(ctx, slices.Repeat([]Quota{{Key: name, Limit: 9, Per: time.Hour, Cost: 1}}, quotas), false), make(chan error, 1)}
+	p := pending{newCall(ctx, slices.Repeat([]Quota{{Key: name, Limit: 9, Per: time.Hour, Cost: 1}}, quotas), false), make(chan error, 1)}
 	go func() {
 		defer cancel()
-		p.told <- q.do(ctx, p.call)
+		p.result <- q.wait(ctx, p.call)
 	}()
-	synctest.Wait() // so that they come in order
+	synctest.Wait() // keeps the order of arrival
 	return p
 }
 
@@ -112,85 +111,85 @@ func names(f flight) (list []string) {
 	return list
 }
 
-func TestALoneCallWaitsForNothing(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
+func TestASingleCallIsSentAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
 		start := time.Now()
-		p := board(q, "alone", 1, time.Second)
+		p := startCall(q, "alone", 1, time.Second)
 		f := r.next(t)
 		require.Equal(t, []string{"alone"}, names(f))
 		f.land <- nil
-		require.NoError(t, <-p.told)
+		require.NoError(t, <-p.result)
 		require.Zero(t, time.Since(start))
 	})
 }
 
-func TestWhatComesWhileAllFlightsAreUnderWayGoesWithTheNext(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
-		first, second := board(q, "first", 1, 0), board(q, "second", 1, 0)
+func TestCallsThatArriveDuringAllFlightsShareTheNextOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
+		first, second := startCall(q, "first", 1, 0), startCall(q, "second", 1, 0)
 		flights := []flight{r.next(t), r.next(t)}
 		require.Equal(t, []string{"first"}, names(flights[0]))
 		require.Equal(t, []string{"second"}, names(flights[1]))
-		var rest []passenger
+		var rest []pending
 		for i := range 5 {
-			rest = append(rest, board(q, "rest"+strconv.Itoa(i), 1, 0))
+			rest = append(rest, startCall(q, "rest"+strconv.Itoa(i), 1, 0))
 		}
 		r.none(t)
 		flights[1].land <- nil
-		require.NoError(t, <-second.told)
+		require.NoError(t, <-second.result)
 		together := r.next(t)
 		require.Equal(t, []string{"rest0", "rest1", "rest2", "rest3", "rest4"}, names(together))
 		lost := errors.New("lost")
 		together.land <- lost
 		for _, p := range rest {
-			require.Equal(t, lost, <-p.told)
+			require.Equal(t, lost, <-p.result)
 		}
 		flights[0].land <- nil
-		require.NoError(t, <-first.told)
+		require.NoError(t, <-first.result)
 	})
 }
 
-func TestACallWhoseTimeIsOverBeforeItWasSentNeverIs(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
-		busy := []passenger{board(q, "busy", 1, 0), board(q, "busy", 1, 0)}
+func TestACallWhoseDeadlinePassesInTheQueueIsNeverSent(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
+		busy := []pending{startCall(q, "busy", 1, 0), startCall(q, "busy", 1, 0)}
 		flights := []flight{r.next(t), r.next(t)}
 		start := time.Now()
-		hasty, other := board(q, "hasty", 1, 10*time.Millisecond), board(q, "other", 1, time.Second)
-		require.ErrorIs(t, <-hasty.told, context.DeadlineExceeded)
+		hasty, other := startCall(q, "hasty", 1, 10*time.Millisecond), startCall(q, "other", 1, time.Second)
+		require.ErrorIs(t, <-hasty.result, context.DeadlineExceeded)
 		require.Equal(t, 10*time.Millisecond, time.Since(start))
 		for i := range flights {
 			flights[i].land <- nil
-			require.NoError(t, <-busy[i].told)
+			require.NoError(t, <-busy[i].result)
 		}
 		f := r.next(t)
 		require.Equal(t, []string{"other"}, names(f))
 		f.land <- nil
-		require.NoError(t, <-other.told)
-		require.False(t, hasty.verdicts[0].Allowed, "nobody has answered it")
+		require.NoError(t, <-other.result)
+		require.False(t, hasty.verdicts[0].Allowed, "it was not answered")
 		r.none(t)
 	})
 }
 
-func TestWhenNobodyWaitsAnyMoreNothingIsSent(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
-		busy := []passenger{board(q, "busy", 1, 0), board(q, "busy", 1, 0)}
+func TestNothingIsSentWhenAllCallersHaveLeft(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
+		busy := []pending{startCall(q, "busy", 1, 0), startCall(q, "busy", 1, 0)}
 		flights := []flight{r.next(t), r.next(t)}
 		for range 3 {
-			require.ErrorIs(t, <-board(q, "hasty", 1, time.Millisecond).told, context.DeadlineExceeded)
+			require.ErrorIs(t, <-startCall(q, "hasty", 1, time.Millisecond).result, context.DeadlineExceeded)
 		}
 		for i := range flights {
 			flights[i].land <- nil
-			require.NoError(t, <-busy[i].told)
+			require.NoError(t, <-busy[i].result)
 		}
 		r.none(t)
 	})
 }
 
-// The race detector looks whether what one has left behind is read or written.
-func TestWhoLeavesDuringTheFlightDoesNotSpoilItForTheOthers(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
-		backend := &redisBackend{denials: newDenials(), patient: q.patient}
+// The race detector checks that what an early caller has left behind is not accessed.
+func TestACallerThatLeavesDuringAFlightDoesNotAffectTheOthers(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
+		backend := &redisBackend{denials: newDenials(), ignoresContext: q.ignoresContext}
 		backend.queues.Store("", q)
-		busy := []passenger{board(q, "busy", 1, 0), board(q, "busy", 1, 0)}
+		busy := []pending{startCall(q, "busy", 1, 0), startCall(q, "busy", 1, 0)}
 		flights := []flight{r.next(t), r.next(t)}
 
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -199,53 +198,53 @@ func TestWhoLeavesDuringTheFlightDoesNotSpoilItForTheOthers(t *testing.T) {
 		told := make(chan error)
 		go func() {
 			err := backend.Take(ctx, quotas, verdicts)
-			quotas[0], verdicts[0] = Quota{}, Verdict{Remaining: 77} // they are the caller's again
+			quotas[0], verdicts[0] = Quota{}, Verdict{Remaining: 77} // they belong to the caller again
 			told <- err
 		}()
 		synctest.Wait()
-		other := board(q, "other", 1, time.Second)
+		other := startCall(q, "other", 1, time.Second)
 		flights[0].land <- nil
 		together := r.next(t)
 		require.Equal(t, []string{"hasty", "other"}, names(together))
 		require.ErrorIs(t, <-told, context.DeadlineExceeded)
-		require.NoError(t, together.ctx.Err(), "others wait still")
+		require.NoError(t, together.ctx.Err(), "others are still waiting")
 		together.land <- nil
-		require.NoError(t, <-other.told)
+		require.NoError(t, <-other.result)
 		require.True(t, other.verdicts[0].Allowed)
 		require.EqualValues(t, 77, verdicts[0].Remaining)
 		flights[1].land <- nil
 		for i := range busy {
-			require.NoError(t, <-busy[i].told)
+			require.NoError(t, <-busy[i].result)
 		}
 	})
 }
 
-func TestAFlightLastsAsLongAsItsMostPatientMember(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
+func TestAFlightLastsUntilItsLastDeadline(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
 		for _, test := range []struct {
 			patience []time.Duration
-			lasts    time.Duration // 0 is for ever
+			lasts    time.Duration // 0 means no deadline
 		}{
 			{[]time.Duration{3 * time.Second, 5 * time.Second, 4 * time.Second}, 5 * time.Second},
 			{[]time.Duration{3 * time.Second, 0, 4 * time.Second}, 0},
 		} {
-			first, second := board(q, "first", 1, 2*time.Second), board(q, "second", 1, 0)
+			first, second := startCall(q, "first", 1, 2*time.Second), startCall(q, "second", 1, 0)
 			flights := []flight{r.next(t), r.next(t)}
 			requireLasts(t, 2*time.Second, flights[0])
 			requireLasts(t, 0, flights[1])
-			var rest []passenger
+			var rest []pending
 			for _, patience := range test.patience {
-				rest = append(rest, board(q, "rest", 1, patience))
+				rest = append(rest, startCall(q, "rest", 1, patience))
 			}
 			flights[0].land <- nil
 			together := r.next(t)
 			requireLasts(t, test.lasts, together)
 			together.land <- nil
 			for _, p := range append(rest, first) {
-				require.NoError(t, <-p.told)
+				require.NoError(t, <-p.result)
 			}
 			flights[1].land <- nil
-			require.NoError(t, <-second.told)
+			require.NoError(t, <-second.result)
 			synctest.Wait()
 		}
 	})
@@ -260,30 +259,29 @@ func requireLasts(t *testing.T, want time.Duration, f flight) {
 	}
 }
 
-func TestAFlightThatPanicsIsAnErrorAndLeavesItsPlaceToOthers(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
+func TestAPanicInAFlightIsAnErrorAndDoesNotBlockOthers(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
 		for range 3 * maxFlights {
-			p := board(q, "unlucky", 1, 0)
+			p := startCall(q, "unlucky", 1, 0)
 			r.next(t).land <- errPanic
-			require.ErrorContains(t, <-p.told, "in a hook")
+			require.ErrorContains(t, <-p.result, "in a hook")
 		}
-		p := board(q, "lucky", 1, 0)
+		p := startCall(q, "lucky", 1, 0)
 		r.next(t).land <- nil
-		require.NoError(t, <-p.told)
+		require.NoError(t, <-p.result)
 	})
 }
 
-// Whatever comes in whatever pieces, all of it is sent once, in order, and never
-// too much of it at once.
-func TestEveryCallIsSentOnceAndABatchIsBounded(t *testing.T) {
-	onBoth(t, func(t *testing.T, q *queue, r *runway) {
+// Every call is sent exactly once and in order, and no batch is too large.
+func TestEveryCallIsSentOnceInBoundedBatches(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
 		checkInBubble(t, func(rt *rapid.T) {
-			busy := []passenger{board(q, "busy", 1, 0), board(q, "busy", 1, 0)}
+			busy := []pending{startCall(q, "busy", 1, 0), startCall(q, "busy", 1, 0)}
 			flights := []flight{r.next(rt), r.next(rt)}
-			var rest []passenger
+			var rest []pending
 			var want, sent []string
 			for i, quotas := range rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 3), rapid.IntRange(1, 2*maxBatch)), 0, 12).Draw(rt, "quotas") {
-				rest = append(rest, board(q, strconv.Itoa(i), quotas, 0))
+				rest = append(rest, startCall(q, strconv.Itoa(i), quotas, 0))
 				want = append(want, strconv.Itoa(i))
 			}
 			flights[0].land <- nil
@@ -300,7 +298,7 @@ func TestEveryCallIsSentOnceAndABatchIsBounded(t *testing.T) {
 			require.Equal(rt, want, sent)
 			flights[1].land <- nil
 			for _, p := range append(rest, busy...) {
-				require.NoError(rt, <-p.told)
+				require.NoError(rt, <-p.result)
 			}
 			synctest.Wait()
 		})

@@ -9,17 +9,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scanStep is how many keys of the server one step looks at, so that no step keeps it from
-// other work for long.
+// scanStep is how many keys one SCAN visits, so that it does not block the server for long.
 const scanStep = 1000
 
-// errNoPrefix is why ResetAll rejects an empty prefix.
-var errNoPrefix = errors.New("redis does not reset all keys of the database, which may belong to others; set RATELIMITER_KEY_PREFIX, or reset keys one by one")
+// errNoPrefix is the error for an empty prefix.
+var errNoPrefix = errors.New("redis cannot reset all keys without a prefix, because the database may hold the keys of other applications; set RATELIMITER_KEY_PREFIX, or reset keys one by one")
 
-// ResetAll deletes the keys that begin with the prefix, on every master of a Cluster and
-// every shard of a Ring. It finds them in steps (SCAN) and frees them in the background
-// (UNLINK), so that the server goes on serving others; it takes a few seconds for each
-// million keys of the database. The prefix must not be empty.
+// ResetAll implements AllResetter. It deletes the keys that begin with the prefix on every
+// master of a Cluster and every shard of a Ring. It finds them step by step (SCAN) and
+// frees them in the background (UNLINK), so that the server stays responsive. It takes a
+// few seconds per million keys in the database. The prefix must not be empty.
 func (r *redisBackend) ResetAll(ctx context.Context, prefix string) error {
 	switch {
 	case r.closed.Load():
@@ -28,19 +27,19 @@ func (r *redisBackend) ResetAll(ctx context.Context, prefix string) error {
 		return errNoPrefix
 	}
 	if r.denials != nil {
-		defer r.denials.resettingAll()()
+		defer r.denials.beginResetAll()()
 	}
 	if r.leases != nil {
 		r.leases.forgetAll()
-		defer r.leases.forgetAll() // what was charged meanwhile may be gone as well
+		defer r.leases.forgetAll() // charges made in the meantime may be gone as well
 	}
 	if err := r.wait(ctx, func() error { return r.resetServers(ctx, prefix) }); err != nil {
-		return fmt.Errorf("redis did not reset everything: %w", inTime(err))
+		return fmt.Errorf("redis failed to reset everything: %w", asTimeout(err))
 	}
 	return nil
 }
 
-// resetServers deletes the keys on every server that has some.
+// resetServers deletes the keys on every server.
 func (r *redisBackend) resetServers(ctx context.Context, prefix string) error {
 	each := func(ctx context.Context, server *redis.Client) error { return r.resetServer(ctx, server, prefix) }
 	switch client := r.client.(type) {
@@ -52,8 +51,8 @@ func (r *redisBackend) resetServers(ctx context.Context, prefix string) error {
 	return r.resetServer(ctx, r.client, prefix)
 }
 
-// resetServer deletes the keys that one server has. Each is a command of its own, sent to
-// where the key is now: slots of a Cluster move, and one command cannot name two.
+// resetServer deletes the keys of one server, with a command for each key: slots of a
+// Cluster may move, and a command cannot name keys of different slots.
 func (r *redisBackend) resetServer(ctx context.Context, server redis.Cmdable, prefix string) error {
 	cursor := uint64(0)
 	for {
@@ -81,20 +80,20 @@ func (r *redisBackend) resetServer(ctx context.Context, server redis.Cmdable, pr
 	}
 }
 
-// literal writes a text so that SCAN takes none of its characters for a pattern.
+// literal escapes the special characters of SCAN patterns.
 var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
-// resettingAll is called before all keys are reset, what it returns after.
-func (d *denials) resettingAll() (done func()) {
+// beginResetAll must be called before all keys are reset, and done afterwards.
+func (d *denials) beginResetAll() (done func()) {
 	d.eachShard(func(s *denialShard) {
 		for i := range s.events {
-			s.events[i].freeing++
+			s.events[i].pendingRefunds++
 		}
 	})
 	return func() {
 		d.eachShard(func(s *denialShard) {
 			for i := range s.events {
-				s.events[i].freeing--
+				s.events[i].pendingRefunds--
 				s.events[i].changes++
 			}
 			clear(s.denied)
@@ -111,7 +110,7 @@ func (d *denials) eachShard(do func(s *denialShard)) {
 	}
 }
 
-// forgetAll drops all units in stock.
+// forgetAll removes all units in stock.
 func (l *leases) forgetAll() {
 	for i := range l.shards {
 		s := &l.shards[i]

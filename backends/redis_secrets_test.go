@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// People put a URL where an address belongs, and JSON where a text does.
-func TestSecretsInTheWrongPlaceAreNotRepeated(t *testing.T) {
+// Users put a URL in place of an address, and JSON in place of a string.
+func TestErrorsContainNoMisplacedSecrets(t *testing.T) {
 	const url = "redis://limiter:s3cret@redis.example:6379/0"
 	for name, options := range map[string]map[string]any{
 		"a URL as addr":           {"addr": url},
@@ -17,10 +17,10 @@ func TestSecretsInTheWrongPlaceAreNotRepeated(t *testing.T) {
 		"a URL as client":         {"client": url},
 		"a URL in a list":         {"url": []any{url}},
 		"a URL of another scheme": {"url": "http://limiter:s3cret@redis.example"},
-		"a URL that is none":      {"url": "redis://limiter:s3cret%zz@redis.example"},
+		"an invalid URL":          {"url": "redis://limiter:s3cret%zz@redis.example"},
 		"a password in a list":    {"password": []string{"s3cret"}},
 		"a password of Sentinel":  {"sentinel_password": map[string]any{"from": "s3cret"}},
-		"a name that is a typo":   {"pasword": "s3cret"},
+		"a typo in a name":        {"pasword": "s3cret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backend, err := NewRedis(options)

@@ -11,72 +11,72 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// script decides groups of calls in one call of its own.
+// script decides groups of calls.
 type script struct {
-	*redis.Script // which is only asked for its digest
+	*redis.Script // only used for its hash
 	source        string
-	// words are the number of keys, the keys and the arguments, behind two empty
-	// places.
-	words func(groups []group) []any
-	// answer gives the calls of groups their verdicts, and returns the groups that
-	// were left undecided. Of several decisions at the same time order is the place
-	// of the first.
-	answer func(groups []group, reply string, order int) (undecided []group, err error)
+	// args returns the arguments of EVALSHA: two empty places for the command and the hash,
+	// then the number of keys, the keys and the arguments.
+	args func(groups []group) []any
+	// readReply writes the verdicts of the calls in groups, and returns the groups that are
+	// undecided. order is the position of the first group among the decisions at the same
+	// time.
+	readReply func(groups []group, reply string, order int) (undecided []group, err error)
 }
 
 // part is what one script call decides.
 type part struct {
 	script  *script
 	groups  []group
-	command once
+	command noRetryCmd
 }
 
-// once is a command that the client must not send again by itself: a decision
-// whose answer was lost may have been made, and would be charged twice.
-type once struct{ *redis.StringCmd }
+// noRetryCmd is a command that the client must not retry: a decision whose answer was lost
+// may have been made, and would be charged twice.
+type noRetryCmd struct{ *redis.StringCmd }
 
-func (once) NoRetry() bool { return true }
+func (noRetryCmd) NoRetry() bool { return true }
 
-// send makes the decisions of some calls in one round trip, and in another for those
-// that have turned out not to be plain, or whose calendar windows were not sent.
+// send decides calls in one round trip, plus another for those that turn out not to be
+// plain or whose calendar windows did not match.
 func (r *redisBackend) send(ctx context.Context, calls []*call) {
 	clock := sinceStart()
-	plain, others := r.divide(mergeCalls(calls), clock)
+	plain, others := r.splitPlain(mergeCalls(calls), clock)
 	parts := r.appendParts(make([]part, 0, 2), plainScript, plain)
 	parts = r.appendParts(parts, takeScript, others)
-	undecided := trip(ctx, r.client, parts)
+	undecided := roundTrip(ctx, r.client, parts)
 	if len(undecided) == 0 {
 		return
 	}
 	for i := range undecided {
-		r.mixed.note(undecided[i].first.hash, clock)
+		r.notPlain.mark(undecided[i].first.hash, clock)
 	}
-	fail(trip(ctx, r.client, r.appendParts(nil, takeScript, undecided)), errClock)
+	fail(roundTrip(ctx, r.client, r.appendParts(nil, takeScript, undecided)), errClock)
 }
 
-// errClock is for a server whose clock has left a calendar window between two round trips.
-var errClock = errors.New("the clock of redis has jumped to another calendar window while it decided")
+// errClock means that the server's clock left a calendar window between two round trips.
+var errClock = errors.New("the clock of redis jumped to another calendar window during the decision")
 
-// divide tells which groups are plain, as far as is known. Those are in an order in
-// which groups of a kind stand together.
-func (r *redisBackend) divide(groups []group, clock time.Duration) (plain, others []group) {
+// splitPlain separates groups that are plain, as far as is known, from the others. Plain
+// groups with the same template are adjacent.
+func (r *redisBackend) splitPlain(groups []group, clock time.Duration) (plain, others []group) {
 	for i := range groups {
-		if first := groups[i].first; first.kind != nil && r.mixed.has(first.hash, clock) {
-			first.kind = nil
+		if first := groups[i].first; first.template != nil && r.notPlain.has(first.hash, clock) {
+			first.template = nil
 		}
 	}
-	sortByKind(groups)
+	sortByTemplate(groups)
 	n := 0
-	for n < len(groups) && groups[n].first.kind == nil {
+	for n < len(groups) && groups[n].first.template == nil {
 		n++
 	}
 	return groups[n:], groups[:n]
 }
 
-// appendParts lets a script decide groups: in one call, or in one for each where
-// their keys must not be mixed.
+// appendParts appends script calls for groups: one call for all of them, or one for each if
+// their keys may be on different nodes.
 func (r *redisBackend) appendParts(parts []part, script *script, groups []group) []part {
-	if !r.spread && len(groups) > 0 {
+	if !r.oneKeyPerCall && len(groups) > 0 {
 		return append(parts, part{script: script, groups: groups})
 	}
 	for i := range groups {
@@ -85,46 +85,46 @@ func (r *redisBackend) appendParts(parts []part, script *script, groups []group)
 	return parts
 }
 
-// trip makes one round trip, and one more where the server does not know the
-// scripts. It returns the groups that were left undecided.
-func trip(ctx context.Context, client redis.UniversalClient, parts []part) (undecided []group) {
+// roundTrip makes one round trip, and a second one if the server does not know the scripts.
+// It returns the groups that are undecided.
+func roundTrip(ctx context.Context, client redis.UniversalClient, parts []part) (undecided []group) {
 	for i := range parts {
 		p := &parts[i]
-		words := p.script.words(p.groups)
-		words[0], words[1] = "evalsha", p.script.Hash()
-		p.command = once{redis.NewStringCmd(ctx, words...)}
+		args := p.script.args(p.groups)
+		args[0], args[1] = "evalsha", p.script.Hash()
+		p.command = noRetryCmd{redis.NewStringCmd(ctx, args...)}
 	}
 	unknown, undecided := exec(ctx, client, parts)
 	if len(unknown) == 0 {
 		return undecided
 	}
-	for i := range unknown { // at once too: a node that has just taken over knows none
+	for i := range unknown { // all at once: a node after a failover knows none of them
 		p := &unknown[i]
-		words := append([]any{"eval", p.script.source}, p.command.Args()[2:]...)
-		p.command = once{redis.NewStringCmd(ctx, words...)}
+		args := append([]any{"eval", p.script.source}, p.command.Args()[2:]...)
+		p.command = noRetryCmd{redis.NewStringCmd(ctx, args...)}
 	}
 	_, rest := exec(ctx, client, unknown)
 	return append(undecided, rest...)
 }
 
-// exec sends commands in one round trip, and reads what was answered to them. The
-// server has decided nothing where it says that it does not know the script.
+// exec sends the commands in one round trip and reads the answers. It returns the parts
+// whose script the server does not know, so that nothing was decided.
 func exec(ctx context.Context, client redis.UniversalClient, parts []part) (unknown []part, undecided []group) {
-	asked := sinceStart()
+	sent := sinceStart()
 	sendAll(ctx, client, parts)
-	told := sinceStart()
+	received := sinceStart()
 	order := 0
 	for i := range parts {
 		p := &parts[i]
 		for j := range p.groups {
 			for c := p.groups[j].first; c != nil; c = c.next {
-				c.at = moment{asked: asked, told: told}
+				c.at = moment{sent: sent, received: received}
 			}
 		}
 		reply, err := p.command.Result()
 		var left []group
 		if err == nil {
-			left, err = p.script.answer(p.groups, reply, order)
+			left, err = p.script.readReply(p.groups, reply, order)
 		}
 		if err != nil {
 			fail(p.groups, err)
@@ -150,7 +150,7 @@ func sendAll(ctx context.Context, client redis.UniversalClient, parts []part) {
 	_, _ = pipeline.Exec(ctx)
 }
 
-// fail gives all calls of groups the same error.
+// fail sets the error of all calls in groups.
 func fail(groups []group, err error) {
 	for i := range groups {
 		groups[i].fail(err)
@@ -163,19 +163,20 @@ func (g *group) fail(err error) {
 	}
 }
 
-// replyWords are what is left to read of a reply.
+// replyWords is the unread rest of a reply.
 type replyWords string
 
-// openReply reads the time of a reply, which must have so many words behind it.
-func openReply(reply string, size int) (now int64, rest replyWords, err error) {
+// parseReply reads the time at the start of a reply. size is the expected number of words
+// after it.
+func parseReply(reply string, size int) (now int64, rest replyWords, err error) {
 	if n := strings.Count(reply, " ") - 1; n != size {
-		return 0, "", fmt.Errorf("redis answered %.80q, with %d words and not %d behind the time", reply, n, size)
+		return 0, "", fmt.Errorf("redis answered %.80q, which has %d words after the time instead of %d", reply, n, size)
 	}
 	rest = replyWords(reply)
 	seconds, err := strconv.ParseInt(rest.next(), 10, 64)
 	micros, wrong := strconv.ParseInt(rest.next(), 10, 64)
 	if err := errors.Join(err, wrong); err != nil {
-		return 0, "", fmt.Errorf("redis answered %.80q, which begins with no time: %w", reply, err)
+		return 0, "", fmt.Errorf("redis answered %.80q, which does not begin with a time: %w", reply, err)
 	}
 	return seconds*1_000_000 + micros, rest, nil
 }
@@ -191,7 +192,7 @@ func (w *replyWords) granted() (int64, error) {
 	word := w.next()
 	n, err := strconv.ParseInt(word, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("redis answered %.80q, and how often it granted is no number: %w", word, err)
+		return 0, fmt.Errorf("redis answered %.80q instead of the number of granted charges: %w", word, err)
 	}
 	return n, nil
 }

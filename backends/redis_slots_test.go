@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// oddText draws texts that are likely to be taken for something else.
+// oddText draws texts that could be mistaken for something else.
 var oddText = rapid.OneOf(
 	rapid.SampledFrom([]string{"", "{", "}", "{}", "{a}", "{b}x", ":", "::1", "a:1", "\r\n$3\r\n", "\x00", "\xff\xfe", " ", "ключ"}),
 	rapid.StringOfN(rapid.RuneFrom([]rune("ab{}:0123\r\n\x00 ")), 0, 12, -1),
@@ -31,7 +31,7 @@ func oddQuotas(t *rapid.T, pairs []pair) []Quota {
 		of := rapid.SampledFrom(pairs).Draw(t, "pair")
 		return Quota{
 			Key: of[0], Scope: of[1],
-			Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+			Algorithm: Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(t, "algorithm")),
 			Limit:     rapid.Int64Range(1, 5).Draw(t, "limit"),
 			Per:       time.Duration(rapid.IntRange(1, 3).Draw(t, "hours")) * time.Hour,
 			Cost:      1, Shadow: rapid.Bool().Draw(t, "shadow"),
@@ -39,12 +39,12 @@ func oddQuotas(t *rapid.T, pairs []pair) []Quota {
 	}), 1, 8).Draw(t, "quotas")
 }
 
-// What is in one Redis key is in one slot.
-func TestAllLimitsOfAPairAreInOneRedisKeyAndNoOtherPairIs(t *testing.T) {
+// One Redis key means one slot.
+func TestAPairHasARedisKeyOfItsOwnForAllItsLimits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		quotas := oddQuotas(t, rapid.SliceOfN(oddPair, 1, 4).Draw(t, "pairs"))
 		c := newCall(t.Context(), quotas, false)
-		words := takeWords(mergeCalls([]*call{c}))
+		words := takeArgs(mergeCalls([]*call{c}))
 		require.Equal(t, len(c.subjects), words[2])
 		keys := words[3:]
 		keyOf, pairOf := map[pair]any{}, map[any]pair{}
@@ -57,7 +57,7 @@ func TestAllLimitsOfAPairAreInOneRedisKeyAndNoOtherPairIs(t *testing.T) {
 				keyOf[of] = keys[i]
 			}
 			of := pair{quotas[members[0]].Key, quotas[members[0]].Scope}
-			require.NotContains(t, pairOf, keys[i], "%q has it already", pairOf[keys[i]])
+			require.NotContains(t, pairOf, keys[i], "%q has the same key", pairOf[keys[i]])
 			pairOf[keys[i]] = of
 		}
 	})
@@ -66,7 +66,7 @@ func TestAllLimitsOfAPairAreInOneRedisKeyAndNoOtherPairIs(t *testing.T) {
 func TestDifferentPairsNeverShareARedisKey(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		one, other := oddPair.Draw(t, "one"), oddPair.Draw(t, "other")
-		if rapid.Bool().Draw(t, "same letters") { // cut the same text elsewhere
+		if rapid.Bool().Draw(t, "same text") { // split the same text elsewhere
 			text := one[0] + ":" + one[1]
 			at := rapid.IntRange(0, len(text)-1).Draw(t, "at")
 			if text[at] == ':' {
@@ -77,9 +77,8 @@ func TestDifferentPairsNeverShareARedisKey(t *testing.T) {
 	})
 }
 
-// The model is the backend in memory: what is decided does not depend on where the
-// keys are.
-func TestOnAClusterOddScopesAreDecidedAsInMemory(t *testing.T) {
+// The model is the memory backend: decisions do not depend on where keys are stored.
+func TestAClusterDecidesOddScopesLikeMemory(t *testing.T) {
 	servers := redistest.Cluster(t, 3)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr}, ContextTimeoutEnabled: true, DisableRoutingPolicies: true})
 	t.Cleanup(func() { _ = client.Close() })
@@ -91,7 +90,7 @@ func TestOnAClusterOddScopesAreDecidedAsInMemory(t *testing.T) {
 		memory, err := NewMemory(nil)
 		require.NoError(rt, err)
 		pairs := rapid.SliceOfN(oddPair, 1, 4).Draw(rt, "pairs")
-		for i := range pairs { // nobody has used these before
+		for i := range pairs { // unused pairs
 			pairs[i][1] += strconv.Itoa(histories)
 			node, err := client.MasterForKey(t.Context(), redisKey(pairs[i][0], pairs[i][1]))
 			require.NoError(rt, err)
@@ -111,13 +110,13 @@ func TestOnAClusterOddScopesAreDecidedAsInMemory(t *testing.T) {
 			require.NoError(rt, backend.Reset(t.Context(), of[0], of[1]))
 		}
 	})
-	require.Len(t, nodes, 3, "there were keys on each node")
+	require.Len(t, nodes, 3, "every node had keys")
 }
 
-func TestWhatRemainsIsTrueWhenQuotasThatShareACounterAreGivenBack(t *testing.T) {
+func TestRemainingIsRightAfterRefundsOnASharedCounter(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	spread := &redisBackend{client: client, spread: true}
+	spread := &redisBackend{client: client, oneKeyPerCall: true}
 	narrow := Quota{Key: "first", Limit: 1, Per: time.Hour, Cost: 1}
 	wide, shadow, none := narrow, narrow, narrow
 	wide.Limit, shadow.Shadow, none.Key, none.Limit = 2, true, "second", 0

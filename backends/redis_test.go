@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// servers are what every test of behaviour runs on.
+// servers are the servers that every behaviour test runs on.
 var servers = map[string]func(t *testing.T) (addr string){
 	"miniredis": func(t *testing.T) string { return miniredis.RunT(t).Addr() },
 	"redis":     func(t *testing.T) string { return redistest.Single(t).Addr },
@@ -36,12 +36,12 @@ func open(t *testing.T, options map[string]any) backends.Backend {
 
 func at(addr string) map[string]any { return map[string]any{"addr": addr} }
 
-// hourly is a quota that no test outlives.
+// hourly returns a quota whose period is longer than any test.
 func hourly(key string, limit int64) backends.Quota {
 	return backends.Quota{Key: key, Scope: "somebody", Limit: limit, Per: time.Hour, Cost: 1}
 }
 
-// take asks for quotas and returns the verdicts.
+// take charges quotas and returns the verdicts.
 func take(t *testing.T, backend backends.Backend, quotas ...backends.Quota) []backends.Verdict {
 	t.Helper()
 	verdicts := make([]backends.Verdict, len(quotas))
@@ -49,8 +49,8 @@ func take(t *testing.T, backend backends.Backend, quotas ...backends.Quota) []ba
 	return verdicts
 }
 
-// spend asks for one unit as often as told, from many goroutines, and counts
-// what was granted.
+// spend requests single units from many goroutines, each times per goroutine, and counts
+// the granted ones.
 func spend(t *testing.T, takers []backends.Backend, each int, quota backends.Quota) int64 {
 	var granted atomic.Int64
 	var group sync.WaitGroup
@@ -99,13 +99,13 @@ func TestADeniedTakeChangesNothing(t *testing.T) {
 		require.Len(t, before, 2)
 		verdicts := take(t, backend, wide, hourly("narrow", 1), hourly("new", 1))
 		require.Equal(t, []bool{true, false, true}, []bool{verdicts[0].Allowed, verdicts[1].Allowed, verdicts[2].Allowed})
-		require.EqualValues(t, 9, verdicts[0].Remaining, "what there was")
+		require.EqualValues(t, 9, verdicts[0].Remaining, "the units before")
 		require.EqualValues(t, 1, verdicts[2].Remaining)
 		require.Equal(t, before, snapshot())
 	})
 }
 
-func TestEveryKeyExpiresWhenItMeansNothingAnyMore(t *testing.T) {
+func TestEveryKeyExpires(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		backend, client := open(t, at(addr)), redis.NewClient(&redis.Options{Addr: addr})
 		t.Cleanup(func() { _ = client.Close() })
@@ -120,7 +120,7 @@ func TestEveryKeyExpiresWhenItMeansNothingAnyMore(t *testing.T) {
 	})
 }
 
-func TestTheScriptIsSentAgainWhenTheServerHasForgottenIt(t *testing.T) {
+func TestTheScriptIsSentAgainWhenTheServerHasLostIt(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		backend, client := open(t, at(addr)), redis.NewClient(&redis.Options{Addr: addr})
 		t.Cleanup(func() { _ = client.Close() })
@@ -145,12 +145,12 @@ func (c *counting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	return next
 }
 
-func TestADecisionIsOneRoundTripHoweverManyLimits(t *testing.T) {
+func TestADecisionIsOneRoundTripForAnyNumberOfLimits(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		client := redis.NewClient(&redis.Options{Addr: addr})
 		t.Cleanup(func() { _ = client.Close() })
 		backend := open(t, map[string]any{"client": client})
-		take(t, backend, hourly("warm", 1), hourly("warmer", 1)) // the server knows the script from here on
+		take(t, backend, hourly("warm", 1), hourly("warmer", 1)) // from here on the server knows the script
 		hook := &counting{}
 		client.AddHook(hook)
 		quotas := []backends.Quota{hourly("a", 9), hourly("b", 9), hourly("c", 9)}
@@ -164,7 +164,7 @@ func TestADecisionIsOneRoundTripHoweverManyLimits(t *testing.T) {
 	})
 }
 
-func TestResetForgetsAllLimitsOfAKeyAndScope(t *testing.T) {
+func TestResetClearsAllLimitsOfAKeyAndScope(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		backend := open(t, at(addr))
 		daily := hourly("k", 1)
@@ -177,7 +177,7 @@ func TestResetForgetsAllLimitsOfAKeyAndScope(t *testing.T) {
 	})
 }
 
-func TestCloseClosesWhatItOpenedAndNothingElse(t *testing.T) {
+func TestCloseClosesOnlyWhatTheBackendOpened(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		client := redis.NewClient(&redis.Options{Addr: addr})
 		t.Cleanup(func() { _ = client.Close() })
@@ -193,7 +193,7 @@ func TestCloseClosesWhatItOpenedAndNothingElse(t *testing.T) {
 	})
 }
 
-func TestPairsOfKeyAndScopeNeverMeet(t *testing.T) {
+func TestPairsOfKeyAndScopeNeverCollide(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		backend := open(t, at(addr))
 		for _, pair := range [][2]string{{"a", "b:1"}, {"a:b", "1"}, {"", "a:b:1"}, {"a:1:x", "y"}, {"a", "x:5:y"}, {"a:b:1", ""}, {"\x00\xff{", "}\r\n"}} {
@@ -205,7 +205,7 @@ func TestPairsOfKeyAndScopeNeverMeet(t *testing.T) {
 	})
 }
 
-func TestAContextThatIsOverIsNotAsked(t *testing.T) {
+func TestAnEndedContextIsAnErrorWithoutACall(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		backend := open(t, at(addr))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -217,11 +217,11 @@ func TestAContextThatIsOverIsNotAsked(t *testing.T) {
 	})
 }
 
-func TestAStalledServerHoldsNobodyPastTheDeadline(t *testing.T) {
+func TestAStalledServerDelaysNoCallerPastTheDeadline(t *testing.T) {
 	server := redistest.Single(t)
-	client := redis.NewClient(&redis.Options{Addr: server.Addr}) // it does not heed deadlines by itself
+	client := redis.NewClient(&redis.Options{Addr: server.Addr}) // it ignores context deadlines
 	t.Cleanup(func() { _ = client.Close() })
-	for name, options := range map[string]map[string]any{"own client": at(server.Addr), "handed in": {"client": client}} {
+	for name, options := range map[string]map[string]any{"own client": at(server.Addr), "passed in": {"client": client}} {
 		backend := open(t, options)
 		take(t, backend, hourly(name, 9))
 		server.Pause()
@@ -235,23 +235,23 @@ func TestAStalledServerHoldsNobodyPastTheDeadline(t *testing.T) {
 	}
 }
 
-func TestADecisionWhoseAnswerWasLostIsNotMadeTwice(t *testing.T) {
+func TestADecisionWithALostAnswerIsNotMadeTwice(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		proxy := redistest.NewProxy(t, addr)
 		client := redis.NewClient(&redis.Options{Addr: proxy.Addr, MaxRetries: 3})
 		t.Cleanup(func() { _ = client.Close() })
-		for name, options := range map[string]map[string]any{"own": at(proxy.Addr), "handed in": {"client": client}} {
+		for name, options := range map[string]map[string]any{"own": at(proxy.Addr), "passed in": {"client": client}} {
 			backend := open(t, options)
 			require.EqualValues(t, 8, take(t, backend, hourly(name, 9))[0].Remaining)
 			proxy.Cut(true)
 			require.Error(t, backend.Take(t.Context(), []backends.Quota{hourly(name, 9)}, make([]backends.Verdict, 1)))
 			proxy.Cut(false)
-			require.EqualValues(t, 6, take(t, backend, hourly(name, 9))[0].Remaining, "the lost one was charged once")
+			require.EqualValues(t, 6, take(t, backend, hourly(name, 9))[0].Remaining, "the lost decision was charged once")
 		}
 	})
 }
 
-func TestARedisThatComesLaterIsUsed(t *testing.T) {
+func TestARedisThatStartsLaterIsUsed(t *testing.T) {
 	server := redistest.Single(t)
 	server.Kill()
 	backend := open(t, at(server.Addr))
@@ -261,7 +261,7 @@ func TestARedisThatComesLaterIsUsed(t *testing.T) {
 	require.True(t, take(t, backend, quotas...)[0].Allowed)
 }
 
-func TestNonsenseIsAnErrorBeforeItReachesTheServer(t *testing.T) {
+func TestAnInvalidQuotaNeverReachesTheServer(t *testing.T) {
 	backend := open(t, at(miniredis.RunT(t).Addr()))
 	for name, change := range map[string]func(*backends.Quota){
 		"algorithm": func(q *backends.Quota) { q.Algorithm = 9 },

@@ -14,13 +14,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// readURL reads the option url. Options beside it refine what it says. A fault
-// repeats nothing of the URL but names of parameters: any part may be a password
-// that was not escaped.
+// readURL reads the option url, which other options may override. Errors include nothing of
+// the URL except for parameter names, because any part of it may be an unescaped password.
 func readURL(read *options.Reader, settings *redis.UniversalOptions) {
 	text := read.Text("url", "")
 	if _, isText := read.Values["url"].(string); !isText {
-		return // absent, or a fault already
+		return // absent, or already rejected
 	}
 	parsed, err := parseURL(strings.TrimSpace(text))
 	if err != nil {
@@ -41,30 +40,30 @@ func readURL(read *options.Reader, settings *redis.UniversalOptions) {
 	settings.ConnMaxLifetimeJitter = parsed.ConnMaxLifetimeJitter
 }
 
-// What is said of a URL that cannot be used. None of it is repeated, as a password
-// with special characters may have spilled into any part.
+// Errors about a URL. They do not include the URL, because an unescaped password may be in
+// any part of it.
 var (
-	errUnreadableURL = errors.New(`cannot be read; it must look like redis://user:password@host:6379/0?pool_size=20, and in a user or password / ? # @ : % are written %2F %3F %23 %40 %3A %25`)
+	errUnreadableURL = errors.New(`cannot be parsed; it must have the form redis://user:password@host:6379/0?pool_size=20, with / ? # @ : % in the user or password written as %2F %3F %23 %40 %3A %25`)
 	errURLScheme     = errors.New(`must begin with redis://, rediss:// (for TLS) or unix:// (for a socket), as in redis://user:password@host:6379/0`)
-	errSentinelURL   = errors.New(`names Sentinels, which a URL cannot; write them as option "addrs", with "master_name", and where needed "username", "password", "db" and "tls"`)
-	errClusterURL    = errors.New(`names a Cluster by its scheme; write redis:// or rediss:// with one node, and the option "cluster": true, or write the nodes as option "addrs"`)
-	errSeveralInURL  = errors.New(`names several servers, which a URL cannot; write them as option "addrs", with "cluster": true if they are nodes of a Cluster, or with "master_name" if they are Sentinels`)
+	errSentinelURL   = errors.New(`names Sentinels, which a URL cannot do; list them in option "addrs", with "master_name" and, if needed, "username", "password", "db" and "tls"`)
+	errClusterURL    = errors.New(`has the scheme of a Cluster; use redis:// or rediss:// with one node and option "cluster": true, or list the nodes in option "addrs"`)
+	errSeveralInURL  = errors.New(`names several servers, which a URL cannot do; list them in option "addrs", with "cluster": true for the nodes of a Cluster or "master_name" for Sentinels`)
 )
 
-// parseURL is redis.ParseURL, but rejects what that accepts and never works, and
-// what it reads and this backend does not apply.
+// parseURL is redis.ParseURL, but also rejects URLs that never work and parameters that
+// this backend does not apply.
 func parseURL(text string) (*redis.Options, error) {
 	switch {
 	case text == "":
-		return nil, errors.New("is empty; give a URL such as redis://redis.example:6379/0, or leave it out")
+		return nil, errors.New("is empty; use a URL such as redis://redis.example:6379/0, or remove it")
 	case strings.ContainsFunc(text, unicode.IsSpace):
-		return nil, errors.New("has white space inside; it must be one URL, in one line")
+		return nil, errors.New("contains white space; it must be a single URL on one line")
 	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, errUnreadableURL
 	}
-	if err := checkPlace(u, text); err != nil {
+	if err := checkLocation(u, text); err != nil {
 		return nil, err
 	}
 	if err := checkParameters(u); err != nil {
@@ -77,8 +76,8 @@ func parseURL(text string) (*redis.Options, error) {
 	return parsed, checkValues(parsed)
 }
 
-// checkPlace checks all of a URL but its parameters.
-func checkPlace(u *url.URL, text string) error {
+// checkLocation checks everything in a URL except for its parameters.
+func checkLocation(u *url.URL, text string) error {
 	port, _ := strconv.Atoi(u.Port())
 	switch {
 	case strings.Contains(u.Scheme, "sentinel"):
@@ -90,53 +89,52 @@ func checkPlace(u *url.URL, text string) error {
 	case strings.Contains(text, "#"):
 		return errUnreadableURL
 	case u.Scheme == "unix" && (u.Host != "" || u.Path == ""):
-		return errors.New("must hold the path of a socket, with three slashes before it: unix:///run/redis.sock")
+		return errors.New("must contain the path of a socket after unix://, as in unix:///run/redis.sock")
 	case u.Scheme == "unix":
 		return nil
 	case strings.Contains(u.Host, ","):
 		return errSeveralInURL
 	case u.Port() != "" && (port < 1 || port > 65535):
-		return errors.New("has a port that is not from 1 to 65535")
+		return errors.New("has a port that is out of range; it must be from 1 to 65535")
 	case strings.Contains(u.Path, "@"):
 		return errUnreadableURL
 	case strings.Trim(strings.Trim(u.Path, "/"), "0123456789") != "":
-		return errors.New("must have nothing or the number of a database behind the host, as in redis://redis.example:6379/0")
+		return errors.New("must end after the host or with the number of a database, as in redis://redis.example:6379/0")
 	}
 	return nil
 }
 
-// retryParameters would let the client send a decision again.
+// retryParameters would let the client send a decision twice.
 var retryParameters = []string{"max_retries", "min_retry_backoff", "max_retry_backoff"}
 
-// checkParameters names the parameter that is wrong, where redis.ParseURL would
-// reject all of them.
+// checkParameters finds the parameter that is wrong, which redis.ParseURL does not report.
 func checkParameters(u *url.URL) error {
 	if strings.Contains(u.RawQuery, "@") {
 		return errUnreadableURL
 	}
 	parameters, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return errors.New("has parameters that cannot be read; they are written as ?pool_size=20&read_timeout=1s")
+		return errors.New("has parameters that cannot be parsed; they must have the form ?pool_size=20&read_timeout=1s")
 	}
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		values := parameters[name]
 		switch {
 		case slices.Contains(retryParameters, name):
-			return fmt.Errorf("has the parameter %q, but a decision is never sent twice, as it would be charged twice; leave it out", name)
+			return fmt.Errorf("has the parameter %q, but decisions are never retried because they would be charged twice; remove it", name)
 		case len(values) != 1 || values[0] == "":
-			return fmt.Errorf("must have the parameter %q once, with a value", name)
+			return fmt.Errorf("must have the parameter %q only once, and with a value", name)
 		}
 		alone := *u
 		alone.RawQuery = url.Values{name: values}.Encode()
 		if _, err := redis.ParseURL(alone.String()); err != nil {
-			return fmt.Errorf("has the parameter %q, which is unknown or has a wrong value; see redis.ParseURL of github.com/redis/go-redis/v9", name)
+			return fmt.Errorf("has the parameter %q, which is unknown or has an invalid value; see redis.ParseURL of github.com/redis/go-redis/v9", name)
 		}
 	}
 	return nil
 }
 
-// checkValues rejects values with which no connection would come about. Of a time
-// of zero go-redis makes a negative one.
+// checkValues rejects values that prevent every connection. go-redis turns a zero duration
+// into a negative one.
 func checkValues(parsed *redis.Options) error {
 	for _, parameter := range []struct {
 		name  string
@@ -152,7 +150,7 @@ func checkValues(parsed *redis.Options) error {
 		{"max_concurrent_dials", parsed.MaxConcurrentDials},
 	} {
 		if parameter.value < 0 {
-			return fmt.Errorf("has the parameter %q, which is too low", parameter.name)
+			return fmt.Errorf("has the parameter %q with a value that is too low", parameter.name)
 		}
 	}
 	if !slices.Contains([]int{0, 2, 3}, parsed.Protocol) {

@@ -2,19 +2,19 @@ package backends
 
 import "context"
 
-// AllResetter is a Backend that can forget everything at once. NewMemory and NewRedis make
-// such backends. It is optional for others: without it RateLimiter.ResetAll fails with an
+// AllResetter is implemented by a Backend that can reset everything at once, such as those
+// of NewMemory and NewRedis. It is optional: without it, RateLimiter.ResetAll returns an
 // error that wraps errors.ErrUnsupported.
 type AllResetter interface {
-	// ResetAll forgets every limit of a key that begins with the prefix, which ends in a
-	// slash or is empty, as Reset does for each of its scopes. What is charged meanwhile may
-	// stay or be forgotten. It is safe for use by many goroutines, returns ErrClosed after
-	// Close and stops when the context ends, with its error: some limits may be forgotten then.
+	// ResetAll clears all limits whose key begins with prefix, in all scopes. prefix ends
+	// in a slash or is empty. Charges made during the call may or may not be cleared. If
+	// the context ends, ResetAll stops and returns its error; some limits may be cleared by
+	// then. After Close it returns ErrClosed. It is safe for concurrent use.
 	ResetAll(ctx context.Context, prefix string) error
 }
 
-// ResetAll forgets everything, whatever the prefix: keys are not stored. It locks one part
-// of the memory after the other, for a moment.
+// ResetAll implements AllResetter. It clears everything and ignores the prefix, because
+// keys are not stored. It locks one shard at a time, only briefly.
 func (m *Memory) ResetAll(ctx context.Context, _ string) error {
 	if err := ctx.Err(); err != nil {
 		return err

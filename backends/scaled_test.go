@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAShareOfEachLimitIsAllowed(t *testing.T) {
+func TestAFractionOfEachLimitIsAllowed(t *testing.T) {
 	for _, test := range []struct {
 		limit int64
 		part  float64
@@ -27,7 +27,7 @@ func TestAShareOfEachLimitIsAllowed(t *testing.T) {
 	}
 }
 
-func TestAShareHoldsForTheBurstToo(t *testing.T) {
+func TestTheBurstIsScaledToo(t *testing.T) {
 	backend := backends.NewScaled(memory(t), 0.5)
 	quota := hourly("k", 1000)
 	quota.Algorithm, quota.Burst = backends.TokenBucket, 4
@@ -38,13 +38,13 @@ func TestAShareHoldsForTheBurstToo(t *testing.T) {
 	require.Equal(t, []bool{true, true, false}, allowed)
 }
 
-func TestTheQuotasOfTheCallerStayAsTheyAre(t *testing.T) {
+func TestTheQuotasOfTheCallerDoNotChange(t *testing.T) {
 	quotas := []backends.Quota{hourly("k", 100)}
 	require.NoError(t, backends.NewScaled(memory(t), 0.1).Take(t.Context(), quotas, make([]backends.Verdict, 1)))
 	require.Equal(t, hourly("k", 100), quotas[0])
 }
 
-func TestACostOverTheShareMayComeBackAndOneOverTheLimitNeed(t *testing.T) {
+func TestACostOverTheFractionMayBeRetriedButNotOneOverTheLimit(t *testing.T) {
 	backend := backends.NewScaled(memory(t), 0.1)
 	for cost, want := range map[int64]time.Duration{10: 0, 11: time.Hour, 100: time.Hour, 101: -1} {
 		quota := hourly("cost"+strconv.FormatInt(cost, 10), 100)
@@ -55,7 +55,16 @@ func TestACostOverTheShareMayComeBackAndOneOverTheLimitNeed(t *testing.T) {
 	}
 }
 
-func TestWhatAShareHasCountedIsForgotten(t *testing.T) {
+func TestALimitOfZeroNeverAllowsABurst(t *testing.T) {
+	backend := backends.NewScaled(memory(t), 0.1)
+	quota := hourly("k", 0)
+	quota.Algorithm, quota.Burst = backends.TokenBucket, 50
+	verdict := take(t, backend, quota)[0]
+	require.False(t, verdict.Allowed)
+	require.Negative(t, verdict.RetryAfter, "waiting does not help")
+}
+
+func TestResetClearsAScaledLimit(t *testing.T) {
 	backend := backends.NewScaled(memory(t), 0.1)
 	require.True(t, take(t, backend, hourly("k", 10))[0].Allowed)
 	require.False(t, take(t, backend, hourly("k", 10))[0].Allowed)

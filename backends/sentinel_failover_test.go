@@ -12,15 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A master dies while everybody charges one limit. Replication does not wait for
-// the replica, so the last units that the master has granted may be unknown there:
-// the limit may be admitted twice in all, and no more.
-func TestWhenAMasterDiesUnderLoadDecisionsFailInTimeAndComeBackByThemselves(t *testing.T) {
+// A master dies while many callers charge one limit. Replication is asynchronous, so the
+// replica may not know the last units granted by the master. The limit may be admitted
+// twice in total, but no more.
+func TestDecisionsFailInTimeAndRecoverWhenAMasterDiesUnderLoad(t *testing.T) {
 	const limit, timeout, slack = 30_000, 100 * time.Millisecond, 900 * time.Millisecond
 	addrs, name, master := redistest.Sentinel(t)
 	sentinel := redis.NewSentinelClient(&redis.Options{Addr: addrs[0]})
 	t.Cleanup(func() { _ = sentinel.Close() })
-	handed := redis.NewFailoverClient(&redis.FailoverOptions{SentinelAddrs: addrs, MasterName: name}) // it does not heed deadlines by itself
+	handed := redis.NewFailoverClient(&redis.FailoverOptions{SentinelAddrs: addrs, MasterName: name}) // it ignores context deadlines
 	t.Cleanup(func() { _ = handed.Close() })
 	takers := []backends.Backend{
 		open(t, map[string]any{"addrs": addrs, "master_name": name, "local_denials": false}),
@@ -41,7 +41,7 @@ func TestWhenAMasterDiesUnderLoadDecisionsFailInTimeAndComeBackByThemselves(t *t
 	t.Logf("%s; %d units over the limit; time to recover %v, of which the Sentinels took %v",
 		l.describe(), l.granted.Load()-limit, recovery.Round(time.Millisecond), promoted.Round(time.Millisecond))
 	l.nobodyWaited(t, slack)
-	require.Less(t, before, int64(limit), "there was still something to lose")
+	require.Less(t, before, int64(limit), "the limit was not used up yet")
 	require.Positive(t, l.failed.Load())
 	require.LessOrEqual(t, l.granted.Load(), int64(2*limit))
 	for _, backend := range takers {

@@ -6,36 +6,35 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// ways is how many entries a node holds, so that it fills two cache lines.
-const ways = 5
+// entriesPerNode makes a node fill two cache lines.
+const entriesPerNode = 5
 
-// load is how many entries a group holds on average before the table grows.
-const load = 4
+// entriesPerGroup is how many entries a group holds on average before the table grows.
+const entriesPerGroup = 4
 
-// node is five entries of a table: the hashes of key and scope, and the states. The
-// first entry is all in the first cache line, the states of the others are the second.
-// It holds no pointer, so the garbage collector has nothing to look at.
+// node holds five entries of a table: the hashes of key and scope, and the states. The
+// hashes and the state of the first entry are in the first cache line, the other states in
+// the second. A node contains no pointer, so the garbage collector does not scan it.
 type node struct {
-	hash [ways]uint64 // 0 for a free entry
-	next uint32       // the overflow node that continues the group, 0 for none
-	// limited has a bit for each entry that had nothing left when it was last
-	// asked.
+	hash [entriesPerNode]uint64 // 0 for a free entry
+	next uint32                 // index of the overflow node that continues the group, 0 for none
+	// limited has a bit for each entry that had no units remaining at its last decision.
 	limited uint32
-	state   [ways]words
+	state   [entriesPerNode]words
 }
 
-// isLimited tells whether an entry is being limited.
+// isLimited reports whether an entry had no units remaining at its last decision.
 func (n *node) isLimited(i int) bool { return n.limited>>i&1 == 1 }
 
-// mark notes whether an entry is being limited. It writes only what changes, which
-// leaves the cache line as it is for most requests.
+// mark records whether an entry has no units remaining. It writes only on a change, so most
+// requests leave the cache line unmodified.
 func (n *node) mark(i int, limited bool) {
 	if n.isLimited(i) != limited {
 		n.limited ^= 1 << i
 	}
 }
 
-// place is where the entry of a key goes that has none.
+// place is where to store the entry of a new key.
 type place struct {
 	n    *node
 	i    int
@@ -45,33 +44,33 @@ type place struct {
 type placeKind uint8
 
 const (
-	free     placeKind = iota // there is room here
-	overflow                  // in a new node behind n
-	taken                     // there is no room: in the place of this entry
+	free     placeKind = iota // a free entry
+	overflow                  // a new node after n
+	occupied                  // no room: this entry has to be evicted
 )
 
-// table holds the states of one algorithm and period within a shard: a hash
-// table that grows by one group at a time (linear hashing, Litwin, VLDB 1980),
-// so that no request ever waits for a large copy. A key belongs to one group
-// alone, a chain of nodes that is almost always a single one.
+// table holds the states of one algorithm and period within a shard. It is a hash table
+// that grows by one group at a time (linear hashing, Litwin, VLDB 1980), so that no request
+// has to wait for a large copy. A key belongs to one group, which is a chain of nodes and
+// almost always a single node.
 //
-// The budget of nodes bounds it. When that is used up and a group is full, a
-// newcomer takes the place of the entry that has used the least, of those in its
-// group that are not limited, and continues from what that one had used. So the
-// least that anybody in the group has used never falls, however many newcomers
-// are made up. Where all are limited, newcomers share the last place of the
-// group, with one request each, and the others stay.
+// A budget of nodes bounds the size. When it is used up and a group is full, a new client
+// evicts the entry of the group that has used the least, except for entries without
+// remaining units, and starts with the usage of the evicted entry. So the lowest usage in a
+// group never falls, however many keys a client makes up. If no entry of the group has
+// units remaining, new clients share the last entry, with one request each, and all other
+// entries stay.
 type table struct {
-	// What a key that is found needs comes first, to be in one cache line.
-	groups uint32 // how many there are
+	// Fields used to find a key come first, to share a cache line.
+	groups uint32 // number of groups
 	keys   uint32 // entries in use
 	heads  arena
 	codec
-	extra  arena
-	hand   uint32 // the group that is swept next
-	made   uint32 // overflow nodes, with the one numbered 0 that stands for none
-	unused uint32 // the first of those that are free, 0 for none
-	budget int    // nodes that may still be made
+	extra        arena
+	nextSweep    uint32 // next group to sweep
+	overflowMade uint32 // overflow nodes created, including node 0, which stands for none
+	freeNode     uint32 // first node of the free list, 0 for none
+	budget       int    // nodes that may still be created
 }
 
 func newTable(id counterID, now int64, budget int) *table {
@@ -79,22 +78,22 @@ func newTable(id counterID, now int64, budget int) *table {
 }
 
 // arena is a list of nodes that grows without moving them.
-type arena struct{ chunks []*[chunk]node }
+type arena struct{ chunks []*[nodesPerChunk]node }
 
-// chunk is how many nodes are allocated at once: 8 kB.
-const chunk = 64
+// nodesPerChunk is the number of nodes allocated at once: 8 kB.
+const nodesPerChunk = 64
 
-func (a *arena) at(i uint32) *node { return &a.chunks[i/chunk][i%chunk] }
+func (a *arena) at(i uint32) *node { return &a.chunks[i/nodesPerChunk][i%nodesPerChunk] }
 
-// reach makes sure that node i is there, which is at most one beyond the last.
-func (a *arena) reach(i uint32) {
-	if i/chunk == uint32(len(a.chunks)) {
-		a.chunks = append(a.chunks, new([chunk]node))
+// ensure makes node i available, which is at most one past the last.
+func (a *arena) ensure(i uint32) {
+	if i/nodesPerChunk == uint32(len(a.chunks)) {
+		a.chunks = append(a.chunks, new([nodesPerChunk]node))
 	}
 }
 
-// group finds the group of a hash. Groups are split in order, so those before
-// the last split already use one bit more of the hash.
+// group returns the group of a hash. Groups are split in order, so those before the last
+// split already use one more bit of the hash.
 func (t *table) group(hash uint64) uint32 {
 	mask := uint32(1)<<bits.Len32(t.groups-1) - 1
 	g := uint32(hash) & mask
@@ -104,7 +103,7 @@ func (t *table) group(hash uint64) uint32 {
 	return g
 }
 
-// find finds the entry of a hash; the node is nil if there is none.
+// find returns the entry of a hash. The node is nil if there is none.
 func (t *table) find(hash uint64) (*node, int) {
 	if t.groups == 0 {
 		return nil, 0
@@ -123,12 +122,12 @@ func (t *table) find(hash uint64) (*node, int) {
 	}
 }
 
-// room finds where a hash that is not in the table would go. It changes nothing
-// but the number of groups, from none to one.
-func (t *table) room(now int64, hash uint64) place {
+// findRoom returns where to store a hash that is not in the table. It creates the first
+// group if there is none, and changes nothing else.
+func (t *table) findRoom(now int64, hash uint64) place {
 	if t.groups == 0 {
 		t.groups = 1
-		t.heads.reach(0)
+		t.heads.ensure(0)
 		t.budget--
 	}
 	var least, last place
@@ -139,7 +138,7 @@ func (t *table) room(now int64, hash uint64) place {
 			if n.hash[i] == 0 || t.expires(n.state[i]) <= now {
 				return place{n, i, free}
 			}
-			last = place{n, i, taken}
+			last = place{n, i, occupied}
 			if n.isLimited(i) {
 				continue
 			}
@@ -153,7 +152,7 @@ func (t *table) room(now int64, hash uint64) place {
 		n = t.extra.at(n.next)
 	}
 	switch {
-	case t.budget > 0 || t.unused != 0:
+	case t.budget > 0 || t.freeNode != 0:
 		return place{n, 0, overflow}
 	case least.n == nil:
 		return last
@@ -161,19 +160,19 @@ func (t *table) room(now int64, hash uint64) place {
 	return least
 }
 
-// begin is the state in which a newcomer begins at a place: that of nobody, or, if
-// it takes the place of another, what that one has used, or just enough less that
-// there is room for this one charge. Rejections that count for a ban are never
-// inherited, and a refund finds nothing. The words are released by the caller.
-func (t *table) begin(now int64, at place, c *window.Charge) words {
-	if at.kind != taken || c.Cost < 0 || t.id.algorithm == strikes {
+// initialState returns the state with which a new client starts at a place. At an occupied
+// place it inherits the usage of the evicted entry, reduced if necessary so that this
+// charge is allowed. Rejections are never inherited, nor is anything for a refund. The
+// caller has to release the state.
+func (t *table) initialState(now int64, at place, c *window.Charge) words {
+	if at.kind != occupied || c.Cost < 0 || t.id.algorithm == rejections {
 		return t.fresh()
 	}
 	inherited := t.clone(at.n.state[at.i])
 	charge := *c
 	charge.Cost, charge.Forced = 0, false
 	_, v := t.decide(now, inherited, &charge)
-	full := t.most(c)
+	full := capacity(t.id.algorithm, c.Limit, c.Burst)
 	if v.Remaining >= c.Cost || c.Cost > full {
 		return inherited
 	}
@@ -183,7 +182,7 @@ func (t *table) begin(now int64, at place, c *window.Charge) words {
 	return w
 }
 
-// put stores the state of a newcomer at a place that room has just found.
+// put stores the state of a new client at a place returned by findRoom.
 func (t *table) put(now int64, at place, hash uint64, w words, limited bool) {
 	if at.kind == overflow {
 		at.n, at.i = t.extend(at.n), 0
@@ -194,12 +193,12 @@ func (t *table) put(now int64, at place, hash uint64, w words, limited bool) {
 	at.n.mark(at.i, limited)
 	t.keys++
 	t.sweep(now)
-	if t.keys > load*t.groups && t.budget > 0 {
+	if t.keys > entriesPerGroup*t.groups && t.budget > 0 {
 		t.split(now)
 	}
 }
 
-// replace writes the state of an entry.
+// replace replaces the state of an entry.
 func (t *table) replace(n *node, i int, w words) {
 	t.release(n.state[i])
 	n.state[i] = w
@@ -214,23 +213,23 @@ func (t *table) drop(n *node, i int) {
 	}
 }
 
-// dropIfFull frees an entry whose limit is full again.
+// dropIfFull frees an entry whose full limit is available again.
 func (t *table) dropIfFull(now int64, n *node, i int) {
 	if t.expires(n.state[i]) <= now {
 		t.drop(n, i)
 	}
 }
 
-// extend puts an empty node behind n.
+// extend appends an empty node after n.
 func (t *table) extend(n *node) *node {
-	index := t.unused
+	index := t.freeNode
 	if index != 0 {
-		t.unused = t.extra.at(index).next
+		t.freeNode = t.extra.at(index).next
 	} else {
-		t.made = max(1, t.made)
-		index = t.made
-		t.extra.reach(index)
-		t.made++
+		t.overflowMade = max(1, t.overflowMade)
+		index = t.overflowMade
+		t.extra.ensure(index)
+		t.overflowMade++
 		t.budget--
 	}
 	added := t.extra.at(index)
@@ -239,7 +238,7 @@ func (t *table) extend(n *node) *node {
 	return added
 }
 
-// split makes one more group, with the keys of an older one that belong there.
+// split adds a group, and moves the keys that belong there from an older one.
 func (t *table) split(now int64) {
 	source := t.groups & (uint32(1)<<(bits.Len32(t.groups)-1) - 1)
 	type entry struct {
@@ -247,8 +246,8 @@ func (t *table) split(now int64) {
 		state   words
 		limited bool
 	}
-	var few [4 * ways]entry // so that usually nothing is allocated
-	moved := few[:0]
+	var array [4 * entriesPerNode]entry // avoids an allocation in the usual case
+	moved := array[:0]
 	head := t.heads.at(source)
 	for n := head; ; n = t.extra.at(n.next) {
 		for i, hash := range n.hash {
@@ -266,11 +265,11 @@ func (t *table) split(now int64) {
 		}
 	}
 	t.unlink(head)
-	t.heads.reach(t.groups)
+	t.heads.ensure(t.groups)
 	t.groups++
 	t.budget--
 	for _, e := range moved {
-		at := t.room(now, e.hash)
+		at := t.findRoom(now, e.hash)
 		if at.kind == overflow {
 			at.n, at.i = t.extend(at.n), 0
 		}
@@ -279,14 +278,14 @@ func (t *table) split(now int64) {
 	}
 }
 
-// sweep frees what has expired in one group, a different one each time, so that
-// idle keys leave as fast as new ones come.
+// sweep frees expired entries in one group, a different one on each call, so that expired
+// keys are removed as fast as new ones are added.
 func (t *table) sweep(now int64) {
-	t.hand++
-	if t.hand >= t.groups {
-		t.hand = 0
+	t.nextSweep++
+	if t.nextSweep >= t.groups {
+		t.nextSweep = 0
 	}
-	head := t.heads.at(t.hand)
+	head := t.heads.at(t.nextSweep)
 	for n := head; ; n = t.extra.at(n.next) {
 		for i, hash := range n.hash {
 			if hash != 0 && t.expires(n.state[i]) <= now {
@@ -300,16 +299,16 @@ func (t *table) sweep(now int64) {
 	t.unlink(head)
 }
 
-// unlink takes empty nodes out of the chain behind head.
+// unlink removes empty nodes from the chain after head.
 func (t *table) unlink(head *node) {
 	for n := head; n.next != 0; {
 		index := n.next
 		behind := t.extra.at(index)
-		if behind.hash != [ways]uint64{} {
+		if behind.hash != [entriesPerNode]uint64{} {
 			n = behind
 			continue
 		}
 		n.next = behind.next
-		behind.next, t.unused = t.unused, index
+		behind.next, t.freeNode = t.freeNode, index
 	}
 }

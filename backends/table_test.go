@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// inUse counts the entries of a table the slow way, and the nodes they are in.
+// inUse counts the entries of a table and their nodes one by one.
 func (t *table) inUse() (entries, nodes int) {
 	for g := range t.groups {
 		for n := t.heads.at(g); ; n = t.extra.at(n.next) {
@@ -27,9 +27,9 @@ func (t *table) inUse() (entries, nodes int) {
 	return entries, nodes
 }
 
-// A tiny table, in which newcomers take each other's places even within one
-// Take, keeps its books and never makes more nodes than it may.
-func TestATableThatIsFullKeepsItsBooks(t *testing.T) {
+// A tiny table, in which new clients evict each other even within one Take, stays
+// consistent and never exceeds its budget of nodes.
+func TestAFullTableStaysConsistent(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC).UnixMicro()
 		m := newMemoryOn(rapid.IntRange(1, 40).Draw(rt, "max_keys"), func() int64 { return now })
@@ -39,7 +39,7 @@ func TestATableThatIsFullKeepsItsBooks(t *testing.T) {
 			quotas := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Quota {
 				return Quota{
 					Key: "k", Scope: strconv.Itoa(rapid.IntRange(0, 200).Draw(t, "scope")),
-					Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+					Algorithm: Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(t, "algorithm")),
 					Limit:     5, Per: time.Minute, Cost: rapid.Int64Range(-2, 5).Draw(t, "cost"),
 				}
 			}), 1, 12).Draw(rt, "quotas")
@@ -58,7 +58,7 @@ func TestATableThatIsFullKeepsItsBooks(t *testing.T) {
 					require.Equal(rt, int(table.keys), entries, "entries in use")
 					require.LessOrEqual(rt, nodes, budget)
 					require.GreaterOrEqual(rt, table.budget, 0)
-					require.LessOrEqual(rt, len(table.logs)-1-len(table.unusedLogs), entries, "no log without an entry")
+					require.LessOrEqual(rt, len(table.logs)-1-len(table.unusedLogs), entries, "every log has an entry")
 				}
 			}
 		}

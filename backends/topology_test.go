@@ -24,12 +24,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSentinelLeadsToTheMasterAndToTheReplicaThatTakesOver(t *testing.T) {
+func TestSentinelFindsTheMasterAndThePromotedReplica(t *testing.T) {
 	addrs, name, master := redistest.Sentinel(t)
 	backend := open(t, map[string]any{"addrs": addrs, "master_name": name, "dial_timeout": "200ms"})
 	require.EqualValues(t, 20, spend(t, []backends.Backend{backend}, 10, hourly("k", 20)))
 
-	scissors := &scissors{}
+	scissors := &connectionCutter{}
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
 		SentinelAddrs: addrs, MasterName: name, MaxRetries: 3, Dialer: scissors.dial,
 	})
@@ -40,7 +40,7 @@ func TestSentinelLeadsToTheMasterAndToTheReplicaThatTakesOver(t *testing.T) {
 	require.ErrorContains(t, err, `"master_name"`)
 
 	master.Kill()
-	redistest.Eventually(t, "the replica decides, with a script it has never seen", func(ctx context.Context) bool {
+	redistest.Eventually(t, "the replica decides, although it does not know the script", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 		defer cancel()
 		return backend.Take(ctx, []backends.Quota{hourly("other", 1)}, make([]backends.Verdict, 1)) == nil
@@ -48,12 +48,12 @@ func TestSentinelLeadsToTheMasterAndToTheReplicaThatTakesOver(t *testing.T) {
 	require.False(t, take(t, backend, hourly("other", 1))[0].Allowed)
 }
 
-func TestOnAClusterALimitIsSharedAndKeysOnSeveralNodesAreTakenTogether(t *testing.T) {
+func TestAClusterSharesLimitsAndTakesKeysOnSeveralNodesTogether(t *testing.T) {
 	nodes := redistest.Cluster(t, 3)
 	backend := open(t, map[string]any{"addr": nodes[0].Addr, "cluster": true})
 	require.EqualValues(t, 20, spend(t, []backends.Backend{backend}, 10, hourly("k", 20)))
 
-	// Of so many keys, some live on each node.
+	// So many keys that every node has some.
 	var quotas []backends.Quota
 	for i := range 12 {
 		quotas = append(quotas, hourly("part"+strconv.Itoa(i), 5))
@@ -65,10 +65,10 @@ func TestOnAClusterALimitIsSharedAndKeysOnSeveralNodesAreTakenTogether(t *testin
 	for i, verdict := range verdicts {
 		switch {
 		case i < 6:
-			require.EqualValues(t, 4, verdict.Remaining, "what was taken before the denial is given back")
+			require.EqualValues(t, 4, verdict.Remaining, "units taken before the denial are refunded")
 		case i > 6:
 			require.True(t, verdict.Allowed)
-			require.EqualValues(t, 5, verdict.Remaining, "and nothing is taken after it")
+			require.EqualValues(t, 5, verdict.Remaining, "nothing is taken after the denial")
 		}
 	}
 	for i, verdict := range take(t, backend, quotas...) {
@@ -81,7 +81,7 @@ func TestOnAClusterALimitIsSharedAndKeysOnSeveralNodesAreTakenTogether(t *testin
 	require.NoError(t, backend.Reset(t.Context(), "narrow", "somebody"))
 	require.True(t, take(t, backend, narrow)[0].Allowed)
 
-	scissors := &scissors{}
+	scissors := &connectionCutter{}
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: []string{nodes[0].Addr}, MaxRetries: 3, MaxRedirects: 3, Dialer: scissors.dial,
 	})
@@ -89,12 +89,12 @@ func TestOnAClusterALimitIsSharedAndKeysOnSeveralNodesAreTakenTogether(t *testin
 	notMadeTwice(t, scissors, open(t, map[string]any{"client": client}))
 }
 
-func TestOnAClusterWhatWasTakenIsGivenBackWhenALaterNodeFails(t *testing.T) {
+func TestAClusterRefundsWhenALaterNodeFails(t *testing.T) {
 	nodes := redistest.Cluster(t, 3)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
 	t.Cleanup(func() { _ = client.Close() })
 	backend := open(t, map[string]any{"client": client})
-	keyOn := map[string]string{} // of each node, by its address
+	keyOn := map[string]string{} // by the address of the node
 	for i := 0; len(keyOn) < len(nodes); i++ {
 		key := "k" + strconv.Itoa(i)
 		take(t, backend, hourly(key, 9))
@@ -110,7 +110,7 @@ func TestOnAClusterWhatWasTakenIsGivenBackWhenALaterNodeFails(t *testing.T) {
 	require.Equal(t, before, take(t, backend, first)[0].Remaining)
 }
 
-func TestUsersPasswordsAndTheirErrors(t *testing.T) {
+func TestUsersAndPasswords(t *testing.T) {
 	server := redistest.Single(t, "--requirepass", "s3cret", "--user", "limiter", "on", ">pa55", "~limits/*", "+@all")
 	for name, options := range map[string]map[string]any{
 		"password": {"password": "s3cret"},
@@ -134,8 +134,8 @@ func TestUsersPasswordsAndTheirErrors(t *testing.T) {
 	}
 }
 
-// The least that a user of the server must be permitted.
-func TestAUserWithFewPermissionsIsEnough(t *testing.T) {
+// The test uses exactly the documented permissions.
+func TestTheDocumentedPermissionsAreEnough(t *testing.T) {
 	server := redistest.Single(t, "--user", "limiter", "on", ">pa55", "~rate_limit/*", "-@all",
 		"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+set", "+setrange", "+del")
 	backend := open(t, map[string]any{"addr": server.Addr, "username": "limiter", "password": "pa55"})
@@ -161,11 +161,10 @@ func TestTLS(t *testing.T) {
 
 	stranger := open(t, map[string]any{"url": "rediss://127.0.0.1:" + port})
 	err := stranger.Take(t.Context(), []backends.Quota{hourly("k", 1)}, make([]backends.Verdict, 1))
-	require.ErrorContains(t, err, "certificate", "a server that cannot prove itself is not asked")
+	require.ErrorContains(t, err, "certificate", "an untrusted server gets no command")
 }
 
-// certificate makes one for 127.0.0.1 that signs itself, in a file, with its key
-// in another.
+// certificate creates a self-signed certificate for 127.0.0.1 and its key, in files.
 func certificate(t *testing.T) (files [2]string, trusted *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

@@ -35,7 +35,7 @@ type client struct {
 	retryAfter        time.Duration
 	since, last       time.Time
 	rejected          uint64
-	banned, toldOfBan bool
+	banned, banLogged bool
 	quiet             time.Duration
 }
 
@@ -46,12 +46,12 @@ type others struct {
 }
 
 // news is what a rejection begins.
-type news uint8
+type transition uint8
 
 const (
-	nothing news = iota
-	beginsToBeRejected
-	isBanned
+	noTransition transition = iota
+	startsRejection
+	startsBan
 )
 
 // recordsPerClient are the first one and the summary.
@@ -59,10 +59,10 @@ const recordsPerClient = 2
 
 // note counts a rejection, and tells what it begins, and when there is something to
 // be written about it later.
-func (l *Log) note(e *ratelimiter.Event, now time.Time) (c client, what news, due time.Time) {
+func (l *Log) record(e *ratelimiter.Event, now time.Time) (c client, what transition, due time.Time) {
 	banned := e.Outcome == ratelimiter.Banned
 	if !l.enabled(levelOf(banned)) {
-		return c, nothing, due
+		return c, noTransition, due
 	}
 	is := id{e.Name, e.Key, e.Scope, e.Per, e.Outcome == ratelimiter.Shadowed}
 	s := &l.shards[maphash.String(l.seed, e.Scope)%shards]
@@ -72,17 +72,17 @@ func (l *Log) note(e *ratelimiter.Event, now time.Time) (c client, what news, du
 	switch {
 	case found != nil:
 	case l.closed.Load():
-		return c, nothing, due
+		return c, noTransition, due
 	case !l.follows(now):
-		return c, nothing, s.others.count(is.shadowed, now)
+		return c, noTransition, s.others.count(is.shadowed, now)
 	default:
 		// The texts may be pieces of longer ones, which would stay in memory.
 		is.key, is.scope = strings.Clone(is.key), strings.Clone(is.scope)
-		found = &client{id: is, since: now, quiet: l.quietFor(is.per), toldOfBan: banned}
+		found = &client{id: is, since: now, quiet: l.quietFor(is.per), banLogged: banned}
 		s.clients[is] = found
-		what, due = beginsToBeRejected, now.Add(found.quiet)
+		what, due = startsRejection, now.Add(found.quiet)
 		if banned {
-			what = isBanned
+			what = startsBan
 		}
 	}
 	found.route, found.limit, found.retryAfter = e.Route, e.Limit, e.RetryAfter
@@ -91,11 +91,11 @@ func (l *Log) note(e *ratelimiter.Event, now time.Time) (c client, what news, du
 		found.last = now
 	}
 	found.banned = found.banned || banned
-	if banned && !found.toldOfBan && l.budget.take(now, 1) {
-		found.toldOfBan, what = true, isBanned
+	if banned && !found.banLogged && l.budget.take(now, 1) {
+		found.banLogged, what = true, startsBan
 	}
-	if what == nothing {
-		return c, nothing, due
+	if what == noTransition {
+		return c, noTransition, due
 	}
 	return *found, what, due
 }
@@ -129,7 +129,7 @@ func (l *Log) quietFor(per time.Duration) time.Duration {
 // count returns when the sum is due, if it was begun.
 func (o *others) count(shadowed bool, now time.Time) (due time.Time) {
 	if o.since.IsZero() {
-		o.since, due = now, now.Add(sumEvery)
+		o.since, due = now, now.Add(othersInterval)
 	}
 	if shadowed {
 		o.shadowed++
@@ -140,7 +140,7 @@ func (o *others) count(shadowed bool, now time.Time) (due time.Time) {
 }
 
 // sumEvery is how often others are told of.
-const sumEvery = time.Minute
+const othersInterval = time.Minute
 
 // take removes the clients that have been quiet, or all. next is when the next
 // of those that stay may have been.

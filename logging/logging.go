@@ -159,17 +159,17 @@ func (l *Log) Observe(event ratelimiter.Event) {
 	}
 	now := time.Now()
 	// Everything is noted before anything is written, which may take long or panic.
-	fails := failed && l.outage.failed(&event, now)
+	fails := failed && l.outage.noteFailure(&event, now)
 	if answered {
-		l.wake(l.outage.answers(now.Add(-event.BackendLatency), now))
+		l.schedule(l.outage.noteAnswer(now.Add(-event.BackendLatency), now))
 	}
 	if rejected {
-		c, what, due := l.note(&event, now)
-		l.wake(due)
-		l.begins(&c, what)
+		c, what, due := l.record(&event, now)
+		l.schedule(due)
+		l.logTransition(&c, what)
 	}
 	if fails {
-		l.backendFails(&event)
+		l.logOutage(&event)
 	}
 }
 

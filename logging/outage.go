@@ -10,7 +10,7 @@ import (
 
 // settled is how long a backend must not have failed to be called well again, so
 // that one which fails now and then does not fill the log.
-const settled = 10 * time.Second
+const recoveryPeriod = 10 * time.Second
 
 // outage is one of the backend, from its first failure on.
 type outage struct {
@@ -24,7 +24,7 @@ type outage struct {
 
 // failed notes that a decision was made without the backend, and tells whether an
 // outage has begun with it.
-func (o *outage) failed(e *ratelimiter.Event, now time.Time) (begins bool) {
+func (o *outage) noteFailure(e *ratelimiter.Event, now time.Time) (begins bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.on.Load() {
@@ -44,18 +44,18 @@ func (o *outage) failed(e *ratelimiter.Event, now time.Time) (begins bool) {
 
 // answers notes an answer to a question asked at a time, and tells when the outage
 // may be over. Answers to questions from before the last failure mean nothing.
-func (o *outage) answers(asked, now time.Time) (over time.Time) {
+func (o *outage) noteAnswer(asked, now time.Time) (over time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.on.Load() || !o.answered.IsZero() || !asked.After(o.last) {
 		return over
 	}
 	o.answered = now
-	return o.last.Add(settled)
+	return o.last.Add(recoveryPeriod)
 }
 
 // ended is an outage that is over.
-type ended struct {
+type endedOutage struct {
 	since     time.Time
 	lasted    time.Duration
 	decisions uint64
@@ -63,15 +63,15 @@ type ended struct {
 
 // end ends an outage whose time has come, or at the close any that the backend has
 // answered after. next is when that may be, zero if it is not known.
-func (o *outage) end(now time.Time, closing bool) (over *ended, next time.Time) {
+func (o *outage) end(now time.Time, closing bool) (over *endedOutage, next time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.on.Load() || o.answered.IsZero() {
 		return nil, next
 	}
-	if next = o.last.Add(settled); next.After(now) && !closing {
+	if next = o.last.Add(recoveryPeriod); next.After(now) && !closing {
 		return nil, next
 	}
 	o.on.Store(false)
-	return &ended{o.since, o.answered.Sub(o.since), o.decisions}, time.Time{}
+	return &endedOutage{o.since, o.answered.Sub(o.since), o.decisions}, time.Time{}
 }

@@ -10,46 +10,46 @@ import (
 )
 
 // begins writes that a client begins to be rejected, or is banned.
-func (l *Log) begins(c *client, what news) {
-	if what == nothing {
+func (l *Log) logTransition(c *client, what transition) {
+	if what == noTransition {
 		return
 	}
 	message := "rate limit: client rejected"
 	switch {
-	case what == isBanned:
+	case what == startsBan:
 		message = "rate limit: client banned"
 	case c.shadowed:
 		message = "rate limit: client would be rejected"
 	}
-	attributes := append(l.who(c), slog.Int64("limit", c.limit), slog.Duration("per", c.per))
+	attributes := append(l.clientAttrs(c), slog.Int64("limit", c.limit), slog.Duration("per", c.per))
 	if c.retryAfter > 0 {
 		attributes = append(attributes, slog.Duration("retry_after", c.retryAfter))
 	}
-	l.write(levelOf(what == isBanned), message, attributes...)
+	l.write(levelOf(what == startsBan), message, attributes...)
 }
 
 // isOver writes the summary of a client.
-func (l *Log) isOver(c *client) {
+func (l *Log) logSummary(c *client) {
 	message := "rate limit: client rejected no more"
 	if c.shadowed {
 		message = "rate limit: client would be rejected no more"
 	}
-	l.write(slog.LevelInfo, message, append(l.who(c),
+	l.write(slog.LevelInfo, message, append(l.clientAttrs(c),
 		slog.Uint64("rejected", c.rejected), slog.Time("since", c.since), slog.Time("until", c.last), slog.Bool("banned", c.banned))...)
 }
 
-func (l *Log) who(c *client) []slog.Attr {
+func (l *Log) clientAttrs(c *client) []slog.Attr {
 	return append(make([]slog.Attr, 0, 8), slog.String("route", c.route), slog.String("name", c.name),
 		slog.String("key", c.key), slog.String("scope", l.scope(c.scope)))
 }
 
 // sum writes how many rejections there were of clients that are not followed.
-func (l *Log) sum(o *others, now time.Time) {
+func (l *Log) logOthers(o *others, now time.Time) {
 	l.write(slog.LevelWarn, "rate limit: other clients rejected", slog.Uint64("rejected", o.rejected),
 		slog.Uint64("would_be_rejected", o.shadowed), slog.Time("since", o.since), slog.Time("until", now))
 }
 
-func (l *Log) backendFails(e *ratelimiter.Event) {
+func (l *Log) logOutage(e *ratelimiter.Event) {
 	level, message := slog.LevelError, "rate limit: backend fails"
 	if e.Fallback {
 		level, message = slog.LevelWarn, "rate limit: backend fails, limiting in memory"
@@ -61,7 +61,7 @@ func (l *Log) backendFails(e *ratelimiter.Event) {
 	l.write(level, message, slog.String("route", e.Route), slog.String("error", why))
 }
 
-func (l *Log) backendAnswers(o *ended) {
+func (l *Log) logRecovery(o *endedOutage) {
 	l.write(slog.LevelInfo, "rate limit: backend answers again", slog.Time("since", o.since),
 		slog.Duration("lasted", o.lasted.Round(time.Millisecond)), slog.Uint64("decisions", o.decisions))
 }

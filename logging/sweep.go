@@ -17,7 +17,7 @@ type alarm struct {
 // wake sets the alarm, if it is not set for before that. It does not ring more
 // than once in a second, so that summaries come together. The zero time sets
 // nothing.
-func (l *Log) wake(at time.Time) {
+func (l *Log) schedule(at time.Time) {
 	if at.IsZero() {
 		return
 	}
@@ -32,7 +32,7 @@ func (l *Log) wake(at time.Time) {
 	}
 	a.at = at
 	if a.timer == nil {
-		a.timer = time.AfterFunc(time.Until(at), l.ring)
+		a.timer = time.AfterFunc(time.Until(at), l.onAlarm)
 		return
 	}
 	a.timer.Reset(time.Until(at))
@@ -49,16 +49,16 @@ func (a *alarm) end() {
 }
 
 // ring writes what is due, in a goroutine that ends with it.
-func (l *Log) ring() {
+func (l *Log) onAlarm() {
 	l.alarm.mu.Lock()
 	l.alarm.at = time.Time{}
 	l.alarm.mu.Unlock()
 	if !l.sweeping.TryLock() { // a handler takes long; goroutines must not pile up
-		l.wake(time.Now())
+		l.schedule(time.Now())
 		return
 	}
 	defer l.sweeping.Unlock()
-	l.wake(l.sweep(time.Now(), false))
+	l.schedule(l.sweep(time.Now(), false))
 }
 
 // sweep writes what is due, or all at the close, and tells when the next is.
@@ -72,13 +72,13 @@ func (l *Log) sweep(now time.Time, closing bool) (next time.Time) {
 	l.followed.Add(-int64(len(quiet)))
 	slices.SortFunc(quiet, func(a, b client) int { return a.since.Compare(b.since) })
 	for i := range quiet {
-		l.guarded(func() { l.isOver(&quiet[i]) })
+		l.protect(func() { l.logSummary(&quiet[i]) })
 	}
 
 	if since := l.othersSince(); !since.IsZero() {
-		if due := since.Add(sumEvery); closing || !due.After(now) {
+		if due := since.Add(othersInterval); closing || !due.After(now) {
 			sum := l.takeOthers()
-			l.guarded(func() { l.sum(&sum, now) })
+			l.protect(func() { l.logOthers(&sum, now) })
 		} else {
 			next = sooner(next, due)
 		}
@@ -86,14 +86,14 @@ func (l *Log) sweep(now time.Time, closing bool) (next time.Time) {
 
 	over, end := l.outage.end(now, closing)
 	if over != nil {
-		l.guarded(func() { l.backendAnswers(over) })
+		l.protect(func() { l.logRecovery(over) })
 	}
 	return sooner(next, end)
 }
 
 // guarded lets no panic of a handler end the application, nor lose the records
 // behind.
-func (l *Log) guarded(write func()) {
+func (l *Log) protect(write func()) {
 	defer func() { _ = recover() }()
 	write()
 }

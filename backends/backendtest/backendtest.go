@@ -1,15 +1,14 @@
-// Package backendtest holds the tests that every backend of the rate limiter
-// passes, for those who write a backend of their own:
+// Package backendtest contains the tests that every backend of the rate limiter passes. Use
+// it to test a backend of your own:
 //
 //	func TestMine(t *testing.T) {
 //		backendtest.Run(t, func(t *testing.T) backends.Backend { return mine.New() })
 //	}
 //
-// Time in these tests is virtual. Run puts each test into a bubble of
-// testing/synctest, in which the time package's clock stands still until it is
-// told to move: right for every backend that takes the time from there and does
-// no network I/O. A backend on another clock, such as a server's, is tested with
-// RunWithClock.
+// The tests use virtual time. Run executes each test in a bubble of testing/synctest, in
+// which the clock of the time package stands still until a test moves it. That suits every
+// backend that uses the time package and does no network I/O. Test a backend with another
+// clock, such as that of a server, with RunWithClock.
 package backendtest
 
 import (
@@ -23,27 +22,27 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Clock moves the clock that a backend goes by.
+// Clock moves the clock that a backend uses.
 type Clock interface {
-	// Advance moves it forward, or back when d is negative.
+	// Advance moves the clock forward by d, or back if d is negative.
 	Advance(d time.Duration)
 }
 
-// Run tests backends that go by the clock of the time package. Each test opens
-// one of its own, and closes it.
+// Run tests a backend that uses the clock of the time package. Each test opens a backend of
+// its own and closes it.
 func Run(t *testing.T, open func(t *testing.T) backends.Backend) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			if c.backward {
-				t.Skip("the clock of the time package never runs back")
+				t.Skip("the clock of the time package never runs backwards")
 			}
 			c.test(&subject{T: t, fresh: func(test func(s *subject)) { inBubble(t, open, test) }})
 		})
 	}
 }
 
-// inBubble runs a test on a backend of its own in a bubble. A panic, by which
-// rapid ends a run, is passed on.
+// inBubble runs a test in a bubble, on a backend of its own. It passes on the panics with
+// which rapid ends a run.
 func inBubble(t *testing.T, open func(t *testing.T) backends.Backend, test func(s *subject)) {
 	var panicked any
 	synctest.Test(t, func(t *testing.T) {
@@ -57,9 +56,8 @@ func inBubble(t *testing.T, open func(t *testing.T) backends.Backend, test func(
 	}
 }
 
-// RunWithClock tests backends that go by a clock of their own. Where open returns
-// a nil Clock, because nobody can move it, the tests that need time to pass are
-// skipped.
+// RunWithClock tests a backend that uses another clock. If open returns a nil Clock,
+// because the clock cannot be moved, the tests that need time to pass are skipped.
 func RunWithClock(t *testing.T, open func(t *testing.T) (backends.Backend, Clock)) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -75,25 +73,25 @@ func RunWithClock(t *testing.T, open func(t *testing.T) (backends.Backend, Clock
 	}
 }
 
-// bubble is the clock of testing/synctest, which moves while everybody waits.
+// bubble is the clock of testing/synctest.
 type bubble struct{}
 
 func (bubble) Advance(d time.Duration) { <-time.After(d) }
 
-// testCase is one test. Those that are timed need a clock, those that are
-// backward one that can be moved back.
+// testCase is one test. A timed test needs a clock, a backward one needs a clock that can
+// be moved back.
 type testCase struct {
 	name            string
 	timed, backward bool
 	test            func(s *subject)
 }
 
-// single makes a case that needs no more than a fresh backend.
+// single returns a case that needs only a fresh backend.
 func single(name string, test func(s *subject)) testCase {
 	return testCase{name: name, test: func(s *subject) { s.fresh(test) }}
 }
 
-// each makes a case of every algorithm.
+// each returns a case for every algorithm.
 func each(name string, test func(s *subject, algorithm backends.Algorithm)) (list []testCase) {
 	for _, algorithm := range algorithms {
 		list = append(list, single(fmt.Sprintf("%s/%s", name, algorithm), func(s *subject) { test(s, algorithm) }))
@@ -101,8 +99,8 @@ func each(name string, test func(s *subject, algorithm backends.Algorithm)) (lis
 	return list
 }
 
-// law makes a case of every algorithm from a property that holds for all
-// histories, each of which has a scope of its own.
+// law returns a case for every algorithm from a property that holds for all histories. Each
+// history has a scope of its own.
 func law(name string, property func(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string)) (list []testCase) {
 	for _, algorithm := range algorithms {
 		list = append(list, testCase{
@@ -127,35 +125,35 @@ func law(name string, property func(s *subject, t *rapid.T, algorithm backends.A
 
 var algorithms = []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow, backends.SlidingLog, backends.TokenBucket}
 
-// subject is the backend that a test is about.
+// subject is the backend under test.
 type subject struct {
 	*testing.T
 	backend backends.Backend
 	clock   Clock
-	fresh   func(test func(s *subject)) // runs a test where nothing has happened yet
-	worst   *float64                    // the most that a window has admitted, as a share of its bound
+	fresh   func(test func(s *subject)) // runs a test on unused scopes
+	worst   *float64                    // largest ratio of admitted units to the bound
 }
 
 func (s *subject) close() { require.NoError(s, s.backend.Close()) }
 
-// take charges quotas and returns what the backend says.
+// take charges quotas and returns the verdicts.
 func (s *subject) take(quotas ...backends.Quota) []backends.Verdict {
 	s.Helper()
 	verdicts := make([]backends.Verdict, len(quotas))
 	require.NoError(s, s.backend.Take(s.Context(), quotas, verdicts))
 	for i := range verdicts {
-		verdicts[i].Fallback = false // who has decided changes nothing in what is decided
+		verdicts[i].Fallback = false // the decision is the same either way
 	}
 	return verdicts
 }
 
-// takeOne charges one quota.
+// takeOne charges a single quota.
 func (s *subject) takeOne(q backends.Quota) backends.Verdict {
 	s.Helper()
 	return s.take(q)[0]
 }
 
-// daily is a quota for one unit that no test outlives by accident.
+// daily returns a quota for one unit whose period is longer than any test.
 func daily(algorithm backends.Algorithm, limit int64) backends.Quota {
 	return backends.Quota{Key: "key", Scope: "scope", Algorithm: algorithm, Limit: limit, Per: 24 * time.Hour, Cost: 1}
 }

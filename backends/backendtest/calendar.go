@@ -7,15 +7,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// calendars are zones whose midnights differ, and are not those of UTC. They need no time
-// zone database.
+// calendars are zones with different midnights, neither of them that of UTC. They need no
+// time zone database.
 var calendars = []*time.Location{time.FixedZone("UTC+5", 5*3600), time.FixedZone("a zone; with=a, strange name s60000=", -7*3600)}
 
 func daysOf(zone *time.Location, cost int64) backends.Quota {
 	return backends.Quota{Key: "key", Scope: "calendar", Algorithm: backends.FixedWindow, Limit: 4, Per: 24 * time.Hour, Calendar: zone, Cost: cost}
 }
 
-// calendarsApart checks that the windows of zones and those without a calendar are apart.
+// calendarsApart checks that zones have counters of their own, apart from the one without a
+// calendar.
 func calendarsApart(s *subject) {
 	a, b, plain := daysOf(calendars[0], 4), daysOf(calendars[1], 3), daysOf(nil, 2)
 	for i, v := range s.take(a, b, plain) {
@@ -23,8 +24,8 @@ func calendarsApart(s *subject) {
 		require.Equal(s, int64(i), v.Remaining)
 	}
 	full := s.take(costing(a, 0), costing(b, 0), costing(plain, 0))
-	apart := (full[1].ResetAfter - full[0].ResetAfter).Abs().Round(time.Minute)
-	require.Equal(s, 12*time.Hour, apart, "the midnights of the two zones")
+	distance := (full[1].ResetAfter - full[0].ResetAfter).Abs().Round(time.Minute)
+	require.Equal(s, 12*time.Hour, distance, "between the midnights of the two zones")
 	denied := s.take(a, b)
 	require.False(s, denied[0].Allowed)
 	require.Equal(s, []int64{0, 1}, []int64{denied[0].Remaining, denied[1].Remaining})
@@ -40,7 +41,7 @@ func calendarsApart(s *subject) {
 	require.Equal(s, int64(4), s.takeOne(costing(a, 0)).Remaining)
 }
 
-// calendarEnds checks that a window is denied until its end, and not longer.
+// calendarEnds checks that a window denies exactly until its end.
 func calendarEnds(s *subject) {
 	for _, zone := range calendars {
 		q := daysOf(zone, 4)
@@ -58,7 +59,7 @@ func calendarEnds(s *subject) {
 			require.Equal(s, 24*time.Hour, v.ResetAfter, "a whole day")
 			refund := costing(q, -4)
 			refund.Receipt = first.Receipt
-			require.Zero(s, s.takeOne(refund).Remaining, "units of a day that is over are back already")
+			require.Zero(s, s.takeOne(refund).Remaining, "a past day has no units to refund")
 			refund.Receipt = v.Receipt
 			require.Equal(s, int64(4), s.takeOne(refund).Remaining)
 			first = s.takeOne(q)

@@ -19,38 +19,38 @@ var cases = slices.Concat(
 	each("a denied take changes nothing", deniedChangesNothing),
 	each("takes all quotas or none", allOrNone),
 	each("a peek changes nothing", peekChangesNothing),
-	each("a refund restores what was taken and never more", refundRestores),
-	each("a refund and a charge in one take are made one after the other", refundThenCharge),
-	timed(each("a refund with a receipt gives back what still counts", receiptsAreHeeded)),
-	timed(each("a receipt from before a reset gives back nothing", receiptsOutliveAReset)),
-	timed(each("a refund and a charge in one take make units younger", renews)),
+	each("a refund restores the units taken and never more", refundRestores),
+	each("a refund and a charge in one take are made in order", refundThenCharge),
+	timed(each("a refund with a receipt restores only units that still count", refundWithReceipt)),
+	timed(each("a receipt from before a reset restores nothing", receiptAfterReset)),
+	timed(each("a refund and a forced charge in one take renew units", renews)),
 	each("a forced charge goes past the limit", forcedGoesPast),
-	each("a shadow decides by itself and alters nothing", shadowAltersNothing),
-	each("a changed limit applies at once and forgets nothing", changedLimit),
-	each("keys and scopes of any bytes are kept apart", oddKeys),
-	each("limits from nothing to the largest", extremes),
-	each("many goroutines get the limit exactly", exactUnderConcurrency),
+	each("a shadow decides independently and affects no other quota", shadowAltersNothing),
+	each("a changed limit applies at once and keeps its history", changedLimit),
+	each("keys and scopes may contain any bytes", oddKeys),
+	each("limits from zero to the largest", extremes),
+	each("many goroutines get exactly the limit", exactUnderConcurrency),
 	each("many goroutines take all quotas or none", allOrNoneUnderConcurrency),
-	each("reset forgets every limit of a key and scope", resetForgets),
-	each("who is rejected too often is banned", bans),
-	each("a ban is for a key and scope, and counts what is denied there", bansApart),
-	each("bans of one period share their count, in one take too", bansTogether),
-	timed(each("a ban ends when it says", banEnds)),
-	each("many goroutines are banned after as many rejections", banUnderConcurrency),
-	law("retry after and reset after are exact", exactWaits),
-	law("never admits more than its bound in any window", boundHolds),
-	law("a client that keeps to the limit is never denied", steadyPace),
-	law("a client that asks at each RetryAfter gets the whole limit", wholeLimit),
-	backward(law("a clock that runs back admits no more", clockRunsBack)),
-	timed(each("what was forced is paid back by time", timePaysBack)),
+	each("reset clears every limit of a key and scope", resetForgets),
+	each("a client with too many rejections is banned", bans),
+	each("a ban counts only denials of its own key and scope", bansApart),
+	each("bans with the same period share a counter", bansTogether),
+	timed(each("a ban ends exactly at RetryAfter", banEnds)),
+	each("many goroutines are banned after exactly the limit of rejections", banUnderConcurrency),
+	law("RetryAfter and ResetAfter are exact", exactWaits),
+	law("no rolling window admits more than the bound", boundHolds),
+	law("a client within the limit is never denied", steadyPace),
+	law("a client that retries at RetryAfter gets the whole limit", wholeLimit),
+	backward(law("a clock that runs backwards admits no more", clockRunsBack)),
+	timed(each("a forced charge is paid back over time", timePaysBack)),
 	[]testCase{
-		single("a context that is over is not served", contextOver),
-		single("nonsense is an error", nonsense),
-		single("algorithms and periods on one key have counters of their own", ownCounters),
-		single("calendars of zones have counters of their own", calendarsApart),
-		{name: "a window of a calendar ends with its day", timed: true, test: func(s *subject) { s.fresh(calendarEnds) }},
-		single("closed it says so", closed),
-		single("reset all forgets every limit, if the backend can", resetAll),
+		single("a context that has ended is an error", contextEnded),
+		single("an invalid quota is an error", invalidQuotas),
+		single("each algorithm and period has a counter of its own", ownCounters),
+		single("each time zone has a calendar of its own", calendarsApart),
+		{name: "a calendar window ends with its day", timed: true, test: func(s *subject) { s.fresh(calendarEnds) }},
+		single("a closed backend returns ErrClosed", closed),
+		single("reset all clears every limit, if supported", resetAll),
 	},
 )
 
@@ -92,7 +92,7 @@ func deniedChangesNothing(s *subject, algorithm backends.Algorithm) {
 	}
 	v := s.takeOne(costing(daily(algorithm, 5), 6))
 	require.False(s, v.Allowed)
-	require.Negative(s, v.RetryAfter, "no waiting helps a cost over the limit")
+	require.Negative(s, v.RetryAfter, "waiting does not help if the cost is over the limit")
 	require.True(s, s.takeOne(costing(daily(algorithm, 5), 2)).Allowed)
 }
 
@@ -108,7 +108,7 @@ func allOrNone(s *subject, algorithm backends.Algorithm) {
 	require.EqualValues(s, 7, s.takeOne(wide).Remaining)
 	require.EqualValues(s, 7, s.takeOne(elsewhere).Remaining)
 	v = s.take(scoped(wide, "shared"), scoped(wide, "shared"))
-	require.Equal(s, []int64{9, 8}, []int64{v[0].Remaining, v[1].Remaining}, "one after the other")
+	require.Equal(s, []int64{9, 8}, []int64{v[0].Remaining, v[1].Remaining}, "charged in order")
 }
 
 func peekChangesNothing(s *subject, algorithm backends.Algorithm) {
@@ -122,7 +122,7 @@ func peekChangesNothing(s *subject, algorithm backends.Algorithm) {
 	}
 	s.takeOne(daily(algorithm, 2))
 	v := s.takeOne(peek)
-	require.True(s, v.Allowed, "nothing is asked for, and nothing is over the limit")
+	require.True(s, v.Allowed, "the limit is used up but not exceeded")
 	require.Zero(s, v.Remaining)
 }
 
@@ -133,7 +133,7 @@ func forcedGoesPast(s *subject, algorithm backends.Algorithm) {
 	require.True(s, v.Allowed)
 	require.Zero(s, v.Remaining)
 	require.False(s, s.takeOne(daily(algorithm, 10)).Allowed)
-	require.False(s, s.takeOne(costing(daily(algorithm, 10), 0)).Allowed, "a peek sees that the limit is exceeded")
+	require.False(s, s.takeOne(costing(daily(algorithm, 10), 0)).Allowed, "a peek is denied when the limit is exceeded")
 	require.Zero(s, s.takeOne(costing(daily(algorithm, 10), -4)).Remaining)
 	require.EqualValues(s, 3, s.takeOne(costing(daily(algorithm, 10), -3)).Remaining)
 }
@@ -144,20 +144,20 @@ func shadowAltersNothing(s *subject, algorithm backends.Algorithm) {
 	s.take(enforced, shadow)
 	v := s.take(enforced, shadow)
 	require.True(s, v[0].Allowed)
-	require.EqualValues(s, 1, v[0].Remaining, "the shadow has a counter of its own, and denies nothing")
+	require.EqualValues(s, 1, v[0].Remaining, "the shadow has a counter of its own and does not deny")
 	require.False(s, v[1].Allowed)
 	s.takeOne(enforced)
 	fresh := scoped(shadow, "fresh")
 	v = s.take(enforced, fresh)
 	require.False(s, v[0].Allowed)
 	require.True(s, v[1].Allowed)
-	require.EqualValues(s, 1, v[1].Remaining, "not charged, as the enforced one denied")
+	require.EqualValues(s, 1, v[1].Remaining, "not charged, because the enforced quota denied")
 }
 
 func changedLimit(s *subject, algorithm backends.Algorithm) {
 	s.takeOne(costing(daily(algorithm, 100), 50))
 	require.True(s, s.takeOne(daily(algorithm, 1000)).Allowed)
-	require.False(s, s.takeOne(costing(daily(algorithm, 20), 15)).Allowed, "what was used is not forgotten")
+	require.False(s, s.takeOne(costing(daily(algorithm, 20), 15)).Allowed, "used units still count")
 	require.False(s, s.takeOne(costing(daily(algorithm, 1000), 990)).Allowed)
 }
 
@@ -205,10 +205,10 @@ func exactUnderConcurrency(s *subject, algorithm backends.Algorithm) {
 func allOrNoneUnderConcurrency(s *subject, algorithm backends.Algorithm) {
 	wide, narrow := scoped(daily(algorithm, 100), "wide"), scoped(daily(algorithm, 40), "narrow")
 	require.EqualValues(s, 40, s.compete(16, 10, wide, narrow))
-	require.EqualValues(s, 60, s.takeOne(costing(wide, 0)).Remaining, "what one denied, the other was not charged")
+	require.EqualValues(s, 60, s.takeOne(costing(wide, 0)).Remaining, "denied takes charge neither quota")
 }
 
-// compete takes quotas from many goroutines and counts the takes that were granted.
+// compete takes quotas from many goroutines and counts the takes that were allowed.
 func (s *subject) compete(goroutines, takes int, quotas ...backends.Quota) int64 {
 	var granted atomic.Int64
 	var group sync.WaitGroup
@@ -233,7 +233,7 @@ func (s *subject) compete(goroutines, takes int, quotas ...backends.Quota) int64
 func resetForgets(s *subject, algorithm backends.Algorithm) {
 	hourly := daily(algorithm, 1)
 	hourly.Per = time.Hour
-	require.NoError(s, s.backend.Reset(s.Context(), "key", "scope"), "one never seen is no error")
+	require.NoError(s, s.backend.Reset(s.Context(), "key", "scope"), "an unknown key is not an error")
 	s.take(daily(algorithm, 1), hourly)
 	require.NoError(s, s.backend.Reset(s.Context(), "key", "another scope"))
 	require.NoError(s, s.backend.Reset(s.Context(), "another key", "scope"))
@@ -242,7 +242,7 @@ func resetForgets(s *subject, algorithm backends.Algorithm) {
 	require.True(s, s.take(daily(algorithm, 1), hourly)[0].Allowed)
 }
 
-func contextOver(s *subject) {
+func contextEnded(s *subject) {
 	ctx, cancel := context.WithCancel(s.Context())
 	cancel()
 	q := daily(backends.SlidingWindow, 1)
@@ -251,22 +251,22 @@ func contextOver(s *subject) {
 	require.True(s, s.takeOne(q).Allowed, "nothing was charged")
 }
 
-func nonsense(s *subject) {
+func invalidQuotas(s *subject) {
 	for name, change := range map[string]func(q *backends.Quota){
-		"negative limit": func(q *backends.Quota) { q.Limit = -1 },
-		"huge limit":     func(q *backends.Quota) { q.Limit = backends.MaxLimit + 1 },
-		"no period":      func(q *backends.Quota) { q.Per = 0 },
-		"short period":   func(q *backends.Quota) { q.Per = backends.MinPer - 1 },
-		"long period":    func(q *backends.Quota) { q.Per = backends.MaxPer + 1 },
-		"huge cost":      func(q *backends.Quota) { q.Cost = backends.MaxLimit + 1 },
-		"negative burst": func(q *backends.Quota) { q.Burst = -1 },
-		"algorithm":      func(q *backends.Quota) { q.Algorithm = 200 },
-		"short ban":      func(q *backends.Quota) { q.Ban = backends.MinPer - 1 },
-		"long ban":       func(q *backends.Quota) { q.Ban = backends.MaxPer + 1 },
-		"ban for none":   func(q *backends.Quota) { q.Ban, q.Limit = time.Hour, 0 },
-		"ban by twos":    func(q *backends.Quota) { q.Ban, q.Cost = time.Hour, 2 },
-		"forced ban":     func(q *backends.Quota) { q.Ban, q.Forced = time.Hour, true },
-		"shadow ban":     func(q *backends.Quota) { q.Ban, q.Shadow = time.Hour, true },
+		"negative limit":   func(q *backends.Quota) { q.Limit = -1 },
+		"huge limit":       func(q *backends.Quota) { q.Limit = backends.MaxLimit + 1 },
+		"no period":        func(q *backends.Quota) { q.Per = 0 },
+		"short period":     func(q *backends.Quota) { q.Per = backends.MinPer - 1 },
+		"long period":      func(q *backends.Quota) { q.Per = backends.MaxPer + 1 },
+		"huge cost":        func(q *backends.Quota) { q.Cost = backends.MaxLimit + 1 },
+		"negative burst":   func(q *backends.Quota) { q.Burst = -1 },
+		"algorithm":        func(q *backends.Quota) { q.Algorithm = 200 },
+		"short ban":        func(q *backends.Quota) { q.Ban = backends.MinPer - 1 },
+		"long ban":         func(q *backends.Quota) { q.Ban = backends.MaxPer + 1 },
+		"ban with limit 0": func(q *backends.Quota) { q.Ban, q.Limit = time.Hour, 0 },
+		"ban with cost 2":  func(q *backends.Quota) { q.Ban, q.Cost = time.Hour, 2 },
+		"forced ban":       func(q *backends.Quota) { q.Ban, q.Forced = time.Hour, true },
+		"shadow ban":       func(q *backends.Quota) { q.Ban, q.Shadow = time.Hour, true },
 	} {
 		q := daily(backends.TokenBucket, 1)
 		change(&q)
@@ -276,7 +276,7 @@ func nonsense(s *subject) {
 	}
 	q := daily(backends.SlidingWindow, 1)
 	require.ErrorIs(s, s.backend.Take(s.Context(), []backends.Quota{q}, nil), backends.ErrInvalidQuota, "too few verdicts")
-	require.NoError(s, s.backend.Take(s.Context(), nil, nil), "no quota is no error")
+	require.NoError(s, s.backend.Take(s.Context(), nil, nil), "no quotas, no error")
 }
 
 func ownCounters(s *subject) {
@@ -292,18 +292,18 @@ func ownCounters(s *subject) {
 
 func closed(s *subject) {
 	require.NoError(s, s.backend.Close())
-	require.NoError(s, s.backend.Close(), "a second time it does nothing")
+	require.NoError(s, s.backend.Close(), "closing again does nothing")
 	q := daily(backends.SlidingWindow, 1)
 	require.ErrorIs(s, s.backend.Take(s.Context(), []backends.Quota{q}, make([]backends.Verdict, 1)), backends.ErrClosed)
 	require.ErrorIs(s, s.backend.Reset(s.Context(), q.Key, q.Scope), backends.ErrClosed)
 }
 
 func resetAll(s *subject) {
-	resetter, can := s.backend.(backends.AllResetter)
-	if !can {
-		return // it need not
+	resetter, ok := s.backend.(backends.AllResetter)
+	if !ok {
+		return // it is optional
 	}
-	require.NoError(s, resetter.ResetAll(s.Context(), "all/"), "none is no error")
+	require.NoError(s, resetter.ResetAll(s.Context(), "all/"), "no matching key is not an error")
 	var quotas []backends.Quota
 	for n := range 20 {
 		q := daily(algorithms[n%len(algorithms)], 5)

@@ -12,8 +12,9 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends/backendtest"
 )
 
-// mapBackend is a backend of one's own: a map of texts under a lock. It shows
-// all that a backend must do; one in a database has a transaction for the lock.
+// mapBackend is a custom backend: a map of strings, protected by a lock. It shows
+// everything that a backend has to do. A backend on a database uses a transaction instead
+// of the lock.
 type mapBackend struct {
 	mu     sync.Mutex
 	texts  map[[2]string]string // by key and scope
@@ -68,7 +69,7 @@ func (m *mapBackend) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// One test function proves it.
+// This test runs the whole conformance suite.
 func TestAMapIsABackend(t *testing.T) {
 	backendtest.Run(t, func(*testing.T) backends.Backend {
 		return &mapBackend{texts: map[[2]string]string{}}

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// draws are the quotas that laws are tested with: limits on both sides of what a
-// sliding log counts one by one, and rates that divide no microsecond evenly.
+// drawQuota draws limits above and below 128, where a sliding log stops counting each unit
+// separately, and rates that are not a whole number of microseconds.
 func drawQuota(t *rapid.T, algorithm backends.Algorithm, scope string) backends.Quota {
 	q := backends.Quota{
 		Key: "law", Scope: scope, Algorithm: algorithm, Cost: 1,
@@ -22,16 +22,8 @@ func drawQuota(t *rapid.T, algorithm backends.Algorithm, scope string) backends.
 	return q
 }
 
-// capacity is the most that one request can take.
-func capacity(q backends.Quota) int64 {
-	if q.Algorithm == backends.TokenBucket && q.Burst > 0 {
-		return q.Burst
-	}
-	return q.Limit
-}
-
-// drawPause is how long to wait before the next request, with a liking for the
-// moments at which algorithms change their mind.
+// drawPause draws the time until the next request, and prefers moments at which the
+// decision changes.
 func drawPause(t *rapid.T, q backends.Quota) time.Duration {
 	per := int64(q.Per / time.Microsecond)
 	return time.Duration(rapid.OneOf(
@@ -43,21 +35,21 @@ func drawPause(t *rapid.T, q backends.Quota) time.Duration {
 	).Draw(t, "pause")) * time.Microsecond
 }
 
-// drawCost asks for a little, or for all that is left, or for anything.
+// drawCost prefers a cost of 1 and everything that remains.
 func drawCost(t *rapid.T, q backends.Quota, remaining int64) int64 {
 	return rapid.OneOf(
 		rapid.Just(int64(1)),
 		rapid.Just(max(1, remaining)),
-		rapid.Int64Range(1, capacity(q)),
+		rapid.Int64Range(1, q.Capacity()),
 	).Draw(t, "cost")
 }
 
-// exactWaits: whoever was denied is denied until a microsecond before RetryAfter
-// and allowed at it; the limit is whole at ResetAfter and not a microsecond
-// before.
+// exactWaits checks that a denied cost is denied until a microsecond before RetryAfter and
+// allowed at RetryAfter, and that the full limit is available at ResetAfter and not a
+// microsecond earlier.
 func exactWaits(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
 	q := drawQuota(t, algorithm, scope)
-	remaining := capacity(q)
+	remaining := q.Capacity()
 	for range rapid.IntRange(1, 20).Draw(t, "requests") {
 		s.clock.Advance(drawPause(t, q))
 		q.Cost = drawCost(t, q, remaining)
@@ -79,33 +71,33 @@ func exactWaits(s *subject, t *rapid.T, algorithm backends.Algorithm, scope stri
 		require.Positive(t, s.takeOne(peek).ResetAfter, "a microsecond before ResetAfter of %+v", q)
 		s.clock.Advance(time.Microsecond)
 	}
-	require.Equal(t, backends.Verdict{Allowed: true, Remaining: capacity(q)}, s.takeOne(peek), "at ResetAfter of %+v", q)
+	require.Equal(t, backends.Verdict{Allowed: true, Remaining: q.Capacity()}, s.takeOne(peek), "at ResetAfter of %+v", q)
 }
 
-// event is units that were granted.
+// event is a number of granted units.
 type event struct {
 	at    time.Duration
 	units int64
 }
 
-// bound is the most that a rolling window may admit.
+// bound returns the most units that a rolling window may admit.
 func bound(q backends.Quota) int64 {
 	switch q.Algorithm {
 	case backends.SlidingLog:
 		return q.Limit
 	case backends.TokenBucket:
-		return capacity(q) + q.Limit
+		return q.Capacity() + q.Limit
 	default:
 		return 2 * q.Limit
 	}
 }
 
-// boundHolds remembers every event and looks at every rolling window. A refund
-// takes back the units that were granted last.
+// boundHolds keeps every event and checks every rolling window. A refund removes the units
+// granted last.
 func boundHolds(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
 	q := drawQuota(t, algorithm, scope)
 	var events []event
-	now, remaining := time.Duration(0), capacity(q)
+	now, remaining := time.Duration(0), q.Capacity()
 	for range rapid.IntRange(1, 60).Draw(t, "requests") {
 		pause := drawPause(t, q)
 		s.clock.Advance(pause)
@@ -120,7 +112,7 @@ func boundHolds(s *subject, t *rapid.T, algorithm backends.Algorithm, scope stri
 			continue
 		}
 		if q.Cost < 0 {
-			events = takeBack(events, -q.Cost)
+			events = removeNewest(events, -q.Cost)
 			continue
 		}
 		events = append(events, event{now, q.Cost})
@@ -134,12 +126,12 @@ func boundHolds(s *subject, t *rapid.T, algorithm backends.Algorithm, scope stri
 			}
 		}
 		require.LessOrEqual(t, admitted, bound(q), "a window of %+v", q)
-		require.LessOrEqual(t, burst, capacity(q), "a burst of %+v", q)
+		require.LessOrEqual(t, burst, q.Capacity(), "a burst of %+v", q)
 		*s.worst = max(*s.worst, float64(admitted)/float64(bound(q)))
 	}
 }
 
-// drawPace draws a quota for one unit a request and goes to some moment of its
+// drawPace draws a quota for one unit per request and moves to a random moment of its
 // period.
 func drawPace(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) backends.Quota {
 	q := drawQuota(t, algorithm, scope)
@@ -151,19 +143,20 @@ func drawPace(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string
 	return q
 }
 
-// grain is how much longer than Per a unit may count: a sliding log with a limit
+// cellWidth returns how much longer than Per a unit may count: a sliding log with a limit
 // over 128 has cells of 1/128 of the period.
-func grain(q backends.Quota) time.Duration {
+func cellWidth(q backends.Quota) time.Duration {
 	if q.Algorithm == backends.SlidingLog && q.Limit > 128 {
 		return (q.Per/128 + time.Microsecond).Truncate(time.Microsecond)
 	}
 	return 0
 }
 
-// steadyPace: a client whose requests are per/limit apart or more is never denied.
+// steadyPace checks that a client whose requests are at least per/limit apart is never
+// denied.
 func steadyPace(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
 	q := drawPace(s, t, algorithm, scope)
-	spacing := (q.Per + grain(q)) / time.Duration(q.Limit)
+	spacing := (q.Per + cellWidth(q)) / time.Duration(q.Limit)
 	spacing = (spacing + time.Microsecond - time.Nanosecond).Truncate(time.Microsecond)
 	for i := range 2*q.Limit + 10 {
 		require.True(t, s.takeOne(q).Allowed, "request %d of %+v, %v apart", i, q, spacing)
@@ -171,11 +164,12 @@ func steadyPace(s *subject, t *rapid.T, algorithm backends.Algorithm, scope stri
 	}
 }
 
-// wholeLimit: a client that asks whenever it may gets limit units a period.
+// wholeLimit checks that a client that retries at RetryAfter gets limit units in every
+// period.
 func wholeLimit(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
 	const periods = 2
 	q := drawPace(s, t, algorithm, scope)
-	end := periods * (q.Per + grain(q))
+	end := periods * (q.Per + cellWidth(q))
 	granted := int64(0)
 	for now := time.Duration(0); now < end; {
 		v := s.takeOne(q)
@@ -189,20 +183,20 @@ func wholeLimit(s *subject, t *rapid.T, algorithm backends.Algorithm, scope stri
 	require.GreaterOrEqual(t, granted, periods*q.Limit, "%+v", q)
 }
 
-// clockRunsBack: at a time that has been before nothing more is admitted than if
-// the clock had stood still, and all is well again once it has caught up.
+// clockRunsBack checks that at an earlier time no more is admitted than if the clock had
+// stood still, and that everything works again once the clock has caught up.
 func clockRunsBack(s *subject, t *rapid.T, algorithm backends.Algorithm, scope string) {
 	q := drawQuota(t, algorithm, scope)
-	q.Per = 30 * 24 * time.Hour // nothing is forgotten meanwhile
+	q.Per = 30 * 24 * time.Hour // so that nothing expires
 	var events []event
-	now, latest := time.Duration(0), time.Duration(0) // latest of those that were granted
+	now, latest := time.Duration(0), time.Duration(0) // latest among the granted requests
 	move := func(d time.Duration) {
 		s.clock.Advance(d)
 		now += d
 	}
 	for range rapid.IntRange(1, 40).Draw(t, "requests") {
 		move(drawPause(t, q) * time.Duration(rapid.SampledFrom([]int{1, 1, -1}).Draw(t, "direction")))
-		q.Cost = drawCost(t, q, capacity(q))
+		q.Cost = drawCost(t, q, q.Capacity())
 		v := s.takeOne(q)
 		if !v.Allowed {
 			require.Positive(t, v.RetryAfter)
@@ -223,10 +217,10 @@ func clockRunsBack(s *subject, t *rapid.T, algorithm backends.Algorithm, scope s
 	}
 	peek := costing(q, 0)
 	move(s.takeOne(peek).ResetAfter)
-	require.Equal(t, backends.Verdict{Allowed: true, Remaining: capacity(q)}, s.takeOne(peek), "at ResetAfter of %+v", q)
+	require.Equal(t, backends.Verdict{Allowed: true, Remaining: q.Capacity()}, s.takeOne(peek), "at ResetAfter of %+v", q)
 }
 
-func takeBack(events []event, units int64) []event {
+func removeNewest(events []event, units int64) []event {
 	for units > 0 && len(events) > 0 {
 		last := &events[len(events)-1]
 		back := min(units, last.units)

@@ -11,15 +11,15 @@ func refundRestores(s *subject, algorithm backends.Algorithm) {
 	s.takeOne(costing(daily(algorithm, 10), 7))
 	require.EqualValues(s, 5, s.takeOne(costing(daily(algorithm, 10), -2)).Remaining)
 	v := s.takeOne(costing(daily(algorithm, 10), -1000))
-	require.Equal(s, backends.Verdict{Allowed: true, Remaining: 10}, v, "never past full")
+	require.Equal(s, backends.Verdict{Allowed: true, Remaining: 10}, v, "never beyond the limit")
 	require.True(s, s.takeOne(costing(daily(algorithm, 10), 10)).Allowed)
 	require.False(s, s.takeOne(daily(algorithm, 10)).Allowed)
-	stranger := scoped(daily(algorithm, 10), "stranger")
-	require.EqualValues(s, 10, s.takeOne(costing(stranger, -5)).Remaining)
-	require.EqualValues(s, 9, s.takeOne(stranger).Remaining)
+	other := scoped(daily(algorithm, 10), "unused")
+	require.EqualValues(s, 10, s.takeOne(costing(other, -5)).Remaining)
+	require.EqualValues(s, 9, s.takeOne(other).Remaining)
 }
 
-// refundThenCharge empties a counter and fills it again in one take.
+// refundThenCharge empties a counter and fills it again in one Take.
 func refundThenCharge(s *subject, algorithm backends.Algorithm) {
 	charge := costing(daily(algorithm, 3), 2)
 	require.EqualValues(s, 1, s.takeOne(charge).Remaining)
@@ -30,8 +30,8 @@ func refundThenCharge(s *subject, algorithm backends.Algorithm) {
 	}
 }
 
-// receiptsAreHeeded is for backends that give receipts, which they need not.
-func receiptsAreHeeded(s *subject, algorithm backends.Algorithm) {
+// refundWithReceipt tests backends that return receipts, which is optional.
+func refundWithReceipt(s *subject, algorithm backends.Algorithm) {
 	q := daily(algorithm, 4)
 	q.Per, q.Tentative = time.Second, true
 	charged := s.takeOne(costing(q, 2))
@@ -45,12 +45,12 @@ func receiptsAreHeeded(s *subject, algorithm backends.Algorithm) {
 	s.clock.Advance(3 * time.Second)
 	require.Zero(s, s.takeOne(costing(q, 4)).Remaining)
 	refund.Receipt = charged.Receipt
-	require.Zero(s, s.takeOne(refund).Remaining, "those units are back long since")
+	require.Zero(s, s.takeOne(refund).Remaining, "those units have expired")
 }
 
-// receiptsOutliveAReset is for backends that give receipts. The log alone can tell the
-// units of one charge from those of another.
-func receiptsOutliveAReset(s *subject, algorithm backends.Algorithm) {
+// receiptAfterReset tests backends that return receipts. Only the log can tell the units of
+// one charge from those of another.
+func receiptAfterReset(s *subject, algorithm backends.Algorithm) {
 	if algorithm != backends.SlidingLog {
 		return
 	}
@@ -63,11 +63,11 @@ func receiptsOutliveAReset(s *subject, algorithm backends.Algorithm) {
 	require.NoError(s, s.backend.Reset(s.Context(), q.Key, q.Scope))
 	s.clock.Advance(time.Second)
 	s.takeOne(costing(q, 2))
-	require.EqualValues(s, 2, s.takeOne(refund).Remaining, "the units of others stay")
+	require.EqualValues(s, 2, s.takeOne(refund).Remaining, "other units are not refunded")
 }
 
-// renews is for backends that give receipts. Nobody can come between the refund and the
-// charge, and the charge cannot be denied.
+// renews tests backends that return receipts. No other charge can come between the refund
+// and the forced charge.
 func renews(s *subject, algorithm backends.Algorithm) {
 	q := daily(algorithm, 2)
 	q.Per, q.Tentative = time.Second, true
@@ -85,7 +85,7 @@ func renews(s *subject, algorithm backends.Algorithm) {
 	require.NotEqual(s, refund.Receipt, v[1].Receipt)
 	require.False(s, s.takeOne(q).Allowed)
 	s.clock.Advance(600 * time.Millisecond)
-	require.EqualValues(s, 1, s.takeOne(costing(q, 0)).Remaining, "the unit that was not renewed has left")
+	require.EqualValues(s, 1, s.takeOne(costing(q, 0)).Remaining, "the unit that was not renewed has expired")
 	refund.Receipt = v[1].Receipt
 	require.EqualValues(s, 2, s.takeOne(refund).Remaining)
 }

@@ -1,17 +1,17 @@
--- Makes the decisions that are plain: each charges one limit, which is all that its
--- key holds, or the key holds nothing. It defines no function and writes as little
--- as it can, which makes it much cheaper than take.lua. That explains the texts and
--- decides what is left undecided here; both must decide alike.
+-- Makes plain decisions: each charges one limit on a key that holds nothing else. The
+-- script defines no function and writes as little as possible, which makes it much
+-- faster than take.lua. That script documents the format of the values and decides
+-- what is undecided here. Both must make the same decisions.
 --
--- KEYS  one for each decision, in blocks of the same kind
--- ARGV  for each block 8 values: how many decisions it has, how many times each is
---       asked for, the name of the limit with =, the limit, and
---       s, f  the period, the cost, and twice 0
---       t     what the cost takes of the bucket (µs, and a rest in 1/limit µs), and
---             the same for what the full bucket holds
--- Returns words with a space between: the seconds and microseconds of the time;
--- for each decision how many times it was granted, and what its key held before.
--- Granted "-" times: it is not plain, and nothing was charged.
+-- KEYS  one per decision, in blocks with the same arguments
+-- ARGV  8 values per block: the number of decisions, how many times each of them is
+--       requested, the name of the limit with =, the limit, and
+--       s, f  the period, the cost, 0, 0
+--       t     the price of the cost (µs, and a rest in 1/limit µs), and the capacity
+--             of the bucket in the same form
+-- Returns words separated by spaces: the seconds and microseconds of the time; for
+-- each decision how many times it was granted, and the previous value of its key.
+-- If a decision is not plain, it was granted "-" times and nothing was charged.
 
 local call, pcall, match, floor, ceil = redis.call, redis.pcall, string.match, math.floor, math.ceil
 local EXACT = 9007199254740992 -- 2^53
@@ -22,7 +22,7 @@ local reply, words, key = {clock[1], clock[2]}, 2, 0
 for at = 1, #ARGV, 8 do
   local last, times, name, limit = key + ARGV[at], ARGV[at + 1] + 0, ARGV[at + 2], ARGV[at + 3] + 0
   local step, step_rest, full, full_rest = ARGV[at + 4] + 0, ARGV[at + 5] + 0, ARGV[at + 6] + 0, ARGV[at + 7] + 0
-  local per, cost = step, step_rest -- where it is no bucket
+  local per, cost = step, step_rest -- unless it is a bucket
   local bucket, sliding = string.byte(name) == 116, string.byte(name) == 115 -- t, s
   local pattern = '^' .. name .. (sliding and '(%d+),(%d+),(%d+),;$' or '(%d+),(%d+),;$')
   local start, least = bucket or now - now % per, sliding and 2 or 1
@@ -38,7 +38,7 @@ for at = 1, #ARGV, 8 do
       a, b, c = match(text, pattern)
     end
 
-    if not a then -- something else is there
+    if not a then -- not plain
     elseif bucket then
       local debt, rest = a - now, b + 0
       if rest > 0 and rest >= limit then debt, rest = debt + 1, 0 end
@@ -59,14 +59,14 @@ for at = 1, #ARGV, 8 do
       if n and n > 0 then
         if rest >= limit then debt, rest = debt + 1, rest - limit end
         local tat = string.format('%d', now + debt)
-        if tat + 0 ~= now + debt then tat = string.format('%.0f', now + debt) end -- a long of 32 bits
+        if tat + 0 ~= now + debt then tat = string.format('%.0f', now + debt) end -- the server's long has 32 bits
         call('SET', KEYS[i], name .. tat .. ',' .. rest .. ',;', 'PX', ceil((rest > 0 and debt + 1 or debt) / 1000) .. '')
       end
 
     else
       c = c or b -- of a fixed window
       local begins, previous, current, weight = a + 0, 0, c + 0, per - 1
-      local same = start <= begins -- or before it, if the clock has run back
+      local same = start <= begins -- or earlier, if the clock ran backwards
       if not same then
         if sliding and begins + per == start then previous = current end
         begins, current, weight = start, 0, weight + start - now
@@ -81,7 +81,7 @@ for at = 1, #ARGV, 8 do
       end
       if n and n > 0 then
         local after = (current + n * cost) .. ''
-        if same and #after == #c and current >= least then -- it expires when it did before
+        if same and #after == #c and current >= least then -- the expiry does not change
           local before = #text - #c - 2
           if before ~= offset then offset, offset_text = before, before .. '' end
           call('SETRANGE', KEYS[i], offset_text, after)

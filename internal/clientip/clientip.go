@@ -52,7 +52,7 @@ type source int
 const (
 	direct     source = iota // the connection: no header says otherwise
 	forwarded                // a header
-	unbelieved               // the connection: a header says otherwise, but its sender is not trusted
+	untrusted                // the connection: a header says otherwise, but its sender is not trusted
 	unreadable               // the connection: what a trusted proxy has written is no address
 )
 
@@ -65,9 +65,9 @@ func (t *trust) client(request *http.Request) (netip.Addr, source) {
 	if header == nil {
 		return peer, direct
 	}
-	if !header.fromAnybody && !t.trustsPeer(request, peer) {
+	if !header.alwaysTrusted && !t.trustsPeer(request, peer) {
 		t.warnOfProxy(request, header.name, peer)
-		return peer, unbelieved
+		return peer, untrusted
 	}
 	if address, ok := t.lastUntrusted(request.Header[header.name]); ok {
 		return address, forwarded

@@ -23,7 +23,7 @@ type engines struct {
 // of is whom the engine of a context believes.
 func (e *engines) of(c *gin.Context) *trust {
 	if !engineIsReadable {
-		return askContext(c)
+		return trustFromContext(c)
 	}
 	engine := EngineOf(c)
 	if known := e.known.Load(); known != nil {
@@ -33,10 +33,10 @@ func (e *engines) of(c *gin.Context) *trust {
 			}
 		}
 	}
-	return e.learn(engine)
+	return e.add(engine)
 }
 
-func (e *engines) learn(engine *gin.Engine) *trust {
+func (e *engines) add(engine *gin.Engine) *trust {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var known []*trust
@@ -49,7 +49,7 @@ func (e *engines) learn(engine *gin.Engine) *trust {
 	if len(known) == maxEngines {
 		known = known[1:] // the oldest
 	}
-	t := askEngine(engine)
+	t := trustOfEngine(engine)
 	known = append(known, t)
 	e.known.Store(&known)
 	return t

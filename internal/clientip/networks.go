@@ -42,7 +42,7 @@ func (f *Finder) Within(networks []netip.Prefix) func(*gin.Context) bool {
 		address = canonical(address)
 		for _, network := range networks {
 			if network.Contains(address) {
-				if source == unbelieved {
+				if source == untrusted {
 					t.warnOfSkip(c.Request, network, address)
 				}
 				return true

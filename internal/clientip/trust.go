@@ -20,9 +20,9 @@ type trust struct {
 	// headers are those that may hold the address, in the order of the engine.
 	headers []header
 	// naive is set if the engine believes everybody. Nobody is believed then.
-	naive bool
+	trustsEveryone bool
 
-	askers sync.Pool // of *asker
+	probers sync.Pool // of *asker
 
 	warnedOfProxy, warnedOfSkip atomic.Bool
 }
@@ -31,11 +31,11 @@ type trust struct {
 type header struct {
 	name string // in canonical form
 	// fromAnybody is set if the engine believes the header whoever sends it.
-	fromAnybody bool
+	alwaysTrusted bool
 }
 
 // askEngine learns whom an engine believes. It may be nil.
-func askEngine(engine *gin.Engine) *trust {
+func trustOfEngine(engine *gin.Engine) *trust {
 	t := &trust{engine: engine}
 	if engine == nil {
 		return t
@@ -52,14 +52,14 @@ func askEngine(engine *gin.Engine) *trust {
 			names = append(names, name)
 		}
 	}
-	return t.askAboutStrangers(func() *asker {
-		return newAsker(gin.CreateTestContextOnly(nowhere{}, engine), names)
+	return t.probePublicAddresses(func() *prober {
+		return newProber(gin.CreateTestContextOnly(discard{}, engine), names)
 	})
 }
 
 // askContext learns whom the engine of a request believes when the engine itself is
 // out of reach. It learns nothing about headers that this request has not.
-func askContext(c *gin.Context) *trust {
+func trustFromContext(c *gin.Context) *trust {
 	t := &trust{}
 	names := slices.Collect(maps.Keys(c.Request.Header))
 	// What is no address comes back only from a header that is believed from anybody.
@@ -72,7 +72,7 @@ func askContext(c *gin.Context) *trust {
 	} else if i := decidingHeader(c, names, "2001:db8::"); i >= 0 {
 		t.addHeader(names[i], false)
 	}
-	return t.askAboutStrangers(func() *asker { return newAsker(c.Copy(), names) })
+	return t.probePublicAddresses(func() *prober { return newProber(c.Copy(), names) })
 }
 
 // decidingHeader tells which of the headers decides who the client of a request is, -1
@@ -88,18 +88,18 @@ func decidingHeader(c *gin.Context, names []string, mark string) int {
 		values[i] = mark + strconv.Itoa(i+1)
 		request.Header[name] = []string{values[i]}
 	}
-	asked := c.Copy()
-	asked.Request = request
-	return slices.Index(values, asked.ClientIP())
+	copied := c.Copy()
+	copied.Request = request
+	return slices.Index(values, copied.ClientIP())
 }
 
 // addHeader adds a header, unless it is one of them already.
-func (t *trust) addHeader(name string, fromAnybody bool) (added bool) {
+func (t *trust) addHeader(name string, alwaysTrusted bool) (added bool) {
 	name = http.CanonicalHeaderKey(name)
 	if slices.ContainsFunc(t.headers, func(h header) bool { return h.name == name }) {
 		return false
 	}
-	t.headers = append(t.headers, header{name, fromAnybody})
+	t.headers = append(t.headers, header{name, alwaysTrusted})
 	return true
 }
 
@@ -116,19 +116,19 @@ func (t *trust) present(have http.Header) *header {
 // askAboutStrangers finds out whether the engine believes everybody, as Gin's default
 // engine does. It believes everybody also if that is true of one family of addresses
 // alone, because clients may choose the family.
-func (t *trust) askAboutStrangers(newAsker func() *asker) *trust {
-	t.askers.New = func() any { return newAsker() }
+func (t *trust) probePublicAddresses(newProber func() *prober) *trust {
+	t.probers.New = func() any { return newProber() }
 	isUntrusted := func(address netip.Addr) bool { return !t.trusts(address) }
-	t.naive = !slices.ContainsFunc(strangers4, isUntrusted) || !slices.ContainsFunc(strangers6, isUntrusted)
+	t.trustsEveryone = !slices.ContainsFunc(publicIPv4, isUntrusted) || !slices.ContainsFunc(publicIPv6, isUntrusted)
 	return t
 }
 
 // Strangers are public addresses all over the Internet. A list of proxies may hold
 // some of them, but a list that holds all holds everybody.
 var (
-	strangers4 = parseAll("5.99.3.7", "21.99.3.7", "37.99.3.7", "53.99.3.7", "69.99.3.7", "85.99.3.7", "101.99.3.7",
+	publicIPv4 = parseAll("5.99.3.7", "21.99.3.7", "37.99.3.7", "53.99.3.7", "69.99.3.7", "85.99.3.7", "101.99.3.7",
 		"117.99.3.7", "133.99.3.7", "149.99.3.7", "165.99.3.7", "181.99.3.7", "197.99.3.7", "213.99.3.7")
-	strangers6 = parseAll("2001:200::7", "2403:99::7", "2607:99::7", "2803:99::7", "2a03:99::7", "2c0f:99::7")
+	publicIPv6 = parseAll("2001:200::7", "2403:99::7", "2607:99::7", "2803:99::7", "2a03:99::7", "2c0f:99::7")
 )
 
 func parseAll(texts ...string) []netip.Addr {
@@ -142,11 +142,11 @@ func parseAll(texts ...string) []netip.Addr {
 // trustsPeer tells whether the engine trusts whoever has sent a request. Gin trusts
 // everybody who is on a Unix socket.
 func (t *trust) trustsPeer(request *http.Request, peer netip.Addr) bool {
-	if t.naive || !onUnixSocket(request) {
+	if t.trustsEveryone || !onUnixSocket(request) {
 		return t.trusts(peer)
 	}
-	a := t.askers.Get().(*asker)
-	defer t.askers.Put(a)
+	a := t.probers.Get().(*prober)
+	defer t.probers.Put(a)
 	return a.trustsSocket(request)
 }
 
@@ -157,10 +157,10 @@ func onUnixSocket(request *http.Request) bool {
 
 // trusts tells whether the engine takes an address for one of its proxies.
 func (t *trust) trusts(address netip.Addr) bool {
-	if t.naive || !address.IsValid() {
+	if t.trustsEveryone || !address.IsValid() {
 		return false
 	}
-	a := t.askers.Get().(*asker)
-	defer t.askers.Put(a)
+	a := t.probers.Get().(*prober)
+	defer t.probers.Put(a)
 	return a.trusts(address)
 }

@@ -19,12 +19,12 @@ func quota(limit int64) *backends.Quota {
 	return &backends.Quota{Key: "key", Scope: "scope", Algorithm: backends.SlidingLog, Limit: limit, Per: 30 * time.Second, Cost: 1, Tentative: true}
 }
 
-// store is a backend that tells what it was asked.
+// store is a backend that records its calls.
 type store struct {
 	backends.Backend
-	mu    sync.Mutex
-	asked [][]backends.Quota
-	fails error
+	mu       sync.Mutex
+	recorded [][]backends.Quota
+	fails    error
 }
 
 func newStore(t testing.TB) *store {
@@ -36,7 +36,7 @@ func newStore(t testing.TB) *store {
 func (s *store) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, slices.Clone(quotas))
+	s.recorded = append(s.recorded, slices.Clone(quotas))
 	if s.fails != nil {
 		return s.fails
 	}
@@ -49,7 +49,7 @@ func (s *store) fail(err error) {
 	s.fails = err
 }
 
-// taken is how many places the store knows of.
+// taken returns the number of places that the store knows of.
 func (s *store) taken(t *testing.T, limit int64) int64 {
 	peek, verdicts := *quota(limit), make([]backends.Verdict, 1)
 	peek.Cost = 0
@@ -57,15 +57,15 @@ func (s *store) taken(t *testing.T, limit int64) int64 {
 	return limit - verdicts[0].Remaining
 }
 
-// questions are those since this was last called.
-func (s *store) questions() (asked [][]backends.Quota) {
+// calls returns the calls since it was last used.
+func (s *store) calls() (asked [][]backends.Quota) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked, s.asked = s.asked, nil
+	asked, s.recorded = s.recorded, nil
 	return asked
 }
 
-// fill takes so many places at different times.
+// fill takes n places at different times.
 func fill(t *testing.T, cs *Counters, n int, limit int64) (list []*Place) {
 	for range n {
 		var v backends.Verdict
@@ -78,7 +78,7 @@ func fill(t *testing.T, cs *Counters, n int, limit int64) (list []*Place) {
 	return list
 }
 
-func TestNothingIsKeptOfACounterThatNobodyUses(t *testing.T) {
+func TestAnUnusedCounterIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, shared := range []bool{false, true} {
 			var cs Counters
@@ -94,44 +94,44 @@ func TestNothingIsKeptOfACounterThatNobodyUses(t *testing.T) {
 	})
 }
 
-func TestRenewalsRunWhileThereArePlacesAndNoLonger(t *testing.T) {
+func TestRenewalsRunOnlyWhileThereArePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
 		before := runtime.NumGoroutine()
 		places := fill(t, &cs, 9, 9)
-		require.Equal(t, before, runtime.NumGoroutine(), "a timer waits, and no goroutine")
-		store.questions()
+		require.Equal(t, before, runtime.NumGoroutine(), "a timer is set, no goroutine runs")
+		store.calls()
 		for range 5 {
 			<-time.After(10 * time.Second)
 			synctest.Wait()
-			require.Len(t, store.questions(), 1)
+			require.Len(t, store.calls(), 1)
 			require.Equal(t, before, runtime.NumGoroutine())
 		}
 		for _, place := range places {
 			place.GiveBack()
 		}
-		store.questions()
+		store.calls()
 		<-time.After(time.Hour)
 		synctest.Wait()
-		require.Empty(t, store.questions())
-		require.True(t, cs.clock.at.IsZero(), "no renewal is planned")
+		require.Empty(t, store.calls())
+		require.True(t, cs.renewal.at.IsZero(), "no renewal is scheduled")
 		require.Zero(t, store.taken(t, 9))
 	})
 }
 
-func TestARenewalRefundsAndChargesInOneQuestion(t *testing.T) {
+func TestARenewalRefundsAndChargesInOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
 		fill(t, &cs, 3, 9)
-		store.questions()
-		for _, refunds := range []int{3, 1, 1} { // what was renewed together has one receipt
+		store.calls()
+		for _, refunds := range []int{3, 1, 1} { // places renewed together share a receipt
 			<-time.After(10 * time.Second)
 			synctest.Wait()
-			asked := store.questions()
+			asked := store.calls()
 			require.Len(t, asked, 1)
 			require.Len(t, asked[0], refunds+1)
 			charge := asked[0][refunds]
@@ -146,16 +146,16 @@ func TestARenewalRefundsAndChargesInOneQuestion(t *testing.T) {
 	})
 }
 
-func TestNoRenewalAsksForMuchAtOnce(t *testing.T) {
+func TestTheSizeOfARenewalIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
 		places := fill(t, &cs, 1000, 1000)
-		store.questions()
+		store.calls()
 		<-time.After(10 * time.Second)
 		synctest.Wait()
-		asked := store.questions()
+		asked := store.calls()
 		require.Len(t, asked, 16)
 		for _, quotas := range asked {
 			require.LessOrEqual(t, len(quotas), maxRefunds+1)
@@ -168,13 +168,13 @@ func TestNoRenewalAsksForMuchAtOnce(t *testing.T) {
 	})
 }
 
-func TestLimitsThatDifferFromRequestToRequestAreRenewedTogether(t *testing.T) {
+func TestDifferentLimitsOfOneCounterAreRenewedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
 		var places []*Place
-		for _, limit := range []int64{5, 500, 6, 1000, 7} { // those above 128 merge cells
+		for _, limit := range []int64{5, 500, 6, 1000, 7} { // limits over 128 merge cells
 			places = append(places, fill(t, &cs, 1, limit)...)
 		}
 		for i := range 10 {
@@ -182,7 +182,7 @@ func TestLimitsThatDifferFromRequestToRequestAreRenewedTogether(t *testing.T) {
 			synctest.Wait()
 			taken := store.taken(t, 1000)
 			require.GreaterOrEqual(t, taken, int64(5))
-			if i > 5 { // the first were merged under one limit, and not found under another
+			if i > 5 { // the first places were merged under one limit, and are not found under another
 				require.EqualValues(t, 5, taken)
 			}
 		}
@@ -193,29 +193,29 @@ func TestLimitsThatDifferFromRequestToRequestAreRenewedTogether(t *testing.T) {
 	})
 }
 
-func TestARenewalThatFailsIsTriedAgainSoon(t *testing.T) {
+func TestAFailedRenewalIsRepeatedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
 		fill(t, &cs, 1, 1)
-		store.questions()
-		store.fail(errors.New("out of order"))
+		store.calls()
+		store.fail(errors.New("failing"))
 		<-time.After(20*time.Second + time.Millisecond)
 		synctest.Wait()
-		require.Len(t, store.questions(), 11, "from the tenth second on, each second")
+		require.Len(t, store.calls(), 11, "every second from the tenth on")
 		store.fail(nil)
 		<-time.After(time.Second)
 		synctest.Wait()
-		store.questions()
+		store.calls()
 		<-time.After(9900 * time.Millisecond)
 		synctest.Wait()
-		require.Empty(t, store.questions())
+		require.Empty(t, store.calls())
 		require.EqualValues(t, 1, store.taken(t, 1))
 	})
 }
 
-// In real time, for the race detector.
+// This test runs in real time, for the race detector.
 func TestManyGoroutinesNeverHoldMoreThanTheLimit(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		var cs Counters
@@ -237,7 +237,7 @@ func TestManyGoroutinesNeverHoldMoreThanTheLimit(t *testing.T) {
 					if runtime.Gosched(); shared && served.Load()%5 == 0 {
 						cs.mu.Lock()
 						place.counter.due = time.Now()
-						cs.plan(place.counter.due) // renew now
+						cs.scheduleRenewal(place.counter.due) // renew now
 						cs.mu.Unlock()
 					}
 					served.Add(1)
@@ -248,7 +248,7 @@ func TestManyGoroutinesNeverHoldMoreThanTheLimit(t *testing.T) {
 		}
 		all.Wait()
 		require.LessOrEqual(t, most.Load(), int64(3))
-		require.GreaterOrEqual(t, served.Load(), int64(32*50), "all who wait are served")
+		require.GreaterOrEqual(t, served.Load(), int64(32*50), "all waiting requests are served")
 		cs.mu.Lock()
 		require.Zero(t, cs.total)
 		require.Zero(t, cs.Waiting())

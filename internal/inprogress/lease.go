@@ -10,48 +10,47 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// A lease is a unit of a sliding log whose period is the length of the lease. It is
-// renewed by one question that refunds the unit by its receipt and charges another,
-// forced: nobody can come in between, and the place is not lost however many have come
-// meanwhile. A process that is killed renews nothing, and its units leave the log.
+// A lease is a unit of a sliding log whose period is the length of the lease. One call
+// renews it: it refunds the unit by its receipt and charges another one, forced. No other
+// charge can come in between, so the place is kept however many requests arrive meanwhile.
+// A process that is killed renews nothing, and its units expire.
 //
-// Questions that have failed may have been answered. Then a lease may be charged twice,
-// and one of the two is in nobody's way for longer than a lease. It is never refunded
-// twice, which would let in one too many. The same holds where limits on one counter are
-// now above 128 and now not: the log then keeps charges in another way, and a receipt may
-// find nothing.
+// A failed call may have been executed. Then a lease may be charged twice, and the extra
+// unit takes up a place for the length of a lease. It is never refunded twice, because that
+// would admit a request too many. The same applies if limits above and below 128 use one
+// counter: the log then stores charges differently, and a receipt may match nothing.
 
 const (
-	// renewals is how many times a lease is renewed in its length.
+	// renewals is how often a lease is renewed within its length.
 	renewals = 3
-	// soon is how long it takes at most until a renewal that has failed is tried again.
+	// soon is the longest time until a failed renewal is repeated.
 	soon = time.Second
-	// maxRefunds is how many receipts one renewal refunds at most, so that no question
-	// keeps the backend for long.
+	// maxRefunds is the most receipts that one renewal refunds, so that no call occupies
+	// the backend for long.
 	maxRefunds = 64
-	// maxRenewing is how many counters are renewed at the same time.
+	// maxRenewing is the most counters that are renewed at the same time.
 	maxRenewing = 32
 )
 
 // lease is what the backend knows of a place.
 type lease struct {
-	quota backends.Quota // with the receipt, which is 0 while the backend knows nothing
+	quota backends.Quota // including the receipt, which is 0 if the backend has no unit
 	until time.Time      // when the lease ends, or later
-	ended bool           // the request has ended, and the backend could not be told yet
+	ended bool           // the request has ended, but the unit could not be refunded yet
 	index int            // in leases.held
 }
 
-// leases are those of one counter.
+// leases are the leases of one counter.
 type leases struct {
 	leaseState
 	held []*Place
-	due  time.Time // when they are to be renewed
-	// renewal is held while they are renewed, as receipts change.
+	due  time.Time // next renewal
+	// renewal is held during renewals, because receipts change.
 	renewal sync.Mutex
 }
 
-// lease asks the backend for a place, or decides here if it fails. A client that leaves
-// does not end the question, so that what is charged is known and can be given back.
+// lease takes a place from the backend, or decides locally if the backend fails. The call
+// does not end when the client leaves, so that it is always known what was charged.
 func (cs *Counters) lease(ctx context.Context, p *Place, v *backends.Verdict) error {
 	quota, began := p.lease.quota, time.Now()
 	before := cs.stateOf(p.counter)
@@ -70,21 +69,21 @@ func (cs *Counters) lease(ctx context.Context, p *Place, v *backends.Verdict) er
 	case err == nil:
 		*v = denial(&quota, quota.Limit-answer.Remaining)
 		return nil
-	case cs.alone == nil, errors.Is(err, backends.ErrInvalidQuota), errors.Is(err, backends.ErrClosed):
+	case cs.localLimit == nil, errors.Is(err, backends.ErrInvalidQuota), errors.Is(err, backends.ErrClosed):
 		return err
 	default:
-		*v = decideAlone(&quota, cs.alone(quota.Limit), quota.Limit-v.Remaining)
+		*v = decideLocally(&quota, cs.localLimit(quota.Limit), quota.Limit-v.Remaining)
 	}
 	if v.Allowed && quota.Cost > 0 {
 		p.lease.quota.Receipt = v.Receipt
-		cs.hold(p, began, before, lost)
+		cs.startRenewing(p, began, before, lost)
 	}
 	return nil
 }
 
-// decideAlone is the verdict of this process, of whose requests so many hold a place
-// with this one.
-func decideAlone(quota *backends.Quota, limit, taken int64) backends.Verdict {
+// decideLocally returns the verdict of this process, whose requests hold the given number
+// of places, including this one.
+func decideLocally(quota *backends.Quota, limit, taken int64) backends.Verdict {
 	v := backends.Verdict{Allowed: true, Remaining: limit - taken}
 	if taken > limit {
 		v = denial(quota, taken-quota.Cost)
@@ -94,8 +93,8 @@ func decideAlone(quota *backends.Quota, limit, taken int64) backends.Verdict {
 	return v
 }
 
-// leaseState is what the backend should know of a counter: leases that are there, and
-// how many have ended up to now.
+// leaseState is what the backend should know of a counter: the number of leases, and how
+// many have ended so far.
 type leaseState struct {
 	leased int64
 	ended  int
@@ -107,10 +106,11 @@ func (cs *Counters) stateOf(c *counter) leaseState {
 	return c.leaseState
 }
 
-// hold renews the lease of a place from now on. If the backend knew of fewer leases than
-// there were when it was asked, it has lost its data, and all are renewed at once; unless
-// one has ended meanwhile, which may be the reason.
-func (cs *Counters) hold(p *Place, began time.Time, before leaseState, lost bool) {
+// startRenewing adds a place to the renewals. If the backend knew of fewer leases than
+// there were at the time of the call, it has lost data, and all leases are renewed at once.
+// A lease that has ended in the meantime is another reason for fewer leases, so nothing
+// happens then.
+func (cs *Counters) startRenewing(p *Place, began time.Time, before leaseState, lost bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := p.counter
@@ -122,7 +122,7 @@ func (cs *Counters) hold(p *Place, began time.Time, before leaseState, lost bool
 	}
 	p.lease.until = time.Now().Add(c.id.lease)
 	c.add(p)
-	cs.plan(c.due)
+	cs.scheduleRenewal(c.due)
 }
 
 func (ls *leases) add(p *Place) {
@@ -144,9 +144,8 @@ func (ls *leases) remove(p *Place) {
 	}
 }
 
-// endLease tells the backend that a request has ended. If the backend is not asked at
-// present, that is left to the renewals; if the question has failed, it may have been
-// answered, and is not repeated.
+// endLease refunds the unit of a place. If the circuit breaker is open, the next renewal
+// does it. After any other error the refund may have been made, so it is not repeated.
 func (cs *Counters) endLease(p *Place) {
 	c := p.counter
 	c.renewal.Lock()
@@ -167,32 +166,32 @@ func (cs *Counters) endLease(p *Place) {
 		p.lease.ended = true
 		c.add(p)
 		c.due = time.Now().Add(min(c.id.lease/renewals, soon))
-		cs.plan(c.due)
+		cs.scheduleRenewal(c.due)
 	}
 }
 
-// plan lets leases be renewed at a time, if they are not before.
-func (cs *Counters) plan(due time.Time) {
-	clock := &cs.clock
-	if clock.renewing || !clock.at.IsZero() && !due.Before(clock.at) {
+// scheduleRenewal schedules the next renewal, unless an earlier one is scheduled.
+func (cs *Counters) scheduleRenewal(due time.Time) {
+	r := &cs.renewal
+	if r.renewing || !r.at.IsZero() && !due.Before(r.at) {
 		return
 	}
-	clock.at = due
-	if clock.timer == nil {
-		clock.timer = time.AfterFunc(time.Until(due), cs.renew)
+	r.at = due
+	if r.timer == nil {
+		r.timer = time.AfterFunc(time.Until(due), cs.renew)
 		return
 	}
-	clock.timer.Reset(time.Until(due))
+	r.timer.Reset(time.Until(due))
 }
 
 func (cs *Counters) stopRenewing() {
-	if cs.clock.timer != nil {
-		cs.clock.timer.Stop()
+	if cs.renewal.timer != nil {
+		cs.renewal.timer.Stop()
 	}
 }
 
-// renew renews the leases of all counters that are due, and plans the next time, if
-// there are any leases then.
+// renew renews the leases of all counters that are due, and schedules the next renewal if
+// there are any leases.
 func (cs *Counters) renew() {
 	var all sync.WaitGroup
 	room := make(chan struct{}, maxRenewing)
@@ -206,10 +205,10 @@ func (cs *Counters) renew() {
 	all.Wait()
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.clock.renewing, cs.clock.at = false, time.Time{}
+	cs.renewal.renewing, cs.renewal.at = false, time.Time{}
 	for _, c := range cs.known {
 		if len(c.held) > 0 {
-			cs.plan(c.due)
+			cs.scheduleRenewal(c.due)
 		}
 	}
 }
@@ -217,7 +216,7 @@ func (cs *Counters) renew() {
 func (cs *Counters) dueNow() (due []*counter) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.clock.renewing = true
+	cs.renewal.renewing = true
 	now := time.Now()
 	for _, c := range cs.known {
 		if len(c.held) > 0 && !c.due.After(now) {
@@ -237,7 +236,7 @@ func (cs *Counters) renewAll(c *counter) {
 	cs.mu.Unlock()
 	for len(held) > 0 {
 		var part []*Place
-		part, held = cut(held)
+		part, held = splitByReceipt(held)
 		failed = !cs.renewPart(part) || failed
 	}
 	cs.mu.Lock()
@@ -249,25 +248,25 @@ func (cs *Counters) renewAll(c *counter) {
 	cs.forget(c)
 }
 
-// issue is how the units of a log are told apart: what was charged together has one
-// receipt. The limit says which receipts share a cell of the log.
-type issue struct{ receipt, limit int64 }
+// receiptID identifies units of a log that were charged together and share a receipt. The
+// limit determines which receipts share a cell of the log.
+type receiptID struct{ receipt, limit int64 }
 
-func (l *lease) issue() issue { return issue{l.quota.Receipt, l.quota.Limit} }
+func (l *lease) receiptID() receiptID { return receiptID{l.quota.Receipt, l.quota.Limit} }
 
-// cut cuts off places with as many receipts as are refunded together.
-func cut(held []*Place) (part, rest []*Place) {
-	seen := map[issue]bool{}
+// splitByReceipt returns the first places, with at most maxRefunds receipts, and the rest.
+func splitByReceipt(held []*Place) (part, rest []*Place) {
+	seen := map[receiptID]bool{}
 	for i, p := range held {
-		if seen[p.lease.issue()] = true; len(seen) > maxRefunds {
+		if seen[p.lease.receiptID()] = true; len(seen) > maxRefunds {
 			return held[:i], held[i:]
 		}
 	}
 	return held, nil
 }
 
-// renewPart refunds the units of places and charges others for those whose requests are
-// still in progress, in one question.
+// renewPart renews places in one call: it refunds their units, and charges new ones for
+// those whose requests are still in progress.
 func (cs *Counters) renewPart(part []*Place) (done bool) {
 	quotas, charged := renewal(part)
 	answers := make([]backends.Verdict, len(quotas))
@@ -294,10 +293,10 @@ func (cs *Counters) renewPart(part []*Place) (done bool) {
 	return err == nil
 }
 
-// renewal is the question that renews the leases of places. The charge is the last of
-// its quotas, on the highest of the limits.
+// renewal returns the quotas that renew the leases of places. The last one is the charge,
+// with the highest of the limits.
 func renewal(part []*Place) (quotas []backends.Quota, limit int64) {
-	at := map[issue]int{}
+	at := map[receiptID]int{}
 	charge := part[0].lease.quota
 	charge.Cost, charge.Forced, charge.Receipt = 0, true, 0
 	for _, p := range part {
@@ -309,10 +308,10 @@ func renewal(part []*Place) (quotas []backends.Quota, limit int64) {
 		if refund.Receipt == 0 {
 			continue
 		}
-		i, known := at[p.lease.issue()]
+		i, known := at[p.lease.receiptID()]
 		if !known {
 			i = len(quotas)
-			at[p.lease.issue()] = i
+			at[p.lease.receiptID()] = i
 			refund.Cost = 0
 			quotas = append(quotas, refund)
 		}

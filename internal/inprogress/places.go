@@ -1,10 +1,10 @@
-// Package inprogress counts the requests in progress. Each of them holds a place of its
-// counter until it ends, and others may wait for a place in the order of their arrival.
+// Package inprogress limits the number of requests in progress. Each request holds a place
+// of its counter until it ends, and others may wait for a place in order of arrival.
 //
-// All requests of the process are counted here, so a place in the process needs no
-// clock and never expires. Where processes share a limit, a place is also a lease in
-// the backend that they share: a unit of a sliding log, which is renewed while the
-// request runs and given back when it ends. See lease.go.
+// Every request of the process is counted here, so a place in the process needs no clock
+// and never expires. If processes share a limit, a place is also a lease in the shared
+// backend: a unit of a sliding log that is renewed while the request runs and refunded when
+// it ends. See lease.go.
 package inprogress
 
 import (
@@ -17,72 +17,73 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
 )
 
-// RetryAfter is what a denied request is told: nobody knows when a request ends, so it
-// is the shortest time that a Retry-After header can say.
+// RetryAfter is the RetryAfter of a denied request. Nobody knows when a request ends, so it
+// is the shortest time that a Retry-After header can express.
 const RetryAfter = time.Second
 
-// Counters are the places of a rate limiter. The zero value counts in this process
-// alone. It must not be copied, and is safe for use by many goroutines.
+// Counters holds the places of a rate limiter. The zero value counts in this process only.
+// It must not be copied. All methods are safe for concurrent use.
 type Counters struct {
-	shared backends.Backend        // nil where this process is all there is
-	alone  func(limit int64) int64 // see Share; nil for none
-	queues queue.Queues            // of requests that wait for a place
-	mu     sync.Mutex              // guards all that follows, also in counters and places
-	known  map[counterID]*counter  // those in use
-	total  int                     // places that are taken
-	closed bool                    // nobody is let in any more
-	then   func() error            // what Close has left to the last place
-	clock  struct {                // when leases are renewed next
+	shared       backends.Backend        // nil if no limit is shared
+	localLimit   func(limit int64) int64 // see Share; may be nil
+	queues       queue.Queues            // requests that wait for a place
+	mu           sync.Mutex              // guards the fields below, and those of counters and places
+	known        map[counterID]*counter  // counters in use
+	total        int                     // number of places taken
+	closed       bool                    // no more requests are admitted
+	closeBackend func() error            // set by Close, called with the last place
+	renewal      struct {                // the next renewal of leases
 		timer    *time.Timer
-		at       time.Time // zero while no renewal is planned
+		at       time.Time // zero if none is scheduled
 		renewing bool
 	}
 }
 
-// counterID is what has places of its own.
+// counterID identifies a counter.
 type counterID struct {
 	key, scope string
 	lease      time.Duration
 	shadow     bool
 }
 
-// counter are the places of one limit on a key and scope. It is forgotten when nobody
-// uses it.
+// counter counts the places of one limit on a key and scope. It exists only while it is in
+// use.
 type counter struct {
 	id    counterID
-	taken int64 // places that requests of this process hold, or ask the backend for
+	taken int64 // places that requests of this process hold or are taking from the backend
 	leases
 }
 
-// Place is what a request in progress holds.
+// Place is the place that a request in progress holds.
 type Place struct {
 	counters *Counters
 	counter  *counter
 	lease    lease
 }
 
-// Share lets the places be leases in a backend too, which processes share. The backend
-// must bound how long it takes, and give receipts for sliding logs. While it fails, each
-// process counts by itself, up to what alone makes of a limit; if alone is nil, Take
+// Share lets places be leases in a backend that processes share. The backend must limit how
+// long its calls take, and must return receipts for sliding logs. If the backend fails,
+// each process counts on its own, up to localLimit of the limit; if localLimit is nil, Take
 // fails. Share must be called before the first Take.
-func (cs *Counters) Share(backend backends.Backend, alone func(limit int64) int64) {
-	cs.shared, cs.alone = backend, alone
+func (cs *Counters) Share(backend backends.Backend, localLimit func(limit int64) int64) {
+	cs.shared, cs.localLimit = backend, localLimit
 }
 
-// Take takes a place, if the quota has one free within the time, and writes the verdict. It
-// returns nil without an error where there is none, and for a quota whose cost is 0,
-// which is that of a request with a place of the same counter and waits for nothing.
+// Take takes a place if the quota has a free one, waiting for at most longest, and writes
+// the verdict. It returns a nil Place without an error if there is none. It also does so
+// for a quota with cost 0, which a request uses if it already holds a place of the same
+// counter.
 //
-// The period of the quota is the lease, its algorithm the sliding log, and its cost 1 or
-// 0. waited is how long the request has waited in a queue, without the questions. The
-// error is that of the backend or of the context, or backends.ErrClosed.
+// The period of the quota is the length of the lease, its algorithm is the sliding log, and
+// its cost is 1 or 0. waited is how long the request was in a queue, excluding calls to the
+// backend. The error is that of the backend or the context, or backends.ErrClosed.
 func (cs *Counters) Take(ctx context.Context, quota *backends.Quota, verdict *backends.Verdict, longest time.Duration) (place *Place, waited time.Duration, err error) {
 	p := &Place{counters: cs, lease: lease{quota: *quota}}
 	var allowed bool
 	switch {
 	case longest > 0 && 0 < quota.Cost && quota.Cost <= quota.Limit:
 		allowed, waited, err = cs.wait(ctx, p, *quota, verdict, longest)
-	case !cs.queues.IsEmpty([]backends.Quota{*quota}): // nobody overtakes those who wait
+	case !cs.queues.IsEmpty([]backends.Quota{*quota}): // no request overtakes those that wait
 		*verdict = denial(quota, cs.Taken(quota))
 	default:
 		allowed, err = cs.try(ctx, p, verdict)
@@ -93,8 +94,8 @@ func (cs *Counters) Take(ctx context.Context, quota *backends.Quota, verdict *ba
 	return p, waited, nil
 }
 
-// try asks for a place at once: here first, where all requests of this process are
-// known, and then in the backend.
+// try takes a place without waiting: first here, where all requests of this process are
+// known, then from the backend.
 func (cs *Counters) try(ctx context.Context, p *Place, v *backends.Verdict) (allowed bool, err error) {
 	if allowed, err = cs.reserve(p, v); !allowed || cs.shared == nil {
 		return allowed, err
@@ -138,8 +139,8 @@ func denial(quota *backends.Quota, taken int64) backends.Verdict {
 	return v
 }
 
-// GiveBack gives the place back, and lets the first who waits ask for it. It must be
-// called once. That of a nil place does nothing.
+// GiveBack releases the place, and lets the first waiting request try to take it. It must
+// be called exactly once. It does nothing on a nil Place.
 func (p *Place) GiveBack() {
 	if p == nil {
 		return
@@ -151,11 +152,11 @@ func (p *Place) GiveBack() {
 	cs.free(p)
 	cs.queues.Free(p.counter.id.key, p.counter.id.scope)
 	if cs.shared != nil {
-		_ = cs.finish() // the error of a backend that is closed late is nobody's
+		_ = cs.finish() // no caller is left for an error of the backend
 	}
 }
 
-// free gives back a place of this process.
+// free releases a place of this process.
 func (cs *Counters) free(p *Place) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -165,52 +166,52 @@ func (cs *Counters) free(p *Place) {
 	cs.forget(c)
 }
 
-// Taken is how many places of a quota requests of this process hold.
+// Taken returns how many places of a quota are held by requests of this process.
 func (cs *Counters) Taken(quota *backends.Quota) int64 {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return cs.known[idOf(quota)].inUse()
 }
 
-// Waiting is how many requests wait for a place.
+// Waiting returns the number of requests that wait for a place.
 func (cs *Counters) Waiting() int { return cs.queues.Waiting() }
 
-// Close lets nobody in any more, and sends all who wait away. Requests in progress keep
-// their places, and their leases are renewed: then, which closes the backend, is called
-// when the last of them has ended. Where there are none, or no backend, it is called at
-// once, and its error returned.
-func (cs *Counters) Close(then func() error) error {
+// Close stops admitting requests and rejects those that wait. Requests in progress keep
+// their places and renew their leases. When the last of them has ended, closeBackend is
+// called. If there are none, or no backend is shared, it is called at once and its error is
+// returned.
+func (cs *Counters) Close(closeBackend func() error) error {
 	cs.mu.Lock()
 	cs.closed = true
 	cs.queues.Close()
 	if cs.shared == nil {
 		cs.mu.Unlock()
-		return then()
+		return closeBackend()
 	}
-	cs.then = then
+	cs.closeBackend = closeBackend
 	cs.mu.Unlock()
 	return cs.finish()
 }
 
-// finish closes the backend when Close was called and the last place is given back.
+// finish closes the backend if Close was called and no place is taken.
 func (cs *Counters) finish() error {
 	cs.mu.Lock()
-	then := cs.then
-	if then == nil || cs.total > 0 {
+	closeBackend := cs.closeBackend
+	if closeBackend == nil || cs.total > 0 {
 		cs.mu.Unlock()
 		return nil
 	}
-	cs.then = nil
+	cs.closeBackend = nil
 	cs.stopRenewing()
 	cs.mu.Unlock()
-	return then()
+	return closeBackend()
 }
 
 func idOf(quota *backends.Quota) counterID {
 	return counterID{quota.Key, quota.Scope, quota.Per, quota.Shadow}
 }
 
-// add makes a counter that is used from now on.
+// add creates a counter.
 func (cs *Counters) add(id counterID) *counter {
 	if cs.known == nil {
 		cs.known = map[counterID]*counter{}
@@ -220,14 +221,14 @@ func (cs *Counters) add(id counterID) *counter {
 	return c
 }
 
-// forget forgets a counter that nobody uses.
+// forget removes a counter that is not in use.
 func (cs *Counters) forget(c *counter) {
 	if c.taken == 0 && len(c.held) == 0 {
 		delete(cs.known, c.id)
 	}
 }
 
-// inUse is how many places are taken of a counter, which may be nil.
+// inUse returns the number of places taken. The counter may be nil.
 func (c *counter) inUse() int64 {
 	if c == nil {
 		return 0
@@ -235,4 +236,4 @@ func (c *counter) inUse() int64 {
 	return c.taken
 }
 
-var errNoReceipt = errors.New("the backend gives no receipts for the sliding log, without which requests in progress cannot be counted in it")
+var errNoReceipt = errors.New("the backend returns no receipts for the sliding log, which limits on requests in progress require")

@@ -8,17 +8,17 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
 )
 
-// Places that other processes give back are noticed by asking again, first after
-// firstPause and then after twice the time, up to longestPause.
+// Places released by other processes are found by trying again, first after firstPause and
+// then after twice the previous pause, up to longestPause.
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = time.Second
 )
 
-// wait takes a place when it is the turn of the request, unless too much time has passed
-// by then.
+// wait takes a place when the turn of the request comes, unless that takes longer than
+// longest.
 func (cs *Counters) wait(ctx context.Context, p *Place, quota backends.Quota, v *backends.Verdict, longest time.Duration) (allowed bool, waited time.Duration, err error) {
-	again := longest // in this process GiveBack tells, and there is nothing to ask for
+	again := longest // in this process, GiveBack wakes the queue
 	if cs.shared != nil {
 		again = firstPause
 	}

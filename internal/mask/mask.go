@@ -35,12 +35,12 @@ func WithSecret(secret string) *Masker { return &Masker{[]byte(secret)} }
 
 const (
 	// between stands between the parts of a scope.
-	between = "|"
+	separator = "|"
 	// maxParts is how many parts are masked one by one. A client may send more, to
 	// make a text long.
 	maxParts = 4
 	// shownRunes is the most that is shown of a name.
-	shownRunes = 3
+	maxNameRunes = 3
 )
 
 // Scope is a scope as others may read it, in printable characters without quotes
@@ -53,20 +53,20 @@ func (m *Masker) Scope(scope string) string {
 	case "everyone", "no address": // see ratelimiter.ByEveryone, and of clients without an address
 		return scope
 	}
-	if strings.Count(scope, between) >= maxParts {
+	if strings.Count(scope, separator) >= maxParts {
 		return m.part(scope)
 	}
-	parts := strings.Split(scope, between)
+	parts := strings.Split(scope, separator)
 	for i, part := range parts {
 		parts[i] = m.part(part)
 	}
-	return strings.Join(parts, between)
+	return strings.Join(parts, separator)
 }
 
 func (m *Masker) part(part string) string {
 	network, address := network(part)
 	if !address {
-		network = beginning(part)
+		network = namePrefix(part)
 	}
 	return network + "#" + m.hash(part)
 }
@@ -86,7 +86,7 @@ func (m *Masker) sum(text string) []byte {
 // network is what is shown of an address, or of a network as it is written in a
 // scope: the first 24 bits of IPv4, and the first 32 of IPv6, which is what
 // providers have; longer ones may be those of one customer.
-func network(text string) (shown string, ok bool) {
+func network(text string) (masked string, ok bool) {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
 		prefix, err := netip.ParsePrefix(text)
@@ -97,15 +97,15 @@ func network(text string) (shown string, ok bool) {
 	}
 	address = address.Unmap()
 	if address.Is4() {
-		shown = address.String()
-		return shown[:strings.LastIndexByte(shown, '.')] + ".x", true
+		masked = address.String()
+		return masked[:strings.LastIndexByte(masked, '.')] + ".x", true
 	}
 	groups := strings.SplitN(address.StringExpanded(), ":", 3)
-	return short(groups[0]) + ":" + short(groups[1]) + ":x", true
+	return trimZeros(groups[0]) + ":" + trimZeros(groups[1]) + ":x", true
 }
 
 // short is a group of an IPv6 address without the zeros before it.
-func short(group string) string {
+func trimZeros(group string) string {
 	if group = strings.TrimLeft(group, "0"); group == "" {
 		return "0"
 	}
@@ -114,8 +114,8 @@ func short(group string) string {
 
 // beginning is what is shown of a name: nothing of short ones, which would be
 // all but told.
-func beginning(text string) string {
-	end, left := 0, min(shownRunes, utf8.RuneCountInString(text)/3)
+func namePrefix(text string) string {
+	end, left := 0, min(maxNameRunes, utf8.RuneCountInString(text)/3)
 	for i, r := range text {
 		if left == 0 || r == utf8.RuneError || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r) {
 			break

@@ -75,10 +75,10 @@ func nilable(value reflect.Value) bool {
 }
 
 // Text reads a string.
-func (r *Reader) Text(name, absent string) string {
+func (r *Reader) Text(name, defaultValue string) string {
 	value, ok := r.Value(name)
 	if !ok {
-		return absent
+		return defaultValue
 	}
 	text, ok := value.(string)
 	if !ok {
@@ -89,25 +89,25 @@ func (r *Reader) Text(name, absent string) string {
 
 // Word reads a text that is not empty and has no white space in it, such as an
 // address. White space around it is removed: the last line of a file ends with it.
-func (r *Reader) Word(name, absent string) string {
+func (r *Reader) Word(name, defaultValue string) string {
 	value, ok := r.Value(name)
 	if !ok {
-		return absent
+		return defaultValue
 	}
 	text, _ := value.(string) // anything else is rejected as empty
 	word := strings.TrimSpace(text)
 	if word == "" || strings.ContainsFunc(word, unicode.IsSpace) {
 		r.Fault(name, value, "a text that is not empty and has no white space in it")
-		return absent
+		return defaultValue
 	}
 	return word
 }
 
 // Flag reads a bool.
-func (r *Reader) Flag(name string, absent bool) bool {
+func (r *Reader) Flag(name string, defaultValue bool) bool {
 	value, ok := r.Value(name)
 	if !ok {
-		return absent
+		return defaultValue
 	}
 	flag, ok := value.(bool)
 	if !ok {
@@ -117,29 +117,29 @@ func (r *Reader) Flag(name string, absent bool) bool {
 }
 
 // Integer reads a whole number of any numeric type: JSON decodes them as float64.
-func (r *Reader) Integer(name string, absent, least, most int) int {
+func (r *Reader) Integer(name string, defaultValue, minimum, maximum int) int {
 	value, ok := r.Value(name)
 	if !ok {
-		return absent
+		return defaultValue
 	}
 	number := plainNumber(value)
-	if number != math.Trunc(number) || number < float64(least) || number > float64(most) {
-		r.Fault(name, value, fmt.Sprintf("a whole number from %d to %d", least, most))
-		return absent
+	if number != math.Trunc(number) || number < float64(minimum) || number > float64(maximum) {
+		r.Fault(name, value, fmt.Sprintf("a whole number from %d to %d", minimum, maximum))
+		return defaultValue
 	}
 	return int(number)
 }
 
 // Fraction reads a number over 0 and up to 1.
-func (r *Reader) Fraction(name string, absent float64) float64 {
+func (r *Reader) Fraction(name string, defaultValue float64) float64 {
 	value, ok := r.Value(name)
 	if !ok {
-		return absent
+		return defaultValue
 	}
 	number := plainNumber(value)
 	if !(number > 0 && number <= 1) {
 		r.Fault(name, value, "a number over 0 and up to 1")
-		return absent
+		return defaultValue
 	}
 	return number
 }
@@ -162,10 +162,10 @@ func plainNumber(value any) float64 {
 }
 
 // Duration reads a time.Duration over 0, or a text such as "250ms".
-func (r *Reader) Duration(name string, absent time.Duration) time.Duration {
+func (r *Reader) Duration(name string, defaultValue time.Duration) time.Duration {
 	value, ok := r.Value(name)
 	if !ok {
-		return absent
+		return defaultValue
 	}
 	duration, ok := value.(time.Duration)
 	if text, isText := value.(string); isText {
@@ -174,7 +174,7 @@ func (r *Reader) Duration(name string, absent time.Duration) time.Duration {
 	}
 	if !ok || duration <= 0 {
 		r.Fault(name, value, `a time.Duration over 0, or a text such as "250ms"`)
-		return absent
+		return defaultValue
 	}
 	return duration
 }
@@ -222,10 +222,10 @@ func (r *Reader) Map(name string) map[string]any {
 
 // Finish returns all faults. A value that was never read is one of them if ours
 // says that its name is meant for this reader.
-func (r *Reader) Finish(ours func(name string) bool) error {
+func (r *Reader) Finish(isOurs func(name string) bool) error {
 	var unknown []string
 	for name := range r.Values {
-		if ours(name) && !slices.Contains(r.known, name) {
+		if isOurs(name) && !slices.Contains(r.known, name) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -253,13 +253,13 @@ func Nearest(name string, known []string) (string, bool) { return Within(3, name
 // Within finds the known name that differs from a name in the fewest characters,
 // if these are no more than slips, nor than half of the known name. Case does not
 // matter.
-func Within(slips int, name string, known []string) (string, bool) {
-	nearest, fewest := "", slips+1
+func Within(maxEdits int, name string, known []string) (string, bool) {
+	nearest, fewest := "", maxEdits+1
 	for _, candidate := range known {
 		distance := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(candidate))
 		if distance < fewest && 2*distance <= len(candidate) {
 			nearest, fewest = candidate, distance
 		}
 	}
-	return nearest, fewest <= slips
+	return nearest, fewest <= maxEdits
 }

@@ -11,61 +11,61 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCloseEndsTheWaitOfAll(t *testing.T) {
+func TestCloseEndsAllWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Hour, bucket(1, time.Minute))
 		for range 3 {
 			h.send(1)
 		}
-		pass(time.Second)
+		advance(time.Second)
 		h.Close()
-		pass(time.Second)
+		advance(time.Second)
 		h.send(1)
 		require.Equal(t, []string{"passed at 0s", "closed at 1s", "closed at 1s", "closed at 2s"}, h.results(t))
 		require.Equal(t, time.Second, h.visits[1].waited)
 	})
 }
 
-func TestAnErrorOfTheBackendEndsTheWaitOfTheFirst(t *testing.T) {
+func TestAnErrorOfTheBackendEndsTheWaitOfTheFirstRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Hour, bucket(1, time.Second))
 		for range 3 {
 			h.send(1)
 		}
-		h.locked(func() { h.broken = errors.New("out of order") })
-		pass(time.Second)
+		h.locked(func() { h.broken = errors.New("failing") })
+		advance(time.Second)
 		require.Equal(t, "failed", h.visits[1].outcome)
 		require.Equal(t, []string{"passed at 0s", "failed at 1s", "failed at 1s"}, h.results(t))
 	})
 }
 
-func TestOnlyTheFirstQuestionEndsWithTheRequest(t *testing.T) {
+func TestOnlyTheFirstCallEndsWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		var queues Queues
-		questions := 0
+		calls := 0
 		_, _, err := queues.Wait(ctx, Request{Quotas: make([]backends.Quota, 1), Longest: time.Minute}, func(asking context.Context) (Answer, error) {
-			questions++
-			if questions == 1 {
+			calls++
+			if calls == 1 {
 				require.NotNil(t, asking.Done())
 				return Answer{RetryAfter: time.Second}, nil
 			}
 			leave()
 			require.NoError(t, asking.Err())
-			return Answer{}, errors.New("whatever happened then")
+			return Answer{}, errors.New("even if the request has ended")
 		})
 		require.ErrorIs(t, err, context.Canceled)
-		require.Equal(t, 2, questions)
+		require.Equal(t, 2, calls)
 	})
 }
 
-func TestABackendThatDoesNotKnowWhenIsNotAskedWithoutABreak(t *testing.T) {
+func TestABackendWithoutRetryAfterIsNotCalledInABusyLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var queues Queues
-		questions := 0
+		calls := 0
 		waited, rejected, err := queues.Wait(t.Context(), Request{Quotas: make([]backends.Quota, 1), Longest: time.Minute}, func(context.Context) (Answer, error) {
-			questions++
-			return Answer{Allowed: questions > 10}, nil
+			calls++
+			return Answer{Allowed: calls > 10}, nil
 		})
 		require.NoError(t, err)
 		require.Nil(t, rejected)
@@ -73,7 +73,7 @@ func TestABackendThatDoesNotKnowWhenIsNotAskedWithoutABreak(t *testing.T) {
 	})
 }
 
-func TestAPanicHoldsUpNobody(t *testing.T) {
+func TestAPanicBlocksNoOtherRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Minute, bucket(1, time.Second))
 		h.send(1)
@@ -92,15 +92,15 @@ func TestAPanicHoldsUpNobody(t *testing.T) {
 	})
 }
 
-func TestFreedUnitsLetTheFirstAskAtOnce(t *testing.T) {
+func TestFreedUnitsWakeTheFirstAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Hour, fixed(2, time.Hour))
 		for range 6 {
 			h.send(1)
 		}
-		pass(time.Second)
+		advance(time.Second)
 		h.forget()
-		h.Free("key", "somebody else")
+		h.Free("key", "another client")
 		h.Free("other", "scope")
 		synctest.Wait()
 		require.Equal(t, 2, h.Waiting())
@@ -108,29 +108,29 @@ func TestFreedUnitsLetTheFirstAskAtOnce(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, h.Waiting())
 		require.Equal(t, []string{"passed at 0s", "passed at 0s", "passed at 1s", "passed at 1s", "rejected at 0s", "rejected at 0s"}, h.results(t))
-		h.Free("key", "scope") // nobody waits
+		h.Free("key", "scope") // no request is waiting
 	})
 }
 
-// The answer of a backend may be older than the refund that makes it untrue.
-func TestUnitsThatAreFreedWhileTheFirstAsksAreNotLost(t *testing.T) {
+// An answer of the backend may be older than a refund that makes it wrong.
+func TestUnitsFreedDuringACallAreNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Hour, fixed(1, 40*time.Minute))
 		h.send(1)
-		h.setAway(50 * time.Millisecond)
+		h.setLatency(50 * time.Millisecond)
 		h.send(1)
-		pass(time.Second)
-		h.Free("key", "scope") // nothing has changed, but it asks
-		pass(20 * time.Millisecond)
+		advance(time.Second)
+		h.Free("key", "scope") // nothing was freed, but the first request calls the backend
+		advance(20 * time.Millisecond)
 		h.forget()
 		h.Free("key", "scope")
 		require.Equal(t, []string{"passed at 0s", "passed at 1.1s"}, h.results(t))
 	})
 }
 
-// The later of two who ask together may be answered first, and what the other knows of
-// the room is too much then.
-func TestAnOldAnswerLetsNobodyOvertake(t *testing.T) {
+// The later of two concurrent calls may be answered first. The remaining units known from
+// the earlier one are outdated then.
+func TestAnOutdatedAnswerLetsNoRequestOvertake(t *testing.T) {
 	var queues Queues
 	var waiters []*waiter
 	for i := range 5 {
@@ -138,22 +138,22 @@ func TestAnOldAnswerLetsNobodyOvertake(t *testing.T) {
 		queues.join(w, turn{})
 		waiters = append(waiters, w)
 	}
-	asking := func() (who []bool) {
+	querying := func() (who []bool) {
 		for _, w := range waiters {
-			who = append(who, w.asking)
+			who = append(who, w.querying)
 		}
 		return who
 	}
 	room := func(remaining int64) []backends.Verdict {
 		return []backends.Verdict{{Allowed: true, Remaining: remaining}}
 	}
-	require.Equal(t, []bool{true, false, false, false, false}, asking())
+	require.Equal(t, []bool{true, false, false, false, false}, querying())
 	queues.leave(waiters[0], room(3))
-	require.Equal(t, []bool{true, true, true, true}, asking()[:4])
-	require.False(t, waiters[4].asking)
+	require.Equal(t, []bool{true, true, true, true}, querying()[:4])
+	require.False(t, waiters[4].querying)
 	queues.leave(waiters[3], room(1))
-	queues.leave(waiters[2], room(2)) // one unit is left, and the second request asks for it
-	require.False(t, waiters[4].asking)
+	queues.leave(waiters[2], room(2)) // one unit is left, and the second request is already calling for it
+	require.False(t, waiters[4].querying)
 	queues.leave(waiters[1], room(0))
-	require.True(t, waiters[4].asking, "it is the first")
+	require.True(t, waiters[4].querying, "it is first now")
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// Estimate tells when a rejected request would have its turn behind those that wait,
-// so that Retry-After is that time or later, never earlier. The backend knows what is
-// used of the limits, the estimate what those ahead will use:
+// Estimate computes when a rejected request would have had its turn behind the waiting
+// requests, so that its Retry-After is never too short. It combines the verdicts of the
+// backend, which knows the used units, with the units that the requests ahead will use:
 //
 //	quotas := estimate.Quotas(0)
 //	verdicts := make([]backends.Verdict, len(quotas))
@@ -17,15 +17,16 @@ import (
 //	...
 //	estimate.Correct(verdicts, nil)
 //
-// It counts on those ahead to stay, on nobody else to come between, and on one limit
-// for all: one that has a lower limit may take longer.
+// It assumes that the requests ahead keep waiting, that no other request comes in between,
+// and that all have the same limits. A request with a lower limit may have to wait longer.
 type Estimate struct {
 	quotas []backends.Quota
 	ahead  []load
-	later  []time.Duration // what to add to the verdicts; see Quotas
+	delay  []time.Duration // to add to the verdicts; see Quotas
 }
 
-// estimate is that of a request at a place in a queue, behind a load.
+// estimate returns the estimate for a request at a place in the queue, with the load ahead
+// of it.
 func (q *queue) estimate(w *waiter, place int, ahead []load) *Estimate {
 	e := &Estimate{quotas: w.quotas, ahead: slices.Clone(ahead)}
 	for i := range e.ahead {
@@ -38,17 +39,17 @@ func (q *queue) estimate(w *waiter, place int, ahead []load) *Estimate {
 	return e
 }
 
-// Quotas are what to ask the backend, in one question: the quotas of the request, at
-// the cost of all that wait as far as a limit allows that at once, and behind them one
-// that denies everything, so that nothing is charged. That one is on the key and scope
-// of the quota with index deny.
+// Quotas returns the quotas to take from the backend in one call. They are those of the
+// request, with the cost of all waiting requests as far as the limit allows it at once,
+// followed by a quota that always denies, so that nothing is charged. The last quota has
+// the key and scope of the quota with index deny.
 func (e *Estimate) Quotas(deny int) []backends.Quota {
 	quotas := make([]backends.Quota, len(e.quotas), len(e.quotas)+1)
-	e.later = make([]time.Duration, len(e.quotas))
+	e.delay = make([]time.Duration, len(e.quotas))
 	for i, q := range e.quotas {
-		q.Tentative = true // a denial of what is not a request must not be remembered
+		q.Tentative = true // the denial of an estimate must not be cached
 		if !q.Shadow {
-			q.Cost, e.later[i] = e.ahead[i].question(&q)
+			q.Cost, e.delay[i] = e.ahead[i].probeCost(&q)
 		}
 		quotas[i] = q
 	}
@@ -57,9 +58,9 @@ func (e *Estimate) Quotas(deny int) []backends.Quota {
 	return append(quotas, nothing)
 }
 
-// Correct makes the verdicts on Quotas those on the request. One of them denies in the
-// end, even if there is room for all: they are on their way, and this request came too
-// late for it. Verdicts that final is true of stay as they are, such as those of a ban;
+// Correct turns the verdicts on Quotas into those on the request. At least one of them is
+// then denied, even if the backend has room for everyone: the requests ahead are about to
+// use it. Verdicts for which final returns true do not change, such as those of a ban.
 // final may be nil.
 func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) {
 	var strictest *backends.Verdict
@@ -76,7 +77,7 @@ func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) 
 		}
 		if e.correct(i, v); !v.Allowed {
 			waits++
-			sum += min(v.RetryAfter, farAway/time.Duration(len(e.quotas)))
+			sum += min(v.RetryAfter, maxDuration/time.Duration(len(e.quotas)))
 		}
 		if strictest == nil || isStricter(v, strictest) {
 			strictest = v
@@ -86,10 +87,10 @@ func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) 
 	case denied || strictest == nil:
 		return
 	case waits == 0:
-		strictest.Allowed, strictest.RetryAfter = false, soon
+		strictest.Allowed, strictest.RetryAfter = false, retrySoon
 	case waits > 1:
-		// One limit may hold up those ahead while another lets units pass unused, and
-		// later the other way round. So they hold them up for as long as all waits together.
+		// One limit may hold up the requests ahead while another lets units expire unused,
+		// and vice versa. At worst, all the waits add up.
 		strictest.RetryAfter = max(strictest.RetryAfter, sum+e.ahead[0].roundings())
 	}
 }
@@ -97,17 +98,18 @@ func (e *Estimate) Correct(verdicts []backends.Verdict, final func(i int) bool) 
 // correct adds what the backend does not know to the verdict on one quota.
 func (e *Estimate) correct(i int, v *backends.Verdict) {
 	q := &e.quotas[i]
-	v.RetryAfter += e.later[i]
+	v.RetryAfter += e.delay[i]
 	aligned := q.Algorithm == backends.FixedWindow || q.Algorithm == backends.SlidingWindow
-	if e.later[i] > 0 && aligned && (len(e.quotas) > 1 || v.Remaining >= e.ahead[i].first) {
-		// Another limit holds up the first, or it has not passed although there is room.
-		// So where in a window those ahead will pass is not known.
-		v.RetryAfter += longest(q)
+	if e.delay[i] > 0 && aligned && (len(e.quotas) > 1 || v.Remaining >= e.ahead[i].first) {
+		// Another limit holds up the first request, or it has not passed yet although there
+		// is room. It is unknown where in a window the requests ahead will pass.
+		v.RetryAfter += longestWindow(q)
 	}
 	v.Allowed = v.RetryAfter == 0
 }
 
-// isStricter reports whether a makes the request wait longer than b, or has less room.
+// isStricter reports whether verdict a makes the request wait longer than b, or has fewer
+// units remaining.
 func isStricter(a, b *backends.Verdict) bool {
 	if a.RetryAfter != b.RetryAfter {
 		return a.RetryAfter > b.RetryAfter
@@ -115,18 +117,18 @@ func isStricter(a, b *backends.Verdict) bool {
 	return a.Remaining < b.Remaining
 }
 
-// question is what to ask the backend for a request behind a load, and how long after
-// that is allowed the request will have its turn: all units together may be more than
-// the limit ever allows at once.
+// probeCost returns the cost to take from the backend for a request behind a load, and how
+// much later than that cost is allowed the request will have its turn: all units together
+// may exceed what the limit allows at once.
 //
-// Where the cost is that of all together, each of them passes no later than all at once
-// would. Where it is not, they pass in pieces, and a piece may leave units unused because
-// the next request does not fit in. As long as a request waits that asks h, more than
-// limit-h units are used. So each period passes so many units at least: by the largest
-// request, what all but that one leave free, and by half, as one period and the request
-// that did not fit into it ask more than the limit together.
-func (l *load) question(q *backends.Quota) (cost int64, later time.Duration) {
-	most, units, per := mostAtOnce(q), l.units+q.Cost, roundUp(longest(q))
+// If the cost covers all units, no request passes later than all of them at once would.
+// Otherwise they pass in parts, and a part may leave units unused because the next request
+// does not fit. While a request with cost h waits, more than limit-h units are used. So a
+// period passes at least byLargest units, what the largest request leaves free, and at
+// least byHalf, because a period and the request that did not fit into it exceed the limit
+// together.
+func (l *load) probeCost(q *backends.Quota) (cost int64, later time.Duration) {
+	most, units, per := q.Capacity(), l.units+q.Cost, roundUp(longestWindow(q))
 	if most == 0 || q.Cost > most {
 		return q.Cost, 0
 	}
@@ -147,24 +149,24 @@ func (l *load) question(q *backends.Quota) (cost int64, later time.Duration) {
 		}
 		return units - n*most, later
 	case backends.SlidingWindow:
-		// Units of the window before leave one by one, and those that wait take their
-		// place. After there was room for the whole limit, the rest passes at the pace of
-		// byLargest or faster, and each window passes byHalf by its end.
+		// Units of the previous window expire one by one, and waiting requests use them.
+		// Once there was room for the whole limit, the rest passes at the pace of byLargest
+		// or faster, and each window passes byHalf by its end.
 		rest := units - max(1, q.Cost) + 1 - byLargest
 		return most, min(paceUp(rest, byLargest, per), periods(2+(units-1)/byHalf, per))
 	}
-	// The first does not fit in before its turn, however little is asked.
+	// The first request does not fit before its turn, however low the cost.
 	pass := max(byLargest, byHalf)
 	n := (units - 1) / pass
 	return min(max(units-n*pass, l.first), most), periods(n, per+width) + width
 }
 
-// roundings is how much later those ahead may pass than they could, as each of their
-// turns is rounded up to a microsecond.
+// roundings returns how much later the requests ahead may pass because their turns are
+// rounded up to microseconds.
 func (l *load) roundings() time.Duration { return time.Duration(l.requests) * time.Microsecond }
 
-// cellWidth is how long a sliding log may hold units after they are a period old.
-// See window.Log.
+// cellWidth returns how long a sliding log may hold units past a whole period; see
+// window.Log.
 func cellWidth(q *backends.Quota) time.Duration {
 	const cells = 128
 	if q.Algorithm != backends.SlidingLog || q.Limit <= cells {

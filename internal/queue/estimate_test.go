@@ -12,10 +12,10 @@ import (
 
 var algorithms = []backends.Algorithm{backends.SlidingWindow, backends.FixedWindow, backends.SlidingLog, backends.TokenBucket}
 
-// limits are models that are asked together.
+// limits are models that are charged together.
 type limits []*model
 
-// next is the first time from now at which all of them allow a cost.
+// next returns the first time from now at which all limits allow a cost.
 func (l limits) next(now, cost int64) int64 {
 	for at := now; ; at = now {
 		for _, m := range l {
@@ -27,8 +27,8 @@ func (l limits) next(now, cost int64) int64 {
 	}
 }
 
-// pass lets requests through one after the other, each as soon as it may, and returns
-// when the last has passed.
+// pass lets requests through in order, each as soon as possible, and returns when the last
+// one has passed.
 func (l limits) pass(now int64, costs []int64) int64 {
 	for _, cost := range costs {
 		now = l.next(now, cost)
@@ -46,8 +46,8 @@ func (l limits) clone() (copies limits) {
 	return copies
 }
 
-// estimateOf is what a request is told that asks the last of costs, behind those that
-// ask the others.
+// estimateOf returns the estimate for a request with the last of the costs, behind requests
+// with the others.
 func (l limits) estimateOf(now int64, costs []int64) (retryAfter time.Duration, verdicts []backends.Verdict) {
 	q := &queue{loads: make([]load, len(l))}
 	var w *waiter
@@ -58,7 +58,7 @@ func (l limits) estimateOf(now int64, costs []int64) (retryAfter time.Duration, 
 		}
 		if i < len(costs)-1 {
 			q.waiters = append(q.waiters, w)
-			add(q.loads, w)
+			addTo(q.loads, w)
 		}
 	}
 	e := q.estimate(w, len(costs)-1, q.loads)
@@ -87,13 +87,13 @@ func drawModel(t *rapid.T) *model {
 		m.limit = rapid.Int64Range(129, 400).Draw(t, "high limit")
 	case kind == "burst" && m.algorithm == backends.TokenBucket:
 		m.burst = rapid.Int64Range(1, 20).Draw(t, "burst")
-	case kind == "fast": // more than a unit a microsecond
+	case kind == "fast": // more than a unit per microsecond
 		m.limit, m.per = rapid.Int64Range(1000, 6000).Draw(t, "high limit"), 1000
 	}
 	return m
 }
 
-// drawHistory charges what was allowed up to now.
+// drawHistory charges random allowed costs up to now.
 func (l limits) drawHistory(t *rapid.T) (now int64) {
 	per, most := l[0].per, l[0].most()
 	for _, m := range l {
@@ -111,7 +111,7 @@ func (l limits) drawHistory(t *rapid.T) (now int64) {
 	return now + rapid.Int64Range(0, per/4).Draw(t, "last gap")
 }
 
-// drawCosts are those of the requests in a queue, the last one included.
+// drawCosts draws the costs of the requests in a queue, including the last one.
 func (l limits) drawCosts(t *rapid.T) []int64 {
 	most := l[0].most()
 	for _, m := range l {
@@ -127,9 +127,9 @@ func TestAnEstimateIsNeverTooEarly(t *testing.T) {
 		now := l.drawHistory(t)
 		costs := l.drawCosts(t)
 		truth := time.Duration(l.clone().pass(now, costs)-now) * time.Microsecond
-		told, _ := l.estimateOf(now, costs)
-		require.GreaterOrEqual(t, told, truth)
-		require.Positive(t, told, "whoever is rejected must not come back at once")
+		estimate, _ := l.estimateOf(now, costs)
+		require.GreaterOrEqual(t, estimate, truth)
+		require.Positive(t, estimate, "a rejected request must wait")
 	})
 }
 
@@ -144,14 +144,14 @@ func TestAnEstimateOfSeveralLimitsIsNeverTooEarly(t *testing.T) {
 		now := l.drawHistory(t)
 		costs := l.drawCosts(t)
 		truth := time.Duration(l.clone().pass(now, costs)-now) * time.Microsecond
-		told, _ := l.estimateOf(now, costs)
-		require.GreaterOrEqual(t, told, truth)
+		estimate, _ := l.estimateOf(now, costs)
+		require.GreaterOrEqual(t, estimate, truth)
 	})
 }
 
-// Cases that are easy to get wrong. The clock begins with a window, and what is used was
-// taken at the times that are given.
-func TestAnEstimateCountsWhatPeriodsLeaveUnused(t *testing.T) {
+// These cases are easy to get wrong. The clock starts with a window, and units were taken
+// at the given times.
+func TestAnEstimateAccountsForUnusedUnitsOfAPeriod(t *testing.T) {
 	const second, start = 1_000_000, 1_000_000_000_000
 	of := func(algorithm backends.Algorithm, limit, per int64, used ...event) *model {
 		m := &model{algorithm: algorithm, limit: limit, per: per}
@@ -161,10 +161,10 @@ func TestAnEstimateCountsWhatPeriodsLeaveUnused(t *testing.T) {
 		return m
 	}
 	for name, test := range map[string]struct {
-		limits      limits
-		now         int64
-		costs       []int64
-		truth, told time.Duration
+		limits          limits
+		now             int64
+		costs           []int64
+		truth, estimate time.Duration
 	}{
 		"the first does not fit into this window, nor the second into the next": {
 			limits{of(backends.FixedWindow, 9, 10*second, event{0, 4})}, 4 * second, []int64{6, 4}, 16 * time.Second, 16 * time.Second,
@@ -172,7 +172,7 @@ func TestAnEstimateCountsWhatPeriodsLeaveUnused(t *testing.T) {
 		"the first does not fit into a log": {
 			limits{of(backends.SlidingLog, 9, 10*second, event{0, 3}, event{second, 1})}, 4 * second, []int64{6, 4}, 16 * time.Second, 16 * time.Second,
 		},
-		"the window before holds less than the limit": {
+		"the previous window holds less than the limit": {
 			limits{of(backends.SlidingWindow, 10, 10*second, event{-5 * second, 2}, event{second, 9})}, 4 * second, slices.Repeat([]int64{1}, 12), 16 * time.Second, 16*time.Second + 888888*time.Microsecond,
 		},
 		"a sliding window of one unit": {
@@ -188,7 +188,7 @@ func TestAnEstimateCountsWhatPeriodsLeaveUnused(t *testing.T) {
 			limits{{algorithm: backends.TokenBucket, limit: 3, burst: 1, per: 1000, events: []event{{start, 1}}}},
 			0, []int64{1, 1, 1}, 1002 * time.Microsecond, 1003 * time.Microsecond,
 		},
-		"one limit holds up those whom another lets through at once": {
+		"one limit holds up requests that another allows at once": {
 			limits{of(backends.TokenBucket, 1, 10*second, event{0, 1}), of(backends.SlidingLog, 5, 3600*second)},
 			0, slices.Repeat([]int64{1}, 6), 3610 * time.Second, 3660*time.Second + 5*time.Microsecond,
 		},
@@ -197,15 +197,15 @@ func TestAnEstimateCountsWhatPeriodsLeaveUnused(t *testing.T) {
 			now := start + test.now
 			truth := time.Duration(test.limits.clone().pass(now, test.costs)-now) * time.Microsecond
 			require.Equal(t, test.truth, truth)
-			told, _ := test.limits.estimateOf(now, test.costs)
-			require.Equal(t, test.told, told)
+			estimate, _ := test.limits.estimateOf(now, test.costs)
+			require.Equal(t, test.estimate, estimate)
 		})
 	}
 }
 
-// Where all requests cost 1 and the first is not allowed yet, a period passes exactly
-// the limit. A sliding window may still hold another number of units, and then the
-// estimate is up to a period too late.
+// If all requests cost 1 and the first is not allowed yet, each period passes exactly the
+// limit. A sliding window may still contain a different number of units, which makes the
+// estimate up to a period too late.
 func TestAnEstimateForRequestsOfCostOneIsExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := drawModel(t)
@@ -214,29 +214,29 @@ func TestAnEstimateForRequestsOfCostOneIsExact(t *testing.T) {
 		m.charge(now, m.remaining(now))
 		costs := slices.Repeat([]int64{1}, rapid.IntRange(1, 60).Draw(t, "requests"))
 		truth := time.Duration(l.clone().pass(now, costs)-now) * time.Microsecond
-		told, _ := l.estimateOf(now, costs)
+		estimate, _ := l.estimateOf(now, costs)
 		per, requests := time.Duration(m.per)*time.Microsecond, time.Duration(len(costs))*time.Microsecond
 		switch {
 		case m.algorithm == backends.SlidingWindow:
-			require.Less(t, told-truth, per)
+			require.Less(t, estimate-truth, per)
 		case m.algorithm == backends.SlidingLog && m.limit > 128:
-			require.LessOrEqual(t, told-truth, per/64+requests)
-		case m.burst > 0: // where turns are no whole microseconds
-			require.LessOrEqual(t, told-truth, requests)
+			require.LessOrEqual(t, estimate-truth, per/64+requests)
+		case m.burst > 0: // turns are not whole microseconds
+			require.LessOrEqual(t, estimate-truth, requests)
 		default:
-			require.Equal(t, truth, told)
+			require.Equal(t, truth, estimate)
 		}
 	})
 }
 
-func TestAnEstimateLeavesAloneWhatItDoesNotKnow(t *testing.T) {
+func TestAnEstimateDoesNotChangeFinalVerdicts(t *testing.T) {
 	quota := func(cost int64, shadow bool) backends.Quota {
 		q := bucket(5, time.Second).quota(cost)
 		q.Shadow = shadow
 		return q
 	}
 	q := &queue{loads: make([]load, 4)}
-	add(q.loads, &waiter{quotas: []backends.Quota{quota(2, false), quota(2, true), quota(2, false), quota(2, false)}})
+	addTo(q.loads, &waiter{quotas: []backends.Quota{quota(2, false), quota(2, true), quota(2, false), quota(2, false)}})
 	w := &waiter{quotas: []backends.Quota{quota(1, false), quota(1, true), quota(6, false), quota(1, false)}}
 	e := q.estimate(w, 0, q.loads)
 
@@ -249,7 +249,7 @@ func TestAnEstimateLeavesAloneWhatItDoesNotKnow(t *testing.T) {
 	require.True(t, asked[1].Shadow)
 	require.False(t, asked[4].Shadow)
 	require.Zero(t, asked[4].Limit)
-	require.EqualValues(t, 1, w.quotas[0].Cost, "the request itself is not changed")
+	require.EqualValues(t, 1, w.quotas[0].Cost, "the request itself does not change")
 
 	verdicts := []backends.Verdict{
 		{RetryAfter: 3 * time.Second}, {Allowed: true, Remaining: 4}, {RetryAfter: -1}, {RetryAfter: time.Hour},
@@ -259,14 +259,14 @@ func TestAnEstimateLeavesAloneWhatItDoesNotKnow(t *testing.T) {
 	require.Equal(t, want, verdicts)
 }
 
-func TestALimitThatIsNotReachedTellsNothing(t *testing.T) {
+func TestALimitWithRoomDoesNotDelayTheEstimate(t *testing.T) {
 	l := limits{bucket(2, time.Second), bucket(100, time.Minute)}
 	now := int64(1_000_000_000)
 	for range 2 {
 		l.pass(now, []int64{1})
 	}
-	told, verdicts := l.estimateOf(now, []int64{1, 1, 1, 1})
-	require.Equal(t, 2*time.Second, told)
+	estimate, verdicts := l.estimateOf(now, []int64{1, 1, 1, 1})
+	require.Equal(t, 2*time.Second, estimate)
 	require.False(t, verdicts[0].Allowed)
 	require.True(t, verdicts[1].Allowed)
 	require.Zero(t, verdicts[1].RetryAfter)
@@ -283,7 +283,7 @@ func TestAnEstimateDoesNotOverflow(t *testing.T) {
 				cost := e.Quotas(0)[0].Cost
 				require.GreaterOrEqual(t, cost, int64(0))
 				require.LessOrEqual(t, cost, max(limit, burst))
-				verdicts := []backends.Verdict{{RetryAfter: 150 * backends.MaxPer}} // a token bucket owes no more
+				verdicts := []backends.Verdict{{RetryAfter: 150 * backends.MaxPer}} // the largest debt of a token bucket
 				e.Correct(verdicts, nil)
 				require.GreaterOrEqual(t, verdicts[0].RetryAfter, 100*backends.MaxPer)
 			}
@@ -291,9 +291,9 @@ func TestAnEstimateDoesNotOverflow(t *testing.T) {
 	}
 }
 
-// The windows of a calendar are not of one length: no estimate may be earlier than the
-// longest, nor give a request up before the shortest.
-func TestTheWindowsOfACalendarAreOfSeveralLengths(t *testing.T) {
+// Calendar windows differ in length. No estimate may be earlier than the longest, and no
+// request may be given up before the shortest.
+func TestCalendarWindowsDifferInLength(t *testing.T) {
 	const day = 24 * time.Hour
 	for per, bounds := range map[time.Duration][2]time.Duration{
 		day:       {23 * time.Hour, 25 * time.Hour},
@@ -302,9 +302,9 @@ func TestTheWindowsOfACalendarAreOfSeveralLengths(t *testing.T) {
 		365 * day: {365 * day, 366 * day},
 	} {
 		q := backends.Quota{Algorithm: backends.FixedWindow, Per: per, Calendar: time.UTC}
-		require.LessOrEqual(t, shortest(&q), bounds[0])
-		require.GreaterOrEqual(t, longest(&q), bounds[1])
+		require.LessOrEqual(t, shortestWindow(&q), bounds[0])
+		require.GreaterOrEqual(t, longestWindow(&q), bounds[1])
 		q.Calendar = nil
-		require.Equal(t, [2]time.Duration{per, per}, [2]time.Duration{shortest(&q), longest(&q)})
+		require.Equal(t, [2]time.Duration{per, per}, [2]time.Duration{shortestWindow(&q), longestWindow(&q)})
 	}
 }

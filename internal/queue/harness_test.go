@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// harness is requests that come to the same limits, and what becomes of them.
+// harness sends requests to the same limits and records the results.
 type harness struct {
 	Queues
-	mu     sync.Mutex
-	limits limits
-	away   time.Duration // on the way back from the backend
-	broken error
-	asked  int // how often the backend was
+	mu      sync.Mutex
+	limits  limits
+	latency time.Duration // latency of answers of the backend
+	broken  error
+	calls   int // number of calls to the backend
 
 	longest, grace time.Duration
 	began          time.Time
@@ -28,17 +28,17 @@ type harness struct {
 	visits         []*visit
 }
 
-// visit is a request and what became of it.
+// visit is a request and its result.
 type visit struct {
 	cost     int64
 	leave    context.CancelFunc
 	outcome  string
-	at       time.Duration // when that was, since the test began
+	at       time.Duration // time of the result since the test began
 	waited   time.Duration
 	rejected *Estimate
 }
 
-// newHarness is a harness for limits of which nothing is used.
+// newHarness returns a harness with unused limits.
 func newHarness(longest time.Duration, limits ...*model) *harness {
 	return &harness{limits: limits, longest: longest, grace: 100 * time.Millisecond, began: time.Now()}
 }
@@ -51,7 +51,7 @@ func fixed(limit int64, per time.Duration) *model {
 	return &model{algorithm: backends.FixedWindow, limit: limit, per: per.Microseconds()}
 }
 
-// send sends a request, and returns when it waits, asks or is answered.
+// send sends a request, and returns once it waits, calls the backend or has a result.
 func (h *harness) send(cost int64) *visit {
 	ctx, leave := context.WithCancel(context.Background())
 	return h.sendWith(ctx, leave, "scope", cost)
@@ -101,12 +101,12 @@ func (h *harness) wait(ctx context.Context, scope string, cost int64) (outcome s
 	return "denied", waited, rejected
 }
 
-// take charges all limits or none, and answers after a while.
+// take charges all limits or none, and answers after the latency.
 func (h *harness) take(ctx context.Context, cost int64) (answer Answer, err error) {
 	var away time.Duration
 	h.locked(func() {
 		answer, err = h.decide(cost)
-		away = h.away
+		away = h.latency
 	})
 	select {
 	case <-time.After(away):
@@ -117,7 +117,7 @@ func (h *harness) take(ctx context.Context, cost int64) (answer Answer, err erro
 }
 
 func (h *harness) decide(cost int64) (answer Answer, err error) {
-	h.asked++
+	h.calls++
 	now := time.Now().UnixMicro()
 	answer.Allowed = true
 	for i, m := range h.limits {
@@ -135,7 +135,7 @@ func (h *harness) decide(cost int64) (answer Answer, err error) {
 	return answer, h.broken
 }
 
-// refund gives back what was charged last.
+// refund refunds the last charge.
 func (h *harness) refund(answer Answer, cost int64) {
 	if answer.Allowed {
 		h.locked(func() {
@@ -147,15 +147,14 @@ func (h *harness) refund(answer Answer, cost int64) {
 	}
 }
 
-// locked runs a function while no request is asking, as one that looks at the backend
-// or changes it.
+// locked runs a function while no request is in a call to the backend.
 func (h *harness) locked(f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f()
 }
 
-// forget lets the backend forget all that was charged.
+// forget resets all limits.
 func (h *harness) forget() {
 	h.locked(func() {
 		for _, m := range h.limits {
@@ -164,10 +163,10 @@ func (h *harness) forget() {
 	})
 }
 
-// setAway changes how long the way back from the backend takes.
-func (h *harness) setAway(away time.Duration) { h.locked(func() { h.away = away }) }
+// setAway changes the latency of answers.
+func (h *harness) setLatency(away time.Duration) { h.locked(func() { h.latency = away }) }
 
-// results waits for all requests and lists what became of them: "passed at 1s".
+// results waits for all requests and lists their results, such as "passed at 1s".
 func (h *harness) results(t *testing.T) (list []string) {
 	h.all.Wait()
 	for _, v := range h.visits {
@@ -178,8 +177,8 @@ func (h *harness) results(t *testing.T) (list []string) {
 	return list
 }
 
-// pass lets virtual time pass.
-func pass(d time.Duration) {
+// advance moves the virtual clock.
+func advance(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }

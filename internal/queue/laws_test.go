@@ -13,17 +13,17 @@ import (
 
 const never = time.Duration(1 << 60)
 
-// arrival is a request as the reference sees it: when it comes, until when its turn must
-// be, when it goes without having passed, and when it passes. All times count from the
-// beginning.
+// arrival is a request as the reference sees it: when it arrives, the deadline for its
+// turn, when it leaves without having passed, and when it passes. All times are relative to
+// the beginning.
 type arrival struct {
-	cost               int64
-	comes, until, goes time.Duration
-	turn, passes       time.Duration
+	cost                 int64
+	comes, until, leaves time.Duration
+	turn, passes         time.Duration
 }
 
-// reference is what waiting means, written as a list of all that happens: the first asks
-// when it becomes the first, and when it was told to.
+// reference defines waiting as a list of events: the first request calls the backend when
+// it becomes the first, and again at its turn.
 type reference struct {
 	limits limits
 	began  int64 // µs
@@ -38,7 +38,7 @@ func (r reference) read(arrivals []arrival) []arrival {
 			arrivals[come].turn, arrivals[come].passes = now, never
 			line = append(line, &arrivals[come])
 		}
-		line = slices.DeleteFunc(line, func(g *arrival) bool { return g.goes <= now })
+		line = slices.DeleteFunc(line, func(g *arrival) bool { return g.leaves <= now })
 		if len(line) > 0 && line[0].turn <= now {
 			wait := limits.take(r.began+now.Microseconds(), line[0].cost)
 			if wait == 0 {
@@ -53,7 +53,7 @@ func (r reference) read(arrivals []arrival) []arrival {
 			next = arrivals[come].comes
 		}
 		for _, g := range line {
-			next = min(next, line[0].turn, g.goes)
+			next = min(next, line[0].turn, g.leaves)
 		}
 		if next == never {
 			return arrivals
@@ -62,7 +62,7 @@ func (r reference) read(arrivals []arrival) []arrival {
 	}
 }
 
-// take charges a cost, or returns how long it has to wait.
+// take charges a cost, or returns how long to wait for it.
 func (l limits) take(now, cost int64) (wait time.Duration) {
 	for _, m := range l {
 		at := m.next(now, cost)
@@ -79,7 +79,7 @@ func (l limits) take(now, cost int64) (wait time.Duration) {
 	return wait
 }
 
-// drawArrivals draws who comes when.
+// drawArrivals draws requests and the times of their arrival.
 func (r reference) drawArrivals(t *rapid.T, longest time.Duration) (arrivals []arrival) {
 	largest := rapid.Int64Range(1, r.limits[0].limit+1).Draw(t, "largest")
 	var at time.Duration
@@ -87,18 +87,19 @@ func (r reference) drawArrivals(t *rapid.T, longest time.Duration) (arrivals []a
 		if rapid.Bool().Draw(t, "later") {
 			at += time.Duration(rapid.IntRange(0, 1500).Draw(t, "gap")) * time.Millisecond
 		}
-		g := arrival{comes: at, until: at + longest, goes: never, cost: rapid.Int64Range(1, largest).Draw(t, "cost")}
+		g := arrival{comes: at, until: at + longest, leaves: never, cost: rapid.Int64Range(1, largest).Draw(t, "cost")}
 		if rapid.IntRange(0, 4).Draw(t, "leaves") == 0 {
-			// Never just when another goes, nor at a whole microsecond when turns come.
-			g.goes = at + time.Duration(rapid.IntRange(0, 20_000).Draw(t, "patience"))*time.Millisecond + time.Duration(i)*time.Microsecond + 500
+			// No two requests leave at the same time, nor at a whole microsecond, when
+			// turns come.
+			g.leaves = at + time.Duration(rapid.IntRange(0, 20_000).Draw(t, "patience"))*time.Millisecond + time.Duration(i)*time.Microsecond + 500
 		}
 		arrivals = append(arrivals, g)
 	}
 	return arrivals
 }
 
-// Requests that are not rejected pass when the reference says. Those that are could not have
-// passed in time, had all before them stayed.
+// Requests that are not rejected pass at the time of the reference. Rejected ones could not
+// have passed in time if all requests ahead had stayed.
 func TestRequestsPassInOrderAndInTime(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var r reference
@@ -114,13 +115,13 @@ func TestRequestsPassInOrderAndInTime(t *testing.T) {
 		arrivals := r.drawArrivals(rt, longest)
 		var h *harness
 		synctest.Test(t, func(t *testing.T) {
-			pass(offset)
+			advance(offset)
 			h = newHarness(longest, r.limits.clone()...)
 			r.began = h.began.UnixMicro()
 			for _, g := range arrivals {
-				pass(g.comes - time.Since(h.began))
+				advance(g.comes - time.Since(h.began))
 				visit := h.send(g.cost)
-				time.AfterFunc(g.goes-g.comes, visit.leave)
+				time.AfterFunc(g.leaves-g.comes, visit.leave)
 			}
 			h.results(t)
 		})
@@ -131,32 +132,33 @@ func TestRequestsPassInOrderAndInTime(t *testing.T) {
 func (r reference) check(t *rapid.T, arrivals []arrival, visits []*visit) {
 	for i, v := range visits {
 		if v.outcome == "denied" || v.outcome == "rejected" {
-			arrivals[i].goes = min(arrivals[i].goes, v.at)
+			arrivals[i].leaves = min(arrivals[i].leaves, v.at)
 		}
 	}
 	for i, g := range r.read(arrivals) {
 		v := visits[i]
-		told := fmt.Sprintf("request %d: %+v, %s at %v", i, g, v.outcome, v.at)
+		estimate := fmt.Sprintf("request %d: %+v, %s at %v", i, g, v.outcome, v.at)
 		switch v.outcome {
 		case "passed":
-			require.Equal(t, g.passes, v.at, told)
-			require.LessOrEqual(t, g.passes, g.until, told)
+			require.Equal(t, g.passes, v.at, estimate)
+			require.LessOrEqual(t, g.passes, g.until, estimate)
 		case "ended":
-			require.Equal(t, g.goes, v.at, told)
+			require.Equal(t, g.leaves, v.at, estimate)
 		default:
-			require.LessOrEqual(t, v.at, g.until, told)
-			require.Equal(t, v.at, g.goes, told)
-			require.Greater(t, r.ifAllStayed(arrivals, i), g.until, told)
+			require.LessOrEqual(t, v.at, g.until, estimate)
+			require.Equal(t, v.at, g.leaves, estimate)
+			require.Greater(t, r.ifAllStayed(arrivals, i), g.until, estimate)
 		}
 	}
 }
 
-// ifAllStayed is when an arrival would pass, had nobody gone after it has.
+// ifAllStayed returns when an arrival would pass if no request ahead left after its
+// arrival.
 func (r reference) ifAllStayed(arrivals []arrival, i int) time.Duration {
 	stay := slices.Clone(arrivals[:i+1])
 	for j := range stay {
-		if j == i || stay[j].goes > arrivals[i].goes {
-			stay[j].goes = never
+		if j == i || stay[j].leaves > arrivals[i].leaves {
+			stay[j].leaves = never
 		}
 	}
 	return r.read(stay)[i].passes

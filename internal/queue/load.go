@@ -7,16 +7,16 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// load is what several requests ask of one quota.
+// load is the sum of several requests for one quota.
 type load struct {
 	requests int64
-	units    int64 // of all together
-	first    int64 // of the first that asks any; set in an Estimate alone
-	largest  int64 // the most that one of them asks, or one that has left
-	limit    int64 // the highest that a function has set for one of them
+	units    int64 // of all requests together
+	first    int64 // of the first request with a cost; set in an Estimate only
+	largest  int64 // largest cost of a request, including those that have left
+	limit    int64 // highest limit that applies to one of the requests
 }
 
-func add(loads []load, w *waiter) {
+func addTo(loads []load, w *waiter) {
 	for i := range loads {
 		loads[i].requests++
 		loads[i].units += w.quotas[i].Cost
@@ -25,44 +25,42 @@ func add(loads []load, w *waiter) {
 	}
 }
 
-// ahead is the load of those before a place, by quota.
+// ahead returns the load of the requests before a place, by quota.
 func (q *queue) ahead(place int) []load {
 	if place == len(q.waiters) {
 		return q.loads
 	}
 	ahead := make([]load, len(q.loads))
 	for _, w := range q.waiters[:place] {
-		add(ahead, w)
+		addTo(ahead, w)
 	}
 	return ahead
 }
 
-// isTooLate reports whether a request behind others is known not to have its turn in
-// time.
+// isTooLate reports whether a request cannot have its turn in time.
 func (q *queue) isTooLate(w *waiter, ahead []load) bool {
 	return !w.open && q.turn.at.After(time.Now()) && q.earliest(w, ahead).After(w.deadline)
 }
 
-// earliest is a time before which a request behind others cannot have its turn: the
-// first has its turn then, and the limit that it waits for is used up by it. (After a
-// forced charge went past a limit, or a limit was lowered, a sliding window frees units
-// faster than that for a while.)
+// earliest returns a time before which a request behind others cannot have its turn,
+// because the turn of the first uses up the limit it waits for. (After a forced charge past
+// a limit, or when a limit was lowered, a sliding window frees units faster for a while.)
 func (q *queue) earliest(w *waiter, ahead []load) time.Time {
 	first, own, before := &q.waiters[0].quotas[q.turn.limit], &w.quotas[q.turn.limit], &ahead[q.turn.limit]
 	units := before.units + own.Cost
 	switch {
-	case first.Limit == 0, max(before.limit, own.Limit) > first.Limit: // a higher limit may let it pass together with the first
+	case first.Limit == 0, max(before.limit, own.Limit) > first.Limit: // with a higher limit it may pass together with the first
 		return q.turn.at
-	case first.Algorithm == backends.TokenBucket || first.Algorithm == backends.SlidingWindow: // one unit after the other
-		// The turn of the first was rounded up, so what is added is rounded down.
+	case first.Algorithm == backends.TokenBucket || first.Algorithm == backends.SlidingWindow: // units come back one by one
+		// The turn of the first was rounded up, so the difference is rounded down.
 		return q.turn.at.Add(pace(units-first.Cost, first.Limit, first.Per))
 	}
-	return q.turn.at.Add(periods(max(0, units-1)/first.Limit, shortest(first))) // all units of a period may come at once
+	return q.turn.at.Add(periods(max(0, units-1)/first.Limit, shortestWindow(first))) // all units of a period may come back at once
 }
 
-// longest and shortest are how long the windows of a quota may be. Those of a calendar
-// differ: clocks change by two hours at most, months have 28 to 31 days, years 365 or 366.
-func longest(q *backends.Quota) time.Duration {
+// longestWindow and shortestWindow bound the length of a quota's windows. Calendar windows
+// vary: clocks change by at most two hours, months have 28 to 31 days, years 365 or 366.
+func longestWindow(q *backends.Quota) time.Duration {
 	switch {
 	case q.Calendar == nil:
 		return q.Per
@@ -72,7 +70,7 @@ func longest(q *backends.Quota) time.Duration {
 	return q.Per + day + clockChange
 }
 
-func shortest(q *backends.Quota) time.Duration {
+func shortestWindow(q *backends.Quota) time.Duration {
 	switch {
 	case q.Calendar == nil:
 		return q.Per
@@ -88,28 +86,20 @@ const (
 	clockChange = 2 * time.Hour
 )
 
-// mostAtOnce is the most that a quota ever allows at once.
-func mostAtOnce(q *backends.Quota) int64 {
-	if q.Algorithm == backends.TokenBucket && q.Burst > 0 && q.Limit > 0 {
-		return q.Burst
-	}
-	return q.Limit
-}
+// exceedsLimit reports whether a quota can never allow its cost.
+func exceedsLimit(q backends.Quota) bool { return !q.Shadow && q.Cost > q.Capacity() }
 
-// exceedsLimit reports whether a request is never allowed what it asks.
-func exceedsLimit(q backends.Quota) bool { return !q.Shadow && q.Cost > mostAtOnce(&q) }
+// maxDuration is the longest duration used here. Adding it to any other does not overflow.
+const maxDuration = 100 * backends.MaxPer
 
-// farAway is the longest duration here. It can be added to any other.
-const farAway = 100 * backends.MaxPer
-
-// pace is how long units take one after the other, limit of them in per, rounded down
-// to a microsecond, which is what backends count in.
+// pace returns how long it takes for units to come back one by one, rounded down to a
+// microsecond, the resolution of backends.
 func pace(units, limit int64, per time.Duration) time.Duration {
 	down, _ := mulDiv(max(0, units), int64(per), limit)
 	return time.Duration(down).Truncate(time.Microsecond)
 }
 
-// paceUp is the same, rounded up.
+// paceUp is pace, rounded up.
 func paceUp(units, limit int64, per time.Duration) time.Duration {
 	down, exact := mulDiv(max(0, units), int64(per), limit)
 	if !exact {
@@ -118,7 +108,7 @@ func paceUp(units, limit int64, per time.Duration) time.Duration {
 	return roundUp(time.Duration(down))
 }
 
-// periods is how long n periods are.
+// periods returns the length of n periods.
 func periods(n int64, per time.Duration) time.Duration {
 	nanoseconds, _ := mulDiv(n, int64(per), 1)
 	return time.Duration(nanoseconds)
@@ -129,12 +119,12 @@ func roundUp(d time.Duration) time.Duration {
 	return (d + time.Microsecond - 1).Truncate(time.Microsecond)
 }
 
-// mulDiv is a*b/c rounded down, at most farAway.
+// mulDiv returns a*b/c rounded down, at most maxDuration.
 func mulDiv(a, b, c int64) (quotient int64, exact bool) {
 	hi, lo := bits.Mul64(uint64(a), uint64(b))
 	if hi >= uint64(c) { // more than 64 bits
-		return int64(farAway), true
+		return int64(maxDuration), true
 	}
 	q, r := bits.Div64(hi, lo, uint64(c))
-	return int64(min(q, uint64(farAway))), r == 0
+	return int64(min(q, uint64(maxDuration))), r == 0
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// model is one limit as the design describes it, written without any thrift: it keeps
-// all that was ever charged and counts it anew. All times are in microseconds.
+// model is a limit in its simplest form: it keeps every charge and adds them up each time.
+// All times are in microseconds.
 type model struct {
 	algorithm    backends.Algorithm
 	limit, burst int64
@@ -24,8 +24,8 @@ func (m *model) most() int64 {
 	return m.limit
 }
 
-// used is how many units are used at a time. Those of a token bucket are in parts of
-// per, as they come back little by little.
+// used returns the units used at a time. For a token bucket the result is multiplied by
+// per, because units come back gradually.
 func (m *model) used(now int64) (used int64) {
 	switch m.algorithm {
 	case backends.FixedWindow:
@@ -48,7 +48,7 @@ func (m *model) used(now int64) (used int64) {
 	return used
 }
 
-// in is how many units were charged in an aligned window.
+// in returns the units charged in an aligned window.
 func (m *model) in(window int64) (units int64) {
 	for _, e := range m.events {
 		if e.at/m.per == window {
@@ -58,7 +58,7 @@ func (m *model) in(window int64) (units int64) {
 	return units
 }
 
-// lastOfCell is the time of the last event that shares the cell of a sliding log.
+// lastOfCell returns the time of the last event in the same cell of a sliding log.
 func (m *model) lastOfCell(i int) int64 {
 	last := m.events[i].at
 	width := (m.per + 127) / 128
@@ -70,7 +70,7 @@ func (m *model) lastOfCell(i int) int64 {
 	return last
 }
 
-// remaining is how many units can be taken.
+// remaining returns the number of available units.
 func (m *model) remaining(now int64) int64 {
 	if m.algorithm == backends.TokenBucket {
 		return max(0, m.most()*m.per-m.used(now)) / m.per
@@ -85,12 +85,12 @@ func (m *model) allows(now, cost int64) bool {
 	return m.used(now)+cost <= m.limit
 }
 
-// next is the first time from now at which a cost is allowed, -1 if it never is.
+// next returns the first time from now at which a cost is allowed, or -1 if it never is.
 func (m *model) next(now, cost int64) int64 {
 	if cost > m.most() {
 		return -1
 	}
-	// Nothing is used longer than this, and less and less is.
+	// By then nothing is used any more, and usage never grows.
 	low, high := now, now+3*m.per+m.most()*m.per/m.limit
 	for low < high {
 		if middle := (low + high) / 2; m.allows(middle, cost) {
@@ -115,7 +115,7 @@ func (m *model) quota(cost int64) backends.Quota {
 	}
 }
 
-// verdict is what a backend says of a cost that is not charged.
+// verdict returns the verdict of a backend on a cost, without charging it.
 func (m *model) verdict(now, cost int64) backends.Verdict {
 	v := backends.Verdict{Remaining: m.remaining(now), RetryAfter: -1}
 	if at := m.next(now, cost); at >= 0 {
@@ -125,7 +125,7 @@ func (m *model) verdict(now, cost int64) backends.Verdict {
 	return v
 }
 
-// clone is a copy that can be charged by itself.
+// clone returns an independent copy.
 func (m *model) clone() *model {
 	c := *m
 	c.events = append([]event(nil), m.events...)

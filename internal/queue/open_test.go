@@ -12,19 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnOpenRequestWaitsUntilItsDeadlineWhateverTheBackendSays(t *testing.T) {
+func TestAnOpenRequestAlwaysWaitsUntilItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var qs Queues
-		began, asked := time.Now(), []time.Duration(nil)
+		began, calls := time.Now(), []time.Duration(nil)
 		open := Request{Quotas: []backends.Quota{{Key: "k", Limit: 1, Per: time.Hour, Cost: 1}}, Longest: 10 * time.Second, Open: true}
 		waited, rejected, err := qs.Wait(t.Context(), open, func(context.Context) (Answer, error) {
-			asked = append(asked, time.Since(began))
+			calls = append(calls, time.Since(began))
 			return Answer{RetryAfter: 6 * time.Second}, nil
 		})
 		require.NoError(t, err)
-		require.Nil(t, rejected, "it was asked at the deadline")
+		require.Nil(t, rejected, "the last call is at the deadline")
 		require.Equal(t, 10*time.Second, waited)
-		require.Equal(t, []time.Duration{0, 0, 6 * time.Second, 10 * time.Second}, asked)
+		require.Equal(t, []time.Duration{0, 0, 6 * time.Second, 10 * time.Second}, calls)
 		require.Zero(t, qs.Len())
 	})
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// queue is the requests that wait for the same counters, in order of arrival. The
-// first asks the backend when its turn comes. Those behind it ask early only if there
-// was room for all before them when the backend was asked last.
+// queue holds the requests that wait for the same counters, in order of arrival. The first
+// one calls the backend when its turn comes. Those behind it call earlier only if the last
+// answer of the backend left room for all before them.
 type queue struct {
 	id      uint64
-	waiters []*waiter // never empty, but while the queue is made
+	waiters []*waiter // never empty, except while the queue is created
 	loads   []load    // of all waiters, by quota
-	turn    turn      // of the first
-	passed  int       // how many of them have passed
+	turn    turn      // of the first waiter
+	passed  int       // number of requests that have passed
 }
 
 // waiter is a request in a queue.
@@ -25,24 +25,24 @@ type waiter struct {
 	quotas            []backends.Quota
 	open              bool // see Request
 	arrived, deadline time.Time
-	wake              chan struct{} // tells it to call next
+	wake              chan struct{} // wakes the request so that it calls next
 
-	// What follows is guarded by Queues.mu.
-	queue    *queue    // nil when it is in none
-	asking   bool      // it asks the backend now
-	passed   int       // of its queue, when it began to ask
-	stale    bool      // units were freed since then
-	rejected *Estimate // set when it was rejected
+	// The following fields are guarded by Queues.mu.
+	queue    *queue    // nil if it is not in a queue
+	querying bool      // it is calling the backend
+	passed   int       // value of queue.passed when the call began
+	stale    bool      // units were freed since the call began
+	rejected *Estimate // set if it was rejected
 }
 
-// errRejected tells that a request cannot have its turn in time.
-var errRejected = errors.New("the request cannot have its turn in time")
+// errRejected means that a request cannot have its turn in time.
+var errRejected = errors.New("the request cannot be served in time")
 
-// seed is random, so that nobody can choose keys whose queues coincide.
+// seed is random, so that clients cannot choose keys whose queues collide.
 var seed = maphash.MakeSeed()
 
-// idOf identifies the queue for quotas: those on the same counters in the same order
-// have the same.
+// idOf returns the ID of the queue for quotas. Quotas on the same counters in the same
+// order have the same ID.
 func idOf(quotas []backends.Quota) (id uint64) {
 	for i := range quotas {
 		q := &quotas[i]
@@ -58,9 +58,10 @@ func idOf(quotas []backends.Quota) (id uint64) {
 	return id
 }
 
-// join puts a request where it belongs by its arrival, as answers of the backend may
-// overtake each other. It rejects a request that cannot have its turn in time, or if
-// too many wait. first is its turn if it was the first to ask, else zero.
+// join adds a request to its queue at the place of its arrival, because answers of the
+// backend may overtake each other. It rejects the request if its turn would be too late or
+// too many requests are waiting. first is the turn of a request that has called the
+// backend, otherwise zero.
 func (qs *Queues) join(w *waiter, first turn) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
@@ -87,19 +88,19 @@ func (qs *Queues) join(w *waiter, first turn) {
 	}
 	w.queue = q
 	if place == 0 {
-		// Units may have been freed between the answer to an open request and now.
+		// Units may have been freed since the answer to an open request.
 		if q.turn = first; first == (turn{}) || w.open {
-			w.ask()
+			w.startQuery()
 		}
 	}
 	q.waiters = slices.Insert(q.waiters, place, w)
-	add(q.loads, w)
+	addTo(q.loads, w)
 	qs.waiting.Add(1)
 }
 
-// next tells what a request is to do: to ask the backend if pause is 0, or else to
-// pause. At its deadline a request is held for a grace if its turn has come, as those
-// before it are just asking.
+// next returns how long a request has to pause; 0 means that it calls the backend now. A
+// request whose turn has come by its deadline may stay for the grace period, while those
+// before it are still calling.
 func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err error) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
@@ -109,11 +110,11 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 		return 0, backends.ErrClosed
 	case q == nil:
 		return 0, errRejected
-	case w.asking:
+	case w.querying:
 		return 0, nil
 	case q.waiters[0] == w:
-		if pause = max(0, w.asksAt(q.turn).Sub(now)); pause == 0 {
-			w.ask()
+		if pause = max(0, w.nextQuery(q.turn).Sub(now)); pause == 0 {
+			w.startQuery()
 		}
 		return pause, nil
 	}
@@ -130,45 +131,46 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 	return 0, errRejected
 }
 
-// asksAt is when the first of a queue asks next, unless it is called before.
-func (w *waiter) asksAt(t turn) time.Time {
+// nextQuery returns when the first of a queue calls the backend next, unless it is woken
+// earlier.
+func (w *waiter) nextQuery(t turn) time.Time {
 	if w.open && t.at.After(w.deadline) {
 		return w.deadline
 	}
 	return t.at
 }
 
-// postpone records when the turn of a request will be that the backend has denied. If
-// it is the first, those behind it may be known now not to have theirs in time.
+// postpone records the new turn of a request that the backend has denied. If it is the
+// first, requests behind it may now turn out to be too late.
 func (qs *Queues) postpone(w *waiter, t turn) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := w.queue
-	w.asking = false
+	w.querying = false
 	if q.waiters[0] != w {
 		return
 	}
-	if w.stale { // the answer is older than what was freed
-		w.ask()
+	if w.stale { // the answer is older than the freed units
+		w.startQuery()
 		return
 	}
 	q.turn = t
 	ahead := make([]load, len(q.loads))
 	for place := 0; place < len(q.waiters); {
 		other := q.waiters[place]
-		if other != w && !other.asking && q.isTooLate(other, ahead) {
+		if other != w && !other.querying && q.isTooLate(other, ahead) {
 			other.rejected = q.estimate(other, place, ahead)
 			qs.remove(other)
-			other.call()
+			other.signal()
 			continue
 		}
-		add(ahead, other)
+		addTo(ahead, other)
 		place++
 	}
 }
 
-// Free lets those who wait for a quota on a key and scope ask at once, as its units
-// were refunded or forgotten.
+// Free lets the requests that wait for a quota on a key and scope call the backend at once,
+// because units were refunded or reset.
 func (qs *Queues) Free(key, scope string) {
 	if qs.waiting.Load() == 0 {
 		return
@@ -182,7 +184,7 @@ func (qs *Queues) Free(key, scope string) {
 	}
 }
 
-// FreeAll lets all who wait ask at once, as everything was forgotten.
+// FreeAll lets all waiting requests call the backend at once, because everything was reset.
 func (qs *Queues) FreeAll() {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
@@ -191,29 +193,30 @@ func (qs *Queues) FreeAll() {
 	}
 }
 
-// free lets the first ask at once. What others are being told is out of date.
+// free lets the first request call the backend at once. Answers to calls in progress are
+// outdated.
 func (q *queue) free() {
 	for _, w := range q.waiters {
-		w.stale = w.asking
+		w.stale = w.querying
 	}
 	q.turn = turn{}
-	q.callFirst(nil)
+	q.wakeFirst(nil)
 }
 
-// Close ends the wait of all requests, and of those that come later.
+// Close ends the wait of all current and later requests.
 func (qs *Queues) Close() {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	qs.closed = true
 	for _, q := range qs.queues {
 		for _, w := range q.waiters {
-			w.call()
+			w.signal()
 		}
 	}
 }
 
-// leave takes a request out of its queue, if it is in one, and lets the next ask. room
-// is what remains if the request has passed, and nil if not.
+// leave removes a request from its queue, if it is in one, and lets the next one call the
+// backend. room holds the verdicts of a request that has passed, otherwise it is nil.
 func (qs *Queues) leave(w *waiter, room []backends.Verdict) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
@@ -223,17 +226,17 @@ func (qs *Queues) leave(w *waiter, room []backends.Verdict) {
 	}
 	passed := room != nil
 	if w.passed != q.passed {
-		room = nil // others may have taken of it since
+		room = nil // others may have taken units since
 	}
 	if passed {
 		q.passed++
 	}
 	if first := qs.remove(w); first || passed {
-		q.callFirst(room)
+		q.wakeFirst(room)
 	}
 }
 
-// remove takes a request out of its queue, and reports whether it was the first.
+// remove removes a request from its queue, and reports whether it was the first.
 func (qs *Queues) remove(w *waiter) (first bool) {
 	q := w.queue
 	place := slices.Index(q.waiters, w)
@@ -253,23 +256,24 @@ func (qs *Queues) remove(w *waiter) (first bool) {
 	return place == 0
 }
 
-// callFirst lets the first ask, and those behind it for whom there is room as well, so
-// that a queue moves as fast as its limit, however far away the backend is.
-func (q *queue) callFirst(room []backends.Verdict) {
+// wakeFirst lets the first request call the backend, together with those behind it for whom
+// there is room. So a queue moves as fast as its limit, whatever the latency of the
+// backend.
+func (q *queue) wakeFirst(room []backends.Verdict) {
 	need := make([]load, len(q.loads))
 	for place, w := range q.waiters {
-		add(need, w)
+		addTo(need, w)
 		if place > 0 && !fits(need, w.quotas, room) {
 			return
 		}
-		if !w.asking {
-			w.ask()
-			w.call()
+		if !w.querying {
+			w.startQuery()
+			w.signal()
 		}
 	}
 }
 
-// fits reports whether what remains is enough for a load.
+// fits reports whether the remaining units are enough for a load.
 func fits(need []load, quotas []backends.Quota, room []backends.Verdict) bool {
 	for i := range room {
 		if !quotas[i].Shadow && need[i].units > room[i].Remaining {
@@ -279,13 +283,13 @@ func fits(need []load, quotas []backends.Quota, room []backends.Verdict) bool {
 	return room != nil
 }
 
-// ask records that a request begins to ask.
-func (w *waiter) ask() { w.asking, w.stale, w.passed = true, false, w.queue.passed }
+// startQuery records that a request begins to call the backend.
+func (w *waiter) startQuery() { w.querying, w.stale, w.passed = true, false, w.queue.passed }
 
-// call lets a request look what it is to do.
-func (w *waiter) call() {
+// signal wakes a request.
+func (w *waiter) signal() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // it was called already
+	default: // it was woken already
 	}
 }

@@ -1,6 +1,6 @@
-// Package queue holds requests that are over a limit until their turn comes. Requests
-// that ask for the same counters wait in one queue, in order of arrival. It knows no
-// HTTP: the caller asks the backend, and is told when.
+// Package queue holds requests that are over a limit until their turn comes. Requests for
+// the same counters wait in one queue, in order of arrival. The package is independent of
+// HTTP: the caller supplies the function that calls the backend.
 package queue
 
 import (
@@ -18,10 +18,10 @@ const (
 	maxWaiting = 10_000 // in all queues
 )
 
-// Queues are the requests that wait, those of one rate limiter. The zero value is
-// ready. It must not be copied, and is safe for use by many goroutines at once.
+// Queues holds the waiting requests of a rate limiter. The zero value is ready for use. It
+// must not be copied. All methods are safe for concurrent use.
 type Queues struct {
-	waiting atomic.Int64 // in all queues; changes under mu
+	waiting atomic.Int64 // in all queues; changes while mu is held
 	mu      sync.Mutex
 	queues  map[uint64]*queue
 	closed  bool
@@ -29,57 +29,58 @@ type Queues struct {
 
 // Request is a request that may wait.
 type Request struct {
-	// Quotas are what it asks for, one or more. They must not change before Wait returns.
+	// Quotas are the quotas of the request, at least one. They must not change before Wait
+	// returns.
 	Quotas []backends.Quota
 
-	// Longest is the longest wait, counted from the call of Wait. A context that ends
-	// earlier shortens it.
+	// Longest is the longest wait, counted from the call of Wait. An earlier deadline of
+	// the context shortens it.
 	Longest time.Duration
 
-	// Grace is how much longer a request is held that could have had its turn in time,
-	// while those before it are still being let through.
+	// Grace is how much longer a request may stay if its turn has come in time but requests
+	// before it are still passing.
 	Grace time.Duration
 
-	// Open tells that nobody knows when units come back, as those that requests in progress
-	// hold. RetryAfter is then only when to ask again: the request waits until its
-	// deadline, asks once more, and is rejected then, and not before.
+	// Open means that nobody knows when units come back, such as those held by requests in
+	// progress. RetryAfter is then only when to call the backend again. The request waits
+	// until its deadline, makes one more call, and is not rejected earlier.
 	Open bool
 }
 
-// Answer is what the backend says of a request.
+// Answer is the answer of the backend to a request.
 type Answer struct {
-	// Allowed tells that the request was charged, and may pass.
+	// Allowed reports whether the request was charged and may pass.
 	Allowed bool
 
-	// RetryAfter is how long until it will be allowed, as far as is known now. It is
+	// RetryAfter is how long until the request will be allowed, as far as is known. It is
 	// negative if waiting does not help.
 	RetryAfter time.Duration
 
-	// Limit says which of the quotas it waits for.
+	// Limit is the index of the quota that the request waits for.
 	Limit int
 
-	// Verdicts are those on the quotas. They matter if it is allowed: what remains lets
-	// others pass.
+	// Verdicts are the verdicts on the quotas. If the request is allowed, their remaining
+	// units let others pass.
 	Verdicts []backends.Verdict
 }
 
-// Wait asks the backend about a request, and again when its turn comes, until it is
-// allowed or known not to have its turn in time. It returns how long the request has
-// stood in a queue, and what has ended that:
+// Wait calls query for a request, and again when its turn comes, until it is allowed or
+// cannot have its turn in time. It returns how long the request was in a queue, and how the
+// wait ended:
 //
-//   - Without an estimate and an error, the last answer of ask stands. The request was
+//   - No estimate and no error: the last answer of query decides. The request was
 //     allowed, or denied for longer than it may wait.
-//   - With an estimate, the request is rejected because of those before it. It was
-//     charged nothing. The backend may not have been asked; the estimate tells when
-//     its turn would be.
+//   - An estimate: the request is rejected because of the requests before it, and was
+//     not charged. The backend may not have been called; the estimate computes when
+//     the turn of the request would have come.
 //   - backends.ErrClosed: Close was called.
 //   - The error of the context: the request has ended.
-//   - Any other error is that of ask.
+//   - Any other error is that of query.
 //
-// ask is called in the goroutine of Wait, never twice at once. Later calls are given a
-// context that does not end with the request, so that what they charge is known. If the
-// request has ended meanwhile, ask has to refund that, and to return an error.
-func (qs *Queues) Wait(ctx context.Context, r Request, ask func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
+// query runs in the goroutine of Wait, one call at a time. Except for the first call, its
+// context does not end with the request, so that it is always known what was charged. If
+// the request has ended during the call, query must refund the charge and return an error.
+func (qs *Queues) Wait(ctx context.Context, r Request, query func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
 	w := waiter{quotas: r.Quotas, open: r.Open, arrived: time.Now()}
 	w.deadline = w.arrived.Add(r.Longest)
 	if ends, ok := ctx.Deadline(); ok && ends.Before(w.deadline) {
@@ -87,23 +88,23 @@ func (qs *Queues) Wait(ctx context.Context, r Request, ask func(context.Context)
 	}
 	var first turn
 	if qs.IsEmpty(r.Quotas) {
-		answer, err := ask(ctx)
+		answer, err := query(ctx)
 		if err != nil {
 			return 0, nil, causeOf(ctx, err)
 		}
-		if first = answer.turn(); answer.Allowed || w.misses(first) {
+		if first = answer.turn(); answer.Allowed || w.endsWait(first) {
 			return 0, nil, nil
 		}
 	}
-	return qs.wait(ctx, w, first, r.Grace, ask)
+	return qs.wait(ctx, w, first, r.Grace, query)
 }
 
-// wait stands in a queue. It is apart from Wait so that a request that need not wait
+// wait waits in a queue. It is separate from Wait so that a request that need not wait
 // allocates nothing.
-func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Duration, ask func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
+func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Duration, query func(context.Context) (Answer, error)) (waited time.Duration, rejected *Estimate, err error) {
 	w.wake = make(chan struct{}, 1)
 	qs.join(&w, first)
-	var room []backends.Verdict // what remains, once it has passed
+	var room []backends.Verdict // verdicts of a request that has passed
 	defer func() { qs.leave(&w, room) }()
 	for {
 		pause, err := qs.next(&w, grace)
@@ -115,7 +116,7 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 		case pause > 0:
 			waited += w.pause(ctx, pause)
 		default:
-			answer, err := ask(context.WithoutCancel(ctx))
+			answer, err := query(context.WithoutCancel(ctx))
 			if err != nil {
 				return waited, nil, causeOf(ctx, err)
 			}
@@ -124,7 +125,7 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 				return waited, nil, nil
 			}
 			turn := answer.turn()
-			if w.misses(turn) {
+			if w.endsWait(turn) {
 				return waited, nil, nil
 			}
 			qs.postpone(&w, turn)
@@ -135,7 +136,8 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 	}
 }
 
-// causeOf is the end of a request if it has ended: what failed then failed for that.
+// causeOf returns the error of the context if the request has ended, because that is why
+// the call failed. Otherwise it returns err.
 func causeOf(ctx context.Context, err error) error {
 	if ended := ctx.Err(); ended != nil {
 		return ended
@@ -143,8 +145,8 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// pause waits until it is over, the waiter is woken or its request ends. It returns
-// how long that was.
+// pause returns after the given time, when the waiter is woken or when its request ends. It
+// returns how long that took.
 func (w *waiter) pause(ctx context.Context, pause time.Duration) time.Duration {
 	began := time.Now()
 	timer := time.NewTimer(pause)
@@ -157,8 +159,8 @@ func (w *waiter) pause(ctx context.Context, pause time.Duration) time.Duration {
 	return time.Since(began)
 }
 
-// turn is when a request will be allowed, and which of its quotas it waits for. The
-// zero turn is not known.
+// turn is when a request will be allowed, and the quota it waits for. The zero value is
+// unknown.
 type turn struct {
 	at    time.Time
 	limit int
@@ -169,26 +171,26 @@ func (a Answer) turn() turn {
 	if a.RetryAfter < 0 {
 		return turn{limit: a.Limit, never: true}
 	}
-	// A backend that does not know when is not asked without a break.
+	// Never call a backend in a busy loop if it does not know when.
 	wait := a.RetryAfter
 	if wait == 0 {
-		wait = soon
+		wait = retrySoon
 	}
 	return turn{limit: a.Limit, at: time.Now().Add(wait)}
 }
 
-// misses reports whether a request that was denied until its turn ends its wait now.
-func (w *waiter) misses(t turn) bool {
+// endsWait reports whether a denied request stops waiting, given its next turn.
+func (w *waiter) endsWait(t turn) bool {
 	if w.open {
 		return t.never || !time.Now().Before(w.deadline)
 	}
 	return t.never || t.at.After(w.deadline)
 }
 
-// soon is when to ask again where nothing better is known.
-const soon = time.Millisecond
+// retrySoon is when to call the backend again if nothing better is known.
+const retrySoon = time.Millisecond
 
-// IsEmpty reports whether no request waits for quotas.
+// IsEmpty reports whether no request is waiting for these quotas.
 func (qs *Queues) IsEmpty(quotas []backends.Quota) bool {
 	if qs.waiting.Load() == 0 {
 		return true
@@ -199,10 +201,10 @@ func (qs *Queues) IsEmpty(quotas []backends.Quota) bool {
 	return qs.queues[id] == nil
 }
 
-// Waiting is how many requests wait in all queues.
+// Waiting returns the number of waiting requests in all queues.
 func (qs *Queues) Waiting() int { return int(qs.waiting.Load()) }
 
-// Len is how many queues there are. One that nobody waits in any more is gone.
+// Len returns the number of queues. Empty queues do not exist.
 func (qs *Queues) Len() int {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()

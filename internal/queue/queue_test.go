@@ -43,7 +43,7 @@ func TestARequestThatNeedNotWaitAllocatesNothing(t *testing.T) {
 	}))
 }
 
-func TestARequestThatCannotHaveItsTurnInTimeIsRejectedAtOnce(t *testing.T) {
+func TestARequestWhoseTurnIsTooLateIsRejectedAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		longest time.Duration
 		limits  []*model
@@ -54,8 +54,8 @@ func TestARequestThatCannotHaveItsTurnInTimeIsRejectedAtOnce(t *testing.T) {
 		"the turn is too far behind others": {59 * time.Second, []*model{bucket(2, time.Minute)}, []int64{2, 1, 1}, []string{"passed at 0s", "passed at 30s", "rejected at 0s"}},
 		"more than the limit":               {time.Minute, []*model{bucket(2, time.Minute)}, []int64{3}, []string{"denied at 0s"}},
 		"more than the limit behind others": {time.Hour, []*model{bucket(2, time.Minute)}, []int64{2, 1, 3}, []string{"passed at 0s", "passed at 30s", "rejected at 0s"}},
-		"nothing costs nothing":             {time.Hour, []*model{bucket(2, time.Minute)}, []int64{2, 1, 0, 1}, []string{"passed at 0s", "passed at 30s", "passed at 30s", "passed at 1m0s"}},
-		"the first learns that its turn is too far away": {
+		"a cost of 0":                       {time.Hour, []*model{bucket(2, time.Minute)}, []int64{2, 1, 0, 1}, []string{"passed at 0s", "passed at 30s", "passed at 30s", "passed at 1m0s"}},
+		"the turn of the first turns out to be too far away": {
 			10 * time.Minute, []*model{bucket(2, time.Minute), bucket(3, time.Hour)}, []int64{2, 1, 1}, []string{"passed at 0s", "passed at 30s", "denied at 30s"},
 		},
 	} {
@@ -71,7 +71,7 @@ func TestARequestThatCannotHaveItsTurnInTimeIsRejectedAtOnce(t *testing.T) {
 	}
 }
 
-func TestARejectedRequestIsToldWhenItsTurnWouldBe(t *testing.T) {
+func TestTheEstimateOfARejectedRequestIsTheTimeOfItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(10*time.Second, bucket(1, time.Second))
 		for range 11 {
@@ -79,7 +79,7 @@ func TestARejectedRequestIsToldWhenItsTurnWouldBe(t *testing.T) {
 		}
 		rejected := h.send(1).rejected
 		require.NotNil(t, rejected)
-		h.locked(func() { require.Equal(t, 2, h.asked, "by the first two alone") })
+		h.locked(func() { require.Equal(t, 2, h.calls, "only by the first two") })
 		quotas := rejected.Quotas(0)
 		require.Len(t, quotas, 2)
 		require.EqualValues(t, 1, quotas[1].Cost)
@@ -94,15 +94,15 @@ func TestARejectedRequestIsToldWhenItsTurnWouldBe(t *testing.T) {
 	})
 }
 
-func TestOneThatLeavesFreesItsPlace(t *testing.T) {
+func TestARequestThatLeavesFreesItsPlace(t *testing.T) {
 	for name, test := range map[string]struct {
 		leaves int
 		want   []string
 	}{
-		"the first":   {1, []string{"passed at 0s", "ended at 500ms", "passed at 1s", "passed at 2s", "passed at 3s"}},
-		"one between": {2, []string{"passed at 0s", "passed at 1s", "ended at 500ms", "passed at 2s", "passed at 3s"}},
-		"the last":    {4, []string{"passed at 0s", "passed at 1s", "passed at 2s", "passed at 3s", "ended at 500ms"}},
-		"nobody":      {0, []string{"passed at 0s", "passed at 1s", "passed at 2s", "passed at 3s", "passed at 4s"}},
+		"the first":      {1, []string{"passed at 0s", "ended at 500ms", "passed at 1s", "passed at 2s", "passed at 3s"}},
+		"one in between": {2, []string{"passed at 0s", "passed at 1s", "ended at 500ms", "passed at 2s", "passed at 3s"}},
+		"the last":       {4, []string{"passed at 0s", "passed at 1s", "passed at 2s", "passed at 3s", "ended at 500ms"}},
+		"nobody":         {0, []string{"passed at 0s", "passed at 1s", "passed at 2s", "passed at 3s", "passed at 4s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestOneThatLeavesFreesItsPlace(t *testing.T) {
 					h.send(1)
 				}
 				require.Equal(t, 4, h.Waiting())
-				pass(500 * time.Millisecond)
+				advance(500 * time.Millisecond)
 				h.visits[test.leaves].leave()
 				require.Equal(t, test.want, h.results(t))
 			})
@@ -119,45 +119,45 @@ func TestOneThatLeavesFreesItsPlace(t *testing.T) {
 	}
 }
 
-// What is charged for a request that ends meanwhile goes to the next.
-func TestOneThatLeavesWhileTheBackendIsAskedIsChargedNothing(t *testing.T) {
+// A unit charged for a request that ends in the meantime goes to the next one.
+func TestARequestThatLeavesDuringACallIsNotCharged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Minute, fixed(1, 10*time.Second))
-		h.away = 50 * time.Millisecond
+		h.latency = 50 * time.Millisecond
 		for range 3 {
 			h.send(1)
-			pass(time.Second)
+			advance(time.Second)
 		}
-		pass(time.Until(h.began.Add(10*time.Second + 70*time.Millisecond)))
+		advance(time.Until(h.began.Add(10*time.Second + 70*time.Millisecond)))
 		h.visits[1].leave()
 		require.Equal(t, []string{"passed at 50ms", "ended at 10.1s", "passed at 10.15s"}, h.results(t))
 	})
 }
 
-func TestNobodyOvertakes(t *testing.T) {
+func TestNoRequestOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Minute, bucket(10, 10*time.Second))
 		h.send(10)
 		h.send(5)
-		pass(3 * time.Second)
-		h.send(1) // there are three units now
-		pass(2 * time.Second)
-		h.send(1) // at the moment when the second passes
+		advance(3 * time.Second)
+		h.send(1) // three units are available now
+		advance(2 * time.Second)
+		h.send(1) // when the second passes
 		require.Equal(t, []string{"passed at 0s", "passed at 5s", "passed at 6s", "passed at 7s"}, h.results(t))
 	})
 }
 
-// Answers of the backend overtake each other: what counts is who came first.
-func TestTheOrderIsThatOfArrival(t *testing.T) {
+// Answers of the backend may overtake each other; what counts is the order of arrival.
+func TestRequestsPassInOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Minute, bucket(1, time.Second))
 		h.limits[0].charge(time.Now().UnixMicro(), 1)
-		h.away = 300 * time.Millisecond
+		h.latency = 300 * time.Millisecond
 		h.send(1)
-		pass(100 * time.Millisecond)
-		h.setAway(10 * time.Millisecond)
+		advance(100 * time.Millisecond)
+		h.setLatency(10 * time.Millisecond)
 		h.send(1)
-		pass(50 * time.Millisecond)
+		advance(50 * time.Millisecond)
 		require.Equal(t, 1, h.Waiting(), "the first has no answer yet")
 		require.Equal(t, []string{"passed at 1.31s", "passed at 2.32s"}, h.results(t))
 	})
@@ -174,8 +174,9 @@ func TestTheDeadlineOfTheContextShortensTheWait(t *testing.T) {
 	})
 }
 
-// All who wait for a window pass at its beginning, also those whose time is up just then.
-func TestATurnAtTheLastMomentIsInTime(t *testing.T) {
+// All requests that wait for a window pass at its beginning, including those whose deadline
+// is at that moment.
+func TestATurnAtTheDeadlineIsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(10*time.Second, fixed(4, 10*time.Second))
 		for range 9 {
@@ -187,23 +188,23 @@ func TestATurnAtTheLastMomentIsInTime(t *testing.T) {
 	})
 }
 
-// Others may have taken what was there, so the grace ends too.
-func TestTheGraceEnds(t *testing.T) {
+// Others may have taken the units, so the grace period ends, too.
+func TestTheGracePeriodEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(10*time.Second, fixed(2, 10*time.Second))
 		for range 4 {
 			h.send(1)
 		}
-		pass(9 * time.Second)
-		h.setAway(time.Second)
+		advance(9 * time.Second)
+		h.setLatency(time.Second)
 		require.Equal(t, []string{"passed at 0s", "passed at 0s", "passed at 11s", "rejected at 10.1s"}, h.results(t))
 	})
 }
 
-func TestAQueueIsNotSlowedDownByTheWayToTheBackend(t *testing.T) {
+func TestTheLatencyOfTheBackendDoesNotSlowAQueueDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Minute, fixed(100, 10*time.Second))
-		h.away = 50 * time.Millisecond
+		h.latency = 50 * time.Millisecond
 		for range 200 {
 			h.send(1)
 		}
@@ -212,7 +213,7 @@ func TestAQueueIsNotSlowedDownByTheWayToTheBackend(t *testing.T) {
 	})
 }
 
-func TestQueuesAreApart(t *testing.T) {
+func TestQueuesAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Minute, bucket(1, time.Second))
 		for i, scope := range []string{"ann", "ann", "bob", "bob", "ann"} {
@@ -237,7 +238,7 @@ func TestQueuesAreApart(t *testing.T) {
 	}
 }
 
-func TestOnlySoManyWait(t *testing.T) {
+func TestTheNumberOfWaitingRequestsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Hour, fixed(1, time.Hour))
 		h.limits[0].charge(time.Now().UnixMicro(), 1)

@@ -66,11 +66,11 @@ func Need(t testing.TB) {
 // Single starts one server with further arguments, such as "--requirepass", "x".
 func Single(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return launch(t, "single", func(string) []string { return append(plain(t), args...) })
+	return launch(t, "single", func(string) []string { return append(volatileArgs(t), args...) })
 }
 
 // plain are the arguments of a server that keeps nothing.
-func plain(t testing.TB) []string {
+func volatileArgs(t testing.TB) []string {
 	return []string{"--dir", t.TempDir(), "--save", "", "--appendonly", "no", "--loglevel", "warning"}
 }
 
@@ -87,7 +87,7 @@ func launch(t testing.TB, kind string, args func(port string) []string) *Server 
 		s.args = append(args(port), "--port", port, "--bind", "127.0.0.1")
 		if failed = s.start(); failed == nil {
 			t.Cleanup(s.Kill)
-			note(t, kind)
+			logStart(t, kind)
 			return s
 		}
 	}
@@ -205,7 +205,7 @@ func freePort(t testing.TB) int {
 }
 
 // note tells which server a test has used, for whoever reads the log of CI.
-func note(t testing.TB, kind string) {
+func logStart(t testing.TB, kind string) {
 	path := os.Getenv(logVariable)
 	if path == "" {
 		return

@@ -40,7 +40,7 @@ func TestAServerThatEndsSaysWhy(t *testing.T) {
 
 func TestAPortThatSomebodyElseHasIsNotTakenForOurs(t *testing.T) {
 	first := Single(t)
-	second := &Server{t: t, Addr: first.Addr, args: append(plain(t), first.args[len(first.args)-4:]...)}
+	second := &Server{t: t, Addr: first.Addr, args: append(volatileArgs(t), first.args[len(first.args)-4:]...)}
 	require.ErrorContains(t, second.start(), "in use")
 }
 

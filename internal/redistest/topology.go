@@ -19,9 +19,9 @@ import (
 func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master *Server) {
 	t.Helper()
 	name = "limits"
-	master = launch(t, "master", func(string) []string { return append(plain(t), "--repl-diskless-sync-delay", "0") })
+	master = launch(t, "master", func(string) []string { return append(volatileArgs(t), "--repl-diskless-sync-delay", "0") })
 	replica := launch(t, "replica", func(string) []string {
-		return append(plain(t), "--replicaof", "127.0.0.1", strconv.Itoa(master.Port))
+		return append(volatileArgs(t), "--replicaof", "127.0.0.1", strconv.Itoa(master.Port))
 	})
 	Eventually(t, "the replica follows its master", func(ctx context.Context) bool {
 		info, err := replica.Client().InfoMap(ctx, "replication").Result()
@@ -61,7 +61,7 @@ func Cluster(t testing.TB, masters int) []*Server {
 	servers := make([]*Server, masters)
 	for i := range servers {
 		servers[i] = launch(t, "cluster", func(string) []string {
-			return append(plain(t), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+			return append(volatileArgs(t), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
 		})
 		client := servers[i].Client()
 		require.NoError(t, client.ClusterAddSlotsRange(t.Context(), i*slots/masters, (i+1)*slots/masters-1).Err())

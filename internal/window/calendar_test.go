@@ -17,9 +17,8 @@ const (
 	aYear  = 365 * aDay
 )
 
-// TestTheWindowsOfACalendar gives times as the clocks of the zone show them, with their
-// offset, as RFC 3339 has them.
-func TestTheWindowsOfACalendar(t *testing.T) {
+// Times are local to the zone, with their offset, in the format of RFC 3339.
+func TestCalendarWindows(t *testing.T) {
 	for _, c := range []struct {
 		what, zone string
 		per        time.Duration
@@ -69,7 +68,7 @@ func TestTheWindowsOfACalendar(t *testing.T) {
 	}
 }
 
-func TestTheWindowsOfACalendarFollowEachOtherWithoutGaps(t *testing.T) {
+func TestCalendarWindowsFollowEachOtherWithoutGaps(t *testing.T) {
 	zones := []string{
 		"UTC", "Europe/Zurich", "America/New_York", "America/Sao_Paulo", "Asia/Beirut", "America/Havana", "America/St_Johns",
 		"Pacific/Apia", "Africa/Casablanca", "Antarctica/Troll", "Asia/Kathmandu", "Pacific/Kiritimati", "Australia/Lord_Howe",
@@ -90,7 +89,7 @@ func TestTheWindowsOfACalendarFollowEachOtherWithoutGaps(t *testing.T) {
 	})
 }
 
-func TestACalendarTellsTheEndOfItsWindow(t *testing.T) {
+func TestACalendarVerdictReportsTheEndOfItsWindow(t *testing.T) {
 	zurich := zone(t, "Europe/Zurich")
 	charge := window.Charge{Limit: 2, Per: aMonth.Microseconds(), Cost: 2, Tentative: true, Zone: zurich}
 	begin, now := at(t, "2026-10-01T00:00:00+02:00").UnixMicro(), at(t, "2026-10-31T23:00:00+01:00").UnixMicro()
@@ -111,13 +110,13 @@ func TestACalendarTellsTheEndOfItsWindow(t *testing.T) {
 	refund := charge
 	refund.Cost, refund.Receipt = -1, begin
 	kept, _ := next.Take(end+1, &refund)
-	require.EqualValues(t, 2, kept.Count, "units of October are back already")
+	require.EqualValues(t, 2, kept.Count, "a past month has no units to refund")
 	less, v := full.Take(now, &refund)
 	require.EqualValues(t, 1, less.Count)
 	require.EqualValues(t, 1, v.Remaining)
 
 	back, v := next.Take(now, &charge)
-	require.False(t, v.Allowed(), "the clock has run back over the month's end")
+	require.False(t, v.Allowed(), "the clock ran backwards past the end of the month")
 	require.Equal(t, next, back)
 }
 

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Models that keep every event and calculate with fractions of any size. They
-// know the definitions of the algorithms and none of the formulas.
+// The models keep every event and calculate with exact fractions. They implement the
+// definitions of the algorithms and share no formula with them.
 
 func rat(a, b int64) *big.Rat { return big.NewRat(a, b) }
 
@@ -23,7 +23,7 @@ func ceiling(r *big.Rat) int64 {
 
 func floor(r *big.Rat) int64 { return -ceiling(new(big.Rat).Neg(r)) }
 
-// between sums the events of [from, to).
+// between returns the units of the events in [from, to).
 func between(events []Cell, from, to int64) (units int64) {
 	for _, e := range events {
 		if from <= e.Time && e.Time < to {
@@ -33,8 +33,8 @@ func between(events []Cell, from, to int64) (units int64) {
 	return units
 }
 
-// giveBack takes units from the newest events of [from, ...).
-func giveBack(events []Cell, from, units int64) {
+// refundNewest removes units from the newest events in [from, ...).
+func refundNewest(events []Cell, from, units int64) {
 	for i := len(events) - 1; i >= 0 && events[i].Time >= from; i-- {
 		back := min(units, events[i].Units)
 		events[i].Units -= back
@@ -42,7 +42,7 @@ func giveBack(events []Cell, from, units int64) {
 	}
 }
 
-// models return what is used at a time, and where the oldest event still counts.
+// models return the units used at a time, and the time from which events count.
 var models = map[string]func(events []Cell, now int64, c Charge) (used, since int64){
 	"fixed": func(events []Cell, now int64, c Charge) (int64, int64) {
 		start := now - now%c.Per
@@ -50,7 +50,7 @@ var models = map[string]func(events []Cell, now int64, c Charge) (used, since in
 	},
 	"sliding": func(events []Cell, now int64, c Charge) (int64, int64) {
 		start := now - now%c.Per
-		covered := rat(c.Per-1-(now-start), c.Per) // of the window before, by one that ends now
+		covered := rat(c.Per-1-(now-start), c.Per) // the part of the previous window that a rolling window covers
 		covered.Mul(covered, rat(between(events, start-c.Per, start), 1))
 		return floor(covered) + between(events, start, start+c.Per), start - c.Per
 	},
@@ -59,9 +59,8 @@ var models = map[string]func(events []Cell, now int64, c Charge) (used, since in
 	},
 }
 
-// The clock does not step back here: how a state then counts is not part of the
-// definition.
-func TestDecisionsAreThoseOfAModelThatKeepsEveryEvent(t *testing.T) {
+// The clock never steps back here, because the definitions do not cover that case.
+func TestDecisionsMatchAModelThatKeepsEveryEvent(t *testing.T) {
 	for i, a := range algorithms() {
 		model, ok := models[a.name]
 		if !ok {
@@ -70,9 +69,9 @@ func TestDecisionsAreThoseOfAModelThatKeepsEveryEvent(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				a, events := algorithms()[i], []Cell{}
-				c := drawKind(t)
+				c := drawLimit(t)
 				if a.name == "log" {
-					c.Limit = min(c.Limit, finest)
+					c.Limit = min(c.Limit, exactLimit)
 				}
 				now := drawStart(t, c.Per)
 				for range rapid.IntRange(1, 60).Draw(t, "charges") {
@@ -83,7 +82,7 @@ func TestDecisionsAreThoseOfAModelThatKeepsEveryEvent(t *testing.T) {
 					switch {
 					case c.Cost > 0 && rapid.IntRange(0, 9).Draw(t, "refund") == 0:
 						c.Cost, want = -c.Cost, true
-						giveBack(events, since, -c.Cost)
+						refundNewest(events, since, -c.Cost)
 					case want || c.Forced && c.Cost > 0:
 						want = true
 						events = append(events, Cell{now, c.Cost})
@@ -99,7 +98,7 @@ func TestDecisionsAreThoseOfAModelThatKeepsEveryEvent(t *testing.T) {
 	}
 }
 
-// One call of a bucket in exact fractions, for any state and limit.
+// exactBucket decides one charge of a bucket in exact fractions, for any state and limit.
 func exactBucket(s Bucket, now int64, c Charge) (tat *big.Rat, allowed bool, v Verdict) {
 	part := rat(s.Frac, c.Limit)
 	if s.Frac >= c.Limit {
@@ -112,9 +111,9 @@ func exactBucket(s Bucket, now int64, c Charge) (tat *big.Rat, allowed bool, v V
 	}
 	unit := rat(c.Per, c.Limit)
 	price := new(big.Rat).Mul(unit, rat(c.Cost, 1))
-	capacity := new(big.Rat).Mul(unit, rat(most(c), 1))
+	full := new(big.Rat).Mul(unit, rat(capacity(c), 1))
 	excess := new(big.Rat).Add(debt, price)
-	excess.Sub(excess, capacity)
+	excess.Sub(excess, full)
 	allowed = c.Cost < 0 || excess.Sign() <= 0 || c.Forced && c.Cost > 0
 	switch {
 	case allowed:
@@ -122,13 +121,13 @@ func exactBucket(s Bucket, now int64, c Charge) (tat *big.Rat, allowed bool, v V
 		if debt.Sign() < 0 {
 			debt = new(big.Rat)
 		}
-	case c.Cost > most(c):
+	case c.Cost > capacity(c):
 		v.RetryAfter = never
 	default:
 		v.RetryAfter = ceiling(excess)
 	}
 	v.ResetAfter = ceiling(debt)
-	room := new(big.Rat).Sub(capacity, debt)
+	room := new(big.Rat).Sub(full, debt)
 	v.Remaining = max(0, floor(room.Quo(room, unit)))
 	return clock.Add(clock, debt), allowed, v
 }
@@ -140,7 +139,7 @@ func TestABucketCalculatesInExactFractions(t *testing.T) {
 		var want Verdict
 		var allowed bool
 		var tat *big.Rat
-		live(t, a, false,
+		simulate(t, a, false,
 			func(now int64, c Charge) { tat, allowed, want = exactBucket(b.Bucket, now, c) },
 			func(_ int64, c Charge, v Verdict) {
 				require.Equal(t, want, v)
@@ -152,16 +151,16 @@ func TestABucketCalculatesInExactFractions(t *testing.T) {
 	})
 }
 
-// From first charge to last the debt is one sum: events times a price, less the
-// time, with no rounding in between.
-func TestABucketIsTheSumOfItsHistory(t *testing.T) {
+// The debt is a single sum, the units times their price minus the elapsed time, without any
+// rounding in between.
+func TestTheDebtOfABucketIsTheExactSumOfItsHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var b Bucket
-		c := drawKind(t)
+		c := drawLimit(t)
 		now := drawStart(t, c.Per)
 		tat := new(big.Rat)
 		for range 60 {
-			c.Cost = min(most(c), rapid.Int64Range(1, 5).Draw(t, "cost"))
+			c.Cost = min(capacity(c), rapid.Int64Range(1, 5).Draw(t, "cost"))
 			next, v := b.Take(now, &c)
 			if v.Allowed() {
 				if tat.Cmp(rat(now, 1)) < 0 {
@@ -176,8 +175,8 @@ func TestABucketIsTheSumOfItsHistory(t *testing.T) {
 	})
 }
 
-// A sliding window has no rounding error that could grow: after any number of
-// grants it is the function of two exact counts.
+// A sliding window has no rounding error that could grow: after any number of charges its
+// state equals two exact counts.
 func TestASlidingWindowDoesNotDrift(t *testing.T) {
 	const per = 999_983
 	var s Sliding
@@ -196,9 +195,9 @@ func TestASlidingWindowDoesNotDrift(t *testing.T) {
 	require.Equal(t, counts[now/per-1], s.Previous)
 }
 
-// A log with a high limit says to wait at most one slot longer than one that keeps
-// every charge would.
-func TestACoarseLogAsksToWaitAtMostASlotLonger(t *testing.T) {
+// A log with a high limit returns a RetryAfter at most one slot longer than a log that
+// keeps every charge.
+func TestRetryAfterOfACoarseLogIsAtMostASlotLonger(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, events := &log{}, []Cell{}
 		c := Charge{Limit: rapid.Int64Range(129, 400).Draw(t, "limit"), Per: rapid.Int64Range(1000, 50_000).Draw(t, "per")}
@@ -209,7 +208,7 @@ func TestACoarseLogAsksToWaitAtMostASlotLonger(t *testing.T) {
 			if v.Allowed() {
 				events = append(events, Cell{now, c.Cost})
 			} else {
-				slot := (c.Per + finest - 1) / finest
+				slot := (c.Per + exactLimit - 1) / exactLimit
 				exact := retryAfter(events, between(events, 0, now+1), now, &c)
 				require.Less(t, v.RetryAfter, max(0, exact)+slot)
 			}
@@ -218,8 +217,8 @@ func TestACoarseLogAsksToWaitAtMostASlotLonger(t *testing.T) {
 	})
 }
 
-// 129 slots of the grid can hold charges that count at the same time.
-func TestALogCanNeedAllOfItsCells(t *testing.T) {
+// Charges that count at the same time can occupy 129 slots of the grid.
+func TestALogCanUseAllOfItsCells(t *testing.T) {
 	l := &log{}
 	c := Charge{Limit: 1280, Per: 1280, Cost: 1}
 	for now := int64(1280 + 9); now < 1280+9+c.Per; now++ {
@@ -228,9 +227,9 @@ func TestALogCanNeedAllOfItsCells(t *testing.T) {
 	require.Len(t, l.Cells, MaxCells)
 }
 
-// What a limit of 100 recorded to the microsecond stays counted when the limit is
-// 1000, within the same number of cells, and the other way round.
-func TestALogKeepsItsHistoryWhenItsGrainChanges(t *testing.T) {
+// Charges recorded under a limit of 100, to the microsecond, still count when the limit
+// becomes 1000, within the same number of cells, and the other way round.
+func TestALogKeepsItsHistoryWhenItsCellWidthChanges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, events := &log{}, []Cell{}
 		c, now := Charge{Per: 1280}, int64(1<<50)

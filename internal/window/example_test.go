@@ -2,7 +2,7 @@ package window
 
 import "fmt"
 
-// 100 a minute, the 101st charge 20 seconds into the minute.
+// A client has 100 units a minute and tries to take the 101st after 20 seconds.
 func ExampleFixed_Take() {
 	var s Fixed
 	c := Charge{Limit: 100, Per: 60 * second, Cost: 100}
@@ -13,7 +13,7 @@ func ExampleFixed_Take() {
 	// Output: {Remaining:0 ResetAfter:40000000 RetryAfter:40000000 Receipt:0}
 }
 
-// The first unit is free when it is exactly one period old.
+// The first unit is free again when it is exactly one period old.
 func ExampleLog_Take() {
 	var l Log
 	c := Charge{Limit: 2, Per: 10 * second, Cost: 1}
@@ -29,7 +29,7 @@ func ExampleLog_Take() {
 	// true 0
 }
 
-// Three a second are paid back one by one, in thirds of a second, rounded up.
+// Three units a second come back one by one, a third of a second apart.
 func ExampleBucket_Take() {
 	var s Bucket
 	c := Charge{Limit: 3, Per: second, Cost: 1}

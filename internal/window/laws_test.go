@@ -8,22 +8,22 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The laws that every algorithm keeps, on histories that mix costs, peeks,
-// refunds, forced charges, changing limits and a clock that steps back.
+// These laws hold for every algorithm, on histories that mix costs, peeks, refunds, forced
+// charges, changing limits and a clock that steps back.
 
-// algorithm is what a law has to know to test one.
+// algorithm is a limiter with what the laws need to know about it.
 type algorithm struct {
 	limiter
 	name string
 
-	// copy is an independent limiter in the same state.
+	// copy returns an independent limiter in the same state.
 	copy func() limiter
 
-	// reached is the time a charge counts from: the clock's, or the state's own if
-	// that is later.
+	// reached returns the time from which a charge counts: the clock's, or that of the
+	// state if it is later.
 	reached func(now int64) int64
 
-	// bound is the most that a rolling window admits.
+	// bound returns the most units that a rolling window admits.
 	bound func(c Charge) int64
 }
 
@@ -40,7 +40,7 @@ func algorithms() []algorithm {
 	}, {
 		b, "bucket", func() limiter { return &bucket{b.Bucket} },
 		func(now int64) int64 { return now },
-		func(c Charge) int64 { return most(c) + c.Limit },
+		func(c Charge) int64 { return capacity(c) + c.Limit },
 	}, {
 		l, "log", func() limiter { return &log{Log{slices.Clone(l.Cells)}} },
 		func(now int64) int64 { return l.Log.reached(now) },
@@ -48,18 +48,18 @@ func algorithms() []algorithm {
 	}}
 }
 
-// most is what an untouched bucket lets pass at once.
-func most(c Charge) int64 {
+// capacity returns the most units that an unused bucket allows at once.
+func capacity(c Charge) int64 {
 	if c.Burst > 0 {
 		return c.Burst
 	}
 	return c.Limit
 }
 
-// full is the Remaining of an untouched state.
+// full returns the Remaining of an unused state.
 func (a algorithm) full(c Charge) int64 {
 	if a.name == "bucket" && c.Limit > 0 {
-		return most(c)
+		return capacity(c)
 	}
 	return c.Limit
 }
@@ -71,16 +71,16 @@ func (a algorithm) peek(now int64, c Charge) Verdict {
 
 const day = 24 * 3600 * second
 
-// kinds are limits and periods from one end to the other.
-var kinds = []Charge{
+// limits range from the smallest to the largest limit and period.
+var limits = []Charge{
 	{Limit: 1, Per: 30 * day}, {Limit: 1, Per: 1000}, {Limit: 3, Per: second}, {Limit: 7, Per: 1001},
 	{Limit: 100, Per: 60 * second}, {Limit: 128, Per: 1279}, {Limit: 129, Per: 1280}, {Limit: 1000, Per: 3600 * second},
 	{Limit: 1_000_000, Per: second}, {Limit: 700_001, Per: 1000}, {Limit: MaxLimit, Per: MaxPeriod}, {Limit: MaxLimit, Per: 1000},
 	{Limit: 10, Per: 10 * second, Burst: 3}, {Limit: 7, Per: second, Burst: 20}, {Limit: 1, Per: MaxPeriod, Burst: 100},
 }
 
-func drawKind(t *rapid.T) Charge {
-	if c := rapid.SampledFrom(kinds).Draw(t, "kind"); rapid.Bool().Draw(t, "well-known") {
+func drawLimit(t *rapid.T) Charge {
+	if c := rapid.SampledFrom(limits).Draw(t, "limit"); rapid.Bool().Draw(t, "well-known") {
 		return c
 	}
 	c := Charge{Limit: rapid.Int64Range(1, 400).Draw(t, "limit"), Per: rapid.Int64Range(1000, 100_000).Draw(t, "per")}
@@ -93,8 +93,8 @@ func drawStart(t *rapid.T, per int64) int64 {
 	return start + rapid.Int64Range(0, 2*per).Draw(t, "offset")
 }
 
-// drawPause goes where limits begin and end: nowhere, to the price of a unit, to
-// just before, at or after the edge of a window or the end of a denial.
+// drawPause prefers the boundaries: no pause, the price of a unit, and just before, at or
+// after the end of a window or of a denial.
 func drawPause(t *rapid.T, now int64, c Charge, retry int64) int64 {
 	edge := c.Per - now%c.Per
 	off := rapid.Int64Range(-1, 1).Draw(t, "off")
@@ -110,26 +110,26 @@ func drawCost(t *rapid.T, c Charge, remaining int64) int64 {
 	}).Draw(t, "cost"))
 }
 
-// live leads a limiter through a random life and calls each before and after each
-// charge of it. The limit is a constant and nothing is forced if it is told so.
-func live(t *rapid.T, a algorithm, steady bool, before func(now int64, c Charge), after func(now int64, c Charge, v Verdict)) {
-	base := drawKind(t)
+// simulate charges a limiter at random and calls before and after for each charge. With
+// steady, the limit does not change and no charge is forced.
+func simulate(t *rapid.T, a algorithm, steady bool, before func(now int64, c Charge), after func(now int64, c Charge, v Verdict)) {
+	base := drawLimit(t)
 	now, retry := drawStart(t, base.Per), int64(0)
 	backward := rapid.Bool().Draw(t, "clock steps back")
 	for range rapid.IntRange(1, 50).Draw(t, "charges") {
 		c := base
 		c.Cost = drawCost(t, c, a.peek(now, c).Remaining)
-		switch what := rapid.IntRange(0, 19).Draw(t, "what"); {
-		case what == 0 && !(steady && backward):
-			// A log whose newest cell is given back no longer knows the time it had
-			// reached, so the bound is for histories with one or the other.
+		switch action := rapid.IntRange(0, 19).Draw(t, "action"); {
+		case action == 0 && !(steady && backward):
+			// A log whose newest cell was refunded forgets the time it has reached, so the
+			// bound holds only for histories without a refund or without a step back.
 			c.Cost = -c.Cost
-		case what == 1 && backward:
+		case action == 1 && backward:
 			now = max(0, now-rapid.Int64Range(0, 2*c.Per).Draw(t, "step back"))
-		case what == 2 && !steady:
-			c.Forced = true // not so much that it saturates: there is a test for that
+		case action == 2 && !steady:
+			c.Forced = true // but never up to saturation, which has a test of its own
 			c.Cost = min(c.Cost, 3*c.Limit, MaxLimit/50)
-		case what == 3 && !steady:
+		case action == 3 && !steady:
 			base.Limit = rapid.SampledFrom([]int64{1, c.Limit/2 + 1, c.Limit + 1, 100, 200, MaxLimit}).Draw(t, "new limit")
 			base.Limit = min(base.Limit, MaxLimit)
 			base.Burst = 0
@@ -153,8 +153,8 @@ func forEach(t *testing.T, law func(t *rapid.T, a algorithm)) {
 	}
 }
 
-// worst is the most units in any window [t, t+per).
-func worst(events []Cell, per int64) (units int64) {
+// worstWindow returns the most units in any window [t, t+per).
+func worstWindow(events []Cell, per int64) (units int64) {
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b Cell) int { return int(min(1, max(-1, a.Time-b.Time))) })
 	first, now := 0, int64(0)
@@ -173,9 +173,9 @@ func TestNoRollingWindowAdmitsMoreThanTheBound(t *testing.T) {
 	ratios := map[string]float64{}
 	forEach(t, func(t *rapid.T, a algorithm) {
 		var events []Cell
-		var kind Charge
-		live(t, a, true, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
-			kind = c
+		var limit Charge
+		simulate(t, a, true, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
+			limit = c
 			switch {
 			case c.Cost > 0 && v.Allowed():
 				at := a.reached(now)
@@ -187,17 +187,17 @@ func TestNoRollingWindowAdmitsMoreThanTheBound(t *testing.T) {
 				events = refund(events, now, &Charge{Cost: c.Cost})
 			}
 		})
-		got, bound := worst(events, kind.Per), a.bound(kind)
+		got, bound := worstWindow(events, limit.Per), a.bound(limit)
 		require.LessOrEqual(t, got, bound)
 		ratios[a.name] = max(ratios[a.name], float64(got)/float64(bound))
 	})
 	for name, ratio := range ratios {
-		t.Logf("%s: the worst rolling window had %.3f of its bound", name, ratio)
+		t.Logf("%s: the worst rolling window reached %.3f of its bound", name, ratio)
 	}
 }
 
-// The bounds are not loose: someone who knows them reaches them.
-func TestTheBoundsAreReached(t *testing.T) {
+// The bounds are tight: a client that knows them can reach them.
+func TestTheBoundsAreTight(t *testing.T) {
 	c := Charge{Limit: 100, Per: 60 * second}
 	for _, a := range algorithms() {
 		var events []Cell
@@ -210,7 +210,7 @@ func TestTheBoundsAreReached(t *testing.T) {
 				}
 			}
 		}
-		got, bound := worst(events, c.Per), a.bound(c)
+		got, bound := worstWindow(events, c.Per), a.bound(c)
 		t.Logf("%s: %d of %d", a.name, got, bound)
 		require.GreaterOrEqual(t, got, bound-1)
 	}
@@ -219,7 +219,7 @@ func TestTheBoundsAreReached(t *testing.T) {
 func TestADeniedChargeAndAPeekChangeNothing(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
 		var was limiter
-		live(t, a, false, func(int64, Charge) { was = a.copy() }, func(_ int64, c Charge, v Verdict) {
+		simulate(t, a, false, func(int64, Charge) { was = a.copy() }, func(_ int64, c Charge, v Verdict) {
 			if !v.Allowed() || c.Cost == 0 {
 				require.Equal(t, was, a.copy())
 			}
@@ -229,7 +229,7 @@ func TestADeniedChargeAndAPeekChangeNothing(t *testing.T) {
 
 func TestRetryAfterIsExact(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
-		live(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
+		simulate(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
 			switch {
 			case v.Allowed():
 				require.Zero(t, v.RetryAfter)
@@ -246,13 +246,13 @@ func TestRetryAfterIsExact(t *testing.T) {
 
 func TestResetAfterAndExpiresAreExact(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
-		live(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
+		simulate(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
 			full := a.full(c)
 			require.Equal(t, full, a.peek(now+v.ResetAfter, c).Remaining)
 			if v.ResetAfter > 0 {
 				require.Less(t, a.peek(now+v.ResetAfter-1, c).Remaining, full)
 				expires := now + v.ResetAfter
-				if a.name == "sliding" { // which keeps its state to the end of the window
+				if a.name == "sliding" { // it keeps its state until the end of the window
 					expires = (expires + c.Per - 1) / c.Per * c.Per
 				}
 				require.Equal(t, expires, a.limiter.expires(c.Per))
@@ -265,7 +265,7 @@ func TestResetAfterAndExpiresAreExact(t *testing.T) {
 
 func TestRemainingIsWhatCanBeCharged(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
-		live(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
+		simulate(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
 			require.GreaterOrEqual(t, v.Remaining, int64(0))
 			require.LessOrEqual(t, v.Remaining, a.full(c))
 			require.Equal(t, v.Remaining, a.peek(now, c).Remaining)
@@ -280,12 +280,12 @@ func TestRemainingIsWhatCanBeCharged(t *testing.T) {
 	})
 }
 
-func TestARefundRestoresWhatWasTaken(t *testing.T) {
+func TestARefundRestoresTheUnitsTaken(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
 		var was Verdict
 		var later []Verdict
 		var times []int64
-		live(t, a, false, func(now int64, c Charge) {
+		simulate(t, a, false, func(now int64, c Charge) {
 			was, later, times = a.peek(now, c), nil, []int64{now + 1, now + c.Per/3, now + c.Per, now + 2*c.Per}
 			for _, at := range times {
 				later = append(later, a.peek(at, c))
@@ -301,7 +301,7 @@ func TestARefundRestoresWhatWasTaken(t *testing.T) {
 			require.Equal(t, was.Remaining, v.Remaining)
 			c.Cost = 0
 			for i, at := range times {
-				if a.name != "log" || c.Limit <= finest { // a shared cell keeps the newer time
+				if a.name != "log" || c.Limit <= exactLimit { // a shared cell keeps the newer time
 					require.Equal(t, later[i].Remaining, back.take(at, c).Remaining)
 				}
 			}
@@ -314,9 +314,9 @@ func TestARefundRestoresWhatWasTaken(t *testing.T) {
 	})
 }
 
-func TestAClockThatRunsBackAdmitsNoMore(t *testing.T) {
+func TestAClockThatRunsBackwardsAdmitsNoMore(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
-		live(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
+		simulate(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, v Verdict) {
 			if c.Cost <= 0 || !v.Allowed() {
 				return
 			}
@@ -326,8 +326,8 @@ func TestAClockThatRunsBackAdmitsNoMore(t *testing.T) {
 			c.Cost = rapid.Int64Range(1, c.Limit).Draw(t, "then")
 			early, late := a.copy(), a.copy()
 			v, onTime := early.take(back, c), late.take(reached, c)
-			require.False(t, v.Allowed() && !onTime.Allowed(), "allowed at an earlier time alone")
-			if v.Allowed() { // and then it healed
+			require.False(t, v.Allowed() && !onTime.Allowed(), "allowed only at the earlier time")
+			if v.Allowed() { // once the clock is right again
 				require.LessOrEqual(t, v.Remaining, onTime.Remaining)
 				c.Cost = 0
 				require.LessOrEqual(t, early.take(reached, c).Remaining, late.take(reached, c).Remaining)
@@ -336,15 +336,15 @@ func TestAClockThatRunsBackAdmitsNoMore(t *testing.T) {
 	})
 }
 
-func TestANewLimitAppliesAtOnceAndKeepsWhatIsUsed(t *testing.T) {
+func TestANewLimitAppliesAtOnceAndKeepsTheUsedUnits(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
-		live(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, _ Verdict) {
+		simulate(t, a, false, func(int64, Charge) {}, func(now int64, c Charge, _ Verdict) {
 			if a.name == "bucket" {
-				return // it keeps time, not units: see the test that compares with exact fractions
+				return // it stores time, not units; TestABucketCalculatesInExactFractions covers it
 			}
 			changed := c
 			changed.Limit = rapid.SampledFrom([]int64{0, 1, c.Limit / 2, c.Limit, MaxLimit}).Draw(t, "other limit")
-			// What is used shows in the largest limit, which nothing forced hides.
+			// The largest limit shows the used units.
 			c.Limit = MaxLimit
 			used := MaxLimit - a.peek(now, c).Remaining
 			if used == MaxLimit {
@@ -356,7 +356,7 @@ func TestANewLimitAppliesAtOnceAndKeepsWhatIsUsed(t *testing.T) {
 	})
 }
 
-func TestALimitOfNothingRejectsEveryCost(t *testing.T) {
+func TestALimitOfZeroDeniesEveryCost(t *testing.T) {
 	for _, a := range algorithms() {
 		c := Charge{Limit: 0, Per: second, Burst: 5, Cost: 1}
 		require.Equal(t, denied(0, 0, never), a.take(1<<50, c), a.name)
@@ -367,11 +367,11 @@ func TestALimitOfNothingRejectsEveryCost(t *testing.T) {
 	}
 }
 
-// 2^53 is where doubles stop to be exact integers.
+// Doubles stop being exact integers at 2^53.
 func TestStatesAndVerdictsAreExactAsDoubles(t *testing.T) {
 	const exact = 1 << 53
 	forEach(t, func(t *rapid.T, a algorithm) {
-		live(t, a, false, func(int64, Charge) {}, func(_ int64, c Charge, v Verdict) {
+		simulate(t, a, false, func(int64, Charge) {}, func(_ int64, c Charge, v Verdict) {
 			for _, n := range []int64{v.Remaining, v.ResetAfter, v.RetryAfter, a.limiter.expires(c.Per)} {
 				require.Less(t, n, int64(exact))
 				require.GreaterOrEqual(t, n, never)

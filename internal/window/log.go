@@ -2,44 +2,42 @@ package window
 
 import "slices"
 
-// MaxCells is the most cells a Log keeps. Above a limit of 128, cells lie on a
-// grid 1/128 of the period wide. A rolling window that does not begin on a line
-// of the grid meets 129 of them: 127 whole ones and a part of one at either end.
-const MaxCells = finest + 1
+// MaxCells is the most cells a Log keeps. For a limit over 128, cells lie on a grid of
+// 1/128 of the period. A rolling window that does not begin on a grid line overlaps 129 of
+// them: 127 whole ones and a part of one at either end.
+const MaxCells = exactLimit + 1
 
-// finest is the highest limit whose charges are all remembered by themselves.
-const finest = 128
+// exactLimit is the highest limit at which every charge has a cell of its own.
+const exactLimit = 128
 
-// Log is a sliding log: it remembers when units were charged, and forgets each
-// when it is a whole period old. See "An alternative approach to rate limiting",
-// https://www.figma.com/blog/an-alternative-approach-to-rate-limiting/, which
-// describes it under the name of sliding window log.
+// Log is a sliding log: it stores when units were charged and drops each charge once it is
+// a whole period old. "An alternative approach to rate limiting",
+// https://www.figma.com/blog/an-alternative-approach-to-rate-limiting/, describes it as the
+// sliding window log.
 //
 //	used     =   the units of all cells with Time > now - per
 //	allowed  if  used + cost <= limit
 //
-// so no rolling window of per ever admits more than limit: every unit that was
-// charged in it is counted until it has left.
+// No rolling window of length per ever admits more than limit, because every unit charged
+// in it counts until it has left it.
 //
-// While the limit is 128 or less, each charge has a cell of its own, and the log
-// is exact to the microsecond. Above, charges within the same 1/128 of the
-// period share a cell, which counts until the last of them is a period old:
-// still never more than limit, while the first of them may be held up to 1/128
-// of the period too long. Either way there are at most MaxCells cells, however
-// high the limit.
+// While the limit is 128 or less, each charge has a cell of its own and the log is exact to
+// the microsecond. For a higher limit, charges within the same 1/128 of the period share a
+// cell, which counts until the last of them is a period old. That still never admits more
+// than limit, but the first charge of a cell counts up to 1/128 of the period too long.
+// Either way there are at most MaxCells cells, however high the limit.
 type Log struct {
-	Cells []Cell // the oldest first
+	Cells []Cell // oldest first
 }
 
-// Cell is units that are counted until they are a period older than Time.
+// Cell is a number of units that count until they are a period older than Time.
 type Cell struct {
 	Time  int64 // µs, of the last charge in the cell
 	Units int64
 }
 
-// Take charges c at time now. When it charges, the cells of the result may use
-// the memory of l's, which must not be used any more; a charge that is denied
-// and a peek leave them as they are.
+// Take charges c at time now. A successful charge or refund may reuse the memory of
+// l.Cells, so l must not be used afterwards. A denied charge and a peek leave l unchanged.
 func (l Log) Take(now int64, c *Charge) (next Log, v Verdict) {
 	at := l.reached(now)
 	alive := l.Cells[l.expired(at, c.Per):]
@@ -64,7 +62,7 @@ func (l Log) Take(now int64, c *Charge) (next Log, v Verdict) {
 	return Log{alive}, v
 }
 
-// Expires is the time from which l is like the zero value.
+// Expires returns the time from which l is equivalent to the zero value.
 func (l Log) Expires(per int64) int64 {
 	if len(l.Cells) == 0 {
 		return 0
@@ -72,8 +70,8 @@ func (l Log) Expires(per int64) int64 {
 	return l.Cells[len(l.Cells)-1].Time + per
 }
 
-// reached is the time of the decision: never before the newest cell, so that a
-// clock that ran back finds the cells in order.
+// reached returns the time of the decision: now, or the time of the newest cell if that is
+// later, so that cells stay in order when the clock runs backwards.
 func (l Log) reached(now int64) int64 {
 	if len(l.Cells) == 0 {
 		return now
@@ -81,7 +79,7 @@ func (l Log) reached(now int64) int64 {
 	return max(now, l.Cells[len(l.Cells)-1].Time)
 }
 
-// expired counts the cells that have left the window.
+// expired returns the number of cells that have left the window.
 func (l Log) expired(now, per int64) int {
 	for i, cell := range l.Cells {
 		if cell.Time+per > now {
@@ -98,13 +96,13 @@ func total(cells []Cell) (sum int64) {
 	return sum
 }
 
-// compact moves the cells that are alive to the front of their memory, so that
-// the log can go on in it for ever.
+// compact moves the cells in use to the front of their memory, so that the log never has to
+// grow beyond it.
 func compact(cells, alive []Cell) []Cell {
 	return cells[:copy(cells, alive)]
 }
 
-// charge adds units at a time that is not before the newest cell's.
+// charge adds units at a time that is not before the newest cell.
 func charge(cells []Cell, now, units int64, c *Charge) []Cell {
 	if units == 0 {
 		return cells
@@ -117,19 +115,19 @@ func charge(cells []Cell, now, units int64, c *Charge) []Cell {
 	return append(cells, Cell{now, units})
 }
 
-// shareCell tells whether charges at two times go into one cell.
+// shareCell reports whether charges at two times belong to the same cell.
 func shareCell(a, b int64, c *Charge) bool {
-	if c.Limit <= finest {
+	if c.Limit <= exactLimit {
 		return a == b
 	}
-	width := (c.Per + finest - 1) / finest
+	width := (c.Per + exactLimit - 1) / exactLimit
 	return a/width == b/width
 }
 
-// refund gives units back: of the cell that a receipt is for, which is the first
-// that is not older, if that cell can hold the charge at all. The log may have been
-// reset since, and the units of others must stay. Without a receipt it is those of
-// the newest cells first.
+// refund removes units from the cell of the receipt: the first cell that is not older, if
+// that cell can contain the charge. After a Reset it cannot, and then nothing is removed,
+// so that nobody else's units are refunded. Without a receipt, refund removes the newest
+// units.
 func refund(cells []Cell, now int64, c *Charge) []Cell {
 	units := -c.Cost
 	if c.Receipt != 0 {
@@ -154,12 +152,12 @@ func refund(cells []Cell, now int64, c *Charge) []Cell {
 	return cells
 }
 
-// retryAfter is when enough of the oldest cells will have left.
+// retryAfter returns how long it takes until enough of the oldest cells have left.
 func retryAfter(alive []Cell, used, now int64, c *Charge) int64 {
 	if c.Cost > c.Limit {
 		return never
 	}
-	for i := 0; ; i++ { // ends: an empty log has room
+	for i := 0; ; i++ { // terminates: an empty log has room
 		used -= alive[i].Units
 		if used+c.Cost <= c.Limit {
 			return alive[i].Time + c.Per - now

@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAReceiptOfALogThatWasForgottenRefundsNobodyElse(t *testing.T) {
-	for _, limit := range []int64{4, finest, finest + 1, 1_000_000} {
+func TestAReceiptFromBeforeAResetRefundsNoOtherUnits(t *testing.T) {
+	for _, limit := range []int64{4, exactLimit, exactLimit + 1, 1_000_000} {
 		c := Charge{Limit: limit, Per: 128_000, Cost: 1, Tentative: true}
 		_, lost := Log{}.Take(5_000_000, &c)
 		require.NotZero(t, lost.Receipt)
@@ -20,26 +20,26 @@ func TestAReceiptOfALogThatWasForgottenRefundsNobodyElse(t *testing.T) {
 }
 
 func TestAReceiptRefundsOnce(t *testing.T) {
-	c := Charge{Limit: finest, Per: 128_000, Cost: 1, Tentative: true}
+	c := Charge{Limit: exactLimit, Per: 128_000, Cost: 1, Tentative: true}
 	log, first := Log{}.Take(5_000_000, &c)
 	log, _ = log.Take(5_000_001, &c)
-	refund := Charge{Limit: finest, Per: 128_000, Cost: -1, Receipt: first.Receipt}
+	refund := Charge{Limit: exactLimit, Per: 128_000, Cost: -1, Receipt: first.Receipt}
 	for range 3 {
 		var v Verdict
 		log, v = log.Take(5_000_002, &refund)
-		require.EqualValues(t, finest-1, v.Remaining)
+		require.EqualValues(t, exactLimit-1, v.Remaining)
 	}
 }
 
-func TestAReceiptOfAMergedCellRefundsItsShare(t *testing.T) {
-	c := Charge{Limit: finest + 1, Per: 128_000, Cost: 1, Tentative: true}
+func TestAReceiptOfASharedCellRefundsOnlyItsOwnUnits(t *testing.T) {
+	c := Charge{Limit: exactLimit + 1, Per: 128_000, Cost: 1, Tentative: true}
 	log, first := Log{}.Take(5_000_100, &c)
 	log, second := log.Take(5_000_900, &c)
 	for left, receipt := range []int64{second.Receipt, first.Receipt} {
-		refund := Charge{Limit: finest + 1, Per: 128_000, Cost: -1, Receipt: receipt}
+		refund := Charge{Limit: exactLimit + 1, Per: 128_000, Cost: -1, Receipt: receipt}
 		var v Verdict
 		log, v = log.Take(5_001_500, &refund)
-		require.EqualValues(t, finest+left, v.Remaining)
+		require.EqualValues(t, exactLimit+left, v.Remaining)
 	}
 	require.Empty(t, log.Cells)
 }

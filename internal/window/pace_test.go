@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawPace draws a limit with a period and a phase in it.
+// drawPace draws a limit, a period and a time within the period.
 func drawPace(t *rapid.T) (c Charge, now int64) {
 	c = Charge{Limit: rapid.Int64Range(1, 1000).Draw(t, "limit"), Cost: 1}
 	c.Per = rapid.OneOf(
@@ -18,19 +18,19 @@ func drawPace(t *rapid.T) (c Charge, now int64) {
 	return c, 1<<50 + rapid.Int64Range(0, 2*c.Per).Draw(t, "phase")
 }
 
-// spacing is per/limit in microseconds, rounded up; 1/128 more for a log that is
-// too coarse to keep the time of every charge.
+// spacing returns per/limit in microseconds, rounded up. A log too coarse to keep every
+// charge needs 1/128 more.
 func (a algorithm) spacing(c Charge) int64 {
-	if a.name == "log" && c.Limit > finest {
-		return mulDivCeil(c.Per, finest+1, c.Limit*finest)
+	if a.name == "log" && c.Limit > exactLimit {
+		return mulDivCeil(c.Per, exactLimit+1, c.Limit*exactLimit)
 	}
 	return mulDivCeil(c.Per, 1, c.Limit)
 }
 
-func TestAClientThatKeepsToTheLimitIsNeverDenied(t *testing.T) {
+func TestAClientWithinTheLimitIsNeverDenied(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
 		c, now := drawPace(t)
-		c.Burst = rapid.SampledFrom([]int64{0, 1, 5}).Draw(t, "burst") // of a bucket alone
+		c.Burst = rapid.SampledFrom([]int64{0, 1, 5}).Draw(t, "burst") // only a bucket has one
 		spacing := a.spacing(c)
 		longest := rapid.SampledFrom([]int64{0, 0, 1, spacing / 10, c.Per}).Draw(t, "longest pause")
 		for i := range 4*c.Limit + 20 {
@@ -43,14 +43,14 @@ func TestAClientThatKeepsToTheLimitIsNeverDenied(t *testing.T) {
 	})
 }
 
-// A client that asks as soon as it may gets the limit in every period, whenever it
-// begins. A coarse log holds a unit up to 1/128 of the period too long.
-func TestAClientThatHeedsRetryAfterGetsTheWholeLimit(t *testing.T) {
+// A client that retries as soon as RetryAfter allows gets the whole limit in every period,
+// whenever it begins. A coarse log holds units up to 1/128 of the period too long.
+func TestAClientThatWaitsForRetryAfterGetsTheWholeLimit(t *testing.T) {
 	forEach(t, func(t *rapid.T, a algorithm) {
 		c, now := drawPace(t)
 		per := c.Per
-		if a.name == "log" && c.Limit > finest {
-			per += (c.Per + finest - 1) / finest
+		if a.name == "log" && c.Limit > exactLimit {
+			per += (c.Per + exactLimit - 1) / exactLimit
 		}
 		const periods = 5
 		begin, granted := now, int64(0)

@@ -6,9 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A burst that takes more than MaxDebt to earn is cut to that. It is not without
-// end.
-func TestABurstThatTakesCenturiesToEarnIsStillABurst(t *testing.T) {
+// A burst that takes longer than MaxDebt to earn is capped at MaxDebt.
+func TestABurstThatTakesCenturiesToEarnIsCapped(t *testing.T) {
 	b := &bucket{}
 	c := Charge{Limit: 1, Per: 30 * day, Burst: 2000}
 	v := b.take(1<<50, c)
@@ -27,8 +26,7 @@ func TestABurstThatTakesCenturiesToEarnIsStillABurst(t *testing.T) {
 	}
 }
 
-// The largest debts and counters there can be are paid back like any other, and
-// RetryAfter says when.
+// RetryAfter is exact even for the largest possible debts and counters.
 func TestRetryAfterIsExactWhenAStateIsSaturated(t *testing.T) {
 	for _, limit := range []int64{1, 3, 100, 1000, MaxLimit} {
 		for _, a := range algorithms() {
@@ -49,7 +47,7 @@ func TestRetryAfterIsExactWhenAStateIsSaturated(t *testing.T) {
 	}
 }
 
-// MaxDebt is counted from the clock, so a clock that runs back must not lower it.
+// MaxDebt counts from the clock, so a clock that runs backwards must not lower the debt.
 func TestAForcedChargeNeverLowersADebt(t *testing.T) {
 	b := &bucket{}
 	c := Charge{Limit: 1, Per: 30 * day, Cost: MaxLimit, Forced: true}

@@ -1,25 +1,24 @@
 package window
 
-// Sliding is the sliding window counter: two aligned windows, the older one
-// weighted by how much of it a window that ends now still covers. See "How we
-// built rate limiting capable of scaling to millions of domains",
-// https://blog.cloudflare.com/counting-things-a-lot-of-different-things/.
-// With e the microseconds elapsed in the current window, from 0 to per-1:
+// Sliding is the sliding window counter: two aligned windows, where the older one is
+// weighted by how much of it a window that ends now still covers. See "How we built rate
+// limiting capable of scaling to millions of domains",
+// https://blog.cloudflare.com/counting-things-a-lot-of-different-things/. With e the
+// microseconds elapsed in the current window, from 0 to per-1:
 //
 //	used     =   floor(Previous × (per-1-e) / per) + Current
 //	allowed  if  used + cost <= limit
 //
-// The weight is rounded down and leaves out the instant that is exactly one
-// period old. So a client that spaces its units per/limit apart is never denied,
-// and one that waits for RetryAfter gets limit units in every aligned window.
+// The weight is rounded down and leaves out the instant that is exactly one period old. So
+// a client that spaces its units per/limit apart is never denied, and one that waits for
+// RetryAfter gets limit units in every aligned window.
 //
-// A rolling window meets at most two aligned ones, each of which holds at most
-// limit units: together no more than 2 × limit, and never more than limit in one
-// burst.
+// A rolling window overlaps at most two aligned ones, each of which holds at most limit
+// units. It admits at most 2 × limit, and a single burst never more than limit.
 type Sliding struct {
-	Start    int64 // of the current window
-	Previous int64 // units charged in the window before
-	Current  int64 // units charged in this one
+	Start    int64 // start of the current window
+	Previous int64 // units charged in the previous window
+	Current  int64 // units charged in the current window
 }
 
 // Take charges c at time now.
@@ -54,8 +53,8 @@ func (s Sliding) Take(now int64, c *Charge) (next Sliding, v Verdict) {
 	return next, v
 }
 
-// Expires is a time from which s is like the zero value: the end of the last
-// window in which it counts. One unit alone counts for nothing in the next.
+// Expires returns a time from which s is equivalent to the zero value: the end of the last
+// window in which it counts. A single unit does not count in the next window.
 func (s Sliding) Expires(per int64) int64 {
 	switch {
 	case s.Current > 1:
@@ -66,8 +65,8 @@ func (s Sliding) Expires(per int64) int64 {
 	return s.Start
 }
 
-// at is s as seen at time now, and the time elapsed in its current window. A
-// clock that ran back to before the window counts as its first microsecond, when
+// at returns s as seen at time now, and the time elapsed in its current window. If the
+// clock ran backwards past the start of the window, nothing has elapsed: that is when
 // Previous weighs most.
 func (s Sliding) at(now, per int64) (Sliding, int64) {
 	elapsed := now - s.Start
@@ -81,11 +80,11 @@ func (s Sliding) at(now, per int64) (Sliding, int64) {
 	return Sliding{Start: now - elapsed}, elapsed
 }
 
-// weight is what units of the window before count for.
+// weight returns how much units of the previous window still count.
 func weight(units, elapsed, per int64) int64 { return mulDivFloor(units, per-1-elapsed, per) }
 
-// refund takes from the window that the receipt names, and without one from
-// Current first: those units are the newest.
+// refund removes units from the window that the receipt names. Without a receipt it removes
+// them from Current first, which holds the newest units.
 func (s Sliding) refund(c *Charge) Sliding {
 	units := -c.Cost
 	if c.Receipt == 0 || c.Receipt == s.Start {
@@ -99,9 +98,9 @@ func (s Sliding) refund(c *Charge) Sliding {
 	return s
 }
 
-// retryAfter is for a charge that was denied. Within a window only Previous
-// fades. If room = limit-Current-cost is negative, nothing helps before the next
-// window, where Current has become Previous.
+// retryAfter returns the wait for a denied charge. Within a window only Previous fades. If
+// room = limit-Current-cost is negative, the charge has to wait for the next window, where
+// Current has become Previous.
 func (s Sliding) retryAfter(now int64, c *Charge) int64 {
 	switch room := c.Limit - s.Current - c.Cost; {
 	case c.Cost > c.Limit:
@@ -113,9 +112,9 @@ func (s Sliding) retryAfter(now int64, c *Charge) int64 {
 	}
 }
 
-// reset is when nothing is used any more, for a state of which something is: the
-// units of the last window weigh less than one when fewer than per/units
-// microseconds of the next are left.
+// reset returns when all units will be available again, for a state that has used some: the
+// units of the last window weigh less than one when fewer than per/units microseconds of
+// the next window are left.
 func (s Sliding) reset(per int64) int64 {
 	end, units := s.Start+per, s.Previous
 	if s.Current > 0 {
@@ -124,8 +123,8 @@ func (s Sliding) reset(per int64) int64 {
 	return end - (per+units-1)/units
 }
 
-// fadedTo is the smallest e at which units of the window before, more than room,
-// weigh no more than room:
+// fadedTo returns the smallest e at which the units of the previous window, which are more
+// than room, weigh no more than room:
 //
 //	floor(units × (per-1-e) / per) <= room, that is e = per - ceil((room+1) × per / units)
 func fadedTo(room, units, per int64) int64 {

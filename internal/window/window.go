@@ -6,61 +6,59 @@ import (
 )
 
 const (
-	// MaxLimit is the largest Limit and Burst, and the largest Cost either way.
+	// MaxLimit is the largest Limit and Burst, and the largest absolute Cost.
 	MaxLimit int64 = 10_000_000_000_000
 
-	// MaxPeriod is the largest Per, in microseconds.
+	// MaxPeriod is the largest Per and Ban, in microseconds: 366 days.
 	MaxPeriod int64 = 366 * 24 * 3600 * 1_000_000
 
-	// MaxUnits is where counters saturate. Only forced charges get there.
+	// MaxUnits is the value at which counters saturate. Only forced charges reach it.
 	MaxUnits int64 = 1<<44 - 1
 
-	// MaxDebt is the most a token bucket ever owes, in microseconds: 142 years.
+	// MaxDebt is the largest debt of a token bucket, in microseconds: 142 years.
 	MaxDebt int64 = 1 << 52
 )
 
-// Charge is what is asked of a state. Callers have checked it:
-// 0 <= Limit <= MaxLimit, 1000 <= Per <= MaxPeriod, 0 <= Burst <= MaxLimit,
-// 0 <= Ban <= MaxPeriod and -MaxLimit <= Cost <= MaxLimit. Times are from 0 to 1<<52.
+// Charge describes what to charge to a state. The caller has validated it: 0 <= Limit <=
+// MaxLimit, 1000 <= Per <= MaxPeriod, 0 <= Burst <= MaxLimit, 0 <= Ban <= MaxPeriod and
+// -MaxLimit <= Cost <= MaxLimit. Times are from 0 to 1<<52.
 type Charge struct {
-	Limit int64 // units that Per allows; 0 rejects every cost
-	Per   int64 // microseconds
-	Burst int64 // Bucket alone: the most that passes at once; 0 means Limit
-	Ban   int64 // Strikes alone: microseconds that a ban lasts
-	Cost  int64 // units to take; 0 peeks, less than 0 gives back
+	Limit int64 // units per period; 0 denies every cost
+	Per   int64 // period in microseconds
+	Burst int64 // Bucket only: the most units allowed at once; 0 means Limit
+	Ban   int64 // Rejections only: length of a ban in microseconds
+	Cost  int64 // units to take; 0 peeks, a negative cost refunds
 
-	// Zone is that of a Calendar; nil means UTC.
+	// Zone is the time zone of a Calendar. Nil means UTC.
 	Zone *time.Location
 
-	// Forced takes the units even past the limit. It means nothing to a peek or
-	// a refund.
+	// Forced takes the units even past the limit. It has no effect on a peek or a refund.
 	Forced bool
 
-	// Tentative asks for a receipt.
+	// Tentative requests a receipt.
 	Tentative bool
 
-	// Receipt is that of the charge whose units are given back, so that what has
-	// been forgotten or paid of them since is not given back again. 0 is for one
-	// that is not known: the newest units are given back then.
+	// Receipt identifies the charge to refund, so that units which have expired since are
+	// not refunded again. 0 means unknown: the newest units are refunded.
 	Receipt int64
 }
 
-// Verdict is the answer. With 100 a minute in a Fixed window, the 101st charge
-// 20 seconds into the minute is answered {0, 40_000_000, 40_000_000, 0}.
+// Verdict is the decision on a charge. With 100 a minute in a Fixed window, the 101st
+// charge 20 seconds into the minute gets {0, 40_000_000, 40_000_000, 0}.
 //
-// Four fields are the most that Go keeps in registers, which is why there is no
-// fifth for what Allowed tells.
+// Go keeps at most four fields in registers, so Allowed is a method instead of a field.
 type Verdict struct {
 	Remaining  int64 // units that could be charged right after this Take
-	ResetAfter int64 // microseconds until nothing is used any more; 0 when nothing is
-	RetryAfter int64 // microseconds until it is allowed; 0 when it is, -1 when it never will be
-	Receipt    int64 // of a tentative charge, for giving its units back
+	ResetAfter int64 // microseconds until all units are available again; 0 if they are
+	RetryAfter int64 // microseconds until the charge is allowed; 0 if it is, -1 if it never will be
+	Receipt    int64 // of a tentative charge, for refunding its units
 }
 
-// Allowed tells whether the charge was made, or could have been.
+// Allowed reports whether the charge was made or, for a peek, whether the state is within
+// the limit.
 func (v Verdict) Allowed() bool { return v.RetryAfter == 0 }
 
-// receipt is what a tentative charge is given.
+// receipt returns the receipt of a charge: time if the charge is tentative, else 0.
 func (c *Charge) receipt(time int64) int64 {
 	if c.Tentative && c.Cost > 0 {
 		return time
@@ -68,16 +66,16 @@ func (c *Charge) receipt(time int64) int64 {
 	return 0
 }
 
-// never is the RetryAfter of a cost that is more than the limit.
+// never is the RetryAfter of a cost over the limit.
 const never int64 = -1
 
-// mulDiv returns a*b/c and the remainder, through a product of 128 bits.
-// A quotient over MaxDebt is returned as MaxDebt with remainder 0.
-// It needs a, b >= 0 and c > 0; c = 0 counts as a quotient over MaxDebt.
+// mulDiv returns the quotient and the remainder of a*b/c, using a product of 128 bits. It
+// requires a, b >= 0 and c >= 0. If the quotient is more than MaxDebt, or c is 0, it
+// returns MaxDebt and 0.
 func mulDiv(a, b, c int64) (quotient, remainder int64) {
 	hi, lo := bits.Mul64(uint64(a), uint64(b))
 	d := uint64(c)
-	if hi >= d { // the quotient needs more than 64 bits
+	if hi >= d { // the quotient does not fit in 64 bits
 		return MaxDebt, 0
 	}
 	q, r := bits.Div64(hi, lo, d)
@@ -87,13 +85,13 @@ func mulDiv(a, b, c int64) (quotient, remainder int64) {
 	return int64(q), int64(r)
 }
 
-// mulDivFloor is a*b/c rounded down, at most MaxDebt.
+// mulDivFloor returns a*b/c rounded down, at most MaxDebt.
 func mulDivFloor(a, b, c int64) int64 {
 	q, _ := mulDiv(a, b, c)
 	return q
 }
 
-// mulDivCeil is a*b/c rounded up, for quotients below MaxDebt.
+// mulDivCeil returns a*b/c rounded up, for quotients below MaxDebt.
 func mulDivCeil(a, b, c int64) int64 {
 	q, r := mulDiv(a, b, c)
 	if r > 0 {

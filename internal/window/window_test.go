@@ -11,7 +11,7 @@ import (
 
 const second = 1_000_000
 
-// limiter is a state that keeps itself, to write histories with.
+// limiter stores its own state, which makes histories short to write.
 type limiter interface {
 	take(now int64, c Charge) Verdict
 	expires(per int64) int64
@@ -41,7 +41,7 @@ var limiters = map[string]func() limiter{
 	"log":     func() limiter { return &log{} },
 }
 
-// step is a charge at a time, and what must be answered.
+// step is a charge at a time and the expected verdict.
 type step struct {
 	now  int64
 	cost int64
@@ -55,7 +55,7 @@ func denied(remaining, reset, retry int64) Verdict {
 	return Verdict{Remaining: remaining, ResetAfter: reset, RetryAfter: retry}
 }
 
-// Worked by hand: 4 in 10 seconds, in windows that begin at multiples of ten.
+// All of them allow 4 units in 10 seconds, in windows that begin at multiples of ten.
 func TestHistoriesWorkedByHand(t *testing.T) {
 	const per = 10 * second
 	for name, steps := range map[string][]step{
@@ -66,23 +66,23 @@ func TestHistoriesWorkedByHand(t *testing.T) {
 			{109 * second, 1, denied(0, second, second)},
 			{109 * second, 5, denied(0, second, -1)},
 			{110 * second, 4, allowed(0, 10*second)},
-			{104 * second, 1, denied(0, 16*second, 16*second)}, // the clock ran back
+			{104 * second, 1, denied(0, 16*second, 16*second)}, // the clock ran backwards
 			{120 * second, 1, allowed(3, 10*second)},
 		},
 		"sliding": {
-			{103 * second, 4, allowed(0, 14500000)},            // at 117.5 s less than one of the 4 is left
-			{109 * second, 1, denied(0, 8500000, second)},      // at 110 s less than 4 are left
-			{110*second - 1, 1, denied(0, 7500001, 1)},         // all 4 of them
-			{110 * second, 1, allowed(0, 10*second)},           // 3 of the old, 1 new
-			{115 * second, 1, allowed(1, 10*second)},           // 1 of the old (1.9999996 rounded down), 2 new
-			{115 * second, 2, denied(1, 10*second, 2500000)},   // at 117.5 s no old one is left
-			{117500000 - 1, 2, denied(1, 7500001, 1)},          //
-			{117500000, 2, allowed(0, 10*second)},              // 4 new
-			{118 * second, 5, denied(0, 9500000, -1)},          //
-			{120 * second, 2, denied(1, 7500000, 2500000)},     // 3 of the old, 2 at 122.5 s
-			{122500000, 2, allowed(0, 12500000)},               // 2 of the old, 2 new
-			{108 * second, 1, denied(0, 27*second, 17*second)}, // the clock ran back
-			{139 * second, 2, allowed(2, 6*second)},            // 0.2 of the old rounded down, 2 new
+			{103 * second, 4, allowed(0, 14500000)},          // at 117.5 s less than one of the 4 is left
+			{109 * second, 1, denied(0, 8500000, second)},    // at 110 s less than 4 are left
+			{110*second - 1, 1, denied(0, 7500001, 1)},       // all 4 still count
+			{110 * second, 1, allowed(0, 10*second)},         // 3 old units, 1 new
+			{115 * second, 1, allowed(1, 10*second)},         // 1 old unit (1.9999996 rounded down), 2 new
+			{115 * second, 2, denied(1, 10*second, 2500000)}, // at 117.5 s no old unit is left
+			{117500000 - 1, 2, denied(1, 7500001, 1)},
+			{117500000, 2, allowed(0, 10*second)}, // 4 new units
+			{118 * second, 5, denied(0, 9500000, -1)},
+			{120 * second, 2, denied(1, 7500000, 2500000)},     // 3 old units, 2 at 122.5 s
+			{122500000, 2, allowed(0, 12500000)},               // 2 old units, 2 new
+			{108 * second, 1, denied(0, 27*second, 17*second)}, // the clock ran backwards
+			{139 * second, 2, allowed(2, 6*second)},            // 0.2 old units rounded down, 2 new
 		},
 		"bucket": { // a unit comes back every 2.5 s
 			{100 * second, 4, allowed(0, 10*second)},
@@ -91,17 +91,17 @@ func TestHistoriesWorkedByHand(t *testing.T) {
 			{105 * second, 2, denied(1, 7500000, 2500000)},
 			{105 * second, 5, denied(1, 7500000, -1)},
 			{120 * second, 1, allowed(3, 2500000)},
-			{110 * second, 1, denied(0, 12500000, 5*second)}, // the clock ran back
+			{110 * second, 1, denied(0, 12500000, 5*second)}, // the clock ran backwards
 		},
 		"log": {
 			{100 * second, 1, allowed(3, 10*second)},
 			{103 * second, 2, allowed(1, 10*second)},
-			{105 * second, 2, denied(1, 8*second, 5*second)}, // the first one leaves at 110
-			{105 * second, 3, denied(1, 8*second, 8*second)}, // the next two at 113
+			{105 * second, 2, denied(1, 8*second, 5*second)}, // the first unit leaves at 110 s
+			{105 * second, 3, denied(1, 8*second, 8*second)}, // the next two leave at 113 s
 			{105 * second, 1, allowed(0, 10*second)},
 			{110*second - 1, 1, denied(0, 5000001, 1)},
 			{110 * second, 1, allowed(0, 10*second)},
-			{101 * second, 1, denied(0, 19*second, 12*second)}, // the clock ran back
+			{101 * second, 1, denied(0, 19*second, 12*second)}, // the clock ran backwards
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestHistoriesWorkedByHand(t *testing.T) {
 	}
 }
 
-func TestABucketHasABurstOfItsOwn(t *testing.T) {
+func TestABucketAllowsItsBurst(t *testing.T) {
 	b := &bucket{}
 	c := Charge{Limit: 10, Per: 10 * second, Burst: 3, Cost: 1}
 	for _, remaining := range []int64{2, 1, 0} {
@@ -124,8 +124,8 @@ func TestABucketHasABurstOfItsOwn(t *testing.T) {
 	require.Equal(t, allowed(0, 15*second), b.take(0, c))
 }
 
-// Refilling at a rate that is no whole number of microseconds must be exact for
-// ever: after each period, exactly the limit has been granted.
+// A refill rate that is not a whole number of microseconds must stay exact: after each
+// period, exactly the limit has been granted.
 func TestABucketDoesNotDrift(t *testing.T) {
 	for _, limit := range []int64{3, 7, 700_001, 1_000_000} {
 		b := &bucket{}
@@ -147,7 +147,7 @@ func TestABucketDoesNotDrift(t *testing.T) {
 	}
 }
 
-func TestALogNeedsNoMoreThanItsCells(t *testing.T) {
+func TestALogNeverExceedsMaxCells(t *testing.T) {
 	for _, limit := range []int64{1, 128, 129, 1_000_000} {
 		rapid.Check(t, func(t *rapid.T) {
 			per := rapid.SampledFrom([]int64{1000, 1001, 1279, 1280, 12_345, second}).Draw(t, "per")
@@ -163,9 +163,9 @@ func TestALogNeedsNoMoreThanItsCells(t *testing.T) {
 	}
 }
 
-// A log with a high limit may deny longer than one that keeps every charge, but
-// not by more than 1/128 of the period.
-func TestACoarseLogDeniesLittleLonger(t *testing.T) {
+// A log with a high limit may deny longer than a log that keeps every charge, but by at
+// most 1/128 of the period.
+func TestACoarseLogDeniesAtMostOneSlotLonger(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const per = 128_000
 		coarse, charges := &log{}, []Cell{}
@@ -182,7 +182,7 @@ func TestACoarseLogDeniesLittleLonger(t *testing.T) {
 			if v.Allowed() {
 				charges = append(charges, Cell{now, 1})
 			} else {
-				require.GreaterOrEqual(t, alive, int64(200), "denied though nothing of the last 129/128 periods forbids it")
+				require.GreaterOrEqual(t, alive, int64(200), "denied although the last 129/128 periods leave room")
 			}
 		}
 	})
@@ -211,7 +211,7 @@ func TestNothingOverflowsAtTheExtremes(t *testing.T) {
 	}
 }
 
-func TestAStateThatHasExpiredIsLikeANewOne(t *testing.T) {
+func TestAnExpiredStateIsEquivalentToANewOne(t *testing.T) {
 	for name, fresh := range limiters {
 		rapid.Check(t, func(t *rapid.T) {
 			c := Charge{
@@ -234,7 +234,7 @@ func TestDecisionsAllocateNothing(t *testing.T) {
 	c := Charge{Limit: 100, Per: 777_777, Cost: 1}
 	for name, fresh := range limiters {
 		l, now := fresh(), int64(1<<50)
-		for range 1000 { // a log needs its cells once
+		for range 1000 { // the cells of a log are allocated once
 			now += 5000
 			l.take(now, c)
 		}

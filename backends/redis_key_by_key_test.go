@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// between runs something before the n-th command of a client.
+// between runs a function before the n-th command of a client.
 type between struct {
 	n   int
 	run func()
@@ -29,9 +29,9 @@ func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// A peek beside a charge may see its limit exceeded by the time the charge is
-// given back. It must not stand in the way.
-func TestWhatIsGivenBackDoesNotDependOnAPeekBesideIt(t *testing.T) {
+// A peek on the limit of a charge may be denied by the time the charge is refunded. It must
+// not prevent the refund.
+func TestARefundDoesNotDependOnAPeekInTheSameTake(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
@@ -49,12 +49,12 @@ func TestWhatIsGivenBackDoesNotDependOnAPeekBesideIt(t *testing.T) {
 	client.AddHook(&between{n: 2, run: func() {
 		require.NoError(t, other.Take(t.Context(), []Quota{forced}, make([]Verdict, 1)))
 	}})
-	spread := &redisBackend{client: client, spread: true}
+	spread := &redisBackend{client: client, oneKeyPerCall: true}
 	verdicts := make([]Verdict, 3)
 	require.NoError(t, spread.Take(t.Context(), []Quota{charge, peek, none}, verdicts))
 	require.False(t, verdicts[2].Allowed)
 	require.EqualValues(t, 5, verdicts[0].Remaining)
 	charge.Cost = 0
 	require.NoError(t, other.Take(t.Context(), []Quota{charge}, verdicts))
-	require.EqualValues(t, 5, verdicts[0].Remaining, "it was given back")
+	require.EqualValues(t, 5, verdicts[0].Remaining, "it was refunded")
 }

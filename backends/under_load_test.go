@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// load is what callers see who decide all the time, until they are told to stop.
-type load struct {
+// loadTest runs callers that request decisions continuously, and records what they see.
+type loadTest struct {
 	quota   backends.Quota
 	timeout time.Duration
 	stop    chan struct{}
@@ -29,10 +29,10 @@ type load struct {
 	errors map[string]int
 }
 
-// underLoad lets several callers of each backend ask for one quota, each time
-// with a deadline.
-func underLoad(t *testing.T, takers []backends.Backend, callers int, timeout time.Duration, quota backends.Quota) *load {
-	l := &load{quota: quota, timeout: timeout, stop: make(chan struct{}), began: time.Now(), errors: map[string]int{}}
+// underLoad starts several callers of each backend, which request one quota with a
+// deadline.
+func underLoad(t *testing.T, takers []backends.Backend, callers int, timeout time.Duration, quota backends.Quota) *loadTest {
+	l := &loadTest{quota: quota, timeout: timeout, stop: make(chan struct{}), began: time.Now(), errors: map[string]int{}}
 	for _, backend := range takers {
 		for range callers {
 			l.group.Go(func() { l.decide(backend) })
@@ -42,7 +42,7 @@ func underLoad(t *testing.T, takers []backends.Backend, callers int, timeout tim
 	return l
 }
 
-func (l *load) decide(backend backends.Backend) {
+func (l *loadTest) decide(backend backends.Backend) {
 	quotas, verdicts := []backends.Quota{l.quota}, make([]backends.Verdict, 1)
 	for {
 		select {
@@ -61,7 +61,7 @@ func (l *load) decide(backend backends.Backend) {
 		switch {
 		case err != nil:
 			l.fail(err)
-			<-time.After(time.Millisecond) // or the machine would do nothing else
+			<-time.After(time.Millisecond) // do not busy-loop on errors
 		case verdicts[0].Allowed:
 			l.granted.Add(1)
 		default:
@@ -70,7 +70,7 @@ func (l *load) decide(backend backends.Backend) {
 	}
 }
 
-func (l *load) fail(err error) {
+func (l *loadTest) fail(err error) {
 	l.failed.Add(1)
 	l.lastError.Store(int64(time.Since(l.began)))
 	l.mu.Lock()
@@ -78,8 +78,8 @@ func (l *load) fail(err error) {
 	l.errors[fmt.Sprintf("%.120v", err)]++
 }
 
-// end stops the callers, and waits for them.
-func (l *load) end() {
+// end stops the callers and waits for them.
+func (l *loadTest) end() {
 	select {
 	case <-l.stop:
 	default:
@@ -88,35 +88,35 @@ func (l *load) end() {
 	l.group.Wait()
 }
 
-// decided is how many decisions were made.
-func (l *load) decided() int64 { return l.granted.Load() + l.denied.Load() }
+// decided returns the number of decisions.
+func (l *loadTest) decided() int64 { return l.granted.Load() + l.denied.Load() }
 
-// goesOn waits until some more units were granted.
-func (l *load) goesOn(t *testing.T, units int64) {
+// goesOn waits until more units have been granted.
+func (l *loadTest) goesOn(t *testing.T, units int64) {
 	t.Helper()
 	before := l.granted.Load()
-	redistest.Eventually(t, "more is granted", func(context.Context) bool { return l.granted.Load() >= before+units })
+	redistest.Eventually(t, "more units are granted", func(context.Context) bool { return l.granted.Load() >= before+units })
 }
 
-// recovered waits until decisions are made again and there has been no error for
-// some time. It returns how long after the given moment the last error was.
-func (l *load) recovered(t *testing.T, quiet time.Duration, since time.Time) time.Duration {
+// recovered waits until decisions are made again and no error has occurred for a while. It
+// returns the time from since to the last error.
+func (l *loadTest) recovered(t *testing.T, quiet time.Duration, since time.Time) time.Duration {
 	t.Helper()
 	before := l.decided()
-	redistest.Eventually(t, "the errors stop by themselves", func(context.Context) bool {
+	redistest.Eventually(t, "the errors stop", func(context.Context) bool {
 		return l.decided() > before && time.Since(l.began)-time.Duration(l.lastError.Load()) > quiet
 	})
 	return max(0, l.began.Add(time.Duration(l.lastError.Load())).Sub(since))
 }
 
-// nobodyWaited checks that no decision took much longer than its deadline allows.
-// The slack is for a machine that has other things to do.
-func (l *load) nobodyWaited(t *testing.T, slack time.Duration) {
+// nobodyWaited checks that no decision exceeded its deadline by more than slack, which
+// allows for a busy machine.
+func (l *loadTest) nobodyWaited(t *testing.T, slack time.Duration) {
 	t.Helper()
 	require.Less(t, time.Duration(l.worst.Load()), l.timeout+slack)
 }
 
-func (l *load) describe() string {
+func (l *loadTest) describe() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return fmt.Sprintf("%d granted, %d denied, %d failed, worst latency %v, errors %v",

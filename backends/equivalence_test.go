@@ -11,46 +11,45 @@ import (
 	"pgregory.net/rapid"
 )
 
-// twins are a memory and a Redis backend, and a map of texts, on one virtual
-// clock.
-type twins struct {
+// trio is a memory backend, a Redis backend and a map of strings, on one virtual clock.
+type trio struct {
 	memory, redis Backend
 	texts         map[[2]string]string
 	server        *miniredis.Miniredis
 	now           time.Time
 }
 
-// newTwins begins a history on an empty server.
-func newTwins(t require.TestingT, server *miniredis.Miniredis) *twins {
+// newTrio begins a history on an empty server.
+func newTrio(t require.TestingT, server *miniredis.Miniredis) *trio {
 	server.FlushAll()
-	w := &twins{server: server, texts: map[[2]string]string{}, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
+	w := &trio{server: server, texts: map[[2]string]string{}, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
 	server.SetTime(w.now)
 	w.memory = newMemoryOn(1<<16, func() int64 { return w.now.UnixMicro() })
 	var err error
-	w.redis, err = NewRedis(map[string]any{"addr": server.Addr(), "pool_size": 1, "local_denials": false}) // whose clock is ours
+	w.redis, err = NewRedis(map[string]any{"addr": server.Addr(), "pool_size": 1, "local_denials": false}) // it has the same clock
 	require.NoError(t, err)
 	return w
 }
 
-func (w *twins) close() {
+func (w *trio) close() {
 	_ = w.redis.Close() // nothing to lose
 }
 
-func (w *twins) get(key, scope string) (string, error) {
+func (w *trio) get(key, scope string) (string, error) {
 	return w.texts[[2]string{key, scope}], nil
 }
 
-func (w *twins) put(key, scope, text string, _ time.Time) error {
+func (w *trio) put(key, scope, text string, _ time.Time) error {
 	w.texts[[2]string{key, scope}] = text
 	return nil
 }
 
-func (w *twins) step(d time.Duration) {
+func (w *trio) step(d time.Duration) {
 	w.now = w.now.Add(d)
 	w.server.SetTime(w.now)
 }
 
-// history is the kind of quotas and steps of time that a test draws.
+// history describes the quotas and time steps that a test draws.
 type history struct {
 	periods []time.Duration
 	limits  *rapid.Generator[int64]
@@ -58,7 +57,7 @@ type history struct {
 	refunds bool
 }
 
-// forward has everything but a clock that runs back.
+// forward covers everything but a clock that runs backwards.
 var forward = history{
 	[]time.Duration{time.Millisecond, 999983 * time.Microsecond, time.Second, time.Minute, 30 * 24 * time.Hour, MaxPer},
 	rapid.OneOf(rapid.Int64Range(0, 12), rapid.Int64Range(100, 1000), rapid.Int64Range(0, MaxLimit), rapid.Just(MaxLimit)),
@@ -66,9 +65,9 @@ var forward = history{
 	true,
 }
 
-// backward has a clock that runs back. Nothing expires in it: what has expired
-// may be forgotten or not, and is missed if the time comes again. So nothing is
-// given back either: what little a refund leaves expires within microseconds.
+// backward has a clock that runs backwards. Nothing expires in it: an expired state may or
+// may not be kept, which makes a difference if the time comes again. So there are no
+// refunds either: the little that a refund leaves expires within microseconds.
 var backward = history{
 	[]time.Duration{30 * 24 * time.Hour, MaxPer},
 	rapid.Int64Range(0, 12),
@@ -76,7 +75,7 @@ var backward = history{
 	false,
 }
 
-var twinZones = []*time.Location{nil, time.UTC, mustZone("Europe/Zurich"), time.FixedZone("Café; a=1", -11*3600)}
+var calendarZones = []*time.Location{nil, time.UTC, mustZone("Europe/Zurich"), time.FixedZone("Café; a=1", -11*3600)}
 
 func mustZone(name string) *time.Location {
 	zone, err := time.LoadLocation(name)
@@ -91,7 +90,7 @@ func (h history) quota(t *rapid.T) Quota {
 	q := Quota{
 		Key:       rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"),
 		Scope:     rapid.SampledFrom([]string{"x", "y{z}"}).Draw(t, "scope"),
-		Algorithm: Algorithm(rapid.IntRange(0, int(algorithms)-1).Draw(t, "algorithm")),
+		Algorithm: Algorithm(rapid.IntRange(0, int(algorithmCount)-1).Draw(t, "algorithm")),
 		Limit:     limit,
 		Per:       rapid.SampledFrom(h.periods).Draw(t, "per"),
 		Burst:     rapid.SampledFrom([]int64{0, 0, 1, limit / 2, min(MaxLimit, 3*limit), MaxLimit}).Draw(t, "burst"),
@@ -101,13 +100,13 @@ func (h history) quota(t *rapid.T) Quota {
 		Forced: rapid.IntRange(0, 9).Draw(t, "forced") == 0,
 		Shadow: rapid.IntRange(0, 4).Draw(t, "shadow") == 0,
 
-		Tentative: true, // for the receipts
+		Tentative: true, // for receipts
 	}
 	if !h.refunds {
 		q.Cost = max(q.Cost, -q.Cost)
 	}
 	if q.Algorithm == FixedWindow {
-		if zone := rapid.SampledFrom(twinZones).Draw(t, "zone"); zone != nil {
+		if zone := rapid.SampledFrom(calendarZones).Draw(t, "zone"); zone != nil {
 			q.Calendar, q.Per = zone, rapid.SampledFrom([]time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour, 365 * 24 * time.Hour}).Draw(t, "calendar")
 		}
 	}
@@ -122,15 +121,15 @@ func (h history) quota(t *rapid.T) Quota {
 	return q
 }
 
-// Memory and Redis must give the same answers to the same history, to the unit
-// and the microsecond: mixed algorithms, periods, keys and limits, refunds,
-// forced charges, shadows, and clocks that run back.
-func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
+// Memory and Redis must make the same decisions on the same history, to the unit and the
+// microsecond: mixed algorithms, periods, keys and limits, refunds, forced charges,
+// shadows, and clocks that run backwards.
+func TestMemoryAndRedisMakeTheSameDecisions(t *testing.T) {
 	for name, history := range map[string]history{"forward": forward, "backward": backward} {
 		t.Run(name, func(t *testing.T) {
 			server := miniredis.RunT(t)
 			rapid.Check(t, func(rt *rapid.T) {
-				w := newTwins(rt, server)
+				w := newTrio(rt, server)
 				defer w.close()
 				receipts := []int64{0}
 				for range rapid.IntRange(1, 40).Draw(rt, "takes") {
@@ -156,7 +155,7 @@ func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
 	}
 }
 
-// describe writes quotas and verdicts one a line, to compare and to read.
+// describe formats quotas and verdicts, one per line, for comparison.
 func describe(quotas []Quota, verdicts []Verdict) (lines []string) {
 	for i := range quotas {
 		lines = append(lines, fmt.Sprintf("%+v -> %+v", quotas[i], verdicts[i]))
@@ -164,8 +163,8 @@ func describe(quotas []Quota, verdicts []Verdict) (lines []string) {
 	return lines
 }
 
-// What get returns may be anything: it must be an error or a state.
-func FuzzStatesOfAText(f *testing.F) {
+// get may return anything: it must be parsed or rejected.
+func FuzzParseStates(f *testing.F) {
 	for _, seed := range []string{"", "s60000000=1,2,3,;", "c86400000000@UTC=1,2,3,;", "c86400000000=1,2,3,;", "f1000@UTC=0,0,;", "f1000=0,0,;T1000=9,0,;", "l1000=1,1,2,2,;", "s=;", "=", ";", "s1000=1,;", "x1000=1,2,;", "s1000=-1,2,3,;"} {
 		f.Add(seed)
 	}
@@ -177,7 +176,7 @@ func FuzzStatesOfAText(f *testing.F) {
 		l := &ledger{before: states}
 		written, _ := l.text(0)
 		again, err := parseStates(written)
-		require.NoError(t, err, "what was written can be read")
+		require.NoError(t, err, "the encoded state can be parsed")
 		for id, state := range again {
 			require.Equal(t, states[id], state)
 		}

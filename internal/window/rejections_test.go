@@ -8,17 +8,17 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Worked by hand: three rejections in ten seconds ban for a minute.
-func TestStrikesWorkedByHand(t *testing.T) {
+// Three rejections in ten seconds lead to a ban of a minute.
+func TestRejectionsWorkedByHand(t *testing.T) {
 	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second}
-	var s Strikes
+	var s Rejections
 	for _, step := range []step{
 		{100 * second, 1, allowed(2, 10*second)},
 		{104 * second, 1, allowed(1, 10*second)},
 		{104 * second, 0, allowed(1, 10*second)},
 		{110 * second, 1, allowed(1, 10*second)}, // the first is ten seconds old
 		{113 * second, 1, denied(0, 60*second, 60*second)},
-		{113 * second, 1, denied(0, 60*second, 60*second)}, // a ban grows no longer
+		{113 * second, 1, denied(0, 60*second, 60*second)}, // a ban does not grow
 		{172 * second, 0, denied(0, second, second)},
 		{173*second - 1, 1, denied(0, 1, 1)},
 		{173 * second, 0, allowed(3, 0)},
@@ -31,24 +31,24 @@ func TestStrikesWorkedByHand(t *testing.T) {
 	}
 }
 
-func TestABanMayBeShorterThanThePeriodOfRejections(t *testing.T) {
+func TestABanMayBeShorterThanThePeriodInWhichRejectionsCount(t *testing.T) {
 	c := Charge{Limit: 1, Per: 3600 * second, Ban: 5 * second, Cost: 1}
-	s, v := Strikes{}.Take(7200*second, &c)
+	s, v := Rejections{}.Take(7200*second, &c)
 	require.Equal(t, denied(0, 5*second, 5*second), v)
 	c.Cost = 0
 	_, v = s.Take(7205*second-1, &c)
 	require.Equal(t, denied(0, 1, 1), v)
 	_, v = s.Take(7205*second, &c)
-	require.Equal(t, allowed(1, 0), v, "the rejections that led to it are forgotten")
+	require.Equal(t, allowed(1, 0), v, "the rejections that led to the ban are gone")
 }
 
-func TestABanStaysWhatItIsWhenItsTermsChange(t *testing.T) {
+func TestChangingTheTermsDoesNotAffectABanInForce(t *testing.T) {
 	c := Charge{Limit: 2, Per: 10 * second, Ban: 60 * second, Cost: 1}
-	s, _ := Strikes{}.Take(100*second, &c)
+	s, _ := Rejections{}.Take(100*second, &c)
 	lower, higher := c, c
 	lower.Limit, lower.Cost = 1, 0
 	_, v := s.Take(100*second, &lower)
-	require.True(t, v.Allowed(), "nobody is banned but for a new rejection")
+	require.True(t, v.Allowed(), "only a new rejection can start a ban")
 	s, _ = s.Take(100*second, &c)
 	higher.Limit, higher.Cost = 100, 0
 	_, v = s.Take(100*second, &higher)
@@ -56,14 +56,14 @@ func TestABanStaysWhatItIsWhenItsTermsChange(t *testing.T) {
 }
 
 // The model keeps every rejection and the end of the ban.
-func TestStrikesAreThoseOfAModelThatKeepsEveryRejection(t *testing.T) {
+func TestBansMatchAModelThatKeepsEveryRejection(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Charge{
 			Limit: rapid.Int64Range(1, 6).Draw(t, "after"),
 			Per:   rapid.SampledFrom([]int64{1000, second, 30 * day}).Draw(t, "per"),
 		}
 		c.Ban = rapid.SampledFrom([]int64{1000, c.Per / 2, c.Per, 3 * c.Per, MaxPeriod}).Draw(t, "ban")
-		var s Strikes
+		var s Rejections
 		var rejections []int64
 		now, end := MaxPeriod, int64(0)
 		for range rapid.IntRange(1, 60).Draw(t, "takes") {
@@ -89,7 +89,7 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRejection(t *testing.T) {
 			require.Equal(t, want, v)
 			require.LessOrEqual(t, len(s.Cells), MaxCells)
 			if len(rejections) > 0 || end > now {
-				require.Equal(t, now+v.ResetAfter, s.Expires(c.Per), "then it means nothing any more")
+				require.Equal(t, now+v.ResetAfter, s.Expires(c.Per), "the state expires then")
 			} else {
 				require.LessOrEqual(t, s.Expires(c.Per), now)
 			}
@@ -97,12 +97,12 @@ func TestStrikesAreThoseOfAModelThatKeepsEveryRejection(t *testing.T) {
 	})
 }
 
-// However the clock steps, nobody is let out earlier than by the clock that was
-// furthest ahead, and nobody is banned without enough rejections.
-func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
+// However the clock steps, no ban ends before the latest clock reading says so, and no
+// client is banned without enough rejections.
+func TestAClockThatRunsBackwardsShortensNoBan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Charge{Limit: 2, Per: second, Ban: rapid.SampledFrom([]int64{second / 2, 5 * second}).Draw(t, "ban")}
-		var s Strikes
+		var s Rejections
 		now, end := MaxPeriod, int64(0)
 		for range rapid.IntRange(1, 40).Draw(t, "takes") {
 			now += rapid.Int64Range(-2*second, 2*second).Draw(t, "step")
@@ -116,31 +116,31 @@ func TestAClockThatRunsBackShortensNoBan(t *testing.T) {
 				require.Positive(t, v.RetryAfter)
 				end = max(end, now+v.RetryAfter)
 			} else if c.Cost > 0 {
-				end = 0 // a ban that is over is forgotten with the next rejection
+				end = 0 // the next rejection clears a ban that is over
 			}
 		}
 	})
 }
 
-func TestARejectionOnAClockThatRanBackIsThoughtToBeAtTheTimeOfTheLast(t *testing.T) {
+func TestARejectionOnAClockThatRanBackwardsCountsAtTheTimeOfTheLastOne(t *testing.T) {
 	c := Charge{Limit: 3, Per: 10 * second, Ban: 60 * second, Cost: 1}
-	s, _ := Strikes{}.Take(100*second, &c)
+	s, _ := Rejections{}.Take(100*second, &c)
 	s, v := s.Take(90*second, &c)
 	require.Equal(t, allowed(1, 20*second), v)
 	_, v = s.Take(95*second, &c)
 	require.Equal(t, denied(0, 65*second, 65*second), v)
 }
 
-// Redis and texts have no numbers below 0.
-func TestABanInTheFirstPeriodOfTheEpochCanBeWritten(t *testing.T) {
-	s, v := Strikes{}.Take(second, &Charge{Limit: 1, Per: 10 * second, Ban: 5 * second, Cost: 1})
+// Redis and the text format cannot store numbers below 0.
+func TestABanInTheFirstPeriodOfTheEpochCanBeStored(t *testing.T) {
+	s, v := Rejections{}.Take(second, &Charge{Limit: 1, Per: 10 * second, Ban: 5 * second, Cost: 1})
 	require.False(t, v.Allowed())
 	require.Zero(t, s.Cells[0].Time)
 }
 
-func TestManyRejectionsTakeBoundedRoom(t *testing.T) {
+func TestManyRejectionsTakeBoundedMemory(t *testing.T) {
 	c := Charge{Limit: 100_000, Per: 3600 * second, Ban: second, Cost: 1}
-	var s Strikes
+	var s Rejections
 	now := MaxPeriod
 	for i := range c.Limit {
 		var v Verdict

@@ -7,34 +7,34 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// batch is several quotas that are charged together or not at all.
+// batch is a list of quotas that are charged together or not at all.
 type batch struct {
 	memory   *Memory
 	quotas   []Quota
 	verdicts []Verdict
 	trials   []trial
-	shards   uint64 // a bit for each that a quota is in
+	shards   uint64 // bit set of the shards involved
 }
 
-// trial is one quota of a batch that is being decided.
+// trial is the state of one quota while its batch is decided.
 type trial struct {
 	hash  uint64
 	per   int64 // µs
 	shard *shard
 	table *table
-	// n and i are the entry of the quota, if it has one.
+	// n and i locate the entry of the quota, if it has one.
 	n *node
 	i int
-	// after is the state once it is charged. These words are the trial's own.
+	// after is the state after the charge, owned by the trial.
 	after words
 }
 
-// takeAll decides one quota after the other, and charges them if none denies.
+// takeAll decides the quotas in order, and commits the charges if none denies.
 func (m *Memory) takeAll(quotas []Quota, verdicts []Verdict) (now int64, err error) {
-	var few [4]trial // so that usually nothing is allocated
+	var array [4]trial // avoids an allocation in the usual case
 	var b batch
 	b.memory, b.quotas, b.verdicts = m, quotas, verdicts
-	b.trials = slices.Grow(few[:0], len(quotas))[:len(quotas)]
+	b.trials = slices.Grow(array[:0], len(quotas))[:len(quotas)]
 	if err := b.resolve(); err != nil {
 		return 0, err
 	}
@@ -42,7 +42,7 @@ func (m *Memory) takeAll(quotas []Quota, verdicts []Verdict) (now int64, err err
 		return 0, ErrClosed
 	}
 	now = b.lock()
-	if b.try(now) {
+	if b.decide(now) {
 		b.commit(now)
 	} else {
 		b.reject(now)
@@ -60,13 +60,13 @@ func (m *Memory) takeBan(q *Quota, scope string, v *Verdict) (now int64, err err
 	return now, err
 }
 
-// resolve checks all quotas, before anything is charged, and finds their shards. A
-// scope that follows an equal one is hashed once.
+// resolve validates all quotas before anything is charged, and finds their shards. It
+// hashes a scope only once if the previous quota has the same.
 func (b *batch) resolve() error {
 	if err := checkRoom(b.quotas, b.verdicts); err != nil {
 		return err
 	}
-	var scope uint64 // the hash of it
+	var scope uint64 // its hash
 	before := ""
 	trials := b.trials[:len(b.quotas)]
 	for i := range b.quotas {
@@ -78,7 +78,7 @@ func (b *batch) resolve() error {
 		if i == 0 || !sameText(q.Scope, before) {
 			scope, before = hashText(q.Scope), q.Scope
 		}
-		t.hash, t.per = mix(key, scope), per
+		t.hash, t.per = mixHashes(key, scope), per
 		number := b.memory.shard(t.hash)
 		t.shard = &b.memory.shards[number]
 		b.shards |= 1 << number
@@ -86,8 +86,8 @@ func (b *batch) resolve() error {
 	return nil
 }
 
-// lock takes the locks of all shards, always in the same order, and returns the
-// time of the decision.
+// lock locks all shards involved, always in the same order, and returns the time of the
+// decision.
 func (b *batch) lock() (now int64) {
 	now = b.memory.clock.steady()
 	for rest := b.shards; rest != 0; rest &= rest - 1 {
@@ -96,7 +96,7 @@ func (b *batch) lock() (now int64) {
 	for rest := b.shards; rest != 0; rest &= rest - 1 {
 		now = b.memory.shards[bits.TrailingZeros64(rest)].notBefore(now, &b.memory.clock)
 	}
-	for rest := b.shards; rest != 0; rest &= rest - 1 { // a later one may have moved it on
+	for rest := b.shards; rest != 0; rest &= rest - 1 { // a later shard may have advanced now
 		b.memory.shards[bits.TrailingZeros64(rest)].latest = now
 	}
 	return now
@@ -108,9 +108,9 @@ func (b *batch) unlock() {
 	}
 }
 
-// try decides each quota, on what an earlier one leaves if the two share their
-// counter, and tells whether none that is enforced denies.
-func (b *batch) try(now int64) (granted bool) {
+// decide decides each quota on the state left by earlier quotas with the same counter, and
+// reports whether no enforced quota denies.
+func (b *batch) decide(now int64) (granted bool) {
 	granted = true
 	verdicts, trials := b.verdicts[:len(b.quotas)], b.trials[:len(b.quotas)]
 	for i := range b.quotas {
@@ -120,13 +120,13 @@ func (b *batch) try(now int64) (granted bool) {
 		t.table = t.shard.table(idWith(q, t.per), now)
 		t.n, t.i = t.table.find(t.hash)
 		var before words
-		switch earlier := counterOf(t, trials[:i]); {
+		switch earlier := earlierTrial(t, trials[:i]); {
 		case earlier != nil:
 			before = t.table.clone(earlier.after)
 		case t.n != nil:
 			before = t.table.clone(t.n.state[t.i])
 		default:
-			before = t.table.begin(now, t.table.room(now, t.hash), &charge)
+			before = t.table.initialState(now, t.table.findRoom(now, t.hash), &charge)
 		}
 		after, answer := t.table.decide(now, before, &charge)
 		t.after = after
@@ -136,8 +136,8 @@ func (b *batch) try(now int64) (granted bool) {
 	return granted
 }
 
-// counterOf is the last of earlier trials that has the same counter.
-func counterOf(t *trial, earlier []trial) *trial {
+// earlierTrial returns the last of the earlier trials with the same counter, or nil.
+func earlierTrial(t *trial, earlier []trial) *trial {
 	for i := len(earlier) - 1; i >= 0; i-- {
 		if earlier[i].table == t.table && earlier[i].hash == t.hash {
 			return &earlier[i]
@@ -146,9 +146,9 @@ func counterOf(t *trial, earlier []trial) *trial {
 	return nil
 }
 
-// commit keeps the states that the charges have led to, unless they mean nothing.
+// commit stores the new states.
 func (b *batch) commit(now int64) {
-	moved := false // whether entries may be elsewhere than they were found
+	moved := false // entries may have moved since they were found
 	verdicts, trials := b.verdicts[:len(b.quotas)], b.trials[:len(b.quotas)]
 	for i := range b.quotas {
 		q, v, t := &b.quotas[i], &verdicts[i], &trials[i]
@@ -165,10 +165,10 @@ func (b *batch) commit(now int64) {
 				moved = true // a later charge on the same counter needs a new entry
 			}
 		case charged && q.Cost > 0:
-			t.shard.put(now, t.table, t.table.room(now, t.hash), t.hash, t.after, v.Remaining == 0)
+			t.shard.put(now, t.table, t.table.findRoom(now, t.hash), t.hash, t.after, v.Remaining == 0)
 			moved = true
 		default:
-			if t.n != nil && q.Cost > 0 && !v.Allowed { // a shadow
+			if t.n != nil && q.Cost > 0 && !v.Allowed { // denied shadow quota
 				t.n.mark(t.i, true)
 			}
 			t.table.release(t.after)
@@ -176,8 +176,8 @@ func (b *batch) commit(now int64) {
 	}
 }
 
-// reject leaves all states as they are, for one of the quotas has denied. What
-// remains then is what there was. The denial may count for a ban.
+// reject leaves all states unchanged after a denial, sets the remaining units in the
+// verdicts accordingly and counts the denial towards a ban.
 func (b *batch) reject(now int64) {
 	for i := range b.quotas {
 		q, v, t := &b.quotas[i], &b.verdicts[i], &b.trials[i]
@@ -191,7 +191,7 @@ func (b *batch) reject(now int64) {
 	}
 }
 
-// restoreVerdict corrects what remains, for a charge that was not made.
+// restoreVerdict sets the remaining units of a charge that was not made.
 func (t *trial) restoreVerdict(now int64, q *Quota, v *Verdict) {
 	var charge window.Charge
 	q.fill(&charge, t.per)
@@ -199,7 +199,7 @@ func (t *trial) restoreVerdict(now int64, q *Quota, v *Verdict) {
 	if t.n != nil {
 		before = t.n.state[t.i]
 	} else {
-		before = t.table.begin(now, t.table.room(now, t.hash), &charge)
+		before = t.table.initialState(now, t.table.findRoom(now, t.hash), &charge)
 	}
 	charge.Cost, charge.Forced = 0, false
 	_, answer := t.table.decide(now, before, &charge)
@@ -209,17 +209,18 @@ func (t *trial) restoreVerdict(now int64, q *Quota, v *Verdict) {
 	v.Remaining, v.ResetAfter = answer.Remaining, micros(answer.ResetAfter)
 }
 
-// recordRejection counts a denial for a ban. A newcomer without room begins at none, in
-// the place of the one with the fewest: the count of a stranger must ban nobody. Where
-// all are banned it does not count, as none of them must make room.
+// recordRejection counts a denial towards a ban. A client without an entry starts with no
+// rejections, even if it evicts another: it must not be banned for another client's
+// rejections. If every client of the group is banned, the rejection does not count, because
+// none of them may be evicted.
 func (t *trial) recordRejection(now int64, q *Quota, v *Verdict) {
 	rejection := q.rejection()
 	if n, i := t.table.find(t.hash); n != nil {
 		v.set(t.table.charge(now, n, i, &rejection))
 		return
 	}
-	at := t.table.room(now, t.hash)
-	if at.kind == taken && at.n.isLimited(at.i) {
+	at := t.table.findRoom(now, t.hash)
+	if at.kind == occupied && at.n.isLimited(at.i) {
 		return
 	}
 	w, answer := t.table.decide(now, words{}, &rejection)

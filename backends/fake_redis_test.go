@@ -14,22 +14,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pretended is a Redis in the process, on the clock of a bubble. What it answers
-// is decided by Decide, which other tests compare with the script.
-type pretended struct {
-	skew        time.Duration // of its clock
-	there, back time.Duration // how long question and answer are on the way
+// fakeRedis is a Redis in the process, on the clock of a bubble. It decides with Decide,
+// which other tests compare with the script.
+type fakeRedis struct {
+	skew                      time.Duration // of its clock
+	latencyThere, latencyBack time.Duration // latency of command and answer
 
 	mu    sync.Mutex
-	texts map[string]string // by the Redis key
+	texts map[string]string // by Redis key
 
 	trips atomic.Int64
 }
 
-func newPretended() *pretended { return &pretended{texts: map[string]string{}} }
+func newFakeRedis() *fakeRedis { return &fakeRedis{texts: map[string]string{}} }
 
-// backend is one of any number of processes that use it.
-func (p *pretended) backend(t *testing.T) *redisBackend {
+// backend returns one of any number of processes that use the server.
+func (p *fakeRedis) backend(t *testing.T) *redisBackend {
 	client := redis.NewClient(&redis.Options{
 		Addr: "127.0.0.1:1", MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
@@ -40,8 +40,8 @@ func (p *pretended) backend(t *testing.T) *redisBackend {
 	return r
 }
 
-// deletes is the client's way to the pretended server for what is no decision.
-type deletes struct{ *pretended }
+// deletes sends the commands of a client to the fake server, except for decisions.
+type deletes struct{ *fakeRedis }
 
 func (d deletes) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (d deletes) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -49,31 +49,31 @@ func (d deletes) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 }
 func (d deletes) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	return func(_ context.Context, cmd redis.Cmder) error {
-		elapse(d.there)
+		elapse(d.latencyThere)
 		d.mu.Lock()
 		delete(d.texts, cmd.Args()[1].(string))
 		d.mu.Unlock()
-		elapse(d.back)
+		elapse(d.latencyBack)
 		return nil
 	}
 }
 
-// elapse lets virtual time pass.
+// elapse moves the virtual clock.
 func elapse(d time.Duration) {
 	if d > 0 {
 		<-time.After(d)
 	}
 }
 
-func (p *pretended) get(key, scope string) (string, error) { return p.texts[redisKey(key, scope)], nil }
+func (p *fakeRedis) get(key, scope string) (string, error) { return p.texts[redisKey(key, scope)], nil }
 
-func (p *pretended) put(key, scope, text string, _ time.Time) error {
+func (p *fakeRedis) put(key, scope, text string, _ time.Time) error {
 	p.texts[redisKey(key, scope)] = text
 	return nil
 }
 
-// truth is what would be answered now.
-func (p *pretended) truth(t require.TestingT, quotas ...Quota) []Verdict {
+// truth returns the verdicts that the server would return now.
+func (p *fakeRedis) truth(t require.TestingT, quotas ...Quota) []Verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	verdicts := make([]Verdict, len(quotas))
@@ -81,10 +81,10 @@ func (p *pretended) truth(t require.TestingT, quotas ...Quota) []Verdict {
 	return verdicts
 }
 
-// send is that of a queue, with the script's way to answer.
-func (p *pretended) send(_ context.Context, calls []*call) {
+// send implements queue.send with an answer in the format of the script.
+func (p *fakeRedis) send(_ context.Context, calls []*call) {
 	asked, groups := sinceStart(), mergeCalls(calls)
-	there, back := p.there, p.back
+	there, back := p.latencyThere, p.latencyBack
 	elapse(there)
 	p.mu.Lock()
 	p.trips.Add(1)
@@ -96,14 +96,14 @@ func (p *pretended) send(_ context.Context, calls []*call) {
 	p.mu.Unlock()
 	elapse(back)
 	for _, c := range calls {
-		c.at = moment{asked: asked, told: sinceStart()}
+		c.at = moment{sent: asked, received: sinceStart()}
 	}
-	if _, err := takeAnswer(groups, strings.Join(words, " "), 0); err != nil {
+	if _, err := readTakeReply(groups, strings.Join(words, " "), 0); err != nil {
 		fail(groups, err)
 	}
 }
 
-func (p *pretended) decide(now time.Time, g *group) []string {
+func (p *fakeRedis) decide(now time.Time, g *group) []string {
 	first, granted := g.first, 0
 	words := []string{""}
 	for _, members := range first.subjects {
@@ -112,7 +112,7 @@ func (p *pretended) decide(now time.Time, g *group) []string {
 	}
 	verdicts := make([]Verdict, len(first.quotas))
 	for range g.times() {
-		if !first.trial && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !denied(first.quotas, verdicts) {
+		if !first.dryRun && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !anyDenied(first.quotas, verdicts) {
 			granted++
 		}
 	}
@@ -120,8 +120,8 @@ func (p *pretended) decide(now time.Time, g *group) []string {
 	return words
 }
 
-// asks tells how many trips a decision took, and what it was.
-func (p *pretended) asks(t require.TestingT, backend Backend, quotas ...Quota) (trips int64, verdicts []Verdict) {
+// takeCounted returns the number of round trips of a decision, and its verdicts.
+func (p *fakeRedis) takeCounted(t require.TestingT, backend Backend, quotas ...Quota) (trips int64, verdicts []Verdict) {
 	before := p.trips.Load()
 	verdicts = make([]Verdict, len(quotas))
 	require.NoError(t, backend.Take(context.Background(), quotas, verdicts))
