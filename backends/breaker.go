@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/sony/gobreaker/v2"
 )
 
 const (
@@ -62,10 +60,11 @@ type Breaker struct {
 
 	// state is replaced, never changed, so comparing pointers reveals whether a result
 	// belongs to the current state.
-	state   atomic.Pointer[breakerState]
-	failing atomic.Bool // the last result that counts was a failure
-	// severalNodes is set for a store with several nodes. charged is the time of its last charge,
-	// in nanoseconds since began, or 0 if there was none.
+	state atomic.Pointer[breakerState]
+	// consecutive counts the failures since the last success. It changes under mu.
+	consecutive atomic.Int32
+	// severalNodes is set for a store with several nodes. charged is the time of its last
+	// charge, in nanoseconds since began, or 0 if there was none.
 	severalNodes bool
 	began        time.Time
 	charged      atomic.Int64
@@ -73,10 +72,9 @@ type Breaker struct {
 	failures atomic.Uint64
 	last     atomic.Pointer[error]
 
-	mu      sync.Mutex // held while state changes
-	circuit *gobreaker.CircuitBreaker[struct{}]
-	stop    context.CancelFunc // stops the probing goroutine; nil if there never was one
-	ended   chan struct{}      // closed when that goroutine has ended
+	mu    sync.Mutex         // held while state changes
+	stop  context.CancelFunc // stops the probing goroutine; nil if there never was one
+	ended chan struct{}      // closed when that goroutine has ended
 }
 
 type breakerState struct {
@@ -95,26 +93,13 @@ func NewBreaker(backend Backend, timeout time.Duration, probeKey string) *Breake
 			Key: probeKey, Scope: "probe",
 			Algorithm: FixedWindow, Limit: MaxLimit, Per: time.Second, Cost: 1, Forced: true,
 		}},
-		circuit: newCircuit(),
-		began:   time.Now(),
+		began: time.Now(),
 	}
 	if s, ok := backend.(interface{ hasSeveralNodes() bool }); ok {
 		b.severalNodes = s.hasSeveralNodes()
 	}
 	b.state.Store(&breakerState{Health: Health{Since: time.Now()}})
 	return b
-}
-
-// newCircuit returns the state machine that counts failures. It comes from gobreaker, which
-// has no dependencies and a stable interface.
-//
-// The timeout of its open state is minimal, because the breaker itself waits between
-// probes: no caller ever acts as the probe.
-func newCircuit() *gobreaker.CircuitBreaker[struct{}] {
-	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
-		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= breakerFailures },
-		Timeout:     time.Nanosecond,
-	})
 }
 
 // Health returns the current state of the breaker and its backend.
@@ -189,7 +174,7 @@ func (b *Breaker) call(ctx context.Context, op func(context.Context) (written bo
 		b.charged.Store(int64(time.Since(b.began)) + 1)
 	}
 	switch {
-	case err == nil && !(written && b.failing.Load()): // the common case
+	case err == nil && !(written && b.consecutive.Load() > 0): // the common case
 	case err != nil && !isBackendFault(err, ctx, bounded):
 	default:
 		if err != nil {
@@ -230,20 +215,17 @@ func (b *Breaker) report(seen *breakerState, err error) {
 	if b.state.Load() != seen {
 		return // the call is older than the last change of state
 	}
-	b.failing.Store(err != nil)
-	if b.record(err) {
+	if err == nil {
+		b.consecutive.Store(0)
+		return
+	}
+	if b.consecutive.Add(1) < breakerFailures {
 		return
 	}
 	b.state.Store(openState(Health{Since: time.Now(), Down: seen.Down}, err))
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.ended = cancel, make(chan struct{})
 	go b.probeUntilAnswered(ctx, b.ended)
-}
-
-// record passes a result to the circuit, and reports whether the circuit is closed.
-func (b *Breaker) record(err error) bool {
-	_, _ = b.circuit.Execute(func() (struct{}, error) { return struct{}{}, err }) // returns err again
-	return b.circuit.State() == gobreaker.StateClosed
 }
 
 // openState returns the state during an outage, with err as the last failure.
@@ -293,12 +275,12 @@ func (b *Breaker) finishProbe(ctx context.Context, err error) bool {
 	switch {
 	case ctx.Err() != nil: // stopped in the meantime
 		return true
-	case !b.record(err):
+	case err != nil:
 		b.setLastErr(err)
 		b.state.Store(openState(last.Health, err))
 		return false
 	}
-	b.failing.Store(false)
+	b.consecutive.Store(0)
 	now := time.Now()
 	b.state.Store(&breakerState{Health: Health{Since: now, Down: last.Down + now.Sub(last.Since)}})
 	return true

@@ -227,6 +227,16 @@ func countsRejection(quotas []Quota, verdicts []Verdict, i int) bool {
 	return false
 }
 
+// anyDenied reports whether an enforced quota has denied.
+func anyDenied(quotas []Quota, verdicts []Verdict) bool {
+	for i := range quotas {
+		if !verdicts[i].Allowed && !quotas[i].Shadow {
+			return true
+		}
+	}
+	return false
+}
+
 // Capacity returns the most units that the quota ever allows at once: Burst for a
 // TokenBucket that has one, otherwise Limit. It is 0 if Limit is 0.
 func (q *Quota) Capacity() int64 { return capacity(q.counterAlgorithm(), q.Limit, q.Burst) }

@@ -143,12 +143,3 @@ func quotasAt(quotas []Quota, members []int) []Quota {
 	}
 	return part
 }
-
-func anyDenied(quotas []Quota, verdicts []Verdict) bool {
-	for i := range quotas {
-		if !verdicts[i].Allowed && !quotas[i].Shadow {
-			return true
-		}
-	}
-	return false
-}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -187,20 +188,26 @@ func poll(f func(context.Context) (bool, error)) error {
 	}
 }
 
-// freePort returns an unused port. Cluster nodes also use the port 10000 above.
+// busOffset is how far above its own port a Cluster node has another one.
+const busOffset = 10000
+
+// freePort returns an unused port that stays unused while a server is down: the system
+// gives connections ports from 32768 on, so neither port of a node is one of those.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		port := listener.Addr().(*net.TCPAddr).Port
-		require.NoError(t, listener.Close())
-		if port < 65535-10000 {
+		port := 10000 + rand.IntN(12768)
+		if isFree(port) && isFree(port+busOffset) {
 			return port
 		}
 	}
-	t.Fatal("found no free port below 55535")
+	t.Fatal("found no free port from 10000 to 22767")
 	return 0
+}
+
+func isFree(port int) bool {
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return err == nil && listener.Close() == nil
 }
 
 // logStart records which server a test has used.

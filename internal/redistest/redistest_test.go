@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,6 +43,22 @@ func TestAnotherServerOnThePortIsNotMistakenForThisOne(t *testing.T) {
 	first := Single(t)
 	second := &Server{t: t, Addr: first.Addr, args: append(volatileArgs(t), first.args[len(first.args)-4:]...)}
 	require.ErrorContains(t, second.start(), "in use")
+}
+
+func TestNoConnectionIsGivenThePortOfAServerThatIsDown(t *testing.T) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		t.Skip("only Linux says which ports it gives to connections: ", err)
+	}
+	var first, last int
+	_, err = fmt.Sscan(string(text), &first, &last)
+	require.NoError(t, err)
+	for range 50 {
+		port := freePort(t)
+		for _, used := range []int{port, port + busOffset} {
+			require.False(t, first <= used && used <= last, "%d is between %d and %d", used, first, last)
+		}
+	}
 }
 
 func TestEachStartIsLogged(t *testing.T) {
