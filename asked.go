@@ -8,27 +8,28 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/inprogress"
 )
 
-// several is what a request keeps of its limits where they are not one plain limit.
+// several holds what a request met: its quotas, its verdicts and the limits that they
+// belong to.
 type several struct {
 	verdicts []backends.Verdict
-	// quotas and asked have an entry for each verdict. They are nil on a plain
-	// request, as the binding tells all of them; see details.
+	// quotas and asked have one entry for each verdict. They are nil on the fast path,
+	// where the binding provides them; see details.
 	quotas []backends.Quota
 	asked  []asked
 }
 
-// asked is a limit that a request was asked about.
+// asked is a limit that a request met, with what depends on the request.
 type asked struct {
 	*boundLimit
-	key    string // as people read it
+	key    string // the public key
 	banned bool
-	stage  int32             // of the next ban; see ban.grows
-	payer  *payer            // that has charged the same counter already
-	place  *inprogress.Place // what a Concurrent has given the request
+	stage  int32             // index of the duration of the next ban; see ban.grows
+	payer  *payer            // an earlier limit that has charged the same counter
+	place  *inprogress.Place // the slot of a Concurrent
 }
 
-// newPlain makes room for a plain request in one allocation: with the values of
-// its headers if there are any, and with further verdicts where it has several limits.
+// newPlain allocates a request of the fast path at once, together with its header values
+// and its verdicts.
 func (b *binding) newPlain() (q *request, texts *headerTexts) {
 	switch {
 	case len(b.limits) > 1:
@@ -58,8 +59,7 @@ func (b *binding) textsIn(room *headerTexts) *headerTexts {
 	return nil
 }
 
-// newRequest makes room for a request of the general way, in one allocation if it has
-// few limits.
+// newRequest allocates a request of the general path, at once if it has few limits.
 func (b *binding) newRequest() (q *request, texts *headerTexts) {
 	switch n := len(b.limits); {
 	case n == 1 && b.limits[0].listed == nil:
@@ -93,8 +93,8 @@ func (b *binding) newRequest() (q *request, texts *headerTexts) {
 	return q, b.textsIn(texts)
 }
 
-// addLimits finds out what the request asks of each limit. Those that are
-// unlimited for it are left out.
+// addLimits determines the quota of each limit. Limits that are unlimited for this
+// request are left out.
 func (q *request) addLimits(c *gin.Context) error {
 	q.scope = q.scopeOf(c, q.limits[0].scope)
 	for i := range q.limits {
@@ -115,7 +115,7 @@ func (q *request) addLimits(c *gin.Context) error {
 	return nil
 }
 
-// add asks for what the request costs of one limit.
+// add adds one limit, unless it is unlimited for this request.
 func (q *request) add(c *gin.Context, l *boundLimit, scope string) {
 	quota, key := q.newQuota(c, l, scope)
 	if l.limitFunc != nil {
@@ -126,8 +126,8 @@ func (q *request) add(c *gin.Context, l *boundLimit, scope string) {
 	}
 }
 
-// newQuota is what a request asks of a limit, but for the limit itself and the cost, and
-// its key as people read it.
+// newQuota returns the quota of a limit for a request, without the number of a limit
+// function and without the cost, and the public key.
 func (q *request) newQuota(c *gin.Context, l *boundLimit, scope string) (quota backends.Quota, key string) {
 	quota, key = l.quota, l.key
 	quota.Scope = scope
@@ -137,7 +137,7 @@ func (q *request) newQuota(c *gin.Context, l *boundLimit, scope string) (quota b
 	return quota, key
 }
 
-// askFor adds a quota to the question, with what the request costs.
+// askFor completes a quota with the cost of the request and adds it.
 func (q *request) askFor(c *gin.Context, l *boundLimit, quota backends.Quota, key string) {
 	if l.costFunc != nil {
 		quota.Cost = l.costFunc(c)
@@ -147,7 +147,7 @@ func (q *request) askFor(c *gin.Context, l *boundLimit, quota backends.Quota, ke
 	q.several.asked = append(q.several.asked, asked{boundLimit: l, key: key})
 }
 
-// keyOf is the key that functions say, as people read it and as it is stored. An
+// keyOf returns the key that functions determine, as it is shown and as it is stored. An
 // empty key means the route.
 func (b *binding) keyOf(c *gin.Context, l *boundLimit) (shown, stored string) {
 	shown = joinParts(c, l.limitRule.key, func() string { return "" })
@@ -157,7 +157,7 @@ func (b *binding) keyOf(c *gin.Context, l *boundLimit) (shown, stored string) {
 	return shown, l.storedKey(b.settings, ofKey, b.position, shown)
 }
 
-// scopeOf is who is limited.
+// scopeOf returns the scope of a request.
 func (b *binding) scopeOf(c *gin.Context, scope []func(*gin.Context) string) string {
 	if len(scope) == 0 {
 		return b.clientAddress(c)
@@ -165,17 +165,17 @@ func (b *binding) scopeOf(c *gin.Context, scope []func(*gin.Context) string) str
 	return joinParts(c, scope, func() string { return fallbackMark + b.clientAddress(c) })
 }
 
-// clientAddress is the default scope: the address of the client, an IPv6 address
-// cut to its network.
+// clientAddress returns the default scope: the IP address of the client, or the network
+// of an IPv6 address.
 func (b *binding) clientAddress(c *gin.Context) string {
 	return b.limiter.clients.Text(c, wholeIPv4, b.settings.ipv6Prefix)
 }
 
-// isAsked reports whether the request keeps what it was asked about. A plain one does
-// not, as its binding tells.
+// isAsked reports whether the request holds its own quotas. On the fast path they are
+// those of the binding.
 func (q *request) isAsked() bool { return q.several != nil && q.several.quotas != nil }
 
-// count is how many limits the request was asked about.
+// count returns the number of limits that the request met.
 func (q *request) count() int {
 	switch {
 	case q.isAsked():
@@ -186,7 +186,7 @@ func (q *request) count() int {
 	return len(q.limits)
 }
 
-// limitOf is a limit that the request was asked about.
+// limitOf returns a limit that the request met.
 func (q *request) limitOf(i int) *boundLimit {
 	if q.isAsked() {
 		return q.several.asked[i].boundLimit
@@ -194,7 +194,7 @@ func (q *request) limitOf(i int) *boundLimit {
 	return &q.limits[i]
 }
 
-// quotaOf is what was asked of a limit. That of a plain request has no scope.
+// quotaOf returns the quota of a limit. On the fast path it has no scope.
 func (q *request) quotaOf(i int) *backends.Quota {
 	if q.isAsked() {
 		return &q.several.quotas[i]
@@ -209,8 +209,8 @@ func (q *request) verdictOf(i int) *backends.Verdict {
 	return &q.several.verdicts[i]
 }
 
-// details are the quotas and verdicts of a request, also of a plain one. They are
-// empty where it was asked about no limit.
+// details returns the quotas, verdicts and limits of a request on either path. They are
+// empty if the request met no limit.
 func (q *request) details() *several {
 	switch {
 	case q.isAsked():
@@ -232,14 +232,14 @@ func (q *request) details() *several {
 	return d
 }
 
-// rejects reports whether any limit of the request can reject it, also if the
-// backend has failed to decide.
+// rejects reports whether any limit can reject the request, even if the backend has
+// failed.
 func (q *request) rejects() bool {
 	enforced := func(quota backends.Quota) bool { return !quota.Shadow }
 	return !q.neverReject && (q.plain || q.several != nil && slices.ContainsFunc(q.several.quotas, enforced))
 }
 
-// exceeded reports whether the request is over a limit that is not a shadow.
+// exceeded reports whether the request is over a limit that is not a shadow limit.
 func (q *request) exceeded() bool {
 	return !q.verdict.Allowed && !q.isShadow(q.closest)
 }

@@ -298,8 +298,8 @@ func TestABanThatMakesNoSenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	}{
 		"after no rejection": {func() { ratelimiter.WithBan(0, time.Minute, time.Hour) }, "must be from 1"},
 		"after too many":     {func() { ratelimiter.WithBan(1+int(most), time.Minute, time.Hour) }, "must be from 1 to 10000000000000"},
-		"no period":          {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be over zero"},
-		"nanoseconds":        {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "write 3600*time.Second"},
+		"no period":          {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be positive"},
+		"nanoseconds":        {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "use 3600*time.Second"},
 		"for ever":           {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},
 		"of one limit": {func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithBan(1, time.Hour, time.Hour)))

@@ -48,7 +48,7 @@ func TestChargeCorrectsWhatARequestHasCost(t *testing.T) {
 					require.NoError(t, ratelimiter.SetCost(c, step.n))
 					require.EqualValues(t, step.left, left(t, limiter, c), "%s after %d", algorithm, step.n)
 				}
-				require.ErrorContains(t, ratelimiter.SetCost(c, -1), "cannot cost -1 units")
+				require.ErrorContains(t, ratelimiter.SetCost(c, -1), "cannot be -1 units")
 			})
 			require.Equal(t, 200, get(engine, "/").Code)
 		})

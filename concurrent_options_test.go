@@ -33,11 +33,11 @@ func TestOptionsThatMakeNoSenseForRequestsInProgressPanic(t *testing.T) {
 		"ratelimiter: WithLease is an option of RateLimit, not of WithLimit": func() {
 			limiter.RateLimit(1, time.Minute, ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithLease(time.Minute)))
 		},
-		"ratelimiter: WithLease(30ns) must be from 1s to 1h0m0s; a bare number counts nanoseconds":                                 func() { ratelimiter.WithLease(30) },
-		"ratelimiter: Concurrent was given a nil Option; leave it out":                                                             func() { limiter.Concurrent(1, nil) },
-		"ratelimiter: Concurrent(20000000000000): the limit is more than 10000000000000; write ratelimiter.Unlimited for no limit": func() { limiter.Concurrent(20_000_000_000_000) },
-		"ratelimiter: Concurrent was called on a nil *RateLimiter; check the error of New":                                         func() { (*ratelimiter.RateLimiter)(nil).Concurrent(1) },
-		"ratelimiter: WithWait holds requests in place of rejecting them, and WithObserveOnly and WithShadow reject nobody; leave one of them out": func() {
+		"ratelimiter: WithLease(30ns) must be from 1s to 1h0m0s; a bare number counts nanoseconds":                                         func() { ratelimiter.WithLease(30) },
+		"ratelimiter: Concurrent was given a nil Option; remove it":                                                                        func() { limiter.Concurrent(1, nil) },
+		"ratelimiter: Concurrent(20000000000000): the limit is over the maximum of 10000000000000; use ratelimiter.Unlimited for no limit": func() { limiter.Concurrent(20_000_000_000_000) },
+		"ratelimiter: Concurrent was called on a nil *RateLimiter; check the error of New":                                                 func() { (*ratelimiter.RateLimiter)(nil).Concurrent(1) },
+		"ratelimiter: WithWait needs limits that reject; remove WithShadow and WithObserveOnly, or remove WithWait": func() {
 			limiter.Concurrent(1, ratelimiter.WithShadow(), ratelimiter.WithWait(time.Second))
 		},
 	} {
@@ -48,5 +48,5 @@ func TestOptionsThatMakeNoSenseForRequestsInProgressPanic(t *testing.T) {
 func TestAHandlerThatCallsAConcurrentItselfPanics(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", func(c *gin.Context) { limiter.Concurrent(1)(c) })
-	require.PanicsWithValue(t, "ratelimiter: a handler called Concurrent itself, where nothing is left to run that could be in progress; put the Concurrent on the route", func() { get(engine, "/") })
+	require.PanicsWithValue(t, "ratelimiter: a handler called Concurrent directly, so it cannot see when the request ends; register the Concurrent on the route", func() { get(engine, "/") })
 }

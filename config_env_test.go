@@ -55,8 +55,8 @@ func TestAWrongEnvironmentIsRejected(t *testing.T) {
 		"options":      {"RATELIMITER_BACKEND_OPTIONS", "host=secret", "JSON object"},
 		"null options": {"RATELIMITER_BACKEND_OPTIONS", "null", "JSON object"},
 		"a slip":       {"RATELIMIT_BACKEND", "redis", `did you mean "RATELIMITER_BACKEND"?`},
-		"a Go value":   {"RATELIMITER_OBSERVER", "log", "only Go can write"},
-		"a handler":    {"RATELIMITER_OVER_LIMIT", "429", "only Go can write"},
+		"a Go value":   {"RATELIMITER_OBSERVER", "log", "cannot be set in the environment"},
+		"a handler":    {"RATELIMITER_OVER_LIMIT", "429", "cannot be set in the environment"},
 		"its own port": {"RATELIMITER_PORT", "6379", "not known"},
 		"a port":       {"RATELIMITER_REDIS_PORT", "6379", "not known"},
 	} {

@@ -250,15 +250,15 @@ func TestAnOptionThatDoesNotSuitTheConfigurationIsAnError(t *testing.T) {
 	shared := ratelimiter.WithKey(ratelimiter.Shared("api"))
 	for says, option := range map[string]ratelimiter.Option{
 		"WithKey is an option of RateLimit":            shared,
-		"WithName is about one limit":                  ratelimiter.WithName("x"),
-		"WithBurst is about one limit":                 ratelimiter.WithBurst(3),
-		"which are a text; write the limit there":      ratelimiter.WithLimit(1, time.Minute),
+		"WithName applies to one limit":                ratelimiter.WithName("x"),
+		"WithBurst applies to one limit":               ratelimiter.WithBurst(3),
+		"which are a text; add the limit to that text": ratelimiter.WithLimit(1, time.Minute),
 		"WithDefaults is an option of RateLimit":       ratelimiter.WithDefaults(),
 		"WithoutDefaults is an option of RateLimit":    ratelimiter.WithoutDefaults(),
 		"WithoutApplication is an option of RateLimit": ratelimiter.WithoutApplication(),
 		"WithoutGroup is an option of RateLimit":       ratelimiter.WithoutGroup(),
-		"holds a nil Option; leave it out":             nil,
-		"WithAlgorithm(9) is none of":                  ratelimiter.WithAlgorithm(9),
+		"contains a nil Option; remove it":             nil,
+		"WithAlgorithm(9) is not an algorithm":         ratelimiter.WithAlgorithm(9),
 	} {
 		for _, limits := range []string{"1/hour", ""} {
 			for key, value := range map[string]string{
@@ -273,5 +273,5 @@ func TestAnOptionThatDoesNotSuitTheConfigurationIsAnError(t *testing.T) {
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{
 		"RATELIMITER_DEFAULT_OPTIONS": options(ratelimiter.WithWait(time.Second), ratelimiter.WithShadow()),
 	})
-	require.ErrorContains(t, err, "RATELIMITER_DEFAULT_OPTIONS: WithWait holds requests")
+	require.ErrorContains(t, err, "RATELIMITER_DEFAULT_OPTIONS: WithWait needs limits that reject")
 }

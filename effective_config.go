@@ -10,16 +10,15 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// notShown takes the place of a value that may be secret.
+// notShown replaces a value that may be secret.
 const notShown = "(not shown)"
 
-// Config returns the configuration in effect, for a page that shows it to
-// operators: every key with its value or its default, and the limits as Update has
-// left them. It can be written as JSON. A backend that was handed in is shown by
-// its type, a handler as "gin.HandlerFunc" or "" for none, observers and options by
-// their number. Secrets are not shown, and of the texts among the options of a
-// backend, which may be passwords, only those that say where it is. Config is nil
-// before InitApp.
+// Config returns the configuration in effect, for example for an admin page: every key
+// with its value or default, with the limits that Update has set. It can be encoded as
+// JSON. A backend that was passed in is shown as its type, a handler as "gin.HandlerFunc"
+// or "" for none, and observers and options as their number. Secrets are hidden. The
+// strings in the backend options are hidden too, because they may be passwords, except
+// for addresses. Config returns nil before InitApp.
 func (r *RateLimiter) Config() Config {
 	s := r.settings.Load()
 	if s == nil {
@@ -76,7 +75,7 @@ func shownBackend(given any) string {
 	return defaultBackend
 }
 
-// addressOptions are the options that say where a backend is.
+// addressOptions are the backend options that contain addresses, which are not secret.
 var addressOptions = []string{"host", "addr", "addrs", "master_name"}
 
 func shownOptions(given any) map[string]any {
@@ -100,7 +99,7 @@ func shownOptions(given any) map[string]any {
 	return shown
 }
 
-// limitsText writes limits as ParseLimits reads them; none are an empty text.
+// limitsText formats limits as ParseLimits reads them; "" for no limits.
 func limitsText(limits []Limit) string {
 	texts := make([]string, len(limits))
 	for i, l := range limits {

@@ -132,7 +132,7 @@ func TestTheBansOfWithBanMustGrow(t *testing.T) {
 		"must be longer each time, and 1h0m0s follows 1h0m0s": {time.Hour},
 		"and 1h30m0s follows 2h0m0s":                          {2 * time.Hour, 90 * time.Minute},
 		"366 days":                                            {backends.MaxPer + 1},
-		"write 7200*time.Second":                              {7200},
+		"use 7200*time.Second":                                {7200},
 	} {
 		func() {
 			defer func() { require.Contains(t, recover(), says) }()

@@ -108,15 +108,15 @@ func TestEarlierDraftsTellWhatIsLeftAfterARefund(t *testing.T) {
 func TestHeadersThatContradictAreAnError(t *testing.T) {
 	const key = "RATELIMITER_HEADERS"
 	for says, config := range map[string]ratelimiter.Config{
-		key + " holds draft-11 and draft-7":                           {key: "x,draft-11,draft-7"},
-		key + ` is "draft-8"`:                                         {key: "draft-8"},
-		key + ` is "x,none"`:                                          {key: "x,none"},
-		`"none", or one or more of "x", "draft-11"`:                   {key: []string{"x", ""}},
-		key + " is true":                                              {key: true},
-		"INJECT_X_HEADERS is false, and " + key + " has x; leave":     {key: "x", "RATELIMITER_INJECT_X_HEADERS": false},
-		"INJECT_X_HEADERS is true, and " + key + " does not have x":   {key: "draft-6", "RATELIMITER_INJECT_X_HEADERS": true},
-		"INJECT_RATELIMIT_HEADERS is true, and " + key + " does not":  {key: "x", "RATELIMITER_INJECT_RATELIMIT_HEADERS": true},
-		"INJECT_RATELIMIT_HEADERS is false, and " + key + " has a dr": {key: "draft-7", "RATELIMITER_INJECT_RATELIMIT_HEADERS": false},
+		key + " contains draft-11 and draft-7":                             {key: "x,draft-11,draft-7"},
+		key + ` is "draft-8"`:                                              {key: "draft-8"},
+		key + ` is "x,none"`:                                               {key: "x,none"},
+		`"none", or one or more of "x", "draft-11"`:                        {key: []string{"x", ""}},
+		key + " is true":                                                   {key: true},
+		"INJECT_X_HEADERS is false, but " + key + " contains x; remove":    {key: "x", "RATELIMITER_INJECT_X_HEADERS": false},
+		"INJECT_X_HEADERS is true, but " + key + " does not contain x":     {key: "draft-6", "RATELIMITER_INJECT_X_HEADERS": true},
+		"INJECT_RATELIMIT_HEADERS is true, but " + key + " does not":       {key: "x", "RATELIMITER_INJECT_RATELIMIT_HEADERS": true},
+		"INJECT_RATELIMIT_HEADERS is false, but " + key + " contains a dr": {key: "draft-7", "RATELIMITER_INJECT_RATELIMIT_HEADERS": false},
 	} {
 		_, err := ratelimiter.New(gin.New(), config)
 		require.ErrorContains(t, err, says)

@@ -84,8 +84,8 @@ func TestJSONThatIsNoInfoIsAnError(t *testing.T) {
 	}
 	for _, text := range []string{`"1m"`, `"60"`, `1e99`, `true`, `9223372037`} {
 		var info ratelimiter.Info
-		require.ErrorContains(t, json.Unmarshal([]byte(`{"per":`+text+`}`), &info), "write a number of seconds", text)
+		require.ErrorContains(t, json.Unmarshal([]byte(`{"per":`+text+`}`), &info), "use a number of seconds", text)
 	}
 	var event ratelimiter.Event
-	require.ErrorContains(t, json.Unmarshal([]byte(`{"outcome":"lost"}`), &event), `"lost" is not an outcome; it is one of allowed`)
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"outcome":"lost"}`), &event), `"lost" is not an outcome; use one of allowed`)
 }

@@ -117,23 +117,23 @@ func TestSkippedRequestsTakeNothing(t *testing.T) {
 func TestSenselessOptionsPanicWhereTheRouteIsRegistered(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	for want, register := range map[string]func(){
-		"FromNetworks: \"10.0.0.0/99\" is neither": func() { limiter.FromNetworks("10.0.0.0/99") },
-		"ByAddress(0, 64) must be from 1 to 32":    func() { limiter.ByAddress(0, 64) },
-		"Shared was given no name":                 func() { ratelimiter.Shared("") },
-		"ByParam was given no name":                func() { ratelimiter.ByParam("") },
-		"ByHeader was given no name":               func() { ratelimiter.ByHeader("") },
-		"WithScope was given no function":          func() { ratelimiter.WithScope() },
-		"WithKey was given a nil function":         func() { ratelimiter.WithKey(nil) },
-		"WithSkip was given a nil function":        func() { ratelimiter.WithSkip(nil) },
-		"WithCountIf was given a nil function":     func() { ratelimiter.WithCountIf(nil) },
-		"WithCost(-1) must be from 0":              func() { ratelimiter.WithCost(-1) },
-		"the cost of WithCost is a string":         func() { ratelimiter.WithCost("1") },
+		"FromNetworks: \"10.0.0.0/99\" is neither":      func() { limiter.FromNetworks("10.0.0.0/99") },
+		"ByAddress(0, 64) is out of range":              func() { limiter.ByAddress(0, 64) },
+		"Shared was given an empty name":                func() { ratelimiter.Shared("") },
+		"ByParam was given an empty name":               func() { ratelimiter.ByParam("") },
+		"ByHeader was given an empty name":              func() { ratelimiter.ByHeader("") },
+		"WithScope was given no function":               func() { ratelimiter.WithScope() },
+		"WithKey was given a nil function":              func() { ratelimiter.WithKey(nil) },
+		"WithSkip was given a nil function":             func() { ratelimiter.WithSkip(nil) },
+		"WithCountIf was given a nil function":          func() { ratelimiter.WithCountIf(nil) },
+		"the cost of WithCost is -1; it must be from 0": func() { ratelimiter.WithCost(-1) },
+		"the cost of WithCost is of type string":        func() { ratelimiter.WithCost("1") },
 		"WithHeaders is an option of RateLimit": func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithHeaders(true)))
 		},
 		"WithLimit was given a nil Option":    func() { limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, nil)) },
-		"there is a limit for 1h0m0s already": func() { limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Hour)) },
-		"WithBurst is for the token bucket alone, not for": func() {
+		"there already is a limit per 1h0m0s": func() { limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Hour)) },
+		"WithBurst requires the token bucket, not": func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithBurst(2), ratelimiter.WithAlgorithm(ratelimiter.FixedWindow)))
 		},
 	} {

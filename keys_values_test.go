@@ -65,7 +65,7 @@ func TestAValueThatCannotBeAScopeIsReportedOnce(t *testing.T) {
 	engine.GET("/absent", limiter.RateLimit(100, time.Hour, ratelimiter.WithScope(ratelimiter.ByContext("nobody"))), ok)
 	statuses(engine, "/", 3)
 	statuses(engine, "/absent", 3)
-	require.Equal(t, []string{"ratelimiter: the context value user is a map[string]interface {}, which cannot be a key or scope; store a string, a whole number or a fmt.Stringer"}, reported)
+	require.Equal(t, []string{"ratelimiter: the context value user is of type map[string]interface {}, which cannot be a key or scope; store a string, a whole number or a fmt.Stringer"}, reported)
 }
 
 func TestAnAccountThatIsNamedLikeAnAddressIsNotThatAddress(t *testing.T) {

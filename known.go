@@ -10,10 +10,9 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// knownLimits are the limits that Status and Keys tell of, by the key that people
-// read. Limits come when they are registered or bound to a route; only those on keys
-// of functions come with requests. The zero value is ready. It is safe for use by many
-// goroutines.
+// knownLimits are the limits that Status and Keys report, by public key. A limit is added
+// when it is registered or bound to a route, or, if functions determine its key, with the
+// requests. The zero value is ready to use. It is safe for concurrent use.
 type knownLimits struct {
 	mu    sync.Mutex
 	byKey map[string][]knownLimit
@@ -25,26 +24,25 @@ type knownLimit struct {
 	quota backends.Quota // without a scope
 }
 
-// maxKnownKeys is how many keys are known in all: routes are few, but a limiter may
-// be given new names without end.
+// maxKnownKeys limits the number of keys. There are few routes, but functions may return
+// an unlimited number of keys.
 const maxKnownKeys = 10_000
 
-// maxLimitsOfKey is how many limits are known on one key, as a limiter may also be given
-// new numbers without end.
+// maxLimitsOfKey limits the number of limits on one key, because an application may
+// register a new limit for each request.
 const maxLimitsOfKey = 64
 
-// seenKeys are the keys that functions have made of requests for one limit of a route. They are
-// looked at in each such request, and so are in a map that is replaced, never changed.
+// seenKeys are the keys that functions have returned for one limit of a route. Every
+// request reads them, so the map is copy-on-write.
 type seenKeys struct {
 	keys atomic.Pointer[map[string]bool] // as stored
 	mu   sync.Mutex
 }
 
-// maxSeenKeys is how many keys of a limit are known. Functions may make up keys
-// without end.
+// maxSeenKeys limits the number of keys of one limit.
 const maxSeenKeys = 1024
 
-// isNew reports whether a limit meets a key for the first time, and remembers it.
+// isNew reports whether a key is new to a limit, and remembers it.
 func (n *seenKeys) isNew(key string) bool {
 	if known := n.keys.Load(); known != nil && ((*known)[key] || len(*known) >= maxSeenKeys) {
 		return false
@@ -63,7 +61,7 @@ func (n *seenKeys) isNew(key string) bool {
 	return true
 }
 
-// registered learns the limits of a rule whose keys are known without a request.
+// registered adds the limits of a rule whose keys are known without a request.
 func (k *knownLimits) registered(s *settings, rule *rule) {
 	for i := range rule.limits {
 		l := &rule.limits[i]
@@ -78,7 +76,7 @@ func (k *knownLimits) registered(s *settings, rule *rule) {
 	}
 }
 
-// learn learns the limits of a binding that have a key of their own.
+// learn adds the limits of a binding whose keys are known without a request.
 func (k *knownLimits) learn(b *binding) {
 	if !b.applies() {
 		return
@@ -90,7 +88,7 @@ func (k *knownLimits) learn(b *binding) {
 	}
 }
 
-// note learns the keys that functions have made of a request.
+// note adds the keys that functions have returned for a request.
 func (k *knownLimits) note(q *request) {
 	for i := range q.several.asked {
 		a, quota := &q.several.asked[i], q.several.quotas[i]
@@ -101,12 +99,12 @@ func (k *knownLimits) note(q *request) {
 	}
 }
 
-// add learns a limit, in the place of an earlier one on the same counter.
+// add adds a limit, or replaces an equal one on the same counter.
 func (k *knownLimits) add(s *settings, added knownLimit, of *configured) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s.closed.Load() || of != nil && of.retired.Load() {
-		return // a request was on its way during Close, or while Update replaced the limits
+		return // a request was still running during Close, or while Update replaced the limits
 	}
 	list, known := k.byKey[added.key]
 	if !known && len(k.byKey) >= maxKnownKeys {
@@ -129,21 +127,21 @@ func (k *knownLimits) add(s *settings, added knownLimit, of *configured) {
 	k.byKey[added.key] = list
 }
 
-// replaces reports whether an earlier limit on the same counter is the same limit: of
-// the same rule, or an equal one that was registered anew.
+// replaces reports whether an earlier limit on the same counter is the same limit: part
+// of the same rule, or an equal limit that was registered again.
 func (k *knownLimit) replaces(old knownLimit) bool {
 	same := old.limitRule == k.limitRule || old.quota.Limit == k.quota.Limit && old.quota.Burst == k.quota.Burst
 	return same && sameCounter(&old.quota, &k.quota)
 }
 
-// of lists the limits on a key that are the same for everybody.
+// of returns the limits on a key that are the same for every request.
 func (k *knownLimits) of(key string) []knownLimit {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(k.byKey[key]), func(one knownLimit) bool { return one.varies() })
 }
 
-// replaceConfigured forgets configured limits that Update has replaced.
+// replaceConfigured removes the configured limits that Update has replaced.
 func (k *knownLimits) replaceConfigured(s *settings, before, now *configured) {
 	k.mu.Lock()
 	before.retired.Store(true)
@@ -162,16 +160,17 @@ func (k *knownLimits) replaceConfigured(s *settings, before, now *configured) {
 	}
 }
 
-// forgetAll forgets all limits, after the settings that they belong to were closed.
+// forgetAll removes all limits after Close.
 func (k *knownLimits) forgetAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.byKey = nil
 }
 
-// Keys lists the keys that a limit is known on, sorted: the routes, and what WithKey
-// has made of requests. They are those of Status, and those whose limits functions
-// decide, which Status leaves out and Reset resets. It is empty before InitApp.
+// Keys returns the keys of all known limits in sorted order: routes, and results of
+// WithKey functions. Status accepts them, except keys whose limits are all determined by
+// functions, and Reset accepts all of them. Keys returns nil before InitApp. See Status
+// for when a limit becomes known.
 func (r *RateLimiter) Keys() []string {
 	if r.settings.Load() == nil {
 		return nil

@@ -102,7 +102,7 @@ func TestAMistakeInAListIsNoFreePass(t *testing.T) {
 		list = []ratelimiter.Limit{{Limit: 5, Per: time.Hour}, {Limit: 7, Per: per}}
 		require.Equal(t, 500, get(engine, "/").Code, per)
 		require.Len(t, reported, 1)
-		require.Contains(t, reported[0], fmt.Sprintf("the limit of 7 in %v that a function returned on GET /: the period must be from 1ms to 8784h0m0s", per))
+		require.Contains(t, reported[0], fmt.Sprintf("the limit of 7 per %v that a function returned on GET /: the period must be from 1ms to 8784h0m0s", per))
 		for _, path := range []string{"/shadow", "/observed"} {
 			response := get(engine, path)
 			require.Equal(t, 200, response.Code, "limits that reject nobody do not begin to")
@@ -117,7 +117,7 @@ func TestAMistakeInAListIsNoFreePass(t *testing.T) {
 		}
 		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
 		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "the smaller counts, and counts once: %v", twice)
-		require.Contains(t, reported[0], "the smaller one counts", twice)
+		require.Contains(t, reported[0], "the smaller limit applies", twice)
 		require.Equal(t, `"per-hour";q=1;w=3600`, header(get(engine, "/"), "RateLimit-Policy"))
 	}
 }
@@ -227,19 +227,19 @@ func TestANonsensicalListIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	var noList func(*gin.Context) []ratelimiter.Limit
 	for says, register := range map[string]func(){
-		"nil *RateLimiter":                  func() { (*ratelimiter.RateLimiter)(nil).RateLimits("1/minute") },
-		`write 100/minute`:                  func() { limiter.RateLimits("100 minute") },
-		"holds no limit":                    func() { limiter.RateLimits("") },
-		"empty list":                        func() { limiter.RateLimits([]ratelimiter.Limit{}) },
-		"nil function":                      func() { limiter.RateLimits(noList) },
-		"are a int; write a text such as":   func() { limiter.RateLimits(100) },
-		"60*time.Second":                    func() { limiter.RateLimits([]ratelimiter.Limit{{1, 60}}) },
-		"two limits for 1m0s, 1 and 2":      func() { limiter.RateLimits([]ratelimiter.Limit{{1, time.Minute}, {2, time.Minute}}) },
-		"write ratelimiter.Unlimited":       func() { limiter.RateLimits([]ratelimiter.Limit{{1 << 60, time.Minute}}) },
-		"there is a limit for 1m0s already": func() { limiter.RateLimits("1/minute", ratelimiter.WithLimit(2, time.Minute)) },
-		"RateLimits was given a nil Option": func() { limiter.RateLimits("1/minute", nil) },
-		"RateLimits is about a list; write RateLimit(limit, per, WithName(": func() { limiter.RateLimits("1/minute", ratelimiter.WithName("x")) },
-		"WithBurst is about one limit":                                      func() { limiter.RateLimits("1/minute", ratelimiter.WithBurst(2)) },
+		"nil *RateLimiter":                       func() { (*ratelimiter.RateLimiter)(nil).RateLimits("1/minute") },
+		`write 100/minute`:                       func() { limiter.RateLimits("100 minute") },
+		"contains no limit":                      func() { limiter.RateLimits("") },
+		"empty list":                             func() { limiter.RateLimits([]ratelimiter.Limit{}) },
+		"nil function":                           func() { limiter.RateLimits(noList) },
+		"are of type int; pass a string such as": func() { limiter.RateLimits(100) },
+		"60*time.Second":                         func() { limiter.RateLimits([]ratelimiter.Limit{{1, 60}}) },
+		"two limits per 1m0s, 1 and 2":           func() { limiter.RateLimits([]ratelimiter.Limit{{1, time.Minute}, {2, time.Minute}}) },
+		"use ratelimiter.Unlimited":              func() { limiter.RateLimits([]ratelimiter.Limit{{1 << 60, time.Minute}}) },
+		"there already is a limit per 1m0s":      func() { limiter.RateLimits("1/minute", ratelimiter.WithLimit(2, time.Minute)) },
+		"RateLimits was given a nil Option":      func() { limiter.RateLimits("1/minute", nil) },
+		"RateLimits takes a list; use RateLimit(limit, per, WithName(": func() { limiter.RateLimits("1/minute", ratelimiter.WithName("x")) },
+		"WithBurst applies to one limit":                               func() { limiter.RateLimits("1/minute", ratelimiter.WithBurst(2)) },
 	} {
 		t.Run(says, func(t *testing.T) {
 			defer func() {

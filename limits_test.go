@@ -90,8 +90,8 @@ func TestALimitIsWrittenAsItIsRead(t *testing.T) {
 
 func TestAWrongLimitIsAnsweredWithThePlaceAndWhatToWrite(t *testing.T) {
 	for text, says := range map[string]string{
-		"":                       "holds no limit",
-		" ; |":                   "holds no limit",
+		"":                       "contains no limit",
+		" ; |":                   "contains no limit",
 		"many/minute":            `"many/minute" at character 1`,
 		"5/second; x":            `"x" at character 11`,
 		"5/second;\r\n\u00a0x":   `"x" at character 13`,
@@ -105,8 +105,8 @@ func TestAWrongLimitIsAnsweredWithThePlaceAndWhatToWrite(t *testing.T) {
 		"10_000_001M/s":          "from 0 to 10000000000000",
 		"99999999999999999999/s": "from 0",
 		"9223372036854775807M/s": "from 0",
-		"5_/minute":              `write the number, "/" or "per", and the period`,
-		"1__0/minute":            `write the number`,
+		"5_/minute":              `write a number, "/" or "per", and a period`,
+		"1__0/minute":            `write a number`,
 
 		// The period.
 		"5":                           `as in 100/minute`,
@@ -131,9 +131,9 @@ func TestAWrongLimitIsAnsweredWithThePlaceAndWhatToWrite(t *testing.T) {
 		// What is between.
 		"5 pro minute":      `as in 100/minute or 100 requests per minute`,
 		"100 tokens/minute": `as in 100/minute or 100 requests per minute`,
-		"1,000/minute":      `"1" at character 1 of "1,000/minute": write the number, "/" or "per", and the period, as in 100/minute or 100 requests per minute; a thousand is 1000, 1_000 or 1k`,
-		"5m/day":            "write M for a million",
-		"10 m/s":            "write M for a million",
+		"1,000/minute":      `"1" at character 1 of "1,000/minute": write a number, "/" or "per", and a period, as in 100/minute or 100 requests per minute; a thousand is 1000, 1_000 or 1k`,
+		"5m/day":            "write M for million",
+		"10 m/s":            "write M for million",
 
 		// Fractions.
 		"1.5/second":       "write 3 per 2 seconds",

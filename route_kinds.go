@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// kinds is what the handlers of a route are, as far as they are this package's.
+// kinds describes the handlers of a route that belong to this package.
 type kinds struct {
-	limits             int  // how many RateLimits
-	leftOut            int  // how many of them, from the first, do not apply; see WithoutGroup
-	withoutApplication bool // one that applies leaves out the application limits
+	limits             int  // number of RateLimits
+	leftOut            int  // number of leading RateLimits that WithoutGroup replaces
+	withoutApplication bool // a RateLimit that applies has WithoutApplication
 	exempt             bool
-	configured         int // how many RateLimiters ask the limits of their configuration first
+	configured         int // number of RateLimiters with their middleware on the route
 }
 
-// isCalledByGin reports whether Gin called the RateLimit that is being bound, and not a
-// handler that has made or kept it.
+// isCalledByGin reports whether the running middleware was called by Gin and not by a
+// handler.
 func isCalledByGin() bool {
 	var callers [16]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
@@ -28,16 +28,16 @@ func isCalledByGin() bool {
 	return false
 }
 
-// packageMethods is how the names of the methods of RateLimiter begin.
+// packageMethods begins the function names of the methods of RateLimiter.
 const packageMethods = "gin-ratelimiter/ratelimiter.(*RateLimiter)."
 
-// isMiddleware reports whether a method returned the function that is running.
+// isMiddleware reports whether a method returns a middleware.
 func isMiddleware(method string) bool {
 	return strings.HasPrefix(method, "limiting") || strings.HasPrefix(method, "inProgress.") || strings.HasPrefix(method, "configuredLimits.")
 }
 
-// kindsOf finds the middlewares of this package by the names of their functions.
-// The functions that return them are not inlined, which would change the names.
+// kindsOf finds the middlewares of this package by the names of their functions. The
+// methods that return them must not be inlined, because that would change the names.
 func kindsOf(handlers []string) (found kinds) {
 	for _, name := range handlers {
 		_, method, ours := strings.Cut(name, packageMethods)

@@ -65,7 +65,7 @@ func TestALimiterThatIsSwitchedOffIsCheckedAllTheSame(t *testing.T) {
 			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 0.5}},
 		"RATELIMITER_BACKEND is missing": {"RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 0.5}},
 		"is a nil *":                     {"RATELIMITER_BACKEND": none},
-		"leave them out":                 {"RATELIMITER_BACKEND": broken{}, "RATELIMITER_BACKEND_OPTIONS": map[string]any{"x": 1}},
+		"remove them":                    {"RATELIMITER_BACKEND": broken{}, "RATELIMITER_BACKEND_OPTIONS": map[string]any{"x": 1}},
 	} {
 		config = maps.Clone(config)
 		config["RATELIMITER_ENABLED"] = false

@@ -135,8 +135,8 @@ func TestTakeRejectsNonsense(t *testing.T) {
 		cost       int64
 	}{
 		"the limit is more than 10000000000000":                   {ratelimiter.Limit{Limit: backends.MaxLimit + 1, Per: time.Hour}, "a", "b", 1},
-		"the period must be over zero":                            {ratelimiter.Limit{Limit: 1}, "a", "b", 1},
-		"write 200*time.Second if seconds were meant":             {ratelimiter.Limit{Limit: 1, Per: 200}, "a", "b", 1},
+		"the period must be positive":                             {ratelimiter.Limit{Limit: 1}, "a", "b", 1},
+		"use 200*time.Second if you meant seconds":                {ratelimiter.Limit{Limit: 1, Per: 200}, "a", "b", 1},
 		"the period is longer than":                               {ratelimiter.Limit{Limit: 1, Per: backends.MaxPer + 1}, "a", "b", 1},
 		`the key "" and the scope "b" must not be empty`:          {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "", "b", 1},
 		`the key "a" and the scope "" must not be empty`:          {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "", 1},

@@ -313,16 +313,16 @@ func TestSenselessWaitingPanicsWhereTheRouteIsRegistered(t *testing.T) {
 		register func()
 		says     string
 	}{
-		"no time":        {func() { ratelimiter.WithWait(0) }, "over zero"},
-		"less than none": {func() { ratelimiter.WithWait(-time.Second) }, "over zero"},
+		"no time":        {func() { ratelimiter.WithWait(0) }, "must be positive"},
+		"less than none": {func() { ratelimiter.WithWait(-time.Second) }, "must be positive"},
 		"a bare number":  {func() { ratelimiter.WithWait(5) }, "5*time.Second"},
-		"too long":       {func() { ratelimiter.WithWait(2 * time.Hour) }, "longer than 1h"},
+		"too long":       {func() { ratelimiter.WithWait(2 * time.Hour) }, "longer than the maximum of 1h"},
 		"nobody is rejected": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithWait(time.Second), ratelimiter.WithOverLimit(nil))
-		}, "reject nobody"},
+		}, "needs limits that reject"},
 		"all are shadows": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithShadow(), ratelimiter.WithLimit(1, time.Minute), ratelimiter.WithWait(time.Second))
-		}, "reject nobody"},
+		}, "needs limits that reject"},
 		"for one limit": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithWait(time.Second)))
 		}, "not of WithLimit"},
