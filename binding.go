@@ -259,7 +259,7 @@ func (b *binding) mayShare(i int) bool {
 	l := &b.limits[i]
 	same := func(o *boundLimit) bool {
 		samePer := o.quota.Per == l.quota.Per || o.listed != nil || l.listed != nil
-		sameAlgorithm := o.quota.Algorithm == l.quota.Algorithm || o.calendar || l.calendar // a list may use both
+		sameAlgorithm := o.quota.Algorithm == l.quota.Algorithm || o.mayFollowCalendar(b.settings) || l.mayFollowCalendar(b.settings) // a list may use both
 		return samePer && sameAlgorithm && o.quota.Shadow == l.quota.Shadow
 	}
 	for j := range i { // regardless of the namespace, because an empty key means the route

@@ -18,9 +18,11 @@ import (
 // are the end of the window. Info.Per, and the w of RateLimit-Policy, stay the 30 days of a
 // Month and the 365 of a Year.
 //
-// It is about the limit that it is given to: WithLimit takes a WithCalendar of its own. In a
-// list, as of RateLimits, RATELIMITER_DEFAULT_OPTIONS and RATELIMITER_APPLICATION_OPTIONS,
-// it is about the days, weeks, months and years, and the other limits stay as they are.
+// The option changes the limit that it is given to: WithLimit takes a WithCalendar of its
+// own. In a list, as of RateLimits, RATELIMITER_DEFAULT_OPTIONS and
+// RATELIMITER_APPLICATION_OPTIONS, it changes the days, weeks, months and years, and the
+// other limits stay as they are. Lists such as "100/minute; 10000/month" follow the calendar
+// without this option too, where RATELIMITER_TIME_ZONE is set; see ConfigTimeZone.
 //
 // RateLimit and WithLimit panic for any other period, and all of them for WithAlgorithm, other
 // than FixedWindow, and for WithBurst.
@@ -59,12 +61,18 @@ func hasCalendar(per time.Duration) bool {
 // calendarZone is the zone of a limit that is counted by the calendar, nil for any other.
 func (l *limitRule) calendarZone(s *settings) *time.Location {
 	switch {
-	case !l.calendar || !hasCalendar(l.per):
+	case !l.mayFollowCalendar(s) || !hasCalendar(l.per):
 		return nil
 	case l.zone != nil:
 		return l.zone
 	}
 	return s.timeZone
+}
+
+// mayFollowCalendar reports whether a limit is counted by the calendar if its period is a
+// Day, Week, Month or Year. An algorithm that was chosen for a list stays.
+func (l *limitRule) mayFollowCalendar(s *settings) bool {
+	return l.calendar || l.inList && s.timeZoneGiven && (l.algorithm == nil || *l.algorithm == FixedWindow)
 }
 
 // sameZone reports whether two limits share the windows of a calendar, or both have none.

@@ -188,3 +188,73 @@ func TestTwoZonesOnOneKeyCountApart(t *testing.T) {
 	}
 	require.Equal(t, "0", get(engine, "/zurich-too").Header().Get("X-RateLimit-Remaining"))
 }
+
+// A list follows the calendar with RATELIMITER_TIME_ZONE alone: half a minute before the
+// month ends in Zurich, the next request may come in half a minute.
+func TestLimitsInAListFollowTheCalendarWhereATimeZoneIsSet(t *testing.T) {
+	list := []ratelimiter.Limit{{Limit: 100, Per: time.Hour}, {Limit: 1, Per: ratelimiter.Month}}
+	zurich := ratelimiter.Config{"RATELIMITER_TIME_ZONE": "Europe/Zurich"}
+	with := func(key, text string) ratelimiter.Config {
+		return ratelimiter.Config{"RATELIMITER_TIME_ZONE": "Europe/Zurich", key: text}
+	}
+	const untilTheMonthEnds = "30"
+	for what, c := range map[string]struct {
+		config     ratelimiter.Config
+		middleware func(*ratelimiter.RateLimiter) gin.HandlerFunc
+		retryAfter string
+	}{
+		"a text": {zurich, func(r *ratelimiter.RateLimiter) gin.HandlerFunc { return r.RateLimits("100/hour; 1/month") }, untilTheMonthEnds},
+		"limits": {zurich, func(r *ratelimiter.RateLimiter) gin.HandlerFunc { return r.RateLimits(list) }, untilTheMonthEnds},
+		"a function": {zurich, func(r *ratelimiter.RateLimiter) gin.HandlerFunc {
+			return r.RateLimits(func(*gin.Context) []ratelimiter.Limit { return list })
+		}, untilTheMonthEnds},
+		"default limits":     {with("RATELIMITER_DEFAULT_LIMITS", "100/hour; 1/month"), nil, untilTheMonthEnds},
+		"application limits": {with("RATELIMITER_APPLICATION_LIMITS", "100/hour; 1/month"), nil, untilTheMonthEnds},
+		"the option's own zone": {zurich, func(r *ratelimiter.RateLimiter) gin.HandlerFunc {
+			return r.RateLimits("1/month", ratelimiter.WithCalendar(time.FixedZone("an hour behind Zurich", 0)))
+		}, "3630"},
+		"fixed windows": {zurich, func(r *ratelimiter.RateLimiter) gin.HandlerFunc {
+			return r.RateLimits("1/month", ratelimiter.WithAlgorithm(ratelimiter.FixedWindow))
+		}, untilTheMonthEnds},
+		"another algorithm": {zurich, func(r *ratelimiter.RateLimiter) gin.HandlerFunc {
+			return r.RateLimits("1/month", ratelimiter.WithAlgorithm(ratelimiter.SlidingLog))
+		}, "2592000"},
+		"no zone": {nil, func(r *ratelimiter.RateLimiter) gin.HandlerFunc {
+			return r.RateLimits("1/month", ratelimiter.WithAlgorithm(ratelimiter.SlidingLog))
+		}, "2592000"},
+		"no list": {zurich, func(r *ratelimiter.RateLimiter) gin.HandlerFunc {
+			return r.RateLimit(1, ratelimiter.Month, ratelimiter.WithBurst(1))
+		}, "2592000"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				moveTo(parseTime(t, "2026-10-31T23:59:30+01:00"))
+				engine := gin.New()
+				limiter, err := ratelimiter.New(engine, c.config)
+				require.NoError(t, err)
+				var handlers []gin.HandlerFunc
+				if c.middleware != nil {
+					handlers = append(handlers, c.middleware(limiter))
+				}
+				engine.GET("/", append(handlers, func(c *gin.Context) { c.Status(http.StatusOK) })...)
+				require.Equal(t, http.StatusOK, get(engine, "/").Code)
+				require.Equal(t, c.retryAfter, get(engine, "/").Header().Get("Retry-After"))
+				require.NoError(t, limiter.Close())
+			})
+		})
+	}
+}
+
+func TestAListWithoutATimeZoneCountsAMonthAs30Days(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		moveTo(parseTime(t, "2026-10-31T23:59:30Z"))
+		engine := gin.New()
+		limiter, err := ratelimiter.New(engine, nil)
+		require.NoError(t, err)
+		engine.GET("/", limiter.RateLimits("1/month"), func(c *gin.Context) { c.Status(http.StatusOK) })
+		require.Equal(t, http.StatusOK, get(engine, "/").Code)
+		moveTo(parseTime(t, "2026-11-01T00:00:00Z"))
+		require.Equal(t, http.StatusTooManyRequests, get(engine, "/").Code)
+		require.NoError(t, limiter.Close())
+	})
+}

@@ -156,8 +156,8 @@ const (
 	// client. A client is an IP address, or what WithScope in ConfigDefaultOptions
 	// returns. They do not apply to requests that no other limit could have rejected:
 	// skipped requests, and requests that only met shadow limits and limits that only
-	// observe. fallback_share does not reduce them. They are an error if there is no
-	// fallback.
+	// observe. fallback_share does not reduce them. They are an error if ConfigOnError is
+	// "allow" or "deny", and have no effect with the backend "memory".
 	ConfigFallbackLimits = "RATELIMITER_FALLBACK_LIMITS"
 
 	// ConfigOnUnavailable is a gin.HandlerFunc or a func(*gin.Context) that answers
@@ -174,9 +174,14 @@ const (
 	// address that identify a client. The default is 64.
 	ConfigIPv6Prefix = "RATELIMITER_IPV6_PREFIX"
 
-	// ConfigTimeZone is the time zone of WithCalendar(nil): a *time.Location or a name
-	// such as "Europe/Zurich", "UTC" or "Local". The default is UTC. It does not affect
-	// limits without WithCalendar: "10000/month" always means 30 days.
+	// ConfigTimeZone is the time zone of calendar limits: a *time.Location or a name such
+	// as "Europe/Zurich", "UTC" or "Local". The default is UTC for WithCalendar(nil), and
+	// no calendar for all other limits.
+	//
+	// If it is set, limits per day, week, month and year in a list follow the calendar of
+	// this zone, unless WithAlgorithm or WithBurst selects another algorithm for them. A
+	// list is the argument of RateLimits or a list of limits in this configuration. If it
+	// is not set, a month in a list is 30 days.
 	ConfigTimeZone = "RATELIMITER_TIME_ZONE"
 
 	// ConfigObserver is an Observer or a []Observer that receives every decision; the

@@ -61,7 +61,7 @@ func configuredRule(key string, limits []Limit, options []Option, of namespace, 
 	}()
 	r := &rule{}
 	for _, l := range limits {
-		r.limits = append(r.limits, limitRule{namespace: of, limit: l.Limit, per: l.Per, cost: 1, name: prefix + headers.PolicyName(l.Per)})
+		r.limits = append(r.limits, limitRule{namespace: of, limit: l.Limit, per: l.Per, cost: 1, inList: true, name: prefix + headers.PolicyName(l.Per)})
 	}
 	if len(limits) == 0 {
 		r.limits = []limitRule{{limit: 1, per: time.Minute, cost: 1}}

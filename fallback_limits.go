@@ -24,7 +24,7 @@ func newFallbackRule(limits []Limit, defaultOptions []Option) *rule {
 	r := &rule{local: true, configured: &configured{}}
 	for _, l := range limits {
 		r.limits = append(r.limits, limitRule{
-			namespace: ofFallback, limit: l.Limit, per: l.Per, cost: 1, scope: asDefaults.limits[0].scope,
+			namespace: ofFallback, limit: l.Limit, per: l.Per, cost: 1, inList: true, scope: asDefaults.limits[0].scope,
 			name:      "fallback-" + headers.PolicyName(l.Per),
 			tentative: true, // so that a refund reaches the memory of this process
 		})

@@ -119,12 +119,10 @@ func TestACostIsThatOfTheRouteNotOfTheFallback(t *testing.T) {
 	require.Equal(t, "per-hour 20; fallback-per-hour 0; ", get(engine, "/").Body.String())
 }
 
-func TestFallbackLimitsWithoutAFallbackAreAnError(t *testing.T) {
-	for _, config := range []ratelimiter.Config{
-		{}, {"RATELIMITER_ENABLED": false}, {"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "deny"},
-	} {
-		_, err := ratelimiter.New(gin.New(), with(config, fallbackLimits, "3/hour"))
-		require.ErrorContains(t, err, fallbackLimits+" has no effect without a fallback")
+func TestFallbackLimitsAreAnErrorWhereAFailureIsAnsweredOtherwise(t *testing.T) {
+	for _, onError := range []string{"allow", "deny"} {
+		_, err := ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_ON_ERROR": onError, fallbackLimits: "3/hour"})
+		require.ErrorContains(t, err, fallbackLimits+` has no effect with RATELIMITER_ON_ERROR "`+onError+`"`)
 	}
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{fallbackLimits: "3 hour"})
 	require.ErrorContains(t, err, fallbackLimits+": ")
@@ -132,4 +130,16 @@ func TestFallbackLimitsWithoutAFallbackAreAnError(t *testing.T) {
 	_, limiter := outage(t)
 	require.Equal(t, "2/hour", limiter.Config()[fallbackLimits])
 	require.ErrorContains(t, limiter.Update(ratelimiter.Config{fallbackLimits: "3/hour"}), "cannot change while the application runs")
+}
+
+// One key changes an application from the memory of a process to Redis and back.
+func TestFallbackLimitsAreNotCountedInMemoryAlone(t *testing.T) {
+	for _, enabled := range []bool{true, false} {
+		engine := gin.New()
+		limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_ENABLED": enabled, fallbackLimits: "0/hour"})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+		engine.GET("/", limiter.RateLimit(5, time.Hour), func(c *gin.Context) { c.Status(http.StatusOK) })
+		require.Equal(t, http.StatusOK, get(engine, "/").Code)
+	}
 }

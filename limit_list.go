@@ -38,7 +38,7 @@ func newListRule(limits any, options []Option) *rule {
 		if limits == nil {
 			panic("ratelimiter: RateLimits was given a nil function; pass a list or a function that returns one")
 		}
-		r.limits = []limitRule{{listFunc: limits, name: listName, cost: 1}}
+		r.limits = []limitRule{{listFunc: limits, name: listName, cost: 1, inList: true}}
 	default:
 		panic(fmt.Sprintf(`ratelimiter: the limits of RateLimits are of type %T; pass a string such as "100/minute; 5/second", a []ratelimiter.Limit or a func(*gin.Context) []ratelimiter.Limit`, limits))
 	}
@@ -53,6 +53,7 @@ func (r *rule) addAll(list []Limit) {
 	}
 	for i, limit := range list {
 		r.add("RateLimits", limit.Limit, limit.Per)
+		r.limits[i].inList = true
 		for _, before := range list[:i] {
 			if before.Per == limit.Per {
 				panic(fmt.Sprintf("ratelimiter: RateLimits was given two limits per %v, %d and %d; remove one of them", limit.Per, before.Limit, limit.Limit))

@@ -59,6 +59,7 @@ type limitRule struct {
 	scope     []func(*gin.Context) string // empty for the client address
 	algorithm *Algorithm                  // nil for the configured default
 	calendar  bool                        // see WithCalendar
+	inList    bool                        // follows the calendar if RATELIMITER_TIME_ZONE is set
 	zone      *time.Location              // of the calendar; nil for the configured default
 	cost      int64                       // used if costFunc is nil
 	costFunc  func(*gin.Context) int64

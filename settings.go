@@ -59,6 +59,7 @@ type settings struct {
 	timeout            time.Duration
 	ipv6Prefix         int
 	timeZone           *time.Location
+	timeZoneGiven      bool
 	observers          []Observer          // from the configuration
 	memory             *backends.Memory    // the backend if it is a memory backend, else nil
 	queues             queue.Queues        // requests that wait for their turn
@@ -90,6 +91,7 @@ func (config Config) check() (*settings, error) {
 		timeout:            readTimeout(read),
 		ipv6Prefix:         read.Integer(ConfigIPv6Prefix, 64, 1, 128),
 		timeZone:           readTimeZone(read),
+		timeZoneGiven:      read.Given(ConfigTimeZone),
 		observers:          readObservers(read),
 	}
 	s.sent, s.switchedOn = readHeaders(read)
@@ -150,14 +152,13 @@ func (s *settings) openNothing(chosen backendChoice) (err error) {
 }
 
 // checkFallback rejects settings that only make sense with a fallback if there is none.
+// Fallback limits are accepted for a memory backend, which cannot fail, so that another
+// backend can be selected by changing a single key.
 func (s *settings) checkFallback(chosen backendChoice, inProcess bool) error {
-	if !inProcess && s.onError == onErrorFallback {
-		return nil
+	if s.fallbackRule != nil && s.onError != onErrorFallback {
+		return fmt.Errorf(`%s has no effect with %s %q; remove it, or set %[2]s to "fallback"`, ConfigFallbackLimits, ConfigOnError, s.onError)
 	}
-	if s.fallbackRule != nil {
-		return fmt.Errorf(`%s has no effect without a fallback; remove it, or use a backend such as "redis" with %s "fallback"`, ConfigFallbackLimits, ConfigOnError)
-	}
-	if chosen.share > 0 {
+	if chosen.share > 0 && (inProcess || s.onError != onErrorFallback) {
 		return chosen.fault(fmt.Errorf(`option %q has no effect without a fallback; remove it, or use a backend such as "redis" with %s "fallback"`, shareOption, ConfigOnError))
 	}
 	return nil
