@@ -161,13 +161,13 @@ func TestACalendarHasDaysWeeksMonthsAndYears(t *testing.T) {
 	limiter, err := ratelimiter.New(gin.New(), nil)
 	require.NoError(t, err)
 	calendar := ratelimiter.WithCalendar(time.UTC)
-	require.PanicsWithValue(t, "ratelimiter: WithCalendar is for a period of ratelimiter.Day, Week, Month or Year, not of 1h0m0s; write one of these, or leave it out",
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar requires a period of ratelimiter.Day, Week, Month or Year, not 1h0m0s; change the period or remove WithCalendar",
 		func() { limiter.RateLimit(1, time.Hour, calendar) })
-	require.PanicsWithValue(t, "ratelimiter: WithCalendar counts in fixed windows, not by sliding-log; leave WithAlgorithm and WithBurst out",
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar requires fixed windows, not sliding-log; remove WithAlgorithm and WithBurst",
 		func() {
 			limiter.RateLimit(1, ratelimiter.Day, calendar, ratelimiter.WithAlgorithm(ratelimiter.SlidingLog))
 		})
-	require.PanicsWithValue(t, "ratelimiter: WithCalendar counts in fixed windows, not by token-bucket; leave WithAlgorithm and WithBurst out",
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar requires fixed windows, not token-bucket; remove WithAlgorithm and WithBurst",
 		func() { limiter.RateLimit(1, ratelimiter.Day, ratelimiter.WithBurst(5), calendar) })
 	require.NotPanics(t, func() {
 		limiter.RateLimit(1, time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket), ratelimiter.WithLimit(1, ratelimiter.Day, calendar))

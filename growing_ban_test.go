@@ -129,7 +129,7 @@ func TestAClientThatLeavesIsBannedToo(t *testing.T) {
 
 func TestTheBansOfWithBanMustGrow(t *testing.T) {
 	for says, longer := range map[string][]time.Duration{
-		"must be longer each time, and 1h0m0s follows 1h0m0s": {time.Hour},
+		"must be longer than the one before, but 1h0m0s follows 1h0m0s": {time.Hour},
 		"and 1h30m0s follows 2h0m0s":                          {2 * time.Hour, 90 * time.Minute},
 		"366 days":                                            {backends.MaxPer + 1},
 		"use 7200*time.Second":                                {7200},

@@ -134,14 +134,14 @@ func TestTakeRejectsNonsense(t *testing.T) {
 		key, scope string
 		cost       int64
 	}{
-		"the limit is more than 10000000000000":                   {ratelimiter.Limit{Limit: backends.MaxLimit + 1, Per: time.Hour}, "a", "b", 1},
-		"the period must be positive":                             {ratelimiter.Limit{Limit: 1}, "a", "b", 1},
-		"use 200*time.Second if you meant seconds":                {ratelimiter.Limit{Limit: 1, Per: 200}, "a", "b", 1},
-		"the period is longer than":                               {ratelimiter.Limit{Limit: 1, Per: backends.MaxPer + 1}, "a", "b", 1},
-		`the key "" and the scope "b" must not be empty`:          {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "", "b", 1},
-		`the key "a" and the scope "" must not be empty`:          {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "", 1},
-		"the cost 10000000000001 is not from":                     {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", backends.MaxLimit + 1},
-		"the cost -10000000000001 is not from -10000000000000 to": {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", -backends.MaxLimit - 1},
+		"the limit is over the maximum of 10000000000000":                              {ratelimiter.Limit{Limit: backends.MaxLimit + 1, Per: time.Hour}, "a", "b", 1},
+		"the period must be positive":                                                  {ratelimiter.Limit{Limit: 1}, "a", "b", 1},
+		"use 200*time.Second if you meant seconds":                                     {ratelimiter.Limit{Limit: 1, Per: 200}, "a", "b", 1},
+		"the period is longer than":                                                    {ratelimiter.Limit{Limit: 1, Per: backends.MaxPer + 1}, "a", "b", 1},
+		`the key "" and the scope "b" must not be empty`:                               {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "", "b", 1},
+		`the key "a" and the scope "" must not be empty`:                               {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "", 1},
+		"the cost 10000000000001 is out of range":                                      {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", backends.MaxLimit + 1},
+		"the cost -10000000000001 is out of range; it must be from -10000000000000 to": {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", -backends.MaxLimit - 1},
 	} {
 		_, err := limiter.Take(t.Context(), test.limit, test.key, test.scope, int(test.cost))
 		require.ErrorContains(t, err, says)
