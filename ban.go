@@ -58,7 +58,7 @@ func WithBan(after int, per, duration time.Duration, longer ...time.Duration) Op
 			panic(fmt.Sprintf("%s: each repeated ban must be longer than the one before, but %v follows %v", call, d, durations[i-1]))
 		}
 	}
-	return whole("WithBan", func(r *rule) { r.ban = &ban{int64(after), per, durations} })
+	return rateLimitOption("WithBan", func(r *rule) { r.ban = &ban{int64(after), per, durations} })
 }
 
 // checkBan marks the limits whose rejections count towards the ban.
@@ -99,39 +99,39 @@ type guarded struct {
 
 // takeWithBans charges quotas together with the bans that apply to them. If the client is
 // banned, it changes the verdicts accordingly. cost is how often a rejection counts
-// towards a ban. No ban applies to quotas without an entry in about.
-func (s *settings) takeWithBans(ctx context.Context, quotas []backends.Quota, about []asked, verdicts []backends.Verdict, cost int64) error {
+// towards a ban. No ban applies to quotas without an entry in limits.
+func (s *settings) takeWithBans(ctx context.Context, quotas []backends.Quota, limits []limitState, verdicts []backends.Verdict, cost int64) error {
 	mayBan := false
-	for i := range about {
-		about[i].banned = false // a previous call may have found a ban that is over
-		mayBan = mayBan || about[i].limitRule.ban != nil
+	for i := range limits {
+		limits[i].banned = false // a previous call may have found a ban that is over
+		mayBan = mayBan || limits[i].limitRule.ban != nil
 	}
 	byHand, due := s.bans.known(), s.breaker != nil && s.bans.isDue()
 	if !mayBan && !byHand && !due {
 		return s.decider.Take(ctx, quotas, verdicts)
 	}
 	g := guarded{all: quotas}
-	g.addBans(quotas, about, cost)
+	g.addBans(quotas, limits, cost)
 	if byHand {
-		g.addBansByHand(s, quotas, about)
+		g.addBansByHand(s, quotas, limits)
 	}
 	if due {
 		g.notice = g.add(s.notice(0))
 	}
-	return s.takeGuarded(ctx, &g, about, verdicts[:len(quotas)])
+	return s.takeGuarded(ctx, &g, limits, verdicts[:len(quotas)])
 }
 
 // takeGuarded calls the backend with quotas and bans.
-func (s *settings) takeGuarded(ctx context.Context, g *guarded, about []asked, verdicts []backends.Verdict) error {
+func (s *settings) takeGuarded(ctx context.Context, g *guarded, limits []limitState, verdicts []backends.Verdict) error {
 	answers := make([]backends.Verdict, len(g.all))
 	if err := s.decider.Take(ctx, g.all, answers); err != nil {
 		return err
 	}
 	copy(verdicts, answers)
 	for _, guard := range g.guards {
-		applyBan(&answers[guard.at], about, verdicts, guard.covers)
+		applyBan(&answers[guard.at], limits, verdicts, guard.covers)
 		if guard.memories > 0 {
-			guard.noteStage(answers, about)
+			guard.noteStage(answers, limits)
 		}
 	}
 	if g.notice > 0 {
@@ -147,16 +147,16 @@ func (g *guarded) add(quota backends.Quota) (at int) {
 }
 
 // addBans adds the bans of WithBan.
-func (g *guarded) addBans(quotas []backends.Quota, about []asked, cost int64) {
-	for i := range about {
-		b := about[i].limitRule.ban
+func (g *guarded) addBans(quotas []backends.Quota, limits []limitState, cost int64) {
+	for i := range limits {
+		b := limits[i].limitRule.ban
 		if b == nil || g.covered(i) {
 			continue
 		}
 		if b.grows() {
 			cost = 0
 		}
-		g.guards = append(g.guards, guard{at: g.add(b.quota(&quotas[i], cost, 0)), covers: sameBan(quotas, about, i)})
+		g.guards = append(g.guards, guard{at: g.add(b.quota(&quotas[i], cost, 0)), covers: sameBan(quotas, limits, i)})
 		if b.grows() {
 			g.addMemories(b, &quotas[i])
 		}
@@ -164,16 +164,16 @@ func (g *guarded) addBans(quotas []backends.Quota, about []asked, cost int64) {
 }
 
 // addBansByHand adds the bans of RateLimiter.Ban.
-func (g *guarded) addBansByHand(s *settings, quotas []backends.Quota, about []asked) {
+func (g *guarded) addBansByHand(s *settings, quotas []backends.Quota, limits []limitState) {
 	byHand := guarded{all: g.all}
-	for i := range about {
+	for i := range limits {
 		if quotas[i].Shadow || byHand.covered(i) {
 			continue
 		}
-		key, scope := about[i].key, quotas[i].Scope
+		key, scope := limits[i].key, quotas[i].Scope
 		byHand.guards = append(byHand.guards, guard{
 			at:     byHand.add(s.banByHand(key, scope)),
-			covers: func(j int) bool { return about[j].key == key && quotas[j].Scope == scope && !quotas[j].Shadow },
+			covers: func(j int) bool { return limits[j].key == key && quotas[j].Scope == scope && !quotas[j].Shadow },
 		})
 	}
 	g.all, g.guards = byHand.all, append(g.guards, byHand.guards...)
@@ -186,23 +186,23 @@ func (g *guarded) covered(i int) bool {
 
 // sameBan returns a function that reports whether a limit is under the same ban as limit
 // i, with the same key and scope.
-func sameBan(quotas []backends.Quota, about []asked, i int) func(j int) bool {
+func sameBan(quotas []backends.Quota, limits []limitState, i int) func(j int) bool {
 	return func(j int) bool {
-		return about[i].limitRule.ban == about[j].limitRule.ban && quotas[i].Key == quotas[j].Key && quotas[i].Scope == quotas[j].Scope
+		return limits[i].limitRule.ban == limits[j].limitRule.ban && quotas[i].Key == quotas[j].Key && quotas[i].Scope == quotas[j].Scope
 	}
 }
 
 // applyBan changes the verdicts of all limits that a ban applies to, if the client is
 // banned.
-func applyBan(answer *backends.Verdict, about []asked, verdicts []backends.Verdict, covers func(i int) bool) {
+func applyBan(answer *backends.Verdict, limits []limitState, verdicts []backends.Verdict, covers func(i int) bool) {
 	if answer.Allowed {
 		return
 	}
-	for i := range about {
+	for i := range limits {
 		if !covers(i) {
 			continue
 		}
-		about[i].banned = true
+		limits[i].banned = true
 		v := &verdicts[i]
 		if v.RetryAfter >= 0 {
 			v.RetryAfter = max(v.RetryAfter, answer.RetryAfter)
@@ -212,8 +212,8 @@ func applyBan(answer *backends.Verdict, about []asked, verdicts []backends.Verdi
 }
 
 // isBanned reports whether the client is banned from any of the limits.
-func (s *several) isBanned() bool {
-	return slices.ContainsFunc(s.asked, func(a asked) bool { return a.banned })
+func (s *decision) isBanned() bool {
+	return slices.ContainsFunc(s.limits, func(a limitState) bool { return a.banned })
 }
 
 // recordRejection counts a rejection in a separate call, because it was not known before
@@ -221,9 +221,9 @@ func (s *several) isBanned() bool {
 // If it fails, the request is still rejected. It does not end with the request, so a
 // client cannot avoid a ban by disconnecting.
 func (q *request) recordRejection(ctx context.Context) {
-	for i := range q.several.verdicts {
-		a, quota := &q.several.asked[i], q.several.quotas[i]
-		if a.limitRule.ban == nil || a.banned || q.several.verdicts[i].Allowed {
+	for i := range q.decision.verdicts {
+		a, quota := &q.decision.limits[i], q.decision.quotas[i]
+		if a.limitRule.ban == nil || a.banned || q.decision.verdicts[i].Allowed {
 			continue
 		}
 		ctx := context.WithoutCancel(ctx)
@@ -232,7 +232,7 @@ func (q *request) recordRejection(ctx context.Context) {
 		strike := q.ban.quota(&quota, 1, stage)
 		answers := make([]backends.Verdict, 2)
 		if err := q.settings.decider.Take(ctx, []backends.Quota{quota, strike}, answers); err == nil {
-			applyBan(&answers[1], q.several.asked, q.several.verdicts, sameBan(q.several.quotas, q.several.asked, i))
+			applyBan(&answers[1], q.decision.limits, q.decision.verdicts, sameBan(q.decision.quotas, q.decision.limits, i))
 		}
 		if a.banned && q.ban.grows() {
 			q.rememberBan(ctx, &quota, stage)

@@ -17,29 +17,29 @@ import (
 // route. It is built at the first request and does not change afterwards.
 type binding struct {
 	*rule
-	settings *settings
-	limiter  *RateLimiter
-	engine   *gin.Engine
-	route    route
-	shown    string   // the route as text, such as "GET /users/:id"
-	earlier  *binding // the previous RateLimit of the route; nil for the first
-	position int      // among the RateLimits (or Concurrents) of the request, from 1; see storedKey
-	onRoute  bool     // it is called by Gin and not by a handler
-	passed   int      // number of RateLimits registered on the route, up to this one
-	limits   []boundLimit
+	settings  *settings
+	limiter   *RateLimiter
+	engine    *gin.Engine
+	route     route
+	routeName string   // the route as text, such as "GET /users/:id"
+	earlier   *binding // the previous RateLimit of the route; nil for the first
+	position  int      // among the RateLimits (or Concurrents) of the request, from 1; see storedKey
+	onRoute   bool     // it is called by Gin and not by a handler
+	passed    int      // number of RateLimits registered on the route, up to this one
+	limits    []boundLimit
 
 	// plain is true if a request needs nothing but its scope; see takePlain.
 	plain bool
 	// sharing is true if two limits of a request may have the same counter; see payer.
-	sharing bool
-	kinds   kinds
-	// leftOut is true if a later RateLimit of the route has WithoutGroup.
-	leftOut bool
+	sharing  bool
+	handlers routeHandlers
+	// replaced is true if a later RateLimit of the route has WithoutGroup.
+	replaced bool
 	// defaults is true if the default limits may apply after this binding; see
 	// takeDefaults.
 	defaults       bool
 	defaultsChoice defaultsChoice // by the RateLimits up to this one
-	mustAsk        bool           // a RateLimit up to this one can reject every request
+	alwaysLimited  bool           // a RateLimit up to this one can reject every request
 
 	headerSet
 	policy string // RateLimit-Policy; "" if it depends on the request
@@ -109,7 +109,7 @@ func (r *RateLimiter) bindingFor(c *gin.Context, s *settings, rule *rule, earlie
 	if b := rule.bindings.latest.Load(); b != nil && b.fits(s, route, engine, earlier) {
 		return b
 	}
-	id := bindingID{route, engine, earlier.next(rule)}
+	id := bindingID{route, engine, earlier.nextPosition(rule)}
 	if known := rule.bindings.known.Load(); known != nil {
 		if b := (*known)[id]; b != nil && b.fits(s, route, engine, earlier) {
 			return b
@@ -122,9 +122,9 @@ func (b *binding) fits(s *settings, route route, engine *gin.Engine, earlier *bi
 	return b.route == route && b.earlier == earlier && b.engine == engine && b.settings == s
 }
 
-// next returns the position of a rule after a binding, which may be nil. Configured
-// limits have no position of their own.
-func (b *binding) next(rule *rule) int {
+// nextPosition returns the position of a rule after a binding, which may be nil.
+// Configured limits have no position of their own.
+func (b *binding) nextPosition(rule *rule) int {
 	position := 0
 	for e := b; e != nil && position == 0; e = e.earlier {
 		if !e.isConfigured() && e.isConcurrent() == rule.isConcurrent() {
@@ -144,9 +144,9 @@ func (r *rule) isConfigured() bool { return r.configured != nil }
 func (r *RateLimiter) bind(c *gin.Context, s *settings, rule *rule, earlier *binding, id bindingID) *binding {
 	b := &binding{
 		rule: rule, settings: s, limiter: r, engine: id.engine,
-		route: id.route, shown: id.route.String(), earlier: earlier, position: id.position,
+		route: id.route, routeName: id.route.String(), earlier: earlier, position: id.position,
 	}
-	b.kinds = kindsOf(c.HandlerNames())
+	b.handlers = findHandlers(c.HandlerNames())
 	b.onRoute = isCalledByGin()
 	if b.countIf != nil && !b.onRoute && !b.isConfigured() {
 		panic("ratelimiter: WithCountIf was used in a RateLimit that a handler calls directly, so it cannot see the outcome of the request; register the RateLimit on the route, or call SetCost(c, 0) if the request should not count")
@@ -159,13 +159,13 @@ func (r *RateLimiter) bind(c *gin.Context, s *settings, rule *rule, earlier *bin
 	}
 	if b.onRoute && !b.isConfigured() && !b.isConcurrent() {
 		b.passed++
-		b.leftOut = b.passed <= b.kinds.leftOut
+		b.replaced = b.passed <= b.handlers.replaced
 	}
 	b.bindLimits()
 	b.bindDefaults()
 	b.bindHeaders()
 	b.plain = b.isPlain()
-	r.known.learn(b)
+	r.known.addBound(b)
 	rule.bindings.keep(id, b)
 	return b
 }
@@ -196,8 +196,8 @@ func (b *binding) bindLimits() {
 		if l.listFunc != nil {
 			bound.listed = &listedLimits{}
 		}
-		if !l.varies() {
-			bound.number = strconv.FormatInt(mostAtOnce(&bound.quota), 10)
+		if !l.isDynamic() {
+			bound.number = strconv.FormatInt(capacity(&bound.quota), 10)
 			bound.rejection = l.rejection(l.limit, []string{bound.name})
 		}
 		if name, ok := l.staticKey(b.route); ok {
@@ -227,9 +227,9 @@ func (l *limitRule) quota(s *settings) backends.Quota {
 // staticKey returns the key of a limit if it does not depend on the request.
 func (l *limitRule) staticKey(route route) (name string, ok bool) {
 	switch l.namespace {
-	case ofRoute, ofDefault, ofFallback:
+	case routeNamespace, defaultNamespace, fallbackNamespace:
 		return route.String(), true
-	case ofApplication:
+	case applicationNamespace:
 		return applicationKey, true
 	}
 	return sharedName(l.key)
@@ -239,13 +239,13 @@ func (l *limitRule) staticKey(route route) (name string, ok bool) {
 // limit of the same rule.
 func (b *binding) hasName(name string, i int) bool {
 	for j := range b.rule.limits {
-		if j < i && b.mayName(j, name) || j > i && b.rule.limits[j].name == name {
+		if j < i && b.mayHaveName(j, name) || j > i && b.rule.limits[j].name == name {
 			return true
 		}
 	}
 	for e := b.earlier; e != nil; e = e.earlier {
 		for j := range e.limits {
-			if !e.leftOut && e.mayName(j, name) {
+			if !e.replaced && e.mayHaveName(j, name) {
 				return true
 			}
 		}
@@ -267,9 +267,9 @@ func (b *binding) mayShare(i int) bool {
 			return true
 		}
 	}
-	for e := b.earlier; e != nil && l.namespace == ofKey; e = e.earlier {
+	for e := b.earlier; e != nil && l.namespace == keyNamespace; e = e.earlier {
 		for j := range e.limits {
-			if o := &e.limits[j]; !e.leftOut && o.namespace == ofKey && e.settings == b.settings && same(o) {
+			if o := &e.limits[j]; !e.replaced && o.namespace == keyNamespace && e.settings == b.settings && same(o) {
 				return true
 			}
 		}
@@ -282,22 +282,22 @@ func (b *binding) mayShare(i int) bool {
 // RateLimit.
 func (b *binding) bindDefaults() {
 	if b.earlier != nil {
-		b.defaultsChoice, b.mustAsk = b.earlier.defaultsChoice, b.earlier.mustAsk
+		b.defaultsChoice, b.alwaysLimited = b.earlier.defaultsChoice, b.earlier.alwaysLimited
 	}
-	due := b.kinds.configured > 0 && !b.kinds.exempt
+	due := b.handlers.limiters > 0 && !b.handlers.exempt
 	if b.isConfigured() {
-		b.defaults = due && b.kinds.limits == 0 && b.rule == b.configured.first && b.rule == b.configured.applicationRule
+		b.defaults = due && b.handlers.rateLimits == 0 && b.rule == b.configured.first && b.rule == b.configured.applicationRule
 		return
 	}
-	if b.leftOut || b.isConcurrent() {
+	if b.replaced || b.isConcurrent() {
 		return
 	}
-	if b.rule.defaults != defaultsWhereNothingRejects {
+	if b.rule.defaults != defaultsUnlessLimited {
 		b.defaultsChoice = b.rule.defaults
 	}
-	b.mustAsk = b.mustAsk || b.alwaysAsks()
-	last := b.passed >= b.kinds.limits
-	b.defaults = due && last && b.defaultsChoice != defaultsNever && (b.defaultsChoice == defaultsBeside || !b.mustAsk)
+	b.alwaysLimited = b.alwaysLimited || b.alwaysLimits()
+	last := b.passed >= b.handlers.rateLimits
+	b.defaults = due && last && b.defaultsChoice != defaultsNever && (b.defaultsChoice == defaultsAlways || !b.alwaysLimited)
 }
 
 func (b *binding) bindHeaders() {
@@ -318,27 +318,27 @@ func (b *binding) bindHeaders() {
 	for i := range b.limits {
 		l := &b.limits[i]
 		switch {
-		case l.varies():
+		case l.isDynamic():
 			return
 		case l.limit >= 0 && !l.shadow:
 			policy = l.appendPolicy(headers.AppendSeparator(policy), l.limit)
 		}
 	}
 	b.policy = string(policy)
-	b.oneLimit = len(b.limits) == 1 && b.policy != "" && b.earlier == nil && !b.ofEarlierDrafts() && !b.isConcurrent()
+	b.oneLimit = len(b.limits) == 1 && b.policy != "" && b.earlier == nil && !b.hasEarlierDrafts() && !b.isConcurrent()
 }
 
 // isPlain reports whether requests can take the fast path: they need nothing but their
 // scope, and the counters are in memory.
 func (b *binding) isPlain() bool {
 	special := len(b.skip) > 0 || b.countIf != nil || b.ban != nil || b.longestWait > 0 || b.neverReject ||
-		b.mixed || b.sharing || b.defaults || b.leftOut || b.earlier != nil || b.isConcurrent()
+		b.mixed || b.sharing || b.defaults || b.replaced || b.earlier != nil || b.isConcurrent()
 	if special || b.settings.memory == nil || len(b.limits) > maxPlain || b.standardHeaders && b.policy == "" {
 		return false
 	}
 	for i := range b.limits {
 		l := &b.limits[i]
-		if l.varies() || l.costFunc != nil || l.shadow || l.limit < 0 || l.key == "" || l.quota.Prepare() != nil {
+		if l.isDynamic() || l.costFunc != nil || l.shadow || l.limit < 0 || l.key == "" || l.quota.Prepare() != nil {
 			return false
 		}
 	}

@@ -11,9 +11,9 @@ const (
 	// concurrentName is the default name of a Concurrent.
 	concurrentName = "concurrent"
 
-	usualLease    = 30 * time.Second
-	shortestLease = time.Second
-	longestLease  = time.Hour
+	defaultLease = 30 * time.Second
+	minLease     = time.Second
+	maxLease     = time.Hour
 )
 
 // Concurrent returns a middleware that limits how many requests are in progress at the
@@ -80,10 +80,10 @@ func (r *RateLimiter) inProgress(rule *rule) gin.HandlerFunc {
 // key and scope; shorter requests need no renewal. It should be many times as long as
 // RATELIMITER_TIMEOUT, and has no effect with a memory backend.
 func WithLease(length time.Duration) Option {
-	if length < shortestLease || length > longestLease {
-		panic(fmt.Sprintf("ratelimiter: WithLease(%v) must be from %v to %v; a bare number is in nanoseconds", length, shortestLease, longestLease))
+	if length < minLease || length > maxLease {
+		panic(fmt.Sprintf("ratelimiter: WithLease(%v) must be from %v to %v; a bare number is in nanoseconds", length, minLease, maxLease))
 	}
-	return whole("WithLease", func(r *rule) {
+	return rateLimitOption("WithLease", func(r *rule) {
 		if !r.isConcurrent() {
 			panic("ratelimiter: WithLease is an option of Concurrent, not of RateLimit; remove it")
 		}
@@ -93,7 +93,7 @@ func WithLease(length time.Duration) Option {
 
 func newConcurrent(limit any, options []Option) *rule {
 	r := &rule{}
-	r.add("Concurrent", limit, usualLease)
+	r.add("Concurrent", limit, defaultLease)
 	first := &r.limits[0]
 	first.concurrent, first.name = true, concurrentName
 	r.apply("Concurrent", options)
@@ -120,7 +120,7 @@ func (r *rule) checkConcurrent() {
 		{r.ban != nil, "WithBan", "use it with a RateLimit"},
 		{l.burst > 0, "WithBurst", "the limit is the maximum at the same time; remove the option"},
 		{l.algorithm != nil, "WithAlgorithm", "there is only one way to count requests in progress; remove the option"},
-		{r.defaults == defaultsBeside, "WithDefaults", defaultsStay},
+		{r.defaults == defaultsAlways, "WithDefaults", defaultsStay},
 		{r.defaults == defaultsNever, "WithoutDefaults", defaultsStay},
 		{r.withoutApplication, "WithoutApplication", "use it with a RateLimit"},
 		{r.withoutGroup, "WithoutGroup", "use it with a RateLimit"},
@@ -133,21 +133,21 @@ func (r *rule) checkConcurrent() {
 	l.algorithm = &log
 }
 
-// holdPlace continues with the handlers if the request gets a slot, and frees the slot
+// holdSlot continues with the handlers if the request gets a slot, and frees the slot
 // when they return or panic.
-func (q *request) holdPlace(c *gin.Context, texts *headerTexts) (goesOn bool) {
-	defer func() { q.several.asked[0].place.GiveBack() }()
-	if goesOn = q.decide(c, texts); goesOn {
+func (q *request) holdSlot(c *gin.Context, texts *headerTexts) (proceed bool) {
+	defer func() { q.decision.limits[0].slot.GiveBack() }()
+	if proceed = q.decide(c, texts); proceed {
 		c.Next()
 	}
-	return goesOn
+	return proceed
 }
 
-// takePlace takes a slot, and waits for it if the rule has WithWait.
-func (q *request) takePlace(c *gin.Context) (waited time.Duration, err error) {
+// takeSlot takes a slot, and waits for it if the rule has WithWait.
+func (q *request) takeSlot(c *gin.Context) (waited time.Duration, err error) {
 	ctx := c.Request.Context()
-	s := q.several
-	s.asked[0].place, waited, err = q.settings.places.Take(ctx, &s.quotas[0], &s.verdicts[0], q.longestWait)
+	s := q.decision
+	s.limits[0].slot, waited, err = q.settings.slots.Take(ctx, &s.quotas[0], &s.verdicts[0], q.longestWait)
 	if err != nil && ctx.Err() != nil {
 		q.earlier.refundAll(c)
 	}

@@ -210,10 +210,10 @@ func (config Config) own() (Config, error) {
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		key, value := strings.ToUpper(name), config[name]
 		if !strings.HasPrefix(key, keyPrefix) {
-			faults = append(faults, slips(name, value)...)
+			faults = append(faults, misspellings(name, value)...)
 			continue
 		}
-		if foreign(key, value) {
+		if isForeign(key, value) {
 			continue
 		}
 		if other, twice := spelled[key]; twice {
@@ -224,10 +224,10 @@ func (config Config) own() (Config, error) {
 	return own, errors.Join(faults...)
 }
 
-// slips reports a key without our prefix that was probably meant to have it, and every
-// such key in a nested map.
-func slips(name string, value any) (faults []error) {
-	if key, found := nearlyKey(name); found {
+// misspellings reports a key without our prefix that was probably meant to have it, and
+// every such key in a nested map.
+func misspellings(name string, value any) (faults []error) {
+	if key, found := nearestKey(name); found {
 		return []error{fmt.Errorf("%s is not known; did you mean %q?", name, key)}
 	}
 	nested := reflect.ValueOf(value)
@@ -235,15 +235,15 @@ func slips(name string, value any) (faults []error) {
 		return nil
 	}
 	for _, inner := range nested.MapKeys() {
-		if key, found := nearlyKey(fmt.Sprintf("%s.%v", name, inner)); found {
+		if key, found := nearestKey(fmt.Sprintf("%s.%v", name, inner)); found {
 			faults = append(faults, fmt.Errorf("%s has the key %q, but nested maps are not read; write the key as %s in the map itself", name, fmt.Sprint(inner), key))
 		}
 	}
 	return faults
 }
 
-// nearlyKey finds the known key that differs from a name in at most two characters.
-func nearlyKey(name string) (key string, found bool) {
+// nearestKey finds the known key that differs from a name in at most two characters.
+func nearestKey(name string) (key string, found bool) {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			return unicode.ToUpper(r)
@@ -263,8 +263,8 @@ func nearlyKey(name string) (key string, found bool) {
 // key.
 var kubernetesVariable = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
 
-// foreign reports whether a key with our prefix belongs to something else.
-func foreign(key string, value any) bool {
+// isForeign reports whether a key with our prefix belongs to something else.
+func isForeign(key string, value any) bool {
 	text, isText := value.(string)
 	return isText && (strings.HasPrefix(key, "RATELIMITER_TEST_") || kubernetesVariable.MatchString(key) ||
 		strings.HasSuffix(key, "_PORT") && strings.Contains(text, "://"))

@@ -16,26 +16,26 @@ import (
 // environment contains the parser of each key in the environment. It is nil for values
 // that only exist in Go.
 var environment = map[string]func(text string) (any, error){
-	ConfigEnabled:                parseFlag,
-	ConfigBackend:                parseText,
+	ConfigEnabled:                parseBool,
+	ConfigBackend:                parseString,
 	ConfigBackendOptions:         parseBackendOptions,
-	ConfigKeyPrefix:              parseText,
-	ConfigAlgorithm:              parseText,
-	ConfigDefaultLimits:          parseText,
-	ConfigApplicationLimits:      parseText,
+	ConfigKeyPrefix:              parseString,
+	ConfigAlgorithm:              parseString,
+	ConfigDefaultLimits:          parseString,
+	ConfigApplicationLimits:      parseString,
 	ConfigDefaultOptions:         nil,
 	ConfigApplicationOptions:     nil,
-	ConfigHeaders:                parseText,
-	ConfigInjectXHeaders:         parseFlag,
-	ConfigInjectRateLimitHeaders: parseFlag,
-	ConfigPartitionSecret:        parseText,
+	ConfigHeaders:                parseString,
+	ConfigInjectXHeaders:         parseBool,
+	ConfigInjectRateLimitHeaders: parseBool,
+	ConfigPartitionSecret:        parseString,
 	ConfigOverLimit:              nil,
-	ConfigOnError:                parseText,
-	ConfigFallbackLimits:         parseText,
+	ConfigOnError:                parseString,
+	ConfigFallbackLimits:         parseString,
 	ConfigOnUnavailable:          nil,
-	ConfigTimeout:                parseText,
-	ConfigIPv6Prefix:             parseWhole,
-	ConfigTimeZone:               parseText,
+	ConfigTimeout:                parseString,
+	ConfigIPv6Prefix:             parseInteger,
+	ConfigTimeZone:               parseString,
 	ConfigObserver:               nil,
 }
 
@@ -83,9 +83,9 @@ func parseVariable(name, text string) (any, error) {
 	return parse(text)
 }
 
-func parseText(text string) (any, error) { return text, nil }
+func parseString(text string) (any, error) { return text, nil }
 
-func parseFlag(text string) (any, error) {
+func parseBool(text string) (any, error) {
 	flag, err := strconv.ParseBool(strings.TrimSpace(text))
 	if err != nil {
 		return nil, fmt.Errorf("is %q; it must be true or false", text)
@@ -93,7 +93,7 @@ func parseFlag(text string) (any, error) {
 	return flag, nil
 }
 
-func parseWhole(text string) (any, error) {
+func parseInteger(text string) (any, error) {
 	number, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
 		return nil, fmt.Errorf("is %q; it must be a whole number", text)

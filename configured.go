@@ -29,8 +29,8 @@ type configured struct {
 
 func newConfigured(defaults, application []Limit, defaultOptions, applicationOptions []Option) (*configured, error) {
 	limits := &configured{defaults: defaults, application: application}
-	each, failed := configuredRule(ConfigDefaultOptions, defaults, defaultOptions, ofDefault, "")
-	shared, err := configuredRule(ConfigApplicationOptions, application, applicationOptions, ofApplication, "application-")
+	each, failed := configuredRule(ConfigDefaultOptions, defaults, defaultOptions, defaultNamespace, "")
+	shared, err := configuredRule(ConfigApplicationOptions, application, applicationOptions, applicationNamespace, "application-")
 	limits.defaultRule, limits.applicationRule = each, shared
 	switch {
 	case each == nil:
@@ -88,13 +88,13 @@ func (limits *configured) any() bool { return limits.first != nil }
 func (b *binding) applies() bool {
 	switch {
 	case !b.isConfigured():
-		return !b.leftOut
-	case b.local || b.kinds.exempt:
+		return !b.replaced
+	case b.local || b.handlers.exempt:
 		return false
-	case b.kinds.limits == 0:
+	case b.handlers.rateLimits == 0:
 		return true
 	case b.rule == b.configured.applicationRule:
-		return !b.kinds.withoutApplication
+		return !b.handlers.withoutApplication
 	}
 	return b.position > 0 && b.rule == b.configured.defaultRule // after the last RateLimit
 }

@@ -115,7 +115,7 @@ func lastOfRoute(chain []*request) int {
 
 // hasCosts reports whether any limit has WithCost.
 func (q *request) hasCosts() bool {
-	return slices.ContainsFunc(q.details().asked, func(a asked) bool { return a.hasCost })
+	return slices.ContainsFunc(q.details().limits, func(a limitState) bool { return a.hasCost })
 }
 
 // refund refunds what this RateLimit has charged, and prevents further charges. Units
@@ -151,8 +151,8 @@ func (q *request) pays(i int, last *request) bool {
 			continue
 		}
 		d := e.details()
-		for j := range d.asked {
-			if e.wasCharged(&d.verdicts[j]) && d.asked[j].payer.includes(q, i) {
+		for j := range d.limits {
+			if e.wasCharged(&d.verdicts[j]) && d.limits[j].payer.includes(q, i) {
 				return true
 			}
 		}
@@ -203,8 +203,8 @@ func (q *request) correct(c *gin.Context, before map[*request][]int64, concerns 
 	d := q.details()
 	want := slices.Clone(t.units)
 	for i := range want {
-		if concerns(d.asked[i].limitRule) {
-			payer := d.asked[i].payer
+		if concerns(d.limits[i].limitRule) {
+			payer := d.limits[i].payer
 			total := change(payer.paidIn(before) + before[q][i])
 			want[i] = max(0, total-payer.paid(q, want))
 		}
@@ -264,7 +264,7 @@ func (q *request) charge(c *gin.Context, t *ledger, want []int64) error {
 	}
 	verdicts := make([]backends.Verdict, len(changes))
 	if err := q.settings.decider.Take(context.WithoutCancel(c.Request.Context()), changes, verdicts); err != nil {
-		return fmt.Errorf("the rate limiter could not change the cost of a request on %s: %w", d.asked[of[0]].key, err)
+		return fmt.Errorf("the rate limiter could not change the cost of a request on %s: %w", d.limits[of[0]].key, err)
 	}
 	for n, i := range of {
 		t.units[i] = want[i]
@@ -281,14 +281,14 @@ func (q *request) charge(c *gin.Context, t *ledger, want []int64) error {
 // findPayers finds the limits that charge the counter of another limit of this request,
 // here or in earlier RateLimits. The later limit only charges the difference.
 func (q *request) findPayers() {
-	s := q.several
+	s := q.decision
 	for i := range s.quotas {
 		quota := &s.quotas[i]
 		before := q.payerOf(quota, i)
 		if before == nil {
 			continue
 		}
-		s.asked[i].payer = before
+		s.limits[i].payer = before
 		paid := before.paid(q, nil)
 		quota.Cost = max(quota.Cost, paid)
 		if !costsTooMuch(quota) { // otherwise the full cost shows that waiting does not help
@@ -298,7 +298,7 @@ func (q *request) findPayers() {
 }
 
 // costsTooMuch reports whether the cost is more than the quota ever allows.
-func costsTooMuch(quota *backends.Quota) bool { return quota.Cost > mostAtOnce(quota) }
+func costsTooMuch(quota *backends.Quota) bool { return quota.Cost > capacity(quota) }
 
 // payerOf returns the last limit before limit i that charges the same counter, or nil.
 func (q *request) payerOf(quota *backends.Quota, i int) *payer {
@@ -338,14 +338,14 @@ func (p *payer) paid(asking *request, planned []int64) int64 {
 		case p.request == asking || p.wasCharged(&p.details().verdicts[p.limit]):
 			sum += p.details().quotas[p.limit].Cost
 		}
-		p = p.details().asked[p.limit].payer
+		p = p.details().limits[p.limit].payer
 	}
 	return sum
 }
 
 // includes reports whether a limit is this payer or an earlier one.
 func (p *payer) includes(q *request, limit int) bool {
-	for ; p != nil; p = p.details().asked[p.limit].payer {
+	for ; p != nil; p = p.details().limits[p.limit].payer {
 		if p.request == q && p.limit == limit {
 			return true
 		}
@@ -356,7 +356,7 @@ func (p *payer) includes(q *request, limit int) bool {
 // paidIn returns what this limit and earlier ones on the same counter have charged,
 // according to units.
 func (p *payer) paidIn(units map[*request][]int64) (sum int64) {
-	for ; p != nil; p = p.details().asked[p.limit].payer {
+	for ; p != nil; p = p.details().limits[p.limit].payer {
 		if of := units[p.request]; of != nil {
 			sum += of[p.limit]
 		}
@@ -367,7 +367,7 @@ func (p *payer) paidIn(units map[*request][]int64) (sum int64) {
 // countAfter runs the handlers, unless a following limit rejects the request, and refunds
 // the request if it should not count. It does not recover a panic, so that the recovering
 // middleware sees the whole stack.
-func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) (goesOn bool) {
+func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) (proceed bool) {
 	panicking, rejected := true, false
 	defer func() {
 		if rejected {
@@ -389,7 +389,7 @@ func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) (go
 		}
 		lastRequest(c).rewriteHeaders(c)
 	}()
-	if rejected = !q.takeBehind(c, q); rejected {
+	if rejected = !q.takeFollowing(c, q); rejected {
 		return false
 	}
 	c.Next()

@@ -74,7 +74,7 @@ func (r *RateLimiter) RateLimits(limits any, options ...Option) gin.HandlerFunc 
 
 // middleware wraps a rule in a handler. Gin only exposes the function names of a route's
 // handlers, so the options that other handlers have to know about are encoded in the name
-// of the function that returns it. See kindsOf.
+// of the function that returns it. See findHandlers.
 func (r *RateLimiter) middleware(rule *rule) gin.HandlerFunc {
 	r.register(rule)
 	switch {

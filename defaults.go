@@ -28,14 +28,14 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 		}
 		earlier := lastRequest(c)
 		b := r.bindingFor(c, s, limits.first, earlier.boundTo())
-		if b.kinds.exempt || isExempt(c) {
+		if b.handlers.exempt || isExempt(c) {
 			return
 		}
-		if b.kinds.limits > 0 || earlier.anyRejects() || earlier.hasDefaults(r) {
-			if b.kinds.configured > 1 && limits.defaultRule != nil {
+		if b.handlers.rateLimits > 0 || earlier.anyCanReject() || earlier.hasDefaults(r) {
+			if b.handlers.limiters > 1 && limits.defaultRule != nil {
 				c.Set(postponedKey{}, append(postponed(c), r))
 			}
-			if limits.applicationRule == nil || b.kinds.withoutApplication {
+			if limits.applicationRule == nil || b.handlers.withoutApplication {
 				return
 			}
 			b = r.bindingFor(c, s, limits.applicationRule, earlier.boundTo())
@@ -47,24 +47,24 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 // takeDefaults applies the default limits after the last RateLimit of a route, if no
 // RateLimit can reject this request or one has WithDefaults, or after the application
 // limits. It returns false if they reject the request.
-func (b *binding) takeDefaults(c *gin.Context, q *request) (goesOn bool) {
-	if !b.defaults || isExempt(c) || b.defaultsChoice != defaultsBeside && q.anyRejects() {
+func (b *binding) takeDefaults(c *gin.Context, q *request) (proceed bool) {
+	if !b.defaults || isExempt(c) || b.defaultsChoice != defaultsAlways && q.anyCanReject() {
 		return true
 	}
 	limits := b.configured
 	if limits == nil {
 		limits = b.settings.limits.Load()
 	}
-	goesOn = b.limiter.takeDefaults(c, b.settings, limits)
+	proceed = b.limiter.takeDefaults(c, b.settings, limits)
 	for _, other := range postponed(c) {
 		s := other.settings.Load()
-		goesOn = goesOn && other.takeDefaults(c, s, s.limits.Load())
+		proceed = proceed && other.takeDefaults(c, s, s.limits.Load())
 	}
-	return goesOn
+	return proceed
 }
 
 // takeDefaults applies the default limits of one RateLimiter, unless it already has.
-func (r *RateLimiter) takeDefaults(c *gin.Context, s *settings, limits *configured) (goesOn bool) {
+func (r *RateLimiter) takeDefaults(c *gin.Context, s *settings, limits *configured) (proceed bool) {
 	last := lastRequest(c)
 	if limits.defaultRule == nil || last.hasDefaults(r) {
 		return true
@@ -82,10 +82,10 @@ func postponed(c *gin.Context) []*RateLimiter {
 	return list
 }
 
-// anyRejects reports whether this RateLimit or an earlier one can reject the request.
-func (q *request) anyRejects() bool {
+// anyCanReject reports whether this RateLimit or an earlier one can reject the request.
+func (q *request) anyCanReject() bool {
 	for ; q != nil; q = q.earlier {
-		if !q.isConfigured() && !q.isConcurrent() && q.rejects() {
+		if !q.isConfigured() && !q.isConcurrent() && q.canReject() {
 			return true
 		}
 	}
@@ -96,7 +96,7 @@ func (q *request) anyRejects() bool {
 // before a RateLimit that a handler calls directly.
 func (q *request) hasDefaults(r *RateLimiter) bool {
 	for ; q != nil; q = q.earlier {
-		if q.isConfigured() && q.limiter == r && q.limits[len(q.limits)-1].namespace == ofDefault {
+		if q.isConfigured() && q.limiter == r && q.limits[len(q.limits)-1].namespace == defaultNamespace {
 			return true
 		}
 	}
@@ -153,8 +153,8 @@ func (r *RateLimiter) Update(config Config) error {
 	}
 	next, fault := newConfigured(defaults, application, s.defaultOptions, s.applicationOptions)
 	failed = errors.Join(failed, fault)
-	if failed == nil && next.any() && r.unreached > 0 {
-		failed = fmt.Errorf("an engine had %d routes when InitApp was called, to which these limits cannot apply; call InitApp before the first route or group", r.unreached)
+	if failed == nil && next.any() && r.earlyRoutes > 0 {
+		failed = fmt.Errorf("an engine had %d routes when InitApp was called, to which these limits cannot apply; call InitApp before the first route or group", r.earlyRoutes)
 	}
 	if failed != nil {
 		return fmt.Errorf("the limits of the rate limiter are unchanged: %w", failed)

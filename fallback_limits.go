@@ -24,7 +24,7 @@ func newFallbackRule(limits []Limit, defaultOptions []Option) *rule {
 	r := &rule{local: true, configured: &configured{}}
 	for _, l := range limits {
 		r.limits = append(r.limits, limitRule{
-			namespace: ofFallback, limit: l.Limit, per: l.Per, cost: 1, inList: true, scope: asDefaults.limits[0].scope,
+			namespace: fallbackNamespace, limit: l.Limit, per: l.Per, cost: 1, inList: true, scope: asDefaults.limits[0].scope,
 			name:      "fallback-" + headers.PolicyName(l.Per),
 			tentative: true, // so that a refund reaches the memory of this process
 		})
@@ -32,9 +32,9 @@ func newFallbackRule(limits []Limit, defaultOptions []Option) *rule {
 	return r
 }
 
-// takeBehind applies the limits that follow a binding: the fallback limits and the
+// takeFollowing applies the limits that follow a binding: the fallback limits and the
 // default limits. It returns false if they reject the request.
-func (b *binding) takeBehind(c *gin.Context, q *request) (goesOn bool) {
+func (b *binding) takeFollowing(c *gin.Context, q *request) (proceed bool) {
 	if q.needsFallbackLimits() {
 		if !b.limiter.take(c, b.limiter.bindingFor(c, b.settings, b.settings.fallbackRule, b), q) {
 			return false
@@ -47,7 +47,7 @@ func (b *binding) takeBehind(c *gin.Context, q *request) (goesOn bool) {
 // needsFallbackLimits reports whether the fallback decided a request that could have been
 // rejected, and the fallback limits have not been applied to it yet.
 func (q *request) needsFallbackLimits() bool {
-	if q.settings.fallbackRule == nil || q.at == 0 || q.several == nil || !q.several.verdicts[0].Fallback || !q.rejects() {
+	if q.settings.fallbackRule == nil || q.at == 0 || q.decision == nil || !q.decision.verdicts[0].Fallback || !q.canReject() {
 		return false
 	}
 	for e := q; e != nil; e = e.earlier {

@@ -35,16 +35,16 @@ func (g *guarded) addMemories(b *ban, of *backends.Quota) {
 
 // noteStage determines the duration of the client's next ban: the one after the longest
 // ban that is still remembered, or the last one again.
-func (g *guard) noteStage(answers []backends.Verdict, about []asked) {
+func (g *guard) noteStage(answers []backends.Verdict, limits []limitState) {
 	var stage int32
 	for n := range g.memories {
 		if answers[g.at+1+n].Remaining == 0 {
 			stage = int32(min(n+1, g.memories-1))
 		}
 	}
-	for i := range about {
+	for i := range limits {
 		if g.covers(i) {
-			about[i].stage = stage
+			limits[i].stage = stage
 		}
 	}
 }

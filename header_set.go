@@ -20,20 +20,20 @@ type headerSet struct {
 	draft6Headers   bool
 }
 
-// usualHeaders are the default headers.
-var usualHeaders = headerSet{xHeaders: true, standardHeaders: true}
+// defaultHeaders are the default headers.
+var defaultHeaders = headerSet{xHeaders: true, standardHeaders: true}
 
 // headerNames are the names in RATELIMITER_HEADERS, in the order of String.
 var headerNames = []string{"x", "draft-11", "draft-7", "draft-6"}
 
-// of returns the field with a name.
-func (set *headerSet) of(name string) *bool {
+// flag returns the field with a name.
+func (set *headerSet) flag(name string) *bool {
 	return []*bool{&set.xHeaders, &set.standardHeaders, &set.draft7Headers, &set.draft6Headers}[slices.Index(headerNames, name)]
 }
 
 // String returns the names in the format of RATELIMITER_HEADERS.
 func (set headerSet) String() string {
-	names := slices.DeleteFunc(slices.Clone(headerNames), func(name string) bool { return !*set.of(name) })
+	names := slices.DeleteFunc(slices.Clone(headerNames), func(name string) bool { return !*set.flag(name) })
 	if len(names) == 0 {
 		return "none"
 	}
@@ -43,8 +43,8 @@ func (set headerSet) String() string {
 // any reports whether the set is not empty.
 func (set headerSet) any() bool { return set != headerSet{} }
 
-// ofEarlierDrafts reports whether the set contains headers of a draft before 11.
-func (set headerSet) ofEarlierDrafts() bool { return set.draft7Headers || set.draft6Headers }
+// hasEarlierDrafts reports whether the set contains headers of a draft before 11.
+func (set headerSet) hasEarlierDrafts() bool { return set.draft7Headers || set.draft6Headers }
 
 // readHeaders reads the headers that are sent by default and those that WithHeaders(true)
 // sends: the configured ones, or the defaults if none are configured.
@@ -52,18 +52,18 @@ func readHeaders(read *options.Reader) (sent, switchedOn headerSet) {
 	value, given := read.Value(ConfigHeaders)
 	xHeaders, rateLimitHeaders := read.Flag(ConfigInjectXHeaders, true), read.Flag(ConfigInjectRateLimitHeaders, true)
 	if !given {
-		return headerSet{xHeaders: xHeaders, standardHeaders: rateLimitHeaders}, usualHeaders
+		return headerSet{xHeaders: xHeaders, standardHeaders: rateLimitHeaders}, defaultHeaders
 	}
 	for _, name := range headerList(read, value) {
-		*sent.of(name) = true
+		*sent.flag(name) = true
 	}
 	if sent.standardHeaders && sent.draft7Headers {
 		read.Reject(fmt.Errorf("%s contains draft-11 and draft-7, which use the same header names; remove one of them", ConfigHeaders))
 	}
 	rejectContradiction(read, ConfigInjectXHeaders, xHeaders, sent.xHeaders, "x")
-	rejectContradiction(read, ConfigInjectRateLimitHeaders, rateLimitHeaders, sent.standardHeaders || sent.ofEarlierDrafts(), "a draft")
+	rejectContradiction(read, ConfigInjectRateLimitHeaders, rateLimitHeaders, sent.standardHeaders || sent.hasEarlierDrafts(), "a draft")
 	if !sent.any() {
-		return sent, usualHeaders
+		return sent, defaultHeaders
 	}
 	return sent, sent
 }
@@ -116,12 +116,12 @@ func (q *request) writeEarlierDrafts(header http.Header) {
 	var best standing
 	var policy []byte
 	for e := q; e != nil; e = e.earlier {
-		if e.at == 0 || !e.ofEarlierDrafts() {
+		if e.at == 0 || !e.hasEarlierDrafts() {
 			continue
 		}
 		policy = e.appendDraftPolicies(policy)
-		for i := range e.details().asked {
-			if now := e.standingNow(i); strictest == nil || now.stricter(best) {
+		for i := range e.details().limits {
+			if now := e.currentStanding(i); strictest == nil || now.stricter(best) {
 				strictest, closest, best = e, i, now
 			}
 		}

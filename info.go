@@ -61,7 +61,7 @@ func FromContext(c *gin.Context) (info Info, ok bool) {
 		return Info{}, false
 	}
 	d := q.details()
-	return d.asked[q.closest].info(&d.quotas[q.closest], &q.verdict, q.at), true
+	return d.limits[q.closest].info(&d.quotas[q.closest], &q.verdict, q.at), true
 }
 
 // strictest returns the request that is closest to rejecting, of this one and the earlier
@@ -76,7 +76,7 @@ func (q *request) strictest() (strictest *request) {
 }
 
 // info returns the public description of a decision. at is in Unix microseconds.
-func (a *asked) info(quota *backends.Quota, v *backends.Verdict, at int64) Info {
+func (a *limitState) info(quota *backends.Quota, v *backends.Verdict, at int64) Info {
 	info := Info{
 		Name: a.name, Key: a.key, Scope: quota.Scope,
 		Limit: quota.Limit, Remaining: v.Remaining, Burst: quota.Burst,
@@ -108,7 +108,7 @@ func (r *RateLimiter) Peek(c *gin.Context) ([]Info, error) {
 			continue
 		}
 		d := q.details()
-		infos, err := s.peek(c.Request.Context(), d.quotas, d.asked)
+		infos, err := s.peek(c.Request.Context(), d.quotas, d.limits)
 		if err != nil {
 			return nil, err
 		}
@@ -137,18 +137,18 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 	if s == nil {
 		return nil, ErrNotInitialised
 	}
-	limits := r.known.of(key)
+	limits := r.known.lookup(key)
 	if limits == nil {
-		limits = r.known.of(printable(key))
+		limits = r.known.lookup(printable(key))
 	}
 	if len(limits) == 0 {
 		return nil, fmt.Errorf("%w %q: this process knows no limit on it, or a function determines the limit", ErrUnknownKey, key)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	quotas, about := make([]backends.Quota, len(limits)), make([]asked, len(limits))
+	quotas, about := make([]backends.Quota, len(limits)), make([]limitState, len(limits))
 	for i, known := range limits {
-		quotas[i], about[i] = known.quota, known.asked
+		quotas[i], about[i] = known.quota, known.limitState
 		quotas[i].Scope = printable(scope)
 	}
 	return s.peek(ctx, quotas, about)
@@ -156,7 +156,7 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 
 // peek queries quotas without charging them. They are marked tentative, so that the
 // answer comes from the backend and not from what this process remembers.
-func (s *settings) peek(ctx context.Context, quotas []backends.Quota, about []asked) ([]Info, error) {
+func (s *settings) peek(ctx context.Context, quotas []backends.Quota, about []limitState) ([]Info, error) {
 	quotas, about = slices.Clone(quotas), slices.Clone(about)
 	for i := range quotas {
 		quotas[i].Cost, quotas[i].Tentative = 0, true
@@ -169,7 +169,7 @@ func (s *settings) peek(ctx context.Context, quotas []backends.Quota, about []as
 	list := make([]Info, len(quotas))
 	for i := range list {
 		if about[i].concurrent {
-			left := quotas[i].Limit - s.places.Taken(&quotas[i])
+			left := quotas[i].Limit - s.slots.Taken(&quotas[i])
 			verdicts[i].Remaining = max(0, min(left, verdicts[i].Remaining))
 		}
 		list[i] = about[i].info(&quotas[i], &verdicts[i], now)

@@ -38,7 +38,7 @@ func sharedName(key []func(*gin.Context) string) (name string, ok bool) {
 	if len(key) != 1 || reflect.ValueOf(key[0]).Pointer() != sharedPointer {
 		return "", false
 	}
-	return safe(key[0](nil)), true
+	return sanitize(key[0](nil)), true
 }
 
 // mustName panics if a name is empty.
@@ -64,15 +64,15 @@ func ByPath(c *gin.Context) string {
 	return unmatched
 }
 
-// wholeIPv4 is the length of an IPv4 address in bits.
-const wholeIPv4 = 32
+// maxIPv4Bits is the length of an IPv4 address in bits.
+const maxIPv4Bits = 32
 
 // ByAddress returns a scope function for the client's IP address, cut to the first
 // ipv4Bits (1 to 32) of an IPv4 address and the first ipv6Bits (1 to 128) of an IPv6
 // address. For example, ByAddress(24, 48) limits whole networks. It panics if a number is
 // out of range.
 func (r *RateLimiter) ByAddress(ipv4Bits, ipv6Bits int) func(*gin.Context) string {
-	if ipv4Bits < 1 || ipv4Bits > wholeIPv4 || ipv6Bits < 1 || ipv6Bits > 128 {
+	if ipv4Bits < 1 || ipv4Bits > maxIPv4Bits || ipv6Bits < 1 || ipv6Bits > 128 {
 		panic(fmt.Sprintf("ratelimiter: ByAddress(%d, %d) is out of range; pass 1 to 32 bits of an IPv4 address and 1 to 128 bits of an IPv6 address", ipv4Bits, ipv6Bits))
 	}
 	return func(c *gin.Context) string { return r.clients.Text(c, ipv4Bits, ipv6Bits) }
@@ -177,31 +177,31 @@ func scopeText(value any) (text string, ok bool) {
 type namespace uint8
 
 const (
-	ofRoute       namespace = iota // a RateLimit without WithKey
-	ofKey                          // the result of key functions
-	ofDefault                      // a default limit, by route
-	ofApplication                  // an application limit
-	ofFallback                     // a limit of RATELIMITER_FALLBACK_LIMITS, by route
+	routeNamespace       namespace = iota // a RateLimit without WithKey
+	keyNamespace                          // the result of key functions
+	defaultNamespace                      // a default limit, by route
+	applicationNamespace                  // an application limit
+	fallbackNamespace                     // a limit of RATELIMITER_FALLBACK_LIMITS, by route
 )
 
 // storedKey returns the key that backends use.
 func (s *settings) storedKey(of namespace, position int, key string) string {
-	return s.prefixed(ownKey(of, position, key))
+	return s.prefixed(unprefixedKey(of, position, key))
 }
 
-// ownKey returns a stored key without the prefix: "GET /users/:id", "route2/GET
+// unprefixedKey returns a stored key without the prefix: "GET /users/:id", "route2/GET
 // /users/:id" for the second RateLimit of a route, "key/uploads", "default/GET
 // /users/:id" or "application". They cannot collide, because an HTTP method contains no
 // slash.
-func ownKey(of namespace, position int, key string) string {
+func unprefixedKey(of namespace, position int, key string) string {
 	switch {
-	case of == ofApplication:
+	case of == applicationNamespace:
 		return "application"
-	case of == ofDefault:
+	case of == defaultNamespace:
 		return "default/" + key
-	case of == ofFallback:
+	case of == fallbackNamespace:
 		return "fallback/" + key
-	case of == ofKey:
+	case of == keyNamespace:
 		return "key/" + key
 	case position > 1:
 		return "route" + strconv.Itoa(position) + "/" + key
@@ -213,7 +213,7 @@ func ownKey(of namespace, position int, key string) string {
 // namespace: "concurrent/GET /users/:id".
 func (l *limitRule) storedKey(s *settings, of namespace, position int, key string) string {
 	if l.concurrent {
-		return s.prefixed("concurrent/" + ownKey(of, position, key))
+		return s.prefixed("concurrent/" + unprefixedKey(of, position, key))
 	}
 	return s.storedKey(of, position, key)
 }
@@ -232,25 +232,25 @@ func (s *settings) prefixed(key string) string {
 	return s.prefix + "/" + key
 }
 
-// joinParts joins the results of key or scope functions. instead replaces an empty
+// joinParts joins the results of key or scope functions. fallback replaces an empty
 // result.
-func joinParts(c *gin.Context, parts []func(*gin.Context) string, instead func() string) string {
+func joinParts(c *gin.Context, parts []func(*gin.Context) string, fallback func() string) string {
 	if len(parts) == 1 {
 		if part := parts[0](c); part != "" {
-			return safe(part)
+			return sanitize(part)
 		}
-		return instead()
+		return fallback()
 	}
 	list := make([]string, len(parts))
 	for i, find := range parts {
 		part := find(c)
 		if part == "" {
-			if list[i] = instead(); list[i] == "" {
+			if list[i] = fallback(); list[i] == "" {
 				return ""
 			}
 			continue
 		}
-		list[i] = joinable(part)
+		list[i] = sanitizePart(part)
 	}
 	return printable(strings.Join(list, separator))
 }
@@ -261,11 +261,11 @@ func joinParts(c *gin.Context, parts []func(*gin.Context) string, instead func()
 // replaced by its hash, and so is the whole result.
 func Join(parts ...string) string {
 	if len(parts) == 1 {
-		return safe(parts[0])
+		return sanitize(parts[0])
 	}
 	list := make([]string, len(parts))
 	for i, part := range parts {
-		list[i] = joinable(part)
+		list[i] = sanitizePart(part)
 	}
 	return printable(strings.Join(list, separator))
 }
@@ -273,12 +273,12 @@ func Join(parts ...string) string {
 // separator separates the parts of a key or scope.
 const separator = "|"
 
-// joinable returns a part that cannot be mistaken for two.
-func joinable(part string) string {
+// sanitizePart returns a part that cannot be mistaken for two.
+func sanitizePart(part string) string {
 	if strings.Contains(part, separator) {
 		return hashed(part)
 	}
-	return safe(part)
+	return sanitize(part)
 }
 
 // fallbackMark begins the scope of a client for which a scope function returned "". The
@@ -291,9 +291,9 @@ const hashMark = "sha256:"
 // maxPart is the length in bytes above which a key, a scope or a part is hashed.
 const maxPart = 128
 
-// safe returns a text that a client may have chosen, changed so that it cannot look like
-// a hash or like a fallback address.
-func safe(text string) string {
+// sanitize returns a text that a client may have chosen, changed so that it cannot look
+// like a hash or like a fallback address.
+func sanitize(text string) string {
 	if strings.HasPrefix(text, hashMark) || strings.HasPrefix(text, fallbackMark) {
 		return hashed(text)
 	}

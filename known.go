@@ -20,7 +20,7 @@ type knownLimits struct {
 
 // knownLimit is a limit on a key.
 type knownLimit struct {
-	asked
+	limitState
 	quota backends.Quota // without a scope
 }
 
@@ -61,40 +61,40 @@ func (n *seenKeys) isNew(key string) bool {
 	return true
 }
 
-// registered adds the limits of a rule whose keys are known without a request.
-func (k *knownLimits) registered(s *settings, rule *rule) {
+// addRegistered adds the limits of a rule whose keys are known without a request.
+func (k *knownLimits) addRegistered(s *settings, rule *rule) {
 	for i := range rule.limits {
 		l := &rule.limits[i]
-		if l.namespace != ofKey && l.namespace != ofApplication || !l.varies() && l.limit < 0 {
+		if l.namespace != keyNamespace && l.namespace != applicationNamespace || !l.isDynamic() && l.limit < 0 {
 			continue
 		}
 		if key, ok := l.staticKey(route{}); ok {
 			quota := l.quota(s)
 			quota.Key = l.storedKey(s, l.namespace, 1, key)
-			k.add(s, knownLimit{asked{boundLimit: &boundLimit{limitRule: l, name: l.name}, key: key}, quota}, rule.configured)
+			k.add(s, knownLimit{limitState{boundLimit: &boundLimit{limitRule: l, name: l.name}, key: key}, quota}, rule.configured)
 		}
 	}
 }
 
-// learn adds the limits of a binding whose keys are known without a request.
-func (k *knownLimits) learn(b *binding) {
+// addBound adds the limits of a binding whose keys are known without a request.
+func (k *knownLimits) addBound(b *binding) {
 	if !b.applies() {
 		return
 	}
 	for i := range b.limits {
-		if l := &b.limits[i]; l.key != "" && (l.varies() || l.limit >= 0) {
-			k.add(b.settings, knownLimit{asked{boundLimit: l, key: l.key}, l.quota}, b.configured)
+		if l := &b.limits[i]; l.key != "" && (l.isDynamic() || l.limit >= 0) {
+			k.add(b.settings, knownLimit{limitState{boundLimit: l, key: l.key}, l.quota}, b.configured)
 		}
 	}
 }
 
-// note adds the keys that functions have returned for a request.
-func (k *knownLimits) note(q *request) {
-	for i := range q.several.asked {
-		a, quota := &q.several.asked[i], q.several.quotas[i]
+// addSeen adds the keys that functions have returned for a request.
+func (k *knownLimits) addSeen(q *request) {
+	for i := range q.decision.limits {
+		a, quota := &q.decision.limits[i], q.decision.quotas[i]
 		if a.boundLimit.key == "" && a.seen.isNew(quota.Key) {
 			quota.Scope = ""
-			k.add(q.settings, knownLimit{asked{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
+			k.add(q.settings, knownLimit{limitState{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
 		}
 	}
 }
@@ -134,11 +134,11 @@ func (k *knownLimit) replaces(old knownLimit) bool {
 	return same && sameCounter(&old.quota, &k.quota)
 }
 
-// of returns the limits on a key that are the same for every request.
-func (k *knownLimits) of(key string) []knownLimit {
+// lookup returns the limits on a key that are the same for every request.
+func (k *knownLimits) lookup(key string) []knownLimit {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(k.byKey[key]), func(one knownLimit) bool { return one.varies() })
+	return slices.DeleteFunc(slices.Clone(k.byKey[key]), func(one knownLimit) bool { return one.isDynamic() })
 }
 
 // replaceConfigured removes the configured limits that Update has replaced.
@@ -147,7 +147,7 @@ func (k *knownLimits) replaceConfigured(s *settings, before, now *configured) {
 	before.retired.Store(true)
 	for key, list := range k.byKey {
 		left := slices.DeleteFunc(slices.Clone(list), func(one knownLimit) bool {
-			return one.namespace == ofDefault || one.namespace == ofApplication
+			return one.namespace == defaultNamespace || one.namespace == applicationNamespace
 		})
 		k.byKey[key] = left
 		if len(left) == 0 {
@@ -156,7 +156,7 @@ func (k *knownLimits) replaceConfigured(s *settings, before, now *configured) {
 	}
 	k.mu.Unlock()
 	if now.applicationRule != nil {
-		k.registered(s, now.applicationRule)
+		k.addRegistered(s, now.applicationRule)
 	}
 }
 

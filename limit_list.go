@@ -72,27 +72,27 @@ func (q *request) addList(c *gin.Context, i int, scope string) error {
 		case limit.Limit < 0:
 			continue
 		case limit.Per < backends.MinPer || limit.Per > backends.MaxPer:
-			err := fmt.Errorf("the rate limiter cannot count the limit of %d per %v that a function returned on %s: the period must be from %v to %v; a bare number is in nanoseconds", limit.Limit, limit.Per, q.shown, backends.MinPer, backends.MaxPer)
+			err := fmt.Errorf("the rate limiter cannot count the limit of %d per %v that a function returned on %s: the period must be from %v to %v; a bare number is in nanoseconds", limit.Limit, limit.Per, q.routeName, backends.MinPer, backends.MaxPer)
 			if !l.shadow && !q.neverReject {
 				return err
 			}
 			_ = c.Error(err) // returns its argument
 			continue
-		case isOutdone(list, n):
-			_ = c.Error(fmt.Errorf("ratelimiter: a function returned two limits per %v on %s; %d is ignored, because the smaller limit applies", limit.Per, q.shown, limit.Limit))
+		case isSuperseded(list, n):
+			_ = c.Error(fmt.Errorf("ratelimiter: a function returned two limits per %v on %s; %d is ignored, because the smaller limit applies", limit.Per, q.routeName, limit.Limit))
 			continue
 		}
 		bound := q.listedLimit(i, limit.Per)
 		quota, key := q.newQuota(c, bound, scope)
 		quota.Limit = min(limit.Limit, backends.MaxLimit)
-		q.askFor(c, bound, quota, key)
+		q.addQuota(c, bound, quota, key)
 	}
 	return nil
 }
 
-// isOutdone reports whether another limit of the list has the same period as limit n and
-// applies instead.
-func isOutdone(list []Limit, n int) bool {
+// isSuperseded reports whether another limit of the list has the same period as limit n
+// and applies instead.
+func isSuperseded(list []Limit, n int) bool {
 	for m, other := range list {
 		if m == n || other.Per != list[n].Per || other.Limit < 0 {
 			continue
@@ -164,10 +164,10 @@ func (b *binding) listedName(i int, per time.Duration) string {
 	return uniqueName(name, func(name string) bool { return b.hasName(name, i) })
 }
 
-// mayName reports whether limit i has a name, or whether a limit of its list could have
-// it. Later limits on the route avoid such a name, whether or not the function ever
+// mayHaveName reports whether limit i has a name, or whether a limit of its list could
+// have it. Later limits on the route avoid such a name, whether or not the function ever
 // returns that limit.
-func (b *binding) mayName(i int, name string) bool {
+func (b *binding) mayHaveName(i int, name string) bool {
 	l := &b.limits[i]
 	if l.listed == nil {
 		return l.name == name

@@ -75,8 +75,8 @@ func ParseLimits(text string) ([]Limit, error) {
 			err = fmt.Errorf("this is the second limit per %s; remove one of them", period.Name(limit.Per))
 		}
 		if err != nil {
-			place := end - len(strings.TrimLeftFunc(text[start:end], unicode.IsSpace))
-			return nil, fmt.Errorf("%q at character %d of %q: %w", part, utf8.RuneCountInString(text[:place])+1, text, err)
+			position := end - len(strings.TrimLeftFunc(text[start:end], unicode.IsSpace))
+			return nil, fmt.Errorf("%q at character %d of %q: %w", part, utf8.RuneCountInString(text[:position])+1, text, err)
 		}
 		limits = append(limits, limit)
 	}

@@ -225,11 +225,11 @@ func (o *observers) decided(q *request, w watch, waited time.Duration, now time.
 	if w.began.IsZero() {
 		return
 	}
-	e := Event{Route: q.shown, BackendLatency: now.Sub(w.began) - waited, QueueTime: waited}
+	e := Event{Route: q.routeName, BackendLatency: now.Sub(w.began) - waited, QueueTime: waited}
 	d := q.details()
 	for i := range d.verdicts {
 		quota, v := &d.quotas[i], &d.verdicts[i]
-		e.Info = d.asked[i].info(quota, v, q.at)
+		e.Info = d.limits[i].info(quota, v, q.at)
 		e.Cost, e.Fallback, e.LimitIndex, e.Err = quota.Cost, v.Fallback, i, nil
 		if v.Fallback && q.settings.breaker != nil {
 			if e.Err = w.rejection; e.Err == nil {
@@ -237,7 +237,7 @@ func (o *observers) decided(q *request, w watch, waited time.Duration, now time.
 			}
 		}
 		switch {
-		case d.asked[i].banned && !q.neverReject:
+		case d.limits[i].banned && !q.neverReject:
 			e.Outcome = Banned
 		case v.Allowed:
 			e.Outcome = Allowed
@@ -255,10 +255,10 @@ func (o *observers) failed(ctx context.Context, q *request, w watch, waited time
 	if w.began.IsZero() || ctx.Err() != nil || q.settings.closed.Load() {
 		return
 	}
-	e := Event{Route: q.shown, Outcome: BackendError, Err: err, BackendLatency: time.Since(w.began) - waited, QueueTime: waited}
+	e := Event{Route: q.routeName, Outcome: BackendError, Err: err, BackendLatency: time.Since(w.began) - waited, QueueTime: waited}
 	d := q.details()
 	for i := range d.quotas {
-		quota, a := &d.quotas[i], &d.asked[i]
+		quota, a := &d.quotas[i], &d.limits[i]
 		e.Info = Info{Name: a.name, Key: a.key, Scope: quota.Scope, Limit: quota.Limit, Per: a.period(), Shadow: quota.Shadow}
 		e.Cost, e.LimitIndex = quota.Cost, i
 		o.notify(e)
@@ -270,10 +270,10 @@ func (o *observers) skipped(q *request) {
 	if !o.any() {
 		return
 	}
-	e := Event{Route: q.shown, Outcome: Skipped}
+	e := Event{Route: q.routeName, Outcome: Skipped}
 	for i := range q.limits {
 		l := &q.limits[i]
-		if !l.varies() && l.limit < 0 {
+		if !l.isDynamic() && l.limit < 0 {
 			continue // an Unlimited limit is never reported
 		}
 		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.period(), Shadow: l.shadow}

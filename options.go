@@ -41,7 +41,7 @@ type Option func(*rule)
 func WithKey(key ...func(*gin.Context) string) Option {
 	mustFuncs("WithKey", key)
 	return func(r *rule) {
-		r.mustBeOfRoute("WithKey", "whose keys are the route and the application")
+		r.rejectInConfig("WithKey", "whose keys are the route and the application")
 		r.limits[0].key = key
 	}
 }
@@ -64,7 +64,7 @@ func WithScope(scope ...func(*gin.Context) string) Option {
 // result is enough. See also RateLimiter.FromNetworks.
 func WithSkip(skip func(*gin.Context) bool) Option {
 	mustFunc("WithSkip", skip)
-	return whole("WithSkip", func(r *rule) { r.skip = append(r.skip, skip) })
+	return rateLimitOption("WithSkip", func(r *rule) { r.skip = append(r.skip, skip) })
 }
 
 // WithCost sets how many units a request costs; the default is 1. cost is an int, an
@@ -75,12 +75,12 @@ func WithSkip(skip func(*gin.Context) bool) Option {
 // If the cost is only known afterwards, pass an estimate here and correct it with SetCost
 // or AddCost.
 func WithCost(cost any) Option {
-	units, costFunc := costOf(cost)
+	units, costFunc := parseCost(cost)
 	return func(r *rule) { r.limits[0].cost, r.limits[0].costFunc, r.limits[0].hasCost = units, costFunc, true }
 }
 
-// costOf returns the cost of WithCost as a number or as a function of the request.
-func costOf(cost any) (units int64, costFunc func(*gin.Context) int64) {
+// parseCost returns the cost of WithCost as a number or as a function of the request.
+func parseCost(cost any) (units int64, costFunc func(*gin.Context) int64) {
 	switch cost := cost.(type) {
 	case int, int64:
 		units, _ = wholeNumber(cost)
@@ -105,7 +105,7 @@ func costOf(cost any) (units int64, costFunc func(*gin.Context) int64) {
 // charged.
 func WithCountIf(counts func(*gin.Context) bool) Option {
 	mustFunc("WithCountIf", counts)
-	return whole("WithCountIf", func(r *rule) { r.countIf = counts })
+	return rateLimitOption("WithCountIf", func(r *rule) { r.countIf = counts })
 }
 
 // WithShadow tries limits out: they are decided and recorded, but never reject a request,
@@ -122,7 +122,7 @@ func WithShadow() Option {
 // RATELIMITER_HEADERS, or "x, draft-11" if that is "none". A rejection always has
 // Retry-After.
 func WithHeaders(send bool) Option {
-	return whole("WithHeaders", func(r *rule) { r.sendHeaders = &send })
+	return rateLimitOption("WithHeaders", func(r *rule) { r.sendHeaders = &send })
 }
 
 // WithOverLimit sets the handler that answers a request over the limit; the default
@@ -130,7 +130,7 @@ func WithHeaders(send bool) Option {
 // the handlers that follow do not run. With a nil handler no request is rejected: the
 // handlers run, and FromContext reports that the limit was exceeded.
 func WithOverLimit(handler gin.HandlerFunc) Option {
-	return whole("WithOverLimit", func(r *rule) { r.overLimit, r.neverReject = handler, handler == nil })
+	return rateLimitOption("WithOverLimit", func(r *rule) { r.overLimit, r.neverReject = handler, handler == nil })
 }
 
 // WithObserveOnly lets every request through. The limit is counted and observed, and
@@ -142,14 +142,14 @@ func WithObserveOnly() Option { return WithOverLimit(nil) }
 // are shadow limits, only observe, are skipped, or are unlimited for this request. See
 // also WithoutDefaults.
 func WithDefaults() Option {
-	return onRoute("WithDefaults", func(r *rule) { r.defaults = defaultsBeside })
+	return routeOption("WithDefaults", func(r *rule) { r.defaults = defaultsAlways })
 }
 
 // WithoutDefaults disables the default limits on a route, even if none of its RateLimits
 // can reject the request. If several RateLimits on the way of a request use WithDefaults
 // or WithoutDefaults, the last one decides.
 func WithoutDefaults() Option {
-	return onRoute("WithoutDefaults", func(r *rule) { r.defaults = defaultsNever })
+	return routeOption("WithoutDefaults", func(r *rule) { r.defaults = defaultsNever })
 }
 
 // WithoutApplication disables the application limits of all RateLimiters on a route or a
@@ -157,7 +157,7 @@ func WithoutDefaults() Option {
 // the limiter looks for it among the handlers of the route. A RateLimit that a handler
 // calls directly cannot disable them.
 func WithoutApplication() Option {
-	return onRoute("WithoutApplication", func(r *rule) { r.withoutApplication = true })
+	return routeOption("WithoutApplication", func(r *rule) { r.withoutApplication = true })
 }
 
 // WithoutGroup replaces every RateLimit that comes earlier on the route: those of its
@@ -166,7 +166,7 @@ func WithoutApplication() Option {
 // registered on the route. Its counter is still that of the second or third RateLimit of
 // the route.
 func WithoutGroup() Option {
-	return onRoute("WithoutGroup", func(r *rule) { r.withoutGroup = true })
+	return routeOption("WithoutGroup", func(r *rule) { r.withoutGroup = true })
 }
 
 // WithAlgorithm sets the algorithm; the default is RATELIMITER_ALGORITHM.
@@ -184,7 +184,7 @@ func WithAlgorithm(algorithm Algorithm) Option {
 // WithBurst implies WithAlgorithm(TokenBucket). It applies to the first limit of a
 // RateLimit, or to the limit of the WithLimit that it is given to.
 func WithBurst(burst int) Option {
-	return single("WithBurst", func(r *rule) {
+	return singleLimitOption("WithBurst", func(r *rule) {
 		if burst < 0 || int64(burst) > backends.MaxLimit {
 			panic(fmt.Sprintf("ratelimiter: the burst of WithBurst is %d; it must be from 0 to %d", burst, backends.MaxLimit))
 		}
@@ -198,7 +198,7 @@ func WithBurst(burst int) Option {
 // characters without quotes and backslashes. If a request meets a second limit with the
 // same name, a number is appended to it.
 func WithName(name string) Option {
-	return single("WithName", func(r *rule) {
+	return singleLimitOption("WithName", func(r *rule) {
 		if !headers.ValidName(name) {
 			panic(fmt.Sprintf("ratelimiter: the name of WithName is %q; it must be one or more printable ASCII characters without quotes and backslashes", name))
 		}
@@ -214,8 +214,8 @@ func WithName(name string) Option {
 // WithBurst, WithCost, WithCalendar and WithShadow. Two limits with the same key and
 // scope must have different periods, unless one of them is a shadow limit.
 func WithLimit(limit any, per time.Duration, options ...Option) Option {
-	return whole("WithLimit", func(r *rule) {
-		r.mustBeOfRoute("WithLimit", "which are a text; add the limit to that text")
+	return rateLimitOption("WithLimit", func(r *rule) {
+		r.rejectInConfig("WithLimit", "which are a text; add the limit to that text")
 		added := &rule{}
 		added.add("WithLimit", limit, per)
 		added.apply("WithLimit", options)
@@ -223,37 +223,39 @@ func WithLimit(limit any, per time.Duration, options ...Option) Option {
 	})
 }
 
-// single wraps an option that applies to one limit and makes no sense for a list.
-func single(name string, option Option) Option {
+// singleLimitOption wraps an option that applies to one limit and makes no sense for a
+// list.
+func singleLimitOption(name string, option Option) Option {
 	return func(r *rule) {
-		if r.function == "RateLimits" || r.ofConfiguration() {
+		if r.function == "RateLimits" || r.fromConfig() {
 			panic(fmt.Sprintf("ratelimiter: %s applies to one limit, but %s takes a list; use RateLimit(limit, per, %s(...)) and add the other limits with WithLimit", name, r.function, name))
 		}
 		option(r)
 	}
 }
 
-// onRoute wraps an option that only a RateLimit on a route or a group can have.
-func onRoute(name string, option Option) Option {
-	return whole(name, func(r *rule) {
-		r.mustBeOfRoute(name, "which have no route")
+// routeOption wraps an option that only a RateLimit on a route or a group can have.
+func routeOption(name string, option Option) Option {
+	return rateLimitOption(name, func(r *rule) {
+		r.rejectInConfig(name, "which have no route")
 		option(r)
 	})
 }
 
-// mustBeOfRoute panics if the option was given to limits in the configuration. why
+// rejectInConfig panics if the option was given to limits in the configuration. why
 // continues the message.
-func (r *rule) mustBeOfRoute(option, why string) {
-	if r.ofConfiguration() {
+func (r *rule) rejectInConfig(option, why string) {
+	if r.fromConfig() {
 		panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of the limits in the configuration, %s", option, why))
 	}
 }
 
-// ofConfiguration reports whether the options come from a configuration key.
-func (r *rule) ofConfiguration() bool { return strings.HasPrefix(r.function, keyPrefix) }
+// fromConfig reports whether the options come from a configuration key.
+func (r *rule) fromConfig() bool { return strings.HasPrefix(r.function, keyPrefix) }
 
-// whole wraps an option that applies to a whole RateLimit and not to a single WithLimit.
-func whole(name string, option Option) Option {
+// rateLimitOption wraps an option that applies to a whole RateLimit and not to a
+// WithLimit.
+func rateLimitOption(name string, option Option) Option {
 	return func(r *rule) {
 		if r.function == "WithLimit" {
 			panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of WithLimit", name))

@@ -47,11 +47,11 @@ type RateLimiter struct {
 	observers observers
 	known     knownLimits
 
-	mu         sync.Mutex // guards the fields below
-	engines    []*gin.Engine
-	equipped   []weak.Pointer[gin.Engine] // engines that have our middleware, even after Close
-	registered []*rule                    // see knownLimits.registered
-	unreached  int                        // routes registered before InitApp
+	mu          sync.Mutex // guards the fields below
+	engines     []*gin.Engine
+	prepared    []weak.Pointer[gin.Engine] // engines that have our middleware, even after Close
+	registered  []*rule                    // see knownLimits.addRegistered
+	earlyRoutes int                        // routes registered before InitApp
 }
 
 // New creates a RateLimiter and initialises it for an engine. See InitApp.
@@ -99,13 +99,13 @@ func (r *RateLimiter) InitApp(engine *gin.Engine, config Config) error {
 	}
 	r.observers.replaceConfigured(s.observers)
 	r.settings.Store(s)
-	r.learnRegistered(s)
+	r.addRegisteredLimits(s)
 	return nil
 }
 
 // join adds an engine and registers the middleware of the configured limits on it.
 func (r *RateLimiter) join(engine *gin.Engine, s *settings) error {
-	equipped := slices.Contains(r.equipped, weak.Make(engine))
+	equipped := slices.Contains(r.prepared, weak.Make(engine))
 	routes := 0
 	if !equipped {
 		routes = len(engine.Routes())
@@ -115,22 +115,22 @@ func (r *RateLimiter) join(engine *gin.Engine, s *settings) error {
 	}
 	if routes == 0 && !equipped {
 		engine.Use(r.configuredLimits()) // needed even without limits: Update may add some
-		r.equipped = slices.DeleteFunc(r.equipped, func(e weak.Pointer[gin.Engine]) bool { return e.Value() == nil })
-		r.equipped = append(r.equipped, weak.Make(engine))
+		r.prepared = slices.DeleteFunc(r.prepared, func(e weak.Pointer[gin.Engine]) bool { return e.Value() == nil })
+		r.prepared = append(r.prepared, weak.Make(engine))
 	}
-	r.unreached += routes
+	r.earlyRoutes += routes
 	r.engines = append(r.engines, engine)
 	return nil
 }
 
-// learnRegistered makes the limits whose keys are known without a request available to
-// Status.
-func (r *RateLimiter) learnRegistered(s *settings) {
+// addRegisteredLimits makes the limits whose keys are known without a request available
+// to Status.
+func (r *RateLimiter) addRegisteredLimits(s *settings) {
 	for _, rule := range r.registered {
-		r.known.registered(s, rule)
+		r.known.addRegistered(s, rule)
 	}
 	if rule := s.limits.Load().applicationRule; rule != nil {
-		r.known.registered(s, rule)
+		r.known.addRegistered(s, rule)
 	}
 }
 
@@ -148,7 +148,7 @@ func (r *RateLimiter) register(rule *rule) {
 		r.registered = append(r.registered, rule)
 	}
 	if s := r.settings.Load(); s != nil {
-		r.known.registered(s, rule)
+		r.known.addRegistered(s, rule)
 	}
 }
 
@@ -187,19 +187,19 @@ func (r *RateLimiter) Reset(ctx context.Context, key, scope string) error {
 // storedKeys returns every backend key under which the limits of a public key may be
 // stored.
 func (s *settings) storedKeys(key string) []string {
-	keys := []string{s.storedKey(ofKey, 1, printable(key)), s.banKey(key)}
+	keys := []string{s.storedKey(keyNamespace, 1, printable(key)), s.banKey(key)}
 	if key == applicationKey {
-		keys = append(keys, s.storedKey(ofApplication, 1, key))
+		keys = append(keys, s.storedKey(applicationNamespace, 1, key))
 	}
 	if !isRoute(key) {
 		return keys
 	}
-	keys = append(keys, s.storedKey(ofDefault, 1, key))
+	keys = append(keys, s.storedKey(defaultNamespace, 1, key))
 	if s.fallbackRule != nil {
-		keys = append(keys, s.storedKey(ofFallback, 1, key))
+		keys = append(keys, s.storedKey(fallbackNamespace, 1, key))
 	}
 	for position := 1; position <= maxPositions; position++ {
-		keys = append(keys, s.storedKey(ofRoute, position, key))
+		keys = append(keys, s.storedKey(routeNamespace, position, key))
 	}
 	return keys
 }
@@ -227,7 +227,7 @@ func (r *RateLimiter) Close() error {
 	if s == nil || s.closed.Load() {
 		return nil
 	}
-	r.engines, r.unreached = nil, 0
+	r.engines, r.earlyRoutes = nil, 0
 	err := s.close()
 	r.known.forgetAll()
 	return err
@@ -271,7 +271,7 @@ func (r *RateLimiter) Stats() Stats {
 	if s == nil {
 		return Stats{}
 	}
-	sum := Stats{Health: r.Health(), Waiting: s.queues.Waiting() + s.places.Waiting()}
+	sum := Stats{Health: r.Health(), Waiting: s.queues.Waiting() + s.slots.Waiting()}
 	sum.CachedDenials, _ = backends.CachedDenials(s.backend)
 	counting := s.backend
 	if s.local != nil {

@@ -84,7 +84,7 @@ func (q *request) addHeaders(header http.Header, t *headerTexts) {
 		t.set(header, 3, headers.Remaining, all[limits:remaining])
 		t.set(header, 4, headers.Reset, all[remaining:])
 	}
-	if q.ofEarlierDrafts() {
+	if q.hasEarlierDrafts() {
 		q.writeEarlierDrafts(header)
 	}
 }
@@ -95,11 +95,11 @@ func (q *request) number(i int) string {
 	if known := q.limitOf(i).number; known != "" {
 		return known
 	}
-	return strconv.FormatInt(mostAtOnce(&q.several.quotas[i]), 10)
+	return strconv.FormatInt(capacity(&q.decision.quotas[i]), 10)
 }
 
-// mostAtOnce returns the most units of a quota that can be used at once.
-func mostAtOnce(quota *backends.Quota) int64 {
+// capacity returns the most units of a quota that can be used at once.
+func capacity(quota *backends.Quota) int64 {
 	if quota.Algorithm == TokenBucket && quota.Burst > 0 && quota.Limit > 0 {
 		return quota.Burst
 	}
@@ -124,7 +124,7 @@ func (q *request) policies(existing []string) string {
 	}
 	var b []byte
 	if len(existing) > 0 {
-		b = headers.AppendOthers(b, existing, q.isListed)
+		b = headers.AppendOthers(b, existing, q.hasLimit)
 	}
 	for i := range q.count() {
 		if quota := q.quotaOf(i); !quota.Shadow {
@@ -139,7 +139,7 @@ func (q *request) policies(existing []string) string {
 // client should not slow down for a limit that is only being tried.
 func (q *request) appendLimits(b []byte, existing []string) []byte {
 	if len(existing) > 0 {
-		b = headers.AppendOthers(b, existing, q.isListed)
+		b = headers.AppendOthers(b, existing, q.hasLimit)
 	}
 	for i := range q.count() {
 		if !q.isShadow(i) {
@@ -175,13 +175,13 @@ func (q *request) appendPartition(b []byte, quota *backends.Quota) []byte {
 	return headers.AppendPartition(b, q.settings.secret, quota.Key, quota.Scope)
 }
 
-// isListed reports whether a limit has this name. Its item in an existing header is
+// hasLimit reports whether a limit has this name. Its item in an existing header is
 // replaced, because the request has passed the middlewares before (see
 // gin.Engine.HandleContext).
-func (q *request) isListed(name string) bool { return q.listed(name) >= 0 }
+func (q *request) hasLimit(name string) bool { return q.indexOfLimit(name) >= 0 }
 
-// listed returns the index of the limit with a name, or -1.
-func (q *request) listed(name string) int {
+// indexOfLimit returns the index of the limit with a name, or -1.
+func (q *request) indexOfLimit(name string) int {
 	for i := range q.count() {
 		if !q.isShadow(i) && q.limitOf(i).name == name {
 			return i
@@ -201,18 +201,18 @@ func (q *request) rewriteLimits(header http.Header) {
 	for _, list := range existing {
 		for item := ""; list != ""; {
 			item, list = headers.CutItem(list)
-			b = q.appendNow(headers.AppendSeparator(b), item)
+			b = q.appendCurrent(headers.AppendSeparator(b), item)
 		}
 	}
 	header[headers.RateLimit] = []string{string(b)}
 }
 
-// appendNow appends an item of the RateLimit header, with current numbers if it is one of
-// our limits.
-func (q *request) appendNow(b []byte, item string) []byte {
+// appendCurrent appends an item of the RateLimit header, with current numbers if it is
+// one of our limits.
+func (q *request) appendCurrent(b []byte, item string) []byte {
 	name := headers.ItemName(item)
 	for ; q != nil; q = q.earlier {
-		if i, t := q.listed(name), q.ledger.Load(); i >= 0 && t != nil {
+		if i, t := q.indexOfLimit(name), q.ledger.Load(); i >= 0 && t != nil {
 			left := t.leftOf(i)
 			return q.appendLimit(b, i, &left)
 		}
@@ -240,7 +240,7 @@ func (q *request) rewriteHeaders(c *gin.Context) {
 			continue
 		}
 		for i := range e.count() {
-			if now := e.standingNow(i); strictest == nil || now.stricter(best) {
+			if now := e.currentStanding(i); strictest == nil || now.stricter(best) {
 				strictest, closest, best = e, i, now
 			}
 		}
@@ -252,8 +252,8 @@ func (q *request) rewriteHeaders(c *gin.Context) {
 	}
 }
 
-// standingNow returns the state of a limit after the last correction of the cost.
-func (q *request) standingNow(i int) standing {
+// currentStanding returns the state of a limit after the last correction of the cost.
+func (q *request) currentStanding(i int) standing {
 	s := q.standing(i)
 	if t := q.ledger.Load(); t != nil {
 		left := t.leftOf(i)
@@ -288,22 +288,22 @@ func (q *request) reject(c *gin.Context) {
 // rejection returns the problem document of a rejected request. It describes the limit
 // that is closest to rejecting and names all limits that reject.
 func (q *request) rejection() []byte {
-	if q.several == nil && q.verdict.RetryAfter >= 0 {
+	if q.decision == nil && q.verdict.RetryAfter >= 0 {
 		return q.limits[0].rejection
 	}
 	d := q.details()
 	quota, violated := &d.quotas[q.closest], d.violated()
-	switch hopeless := q.verdict.RetryAfter < 0; {
-	case d.asked[q.closest].banned:
+	switch neverAllowed := q.verdict.RetryAfter < 0; {
+	case d.limits[q.closest].banned:
 		return headers.Banned(violated)
-	case hopeless && quota.Limit == 0:
+	case neverAllowed && quota.Limit == 0:
 		return headers.NothingAllowed(violated)
-	case hopeless:
-		return headers.CostsTooMuch(quota.Cost, mostAtOnce(quota), violated)
+	case neverAllowed:
+		return headers.CostsTooMuch(quota.Cost, capacity(quota), violated)
 	case q.isConcurrent() && q.limits[0].rejection != nil:
 		return q.limits[0].rejection
 	}
-	return d.asked[q.closest].limitRule.rejection(quota.Limit, violated)
+	return d.limits[q.closest].limitRule.rejection(quota.Limit, violated)
 }
 
 // rejection returns the problem document of a limit for a request that may try again
@@ -324,10 +324,10 @@ func (l *limitRule) unit() string {
 }
 
 // violated returns the names of the limits that rejected the request.
-func (d *several) violated() (names []string) {
+func (d *decision) violated() (names []string) {
 	for i := range d.verdicts {
 		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
-			names = append(names, d.asked[i].name)
+			names = append(names, d.limits[i].name)
 		}
 	}
 	return names

@@ -40,9 +40,9 @@ type rule struct {
 type defaultsChoice uint8
 
 const (
-	defaultsWhereNothingRejects defaultsChoice = iota // unless an earlier RateLimit has chosen
-	defaultsBeside                                    // see WithDefaults
-	defaultsNever                                     // see WithoutDefaults
+	defaultsUnlessLimited defaultsChoice = iota // unless an earlier RateLimit has chosen
+	defaultsAlways                              // see WithDefaults
+	defaultsNever                               // see WithoutDefaults
 )
 
 // limitRule is one limit of a rule.
@@ -131,14 +131,14 @@ func (r *rule) inherit() {
 			l.cost, l.costFunc, l.hasCost = first.cost, first.costFunc, first.hasCost
 		}
 		if l.key != nil {
-			l.namespace = ofKey
+			l.namespace = keyNamespace
 		}
 		l.tentative = l.hasCost || r.countIf != nil || l.concurrent
 		l.shadow = l.shadow || first.shadow
 		if slices.ContainsFunc(r.limits[:i], l.sameCounter) {
 			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit per %v, but there already is a limit per %v; remove one of them", l.per, l.per))
 		}
-		if l.shadow && l.name == l.usualName() {
+		if l.shadow && l.name == l.defaultName() {
 			l.name = shadowPrefix + l.name
 		}
 	}
@@ -148,8 +148,8 @@ func (r *rule) inherit() {
 // shadowPrefix begins the default names of shadow limits.
 const shadowPrefix = "shadow-"
 
-// usualName returns the default name of a limit.
-func (l *limitRule) usualName() string {
+// defaultName returns the default name of a limit.
+func (l *limitRule) defaultName() string {
 	if l.concurrent {
 		return concurrentName
 	}
@@ -187,25 +187,25 @@ func (l *limitRule) sameCounter(other limitRule) bool {
 	return !l.ownKey && !other.ownKey && l.per == other.per && l.shadow == other.shadow
 }
 
-// varies reports whether a function determines the limit for each request.
-func (l *limitRule) varies() bool { return l.limitFunc != nil || l.listFunc != nil }
+// isDynamic reports whether a function determines the limit for each request.
+func (l *limitRule) isDynamic() bool { return l.limitFunc != nil || l.listFunc != nil }
 
-// alwaysAsks reports whether every request meets a limit that can reject it.
-func (r *rule) alwaysAsks() bool {
+// alwaysLimits reports whether every request meets a limit that can reject it.
+func (r *rule) alwaysLimits() bool {
 	return !r.neverReject && len(r.skip) == 0 &&
-		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && !l.varies() && l.limit >= 0 })
+		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && !l.isDynamic() && l.limit >= 0 })
 }
 
 // add validates a limit, as far as that is possible at registration, and appends it.
 func (r *rule) add(function string, limit any, per time.Duration) {
 	added := limitRule{per: per, cost: 1}
-	shown := fmt.Sprintf("%T", limit)
+	limitText := fmt.Sprintf("%T", limit)
 	if number, ok := wholeNumber(limit); ok {
-		shown = strconv.FormatInt(number, 10)
+		limitText = strconv.FormatInt(number, 10)
 	}
-	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, shown, per)
+	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, limitText, per)
 	if function == "Concurrent" { // per is the length of a lease here
-		call = fmt.Sprintf("ratelimiter: %s(%s)", function, shown)
+		call = fmt.Sprintf("ratelimiter: %s(%s)", function, limitText)
 	}
 	switch limit := limit.(type) {
 	case int, int64:

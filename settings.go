@@ -19,8 +19,8 @@ const (
 	defaultTimeout = 100 * time.Millisecond
 	// startTimeout is how long InitApp waits for a backend that does not answer.
 	startTimeout = time.Second
-	// shortestSecret is the minimum length of ConfigPartitionSecret in bytes.
-	shortestSecret = 16
+	// minSecret is the minimum length of ConfigPartitionSecret in bytes.
+	minSecret = 16
 	// probeKey is the key that the circuit breaker charges, without the prefix.
 	probeKey = "breaker"
 )
@@ -63,7 +63,7 @@ type settings struct {
 	observers          []Observer          // from the configuration
 	memory             *backends.Memory    // the backend if it is a memory backend, else nil
 	queues             queue.Queues        // requests that wait for their turn
-	places             inprogress.Counters // requests in progress
+	slots              inprogress.Counters // requests in progress
 	bans               bansByHand
 	closed             atomic.Bool
 }
@@ -175,10 +175,10 @@ func (s *settings) guard(chosen backendChoice) error {
 	s.breaker = backends.NewBreaker(s.backend, s.timeout, s.prefixed(probeKey))
 	s.decider = s.breaker
 	if s.onError != onErrorFallback {
-		s.places.Share(s.breaker, nil)
+		s.slots.Share(s.breaker, nil)
 		return nil
 	}
-	s.places.Share(s.breaker, chosen.localLimit)
+	s.slots.Share(s.breaker, chosen.localLimit)
 	local, err := backends.NewMemory(nil)
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ func (s *settings) guard(chosen backendChoice) error {
 func (s *settings) close() error {
 	s.closed.Store(true)
 	s.queues.Close()
-	return s.places.Close(s.closeBackends)
+	return s.slots.Close(s.closeBackends)
 }
 
 func (s *settings) closeBackends() error {
@@ -292,8 +292,8 @@ func readHandler(read *options.Reader, name string) (handler gin.HandlerFunc) {
 
 func readSecret(read *options.Reader) string {
 	secret := read.Text(ConfigPartitionSecret, "")
-	if secret != "" && len(secret) < shortestSecret {
-		read.Reject(fmt.Errorf("%s has %d bytes (not shown here); it must have %d or more", ConfigPartitionSecret, len(secret), shortestSecret))
+	if secret != "" && len(secret) < minSecret {
+		read.Reject(fmt.Errorf("%s has %d bytes (not shown here); it must have %d or more", ConfigPartitionSecret, len(secret), minSecret))
 	}
 	return secret
 }

@@ -46,18 +46,18 @@ func (r *RateLimiter) Take(ctx context.Context, limit Limit, key, scope string, 
 	if err := checkTake(limit, key, scope, cost); err != nil {
 		return Info{}, err
 	}
-	q := r.outside(s, limit, key, scope, int64(cost))
+	q := r.newTakeRequest(s, limit, key, scope, int64(cost))
 	if !s.enabled || limit.Limit < 0 {
-		return q.untouched(), nil
+		return q.unchargedInfo(), nil
 	}
 	info, err := q.takeOutside(ctx)
 	switch {
 	case err == nil:
 		return info, nil
 	case s.onError == onErrorAllow && !errors.Is(err, backends.ErrClosed) && ctx.Err() == nil:
-		return q.untouched(), nil
+		return q.unchargedInfo(), nil
 	}
-	return Info{}, fmt.Errorf("the rate limiter could not decide on %s: %w", q.several.asked[0].key, err)
+	return Info{}, fmt.Errorf("the rate limiter could not decide on %s: %w", q.decision.limits[0].key, err)
 }
 
 // checkTake returns an error for an invalid argument of Take.
@@ -74,30 +74,30 @@ func checkTake(limit Limit, key, scope string, cost int) error {
 	return checkPeriod(call, "period", limit.Per)
 }
 
-// outside returns a request for one limit that does not belong to an HTTP request.
-func (r *RateLimiter) outside(s *settings, limit Limit, key, scope string, cost int64) *request {
+// newTakeRequest returns a request for one limit that does not belong to an HTTP request.
+func (r *RateLimiter) newTakeRequest(s *settings, limit Limit, key, scope string, cost int64) *request {
 	l := &limitRule{limit: limit.Limit, per: limit.Per, cost: cost}
 	quota := l.quota(s)
 	quota.Scope = printable(scope)
 	if isRoute(key) {
-		quota.Key = s.storedKey(ofRoute, 1, key)
+		quota.Key = s.storedKey(routeNamespace, 1, key)
 	} else {
 		key = printable(key)
-		quota.Key = s.storedKey(ofKey, 1, key)
+		quota.Key = s.storedKey(keyNamespace, 1, key)
 	}
 	return &request{
 		binding: &binding{rule: &rule{}, settings: s, limiter: r},
-		several: &several{
+		decision: &decision{
 			verdicts: make([]backends.Verdict, 1),
 			quotas:   []backends.Quota{quota},
-			asked:    []asked{{boundLimit: &boundLimit{limitRule: l, name: headers.PolicyName(limit.Per)}, key: key}},
+			limits:   []limitState{{boundLimit: &boundLimit{limitRule: l, name: headers.PolicyName(limit.Per)}, key: key}},
 		},
 	}
 }
 
 // takeOutside calls the backend.
 func (q *request) takeOutside(ctx context.Context) (Info, error) {
-	s, of := q.settings, q.several
+	s, of := q.settings, q.decision
 	if s.closed.Load() {
 		return Info{}, backends.ErrClosed
 	}
@@ -106,7 +106,7 @@ func (q *request) takeOutside(ctx context.Context) (Info, error) {
 	}
 	switch cost := of.quotas[0].Cost; {
 	case cost == 0:
-		infos, err := s.peek(ctx, of.quotas, of.asked)
+		infos, err := s.peek(ctx, of.quotas, of.limits)
 		if err != nil {
 			return Info{}, err
 		}
@@ -116,28 +116,28 @@ func (q *request) takeOutside(ctx context.Context) (Info, error) {
 			return Info{}, err
 		}
 		s.queues.Free(of.quotas[0].Key, of.quotas[0].Scope)
-		return q.told(time.Now()), nil
+		return q.decidedInfo(time.Now()), nil
 	}
 	watched := q.limiter.observers.begin(s)
-	if err := s.takeWithBans(ctx, of.quotas, of.asked, of.verdicts, 1); err != nil {
+	if err := s.takeWithBans(ctx, of.quotas, of.limits, of.verdicts, 1); err != nil {
 		q.limiter.observers.failed(ctx, q, watched, 0, err)
 		return Info{}, err
 	}
 	now := time.Now()
-	info := q.told(now)
+	info := q.decidedInfo(now)
 	q.limiter.observers.decided(q, watched, 0, now)
 	return info, nil
 }
 
-// told returns the decision of the backend.
-func (q *request) told(now time.Time) Info {
+// decidedInfo returns the decision of the backend.
+func (q *request) decidedInfo(now time.Time) Info {
 	q.at = now.UnixMicro()
 	q.findClosest()
-	return q.several.asked[0].info(&q.several.quotas[0], &q.verdict, q.at)
+	return q.decision.limits[0].info(&q.decision.quotas[0], &q.verdict, q.at)
 }
 
-// untouched returns the Info of a limit that was not charged.
-func (q *request) untouched() Info {
-	quota := &q.several.quotas[0]
-	return q.several.asked[0].info(quota, &backends.Verdict{Allowed: true, Remaining: mostAtOnce(quota)}, time.Now().UnixMicro())
+// unchargedInfo returns the Info of a limit that was not charged.
+func (q *request) unchargedInfo() Info {
+	quota := &q.decision.quotas[0]
+	return q.decision.limits[0].info(quota, &backends.Verdict{Allowed: true, Remaining: capacity(quota)}, time.Now().UnixMicro())
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
 )
 
-// longestWait is the maximum of WithWait. No server or proxy keeps a request open for
+// maxWait is the maximum of WithWait. No server or proxy keeps a request open for
 // longer.
-const longestWait = time.Hour
+const maxWait = time.Hour
 
 // WithWait holds a request that is over the limit until it is allowed, if that takes at
 // most longest. Otherwise the request is rejected at once. longest is from a millisecond
@@ -53,10 +53,10 @@ const longestWait = time.Hour
 func WithWait(longest time.Duration) Option {
 	call := fmt.Sprintf("ratelimiter: WithWait(%v)", longest)
 	mustPeriod(call, "wait", longest)
-	if longest > longestWait {
-		panic(fmt.Sprintf("%s: the wait is longer than the maximum of %v", call, longestWait))
+	if longest > maxWait {
+		panic(fmt.Sprintf("%s: the wait is longer than the maximum of %v", call, maxWait))
 	}
-	return whole("WithWait", func(r *rule) { r.longestWait = longest })
+	return rateLimitOption("WithWait", func(r *rule) { r.longestWait = longest })
 }
 
 // checkWait validates WithWait when all options are known.
@@ -71,7 +71,7 @@ func (r *rule) checkWait() {
 // allowed or its turn is too far away. It returns how long the request waited. A
 // rejection counts for a ban once it is known that the request does not wait.
 func (q *request) takeInTurn(c *gin.Context) (waited time.Duration, err error) {
-	wanted := queue.Request{Quotas: q.several.quotas, Longest: q.longestWait, Grace: q.settings.timeout}
+	wanted := queue.Request{Quotas: q.decision.quotas, Longest: q.longestWait, Grace: q.settings.timeout}
 	ctx := c.Request.Context()
 	waited, rejected, err := q.settings.queues.Wait(ctx, wanted, func(ctx context.Context) (queue.Answer, error) {
 		return q.askInTurn(c, ctx)
@@ -92,7 +92,7 @@ func (q *request) takeInTurn(c *gin.Context) (waited time.Duration, err error) {
 // askInTurn calls the backend without counting a rejection for a ban. If the request ends
 // during the call, it refunds the charge.
 func (q *request) askInTurn(c *gin.Context, ctx context.Context) (queue.Answer, error) {
-	if err := q.settings.takeWithBans(ctx, q.several.quotas, q.several.asked, q.several.verdicts, 0); err != nil {
+	if err := q.settings.takeWithBans(ctx, q.decision.quotas, q.decision.limits, q.decision.verdicts, 0); err != nil {
 		return queue.Answer{}, err
 	}
 	q.findClosest()
@@ -101,8 +101,8 @@ func (q *request) askInTurn(c *gin.Context, ctx context.Context) (queue.Answer, 
 		q.refundAll(c)
 		return queue.Answer{}, err
 	}
-	answer := queue.Answer{Allowed: !q.exceeded(), RetryAfter: q.verdict.RetryAfter, Limit: q.closest, Verdicts: q.several.verdicts}
-	if q.several.isBanned() {
+	answer := queue.Answer{Allowed: !q.exceeded(), RetryAfter: q.verdict.RetryAfter, Limit: q.closest, Verdicts: q.decision.verdicts}
+	if q.decision.isBanned() {
 		answer.RetryAfter = -1
 	}
 	return answer, nil
@@ -113,13 +113,13 @@ func (q *request) askInTurn(c *gin.Context, ctx context.Context) (queue.Answer, 
 // is one: with keys on several nodes, no other node then charges units that have to be
 // refunded.
 func (q *request) askEstimate(ctx context.Context, rejected *queue.Estimate) error {
-	guarded := slices.IndexFunc(q.several.asked, func(a asked) bool { return a.limitRule.ban != nil })
+	guarded := slices.IndexFunc(q.decision.limits, func(a limitState) bool { return a.limitRule.ban != nil })
 	quotas := rejected.Quotas(max(0, guarded))
 	verdicts := make([]backends.Verdict, len(quotas))
-	if err := q.settings.takeWithBans(ctx, quotas, q.several.asked, verdicts, 0); err != nil {
+	if err := q.settings.takeWithBans(ctx, quotas, q.decision.limits, verdicts, 0); err != nil {
 		return err
 	}
-	rejected.Correct(verdicts, func(i int) bool { return q.several.asked[i].banned })
-	copy(q.several.verdicts, verdicts)
+	rejected.Correct(verdicts, func(i int) bool { return q.decision.limits[i].banned })
+	copy(q.decision.verdicts, verdicts)
 	return nil
 }

@@ -8,27 +8,27 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/inprogress"
 )
 
-// several holds what a request met: its quotas, its verdicts and the limits that they
+// decision holds what a request met: its quotas, its verdicts and the limits that they
 // belong to.
-type several struct {
+type decision struct {
 	verdicts []backends.Verdict
-	// quotas and asked have one entry for each verdict. They are nil on the fast path,
+	// quotas and limits have one entry for each verdict. They are nil on the fast path,
 	// where the binding provides them; see details.
 	quotas []backends.Quota
-	asked  []asked
+	limits []limitState
 }
 
-// asked is a limit that a request met, with what depends on the request.
-type asked struct {
+// limitState is a limit that a request met, with what depends on the request.
+type limitState struct {
 	*boundLimit
 	key    string // the public key
 	banned bool
 	stage  int32             // index of the duration of the next ban; see ban.grows
 	payer  *payer            // an earlier limit that has charged the same counter
-	place  *inprogress.Place // the slot of a Concurrent
+	slot   *inprogress.Place // the slot of a Concurrent
 }
 
-// newPlain allocates a request of the fast path at once, together with its header values
+// newPlain allocates a request of the fast path, together with its header values
 // and its verdicts.
 func (b *binding) newPlain() (q *request, texts *headerTexts) {
 	switch {
@@ -36,11 +36,11 @@ func (b *binding) newPlain() (q *request, texts *headerTexts) {
 		room := new(struct {
 			request
 			headerTexts
-			several
+			decision
 			verdicts [maxPlain]backends.Verdict
 		})
-		room.several.verdicts = room.verdicts[:len(b.limits)]
-		room.request.several = &room.several
+		room.decision.verdicts = room.verdicts[:len(b.limits)]
+		room.request.decision = &room.decision
 		return &room.request, b.textsIn(&room.headerTexts)
 	case b.any():
 		room := new(struct {
@@ -59,36 +59,36 @@ func (b *binding) textsIn(room *headerTexts) *headerTexts {
 	return nil
 }
 
-// newRequest allocates a request of the general path, at once if it has few limits.
+// newRequest allocates a request of the general path, in one allocation if it has few limits.
 func (b *binding) newRequest() (q *request, texts *headerTexts) {
 	switch n := len(b.limits); {
 	case n == 1 && b.limits[0].listed == nil:
 		room := new(struct {
 			request
 			headerTexts
-			several
+			decision
 			verdicts [1]backends.Verdict
 			quotas   [1]backends.Quota
-			asked    [1]asked
+			limits   [1]limitState
 		})
 		q, texts = &room.request, &room.headerTexts
-		q.several = &room.several
-		*q.several = several{room.verdicts[:0], room.quotas[:0], room.asked[:0]}
+		q.decision = &room.decision
+		*q.decision = decision{room.verdicts[:0], room.quotas[:0], room.limits[:0]}
 	case n <= maxPlain:
 		room := new(struct {
 			request
 			headerTexts
-			several
+			decision
 			verdicts [maxPlain]backends.Verdict
 			quotas   [maxPlain]backends.Quota
-			asked    [maxPlain]asked
+			limits   [maxPlain]limitState
 		})
 		q, texts = &room.request, &room.headerTexts
-		q.several = &room.several
-		*q.several = several{room.verdicts[:0], room.quotas[:0], room.asked[:0]}
+		q.decision = &room.decision
+		*q.decision = decision{room.verdicts[:0], room.quotas[:0], room.limits[:0]}
 	default:
 		q, texts = new(request), new(headerTexts)
-		q.several = &several{make([]backends.Verdict, 0, n), make([]backends.Quota, 0, n), make([]asked, 0, n)}
+		q.decision = &decision{make([]backends.Verdict, 0, n), make([]backends.Quota, 0, n), make([]limitState, 0, n)}
 	}
 	return q, b.textsIn(texts)
 }
@@ -122,7 +122,7 @@ func (q *request) add(c *gin.Context, l *boundLimit, scope string) {
 		quota.Limit = min(int64(l.limitFunc(c, key, scope)), backends.MaxLimit)
 	}
 	if quota.Limit >= 0 {
-		q.askFor(c, l, quota, key)
+		q.addQuota(c, l, quota, key)
 	}
 }
 
@@ -137,24 +137,24 @@ func (q *request) newQuota(c *gin.Context, l *boundLimit, scope string) (quota b
 	return quota, key
 }
 
-// askFor completes a quota with the cost of the request and adds it.
-func (q *request) askFor(c *gin.Context, l *boundLimit, quota backends.Quota, key string) {
+// addQuota completes a quota with the cost of the request and adds it.
+func (q *request) addQuota(c *gin.Context, l *boundLimit, quota backends.Quota, key string) {
 	if l.costFunc != nil {
 		quota.Cost = l.costFunc(c)
 	}
-	q.several.quotas = append(q.several.quotas, quota)
-	q.several.verdicts = append(q.several.verdicts, backends.Verdict{})
-	q.several.asked = append(q.several.asked, asked{boundLimit: l, key: key})
+	q.decision.quotas = append(q.decision.quotas, quota)
+	q.decision.verdicts = append(q.decision.verdicts, backends.Verdict{})
+	q.decision.limits = append(q.decision.limits, limitState{boundLimit: l, key: key})
 }
 
-// keyOf returns the key that functions determine, as it is shown and as it is stored. An
-// empty key means the route.
-func (b *binding) keyOf(c *gin.Context, l *boundLimit) (shown, stored string) {
-	shown = joinParts(c, l.limitRule.key, func() string { return "" })
-	if shown == "" {
-		return b.shown, l.storedKey(b.settings, ofRoute, b.position, b.shown)
+// keyOf returns the key that functions determine, as it is reported and as it is stored.
+// An empty key means the route.
+func (b *binding) keyOf(c *gin.Context, l *boundLimit) (key, stored string) {
+	key = joinParts(c, l.limitRule.key, func() string { return "" })
+	if key == "" {
+		return b.routeName, l.storedKey(b.settings, routeNamespace, b.position, b.routeName)
 	}
-	return shown, l.storedKey(b.settings, ofKey, b.position, shown)
+	return key, l.storedKey(b.settings, keyNamespace, b.position, key)
 }
 
 // scopeOf returns the scope of a request.
@@ -168,18 +168,18 @@ func (b *binding) scopeOf(c *gin.Context, scope []func(*gin.Context) string) str
 // clientAddress returns the default scope: the IP address of the client, or the network
 // of an IPv6 address.
 func (b *binding) clientAddress(c *gin.Context) string {
-	return b.limiter.clients.Text(c, wholeIPv4, b.settings.ipv6Prefix)
+	return b.limiter.clients.Text(c, maxIPv4Bits, b.settings.ipv6Prefix)
 }
 
-// isAsked reports whether the request holds its own quotas. On the fast path they are
-// those of the binding.
-func (q *request) isAsked() bool { return q.several != nil && q.several.quotas != nil }
+// storesQuotas reports whether the request holds its own quotas. On the fast path they
+// are those of the binding.
+func (q *request) storesQuotas() bool { return q.decision != nil && q.decision.quotas != nil }
 
 // count returns the number of limits that the request met.
 func (q *request) count() int {
 	switch {
-	case q.isAsked():
-		return len(q.several.quotas)
+	case q.storesQuotas():
+		return len(q.decision.quotas)
 	case q.at == 0:
 		return 0
 	}
@@ -188,55 +188,55 @@ func (q *request) count() int {
 
 // limitOf returns a limit that the request met.
 func (q *request) limitOf(i int) *boundLimit {
-	if q.isAsked() {
-		return q.several.asked[i].boundLimit
+	if q.storesQuotas() {
+		return q.decision.limits[i].boundLimit
 	}
 	return &q.limits[i]
 }
 
 // quotaOf returns the quota of a limit. On the fast path it has no scope.
 func (q *request) quotaOf(i int) *backends.Quota {
-	if q.isAsked() {
-		return &q.several.quotas[i]
+	if q.storesQuotas() {
+		return &q.decision.quotas[i]
 	}
 	return &q.limits[i].quota
 }
 
 func (q *request) verdictOf(i int) *backends.Verdict {
-	if q.several == nil {
+	if q.decision == nil {
 		return &q.verdict
 	}
-	return &q.several.verdicts[i]
+	return &q.decision.verdicts[i]
 }
 
 // details returns the quotas, verdicts and limits of a request on either path. They are
 // empty if the request met no limit.
-func (q *request) details() *several {
+func (q *request) details() *decision {
 	switch {
-	case q.isAsked():
-		return q.several
+	case q.storesQuotas():
+		return q.decision
 	case q.at == 0:
-		return &several{}
+		return &decision{}
 	}
-	d := &several{quotas: make([]backends.Quota, len(q.limits)), asked: make([]asked, len(q.limits))}
+	d := &decision{quotas: make([]backends.Quota, len(q.limits)), limits: make([]limitState, len(q.limits))}
 	for i := range q.limits {
 		l := &q.limits[i]
-		d.quotas[i], d.asked[i] = l.quota, asked{boundLimit: l, key: l.key}
+		d.quotas[i], d.limits[i] = l.quota, limitState{boundLimit: l, key: l.key}
 		d.quotas[i].Scope = q.scope
 	}
-	if q.several == nil {
+	if q.decision == nil {
 		d.verdicts = []backends.Verdict{q.verdict}
 	} else {
-		d.verdicts = q.several.verdicts
+		d.verdicts = q.decision.verdicts
 	}
 	return d
 }
 
-// rejects reports whether any limit can reject the request, even if the backend has
+// canReject reports whether any limit can reject the request, even if the backend has
 // failed.
-func (q *request) rejects() bool {
+func (q *request) canReject() bool {
 	enforced := func(quota backends.Quota) bool { return !quota.Shadow }
-	return !q.neverReject && (q.plain || q.several != nil && slices.ContainsFunc(q.several.quotas, enforced))
+	return !q.neverReject && (q.plain || q.decision != nil && slices.ContainsFunc(q.decision.quotas, enforced))
 }
 
 // exceeded reports whether the request is over a limit that is not a shadow limit.
@@ -249,10 +249,10 @@ func (q *request) isShadow(i int) bool { return q.quotaOf(i).Shadow }
 // findClosest finds the limit that is closest to rejecting.
 func (q *request) findClosest() {
 	q.closest = 0
-	for i := 1; i < len(q.several.verdicts); i++ {
+	for i := 1; i < len(q.decision.verdicts); i++ {
 		if q.standing(i).stricter(q.standing(q.closest)) {
 			q.closest = i
 		}
 	}
-	q.verdict = q.several.verdicts[q.closest]
+	q.verdict = q.decision.verdicts[q.closest]
 }

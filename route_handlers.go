@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// kinds describes the handlers of a route that belong to this package.
-type kinds struct {
-	limits             int  // number of RateLimits
-	leftOut            int  // number of leading RateLimits that WithoutGroup replaces
+// routeHandlers describes the handlers of a route that belong to this package.
+type routeHandlers struct {
+	rateLimits         int  // number of RateLimits
+	replaced           int  // number of leading RateLimits that WithoutGroup replaces
 	withoutApplication bool // a RateLimit that applies has WithoutApplication
 	exempt             bool
-	configured         int // number of RateLimiters with their middleware on the route
+	limiters           int // number of RateLimiters with their middleware on the route
 }
 
 // isCalledByGin reports whether the running middleware was called by Gin and not by a
@@ -36,9 +36,9 @@ func isMiddleware(method string) bool {
 	return strings.HasPrefix(method, "limiting") || strings.HasPrefix(method, "inProgress.") || strings.HasPrefix(method, "configuredLimits.")
 }
 
-// kindsOf finds the middlewares of this package by the names of their functions. The
+// findHandlers finds the middlewares of this package by the names of their functions. The
 // methods that return them must not be inlined, because that would change the names.
-func kindsOf(handlers []string) (found kinds) {
+func findHandlers(handlers []string) (found routeHandlers) {
 	for _, name := range handlers {
 		_, method, ours := strings.Cut(name, packageMethods)
 		if !ours {
@@ -47,18 +47,18 @@ func kindsOf(handlers []string) (found kinds) {
 		method, _, _ = strings.Cut(method, ".")
 		switch method {
 		case "limitingWithoutGroup", "limitingWithoutGroupAndApplication":
-			found.leftOut = found.limits
-			found.limits++
+			found.replaced = found.rateLimits
+			found.rateLimits++
 			found.withoutApplication = method == "limitingWithoutGroupAndApplication"
 		case "limitingWithoutApplication":
-			found.limits++
+			found.rateLimits++
 			found.withoutApplication = true
 		case "limiting":
-			found.limits++
+			found.rateLimits++
 		case "Exempt":
 			found.exempt = true
 		case "configuredLimits":
-			found.configured++
+			found.limiters++
 		}
 	}
 	return found
