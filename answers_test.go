@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// envelope answers in the words of an application, and tells what it was told.
+// envelope answers in the format of an application, with what FromContext returns.
 func envelope(c *gin.Context) {
 	info, asked := ratelimiter.FromContext(c)
 	c.JSON(-1, gin.H{"error": "envelope", "name": info.Name, "asked": asked, "banned": info.Banned})
@@ -50,11 +50,11 @@ func TestOneHandlerAnswersEveryRejection(t *testing.T) {
 			require.JSONEq(t, `{"error":"envelope","name":"`+name+`","asked":true,"banned":`+banned+`}`, response.Body.String(), path)
 		}
 		require.Equal(t, []int{200, 418}, statuses(engine, "/own", 2), "the limit's own handler comes first")
-		require.Equal(t, []int{200, 200}, statuses(engine, "/observed", 2), "who is not rejected is not answered")
+		require.Equal(t, []int{200, 200}, statuses(engine, "/observed", 2), "the handler is not called without a rejection")
 	})
 }
 
-func TestOneHandlerAnswersWhatCannotBeDecided(t *testing.T) {
+func TestOneHandlerAnswersEveryRequestThatCannotBeDecided(t *testing.T) {
 	unavailable := func(c *gin.Context) { c.JSON(-1, gin.H{"error": "try again", "asked": c.IsAborted()}) }
 	var reported []string
 	for name, limits := range map[string]ratelimiter.Config{
@@ -84,7 +84,7 @@ func TestOneHandlerAnswersWhatCannotBeDecided(t *testing.T) {
 				require.JSONEq(t, `{"error":"try again","asked":true}`, response.Body.String())
 			}
 			if limits["RATELIMITER_DEFAULT_LIMITS"] == nil {
-				require.Contains(t, reported[0], "out of order", "the application is told why")
+				require.Contains(t, reported[0], "out of order", "the reason is in the errors of the context")
 			}
 			require.NoError(t, limiter.Close())
 			require.Equal(t, 503, get(engine, "/").Code)
@@ -93,7 +93,7 @@ func TestOneHandlerAnswersWhatCannotBeDecided(t *testing.T) {
 	}
 }
 
-func TestWhoWaitedInVainIsAnsweredByTheHandler(t *testing.T) {
+func TestTheHandlerAnswersARequestThatIsRejectedAfterWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OVER_LIMIT": envelope, "RATELIMITER_ALGORITHM": "token-bucket"})
 		engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithWait(90*time.Second)), ok)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOptionsThatMakeNoSenseForRequestsInProgressPanic(t *testing.T) {
+func TestConcurrentPanicsWithOptionsThatDoNotApply(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	for want, register := range map[string]func(){
 		"ratelimiter: WithLimit is not an option of Concurrent; register a separate RateLimit or Concurrent": func() {
@@ -45,7 +45,7 @@ func TestOptionsThatMakeNoSenseForRequestsInProgressPanic(t *testing.T) {
 	}
 }
 
-func TestAHandlerThatCallsAConcurrentItselfPanics(t *testing.T) {
+func TestConcurrentPanicsIfAHandlerCallsIt(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", func(c *gin.Context) { limiter.Concurrent(1)(c) })
 	require.PanicsWithValue(t, "ratelimiter: a handler called Concurrent directly, so it cannot see when the request ends; register the Concurrent on the route", func() { get(engine, "/") })

@@ -10,7 +10,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// Two exports a month, which begins on the 1st at midnight in Zurich.
+// This example allows two exports per calendar month in Zurich.
 func ExampleWithCalendar() {
 	zurich, err := time.LoadLocation("Europe/Zurich")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// rejections counts the requests that were rejected, by many goroutines at once.
+// rejections is an observer that counts rejections. Observe is called concurrently.
 type rejections struct{ count atomic.Int64 }
 
 func (r *rejections) Observe(event ratelimiter.Event) {

@@ -9,8 +9,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// One message goes out every 50 milliseconds, in the order in which they came. The
-// client of the second notices nothing but that the answer takes a little longer.
+// This example sends one message every 50 milliseconds, in the order of arrival. A client
+// that has to wait only notices that the response takes longer.
 func ExampleWithWait() {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)

@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tells answers with what was limited, and who.
+// tells responds with the key and the scope of the decision.
 func tells(c *gin.Context) {
 	info, _ := ratelimiter.FromContext(c)
 	c.String(http.StatusOK, info.Key+" "+info.Scope)
 }
 
-func TestKeysAndScopesAreMadeOfParts(t *testing.T) {
+func TestKeysAndScopesCanHaveSeveralParts(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) {
 		c.Set("user", 7)
@@ -49,7 +49,7 @@ func TestKeysAndScopesAreMadeOfParts(t *testing.T) {
 	}
 }
 
-func TestLongAndOddScopesAreHashed(t *testing.T) {
+func TestLongAndUnprintableScopesAreHashed(t *testing.T) {
 	engine, limiter := application(t, nil)
 	one := ratelimiter.WithScope(ratelimiter.ByHeader("X-User"))
 	two := ratelimiter.WithScope(ratelimiter.ByHeader("X-User"), ratelimiter.ByHeader("X-Team"))
@@ -72,7 +72,7 @@ func TestLongAndOddScopesAreHashed(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 429}, []int{apart("a|b", "c"), apart("a", "b|c"), apart("a", "b"), apart("a", "b")})
 }
 
-func TestLimitsOfOneRateLimitMayBeOnDifferentScopes(t *testing.T) {
+func TestLimitsOfOneRateLimitMayHaveDifferentScopes(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(2, time.Hour,
 		ratelimiter.WithLimit(3, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithName("all"))), ok)
@@ -80,14 +80,14 @@ func TestLimitsOfOneRateLimitMayBeOnDifferentScopes(t *testing.T) {
 	other := get(engine, "/", from("192.0.2.2:1"))
 	require.Equal(t, 200, other.Code)
 	require.Equal(t, `"per-hour";q=2;w=3600, "all";q=3;w=3600`, header(other, "RateLimit-Policy"))
-	require.Equal(t, 429, get(engine, "/", from("192.0.2.3:1")).Code, "all have used three")
+	require.Equal(t, 429, get(engine, "/", from("192.0.2.3:1")).Code, "each has used three units")
 
 	engine.GET("/same", limiter.RateLimit(2, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone),
 		ratelimiter.WithLimit(2, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone))), ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/same", 3), "two limits never share a counter")
 }
 
-func TestTheHostIsAHeaderToo(t *testing.T) {
+func TestByHeaderReadsTheHost(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("host"))), ok)
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
@@ -95,7 +95,7 @@ func TestTheHostIsAHeaderToo(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, host("two.example")))
 }
 
-func TestSkippedRequestsTakeNothing(t *testing.T) {
+func TestSkippedRequestsAreChargedNothing(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour,
 		ratelimiter.WithSkip(func(c *gin.Context) bool { return c.GetHeader("X-Staff") != "" }),
@@ -114,7 +114,7 @@ func TestSkippedRequestsTakeNothing(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, from("11.0.0.1:1"), withHeader("X-Forwarded-For", "10.0.0.1")), "forged")
 }
 
-func TestSenselessOptionsPanicWhereTheRouteIsRegistered(t *testing.T) {
+func TestInvalidOptionsPanicAtRegistration(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	for want, register := range map[string]func(){
 		"FromNetworks: \"10.0.0.0/99\" is neither":      func() { limiter.FromNetworks("10.0.0.0/99") },

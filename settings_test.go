@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestALimiterThatIsSwitchedOffConnectsToNothing(t *testing.T) {
+func TestADisabledLimiterConnectsToNothing(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.RequireAuth("right")
 	ratelimiter.RegisterBackend("dialling", func(map[string]any) (backends.Backend, error) {
@@ -24,7 +24,7 @@ func TestALimiterThatIsSwitchedOffConnectsToNothing(t *testing.T) {
 	t.Cleanup(func() { ratelimiter.RegisterBackend("dialling", nil) })
 	asked, err := backends.NewMemory(nil)
 	require.NoError(t, err)
-	require.NoError(t, asked.Close(), "whoever asks it now gets an error")
+	require.NoError(t, asked.Close(), "a call now returns an error")
 	for name, config := range map[string]ratelimiter.Config{
 		"Redis": {"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{
 			"addr": server.Addr(), "password": "wrong", "min_idle_conns": 5, "fallback_share": 0.5,
@@ -44,14 +44,14 @@ func TestALimiterThatIsSwitchedOffConnectsToNothing(t *testing.T) {
 			require.True(t, backends.InProcess(limiter.Backend()))
 			require.NotSame(t, asked, limiter.Backend())
 			require.Zero(t, limiter.Health())
-			require.Equal(t, config["RATELIMITER_BACKEND"] == nil, limiter.Config()["RATELIMITER_BACKEND"] == "memory", "it shows what was configured")
+			require.Equal(t, config["RATELIMITER_BACKEND"] == nil, limiter.Config()["RATELIMITER_BACKEND"] == "memory", "Config shows the configured backend")
 			require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"}))
 		})
 	}
 	require.Zero(t, server.TotalConnectionCount())
 }
 
-func TestALimiterThatIsSwitchedOffIsCheckedAllTheSame(t *testing.T) {
+func TestTheConfigurationOfADisabledLimiterIsChecked(t *testing.T) {
 	var none *nilBackend
 	for want, config := range map[string]ratelimiter.Config{
 		`"RATELIMITER_TIMEOUT"`:          {"RATELIMITER_TIMEOT": "1s"},
@@ -74,7 +74,7 @@ func TestALimiterThatIsSwitchedOffIsCheckedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestARedisUserWithoutAccessToThePrefixIsFoundAtTheStart(t *testing.T) {
+func TestInitAppFailsIfTheRedisUserCannotAccessThePrefix(t *testing.T) {
 	server := redistest.Single(t, "--user", "limiter", "on", ">pa55", "~shop/*", "+@all")
 	options := map[string]any{"addr": server.Addr, "username": "limiter", "password": "pa55"}
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": options})
@@ -87,7 +87,7 @@ func TestARedisUserWithoutAccessToThePrefixIsFoundAtTheStart(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, made.Close()) })
 	_, err = ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_BACKEND": made})
 	require.ErrorContains(t, err, "permissions")
-	require.NoError(t, backends.CheckAccess(t.Context(), made, "shop/breaker"), "it is open still")
+	require.NoError(t, backends.CheckAccess(t.Context(), made, "shop/breaker"), "the client is still open")
 
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": options, "RATELIMITER_KEY_PREFIX": "shop",
@@ -100,12 +100,12 @@ func TestARedisUserWithoutAccessToThePrefixIsFoundAtTheStart(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
-func TestARedisThatHangsAtTheStartIsNoError(t *testing.T) {
+func TestInitAppSucceedsWhileRedisHangs(t *testing.T) {
 	server := redistest.Single(t)
 	server.Pause()
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr},
 	})
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "this process limits by itself")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "this process counts in its own memory")
 }
