@@ -46,7 +46,7 @@ func checkMemoryOptions(given map[string]any) error {
 
 // GetBackend returns the factory of the backend with a name. For an unknown name it
 // returns the factory of the default backend, "memory". (InitApp returns an error for an
-// unknown name.)
+// unknown name.) It is safe for concurrent use.
 func GetBackend(name string) backends.Factory {
 	registry.RLock()
 	defer registry.RUnlock()

@@ -16,18 +16,18 @@ type ban struct {
 	durations []time.Duration // of the first ban, the second and so on
 }
 
-// WithBan bans a client after a number of rejections: after is how many rejections within
-// per start a ban of the given duration. after is at least 1, and the durations are from
-// backends.MinPer to backends.MaxPer. A banned client is rejected whatever remains of its
-// limits, and even if it slows down.
+// WithBan bans a client for duration once after of its requests have been rejected within
+// per. after is at least 1, and the durations are from backends.MinPer to
+// backends.MaxPer. A banned client is rejected whatever remains of its limits, and even
+// if it slows down.
 //
 // With longer, repeated bans get longer: the second ban lasts the first value of longer,
 // the third the second, and all further ones the last. Each value must be greater than
-// the one before. A ban is remembered for the same time again after its end, but at most
-// 366 days in total; after that, the next ban lasts duration again. For example,
-// WithBan(20, time.Hour, time.Hour, 24*time.Hour, 7*24*time.Hour) bans for an hour, then
-// for a day if the next ban follows within an hour after the end of the first, then for a
-// week if another ban follows within a day after that.
+// the one before. After its end, a ban is remembered for as long as it lasted, but at
+// most 366 days from its start; the next ban after that lasts duration again. For
+// example, WithBan(20, time.Hour, time.Hour, 24*time.Hour, 7*24*time.Hour) bans for an
+// hour. If another ban follows within an hour after the end of the first, it lasts a day,
+// and if one follows within a day after that, it lasts a week.
 //
 // A ban applies to the key and scope of the RateLimit, and only rejections of limits with
 // that key and scope count. A limit that WithLimit adds with its own key or scope, such

@@ -54,8 +54,8 @@ const (
 
 	// ConfigBackend is where the counters are kept: the name of a backend ("memory",
 	// "redis" or a name given to RegisterBackend) or a backends.Backend. The default is
-	// "memory". Close does not close a backends.Backend that was passed in. Here, nil is
-	// an error rather than absent, because it usually is a backend that could not be
+	// "memory". Close does not close a backends.Backend that was passed in. Unlike for
+	// other keys, nil is an error, because it usually is a backend that could not be
 	// created.
 	ConfigBackend = "RATELIMITER_BACKEND"
 
@@ -127,8 +127,8 @@ const (
 	ConfigInjectXHeaders = "RATELIMITER_INJECT_X_HEADERS"
 
 	// ConfigInjectRateLimitHeaders is a bool; the default is true. It switches the
-	// headers "draft-11" of ConfigHeaders on or off. If ConfigHeaders is given, it must
-	// be true exactly if ConfigHeaders contains a draft.
+	// headers "draft-11" of ConfigHeaders on or off. If ConfigHeaders is given too, this
+	// key has to be true if ConfigHeaders contains a draft, and false if it does not.
 	ConfigInjectRateLimitHeaders = "RATELIMITER_INJECT_RATELIMIT_HEADERS"
 
 	// ConfigPartitionSecret is a string of at least 16 bytes; the default is "", no
@@ -137,9 +137,9 @@ const (
 	ConfigPartitionSecret = "RATELIMITER_PARTITION_SECRET"
 
 	// ConfigOverLimit is a gin.HandlerFunc or a func(*gin.Context) that answers every
-	// rejected request, including requests of banned clients and requests that have
-	// waited, unless the limit has a WithOverLimit. The handler can read the limit with
-	// FromContext. The default answer is a problem document with status 429.
+	// rejected request, including requests of banned clients and requests that waited
+	// first, unless the limit has WithOverLimit. The handler can read the limit with
+	// FromContext. The default is a problem document with status 429.
 	ConfigOverLimit = "RATELIMITER_OVER_LIMIT"
 
 	// ConfigOnError is a string that says what happens to a request if the backend fails:
@@ -162,8 +162,8 @@ const (
 
 	// ConfigOnUnavailable is a gin.HandlerFunc or a func(*gin.Context) that answers
 	// requests that "deny" rejects, and all requests after Close. The error of the
-	// backend is in the Errors of the context. The default answer is a problem document
-	// with status 503.
+	// backend is in the Errors of the context. The default is a problem document with
+	// status 503.
 	ConfigOnUnavailable = "RATELIMITER_ON_UNAVAILABLE"
 
 	// ConfigTimeout is the longest wait for a decision of the backend: a time.Duration or

@@ -28,7 +28,7 @@ type limitState struct {
 	slot   *inprogress.Place // the slot of a Concurrent
 }
 
-// newPlain allocates a request of the fast path, together with its header values
+// newPlain makes one allocation for a request of the fast path, its header values
 // and its verdicts.
 func (b *binding) newPlain() (q *request, texts *headerTexts) {
 	switch {

@@ -7,21 +7,23 @@ import (
 )
 
 // RateLimit returns a middleware that allows at most limit requests in per, for each
-// route and each client address. Options change the key, the scope and much else. The
-// middleware can be registered on a route, on a group, or with engine.Use on all routes
-// that are registered later. Each route counts separately, and so does each method of
-// engine.Any. To share a counter, use WithKey(ByPath) for all methods of a path, or
-// WithKey(Shared("api")) for any routes.
+// route and each client address. Options change the key, the scope, the cost, the
+// response and more. The middleware can be registered on a route, on a group, or with
+// engine.Use on all routes that are registered later. Each route counts separately, and
+// so does each method of engine.Any. To share a counter, use WithKey(ByPath) for all
+// methods of a path, or WithKey(Shared("api")) for any routes.
 //
 // The limit is an int, an int64, a func(*gin.Context) int, or a func(c *gin.Context, key,
 // scope string) int; a function is called for each request. A limit of 0 rejects every
-// request. A negative limit (Unlimited) allows every request. A function may return any
-// number; values over backends.MaxLimit are treated as that maximum. A limit that changes
-// applies at once to what the client has already used. (The token bucket is an exception:
-// it refills at the new rate, so a raised limit frees nothing at once.)
+// request, and a negative limit (Unlimited) allows every request. The maximum is
+// backends.MaxLimit, which is 10^13; a higher result of a function is treated as the
+// maximum. When the limit of a client changes, the new limit applies at once to what it
+// has already used. (The token bucket is an exception: it refills at the new rate, so a
+// raised limit frees nothing at once.)
 //
-// The period per is from backends.MinPer to backends.MaxPer. RateLimit panics if an
-// argument has the wrong type or is out of range, as Gin does for an invalid route.
+// The period per is from backends.MinPer to backends.MaxPer, a millisecond to 366 days.
+// RateLimit panics if an argument has the wrong type or is out of range, as Gin does for
+// an invalid route.
 //
 // A request may pass several RateLimits. Each has its own counter, unless they use the
 // same WithKey. If one of them rejects the request, the units that the earlier ones

@@ -123,9 +123,9 @@ func isExempt(c *gin.Context) bool {
 // that is absent keeps its value, and an empty string removes its limits. Any other key
 // must have the same value as before.
 //
-// Update returns an error, and changes nothing, if config is invalid. It returns
-// ErrNotInitialised before InitApp and after Close. It also returns an error if an engine
-// already had routes when InitApp was called, because new limits cannot apply to them.
+// Update returns an error, and changes nothing, if config is invalid, or if an engine
+// already had routes when InitApp was called, because new limits could not apply to them.
+// It returns ErrNotInitialised before InitApp and after Close.
 func (r *RateLimiter) Update(config Config) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -117,7 +117,7 @@ func (r *RateLimiter) Peek(c *gin.Context) ([]Info, error) {
 	return list, nil
 }
 
-// ErrUnknownKey is returned by Status, wrapped, if no limit on the key is known.
+// ErrUnknownKey is wrapped by the error of Status if no limit on the key is known.
 var ErrUnknownKey = errors.New("unknown key")
 
 // Status returns what a scope has left of every limit on a key, for example for a page
@@ -130,8 +130,8 @@ var ErrUnknownKey = errors.New("unknown key")
 // for each limit. Limits that a function determines for each request are left out; Peek
 // returns them.
 //
-// Status returns ErrUnknownKey if no limit on the key is known, ErrNotInitialised before
-// InitApp, and the error of the backend if the backend fails.
+// Status returns an error that wraps ErrUnknownKey if no limit on the key is known,
+// ErrNotInitialised before InitApp, and the error of the backend if the backend fails.
 func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, error) {
 	s := r.settings.Load()
 	if s == nil {

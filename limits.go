@@ -16,8 +16,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/period"
 )
 
-// Periods for which package time has no constant. A Month is always 30 days and a Year
-// 365 days; see WithCalendar for calendar months and years.
+// Periods for which package time has no constant: 24 hours, 7 days, 30 days and 365 days.
+// WithCalendar counts calendar weeks, months and years instead.
 const (
 	Day   = period.Day
 	Week  = period.Week

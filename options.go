@@ -14,13 +14,25 @@ import (
 // TokenBucket.
 type Algorithm = backends.Algorithm
 
-// The algorithms of package backends, where each is described. SlidingWindow is the
-// default.
+// The algorithms. The bounds hold for any arrival times and costs.
 const (
+	// SlidingWindow is the default. It counts two windows and weights the older one by the
+	// part of it that is still in the period. It allows at most twice the limit in any
+	// period, and at most the limit in one burst.
 	SlidingWindow = backends.SlidingWindow
-	FixedWindow   = backends.FixedWindow
-	SlidingLog    = backends.SlidingLog
-	TokenBucket   = backends.TokenBucket
+
+	// FixedWindow counts in windows that are aligned to the Unix epoch. It allows at most
+	// twice the limit in any period.
+	FixedWindow = backends.FixedWindow
+
+	// SlidingLog keeps the time of each request. It never allows more than the limit in
+	// any period. If the limit is over 128, a request counts for up to 1/128 of the period
+	// longer.
+	SlidingLog = backends.SlidingLog
+
+	// TokenBucket refills evenly over the period. It allows at most the burst (see
+	// WithBurst) plus the limit in any period.
+	TokenBucket = backends.TokenBucket
 )
 
 // Option changes how a RateLimit, RateLimits or Concurrent works. Most options are also
@@ -34,10 +46,10 @@ type Option func(*rule)
 // joined. An empty result means the route.
 //
 // All limits with the same key share one counter for each scope, algorithm and period, no
-// matter where they are registered. A request that passes several of them pays once: a
-// later limit only charges what its cost exceeds the earlier cost, and the strictest
-// limit decides. (Token buckets of different sizes should not share a key, because they
-// measure the units that were used in time, each at its own rate.)
+// matter where they are registered. If a request passes several of them, it pays once: a
+// later limit only charges the amount by which its cost exceeds the cost that was already
+// charged, and the strictest limit decides. (Token buckets of different sizes should not
+// share a key, because each measures the used units in time, at its own rate.)
 func WithKey(key ...func(*gin.Context) string) Option {
 	mustFuncs("WithKey", key)
 	return func(r *rule) {
@@ -110,9 +122,9 @@ func WithCountIf(counts func(*gin.Context) bool) Option {
 
 // WithShadow tries limits out: they are decided and recorded, but never reject a request,
 // whatever RATELIMITER_ON_ERROR is. They have separate counters and are not in the
-// headers. FromContext reports them if there is no other limit, Peek always does. As an
-// option of WithLimit, it adds a shadow limit to limits that reject, without a further
-// call to the backend.
+// headers. FromContext only reports them if there is no other limit; Peek always reports
+// them. As an option of WithLimit, it adds a shadow limit to limits that reject, without
+// a further call to the backend.
 func WithShadow() Option {
 	return func(r *rule) { r.limits[0].shadow = true }
 }
@@ -209,8 +221,8 @@ func WithName(name string) Option {
 // WithLimit adds another limit. A request is charged to all limits, or to none if any of
 // them rejects it. limit and per are as for RateLimit.
 //
-// The added limit uses the key, scope, algorithm and cost of the RateLimit unless its own
-// options say otherwise. These are WithKey, WithScope, WithName, WithAlgorithm,
+// The added limit has the key, scope, algorithm and cost of the RateLimit, unless its own
+// options change them. These can be WithKey, WithScope, WithName, WithAlgorithm,
 // WithBurst, WithCost, WithCalendar and WithShadow. Two limits with the same key and
 // scope must have different periods, unless one of them is a shadow limit.
 func WithLimit(limit any, per time.Duration, options ...Option) Option {

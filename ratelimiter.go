@@ -9,8 +9,11 @@
 //	}
 //	engine.GET("/search", limiter.RateLimit(10, time.Minute), search)
 //
-// Every limit has a key, which says what is limited (the route by default), and a scope,
-// which says who is limited (the client's IP address by default).
+// Every limit has a key, which says what is limited (by default the route), and a scope,
+// which says who is limited (by default the client's IP address). Each request costs a
+// number of units (by default one). A request is allowed if the limit has enough units
+// left, and is then charged. Otherwise it is rejected with status 429, a Retry-After
+// header and a problem document, and charged nothing.
 package ratelimiter
 
 import (
@@ -28,8 +31,8 @@ import (
 )
 
 var (
-	// ErrAlreadyInitialised is returned by InitApp when it is called again with the same
-	// engine, or with another engine and a different configuration.
+	// ErrAlreadyInitialised is wrapped by the error of InitApp when it is called again
+	// with the same engine, or with another engine and a different configuration.
 	ErrAlreadyInitialised = errors.New("the rate limiter is already initialised")
 
 	// ErrNotInitialised is returned when a RateLimiter is used before InitApp has

@@ -25,7 +25,7 @@ import (
 //
 // ResetAll returns ErrNotInitialised before InitApp, backends.ErrClosed after Close, an
 // error that wraps errors.ErrUnsupported if the backend does not support it, and the
-// error of the backend if the backend fails; part of the limits may be cleared then.
+// error of the backend if the backend fails; some limits may be cleared then.
 func (r *RateLimiter) ResetAll(ctx context.Context) error {
 	s := r.settings.Load()
 	switch {

@@ -25,9 +25,8 @@ const maxWait = time.Hour
 // Requests with the same limits, keys and scopes wait in one queue and pass in the order
 // of arrival. A request with a lower cost does not overtake, because an expensive request
 // would never pass. A request is charged when it passes. Each process has its own queues;
-// they share the limit, but their order is independent. The same is true for requests
-// that share only some limits, such as a limit for all customers together next to one for
-// each customer.
+// they share the limit, but have no common order. Neither do requests that share only some
+// of their limits, such as a limit for all customers together next to one for each.
 //
 // The backend determines when the first request of a queue passes, and the times of the
 // others are estimated from it. Other processes may use units in the meantime, so a
