@@ -329,17 +329,6 @@ func limitHeadersOf(response *httptest.ResponseRecorder) map[string]string {
 	return found
 }
 
-func ExampleWithBan() {
-	engine := gin.New()
-	limiter, err := ratelimiter.New(engine, nil)
-	if err != nil {
-		panic(err)
-	}
-	// Ten requests a minute. A client that is rejected twenty times within an hour is
-	// banned for a day.
-	engine.GET("/search", limiter.RateLimit(10, time.Minute, ratelimiter.WithBan(20, time.Hour, 24*time.Hour)), ok)
-}
-
 func TestALimitWithItsOwnScopeDoesNotBanEvenIfTheScopeIsTheSame(t *testing.T) {
 	engine, limiter := application(t, nil)
 	account := ratelimiter.WithScope(ratelimiter.ByHeader("X-Account")) // the client address without the header

@@ -2,6 +2,7 @@ package ratelimiter_test
 
 import (
 	"fmt"
+	"log"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,7 @@ func ExampleObserver() {
 	observer := &rejections{}
 	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
 

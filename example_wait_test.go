@@ -2,6 +2,7 @@ package ratelimiter_test
 
 import (
 	"fmt"
+	"log"
 	"net/http"
 	"time"
 
@@ -15,7 +16,7 @@ func ExampleWithWait() {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine.POST("/messages", limiter.RateLimit(1, 50*time.Millisecond,
 		ratelimiter.WithScope(ratelimiter.ByEveryone),
@@ -24,7 +25,6 @@ func ExampleWithWait() {
 	), func(c *gin.Context) { c.Status(http.StatusAccepted) })
 
 	began := time.Now()
-	post := func(r *http.Request) { r.Method = http.MethodPost }
 	fmt.Println(statuses(engine, "/messages", 3, post))
 	fmt.Println("paced:", time.Since(began) >= 99*time.Millisecond)
 	// Output:

@@ -226,22 +226,3 @@ func TestObserversReceiveTheChargesOfTake(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, []string{"per-minute backend_error"}, observer.read())
 }
-
-func ExampleRateLimiter_Take() {
-	limiter, err := ratelimiter.New(gin.New(), nil)
-	if err != nil {
-		panic(err)
-	}
-	perAddress := ratelimiter.Limit{Limit: 2, Per: time.Hour}
-	for range 3 {
-		info, err := limiter.Take(context.Background(), perAddress, "mail", ratelimiter.Join("ann@example.org"), 1)
-		if err != nil {
-			panic(err)
-		}
-		fmt.Println(info.Exceeded, info.Remaining)
-	}
-	// Output:
-	// false 1
-	// false 0
-	// true 0
-}
