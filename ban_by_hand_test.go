@@ -68,21 +68,21 @@ func TestAManualBanIsReportedEverywhere(t *testing.T) {
 		observer.read()
 		require.Equal(t, 429, get(engine, "/").Code)
 		require.Equal(t, []string{"per-minute banned"}, observer.read())
-		told := func(info ratelimiter.Info) {
+		requireBanned := func(info ratelimiter.Info) {
 			t.Helper()
 			require.True(t, info.Banned)
 			require.True(t, info.Exceeded)
 			require.Zero(t, info.Remaining)
 			require.InDelta(t, time.Hour, info.RetryAfter, float64(time.Minute))
 		}
-		told(info)
+		requireBanned(info)
 		infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
 		require.NoError(t, err)
-		told(infos[0])
+		requireBanned(infos[0])
 		for cost := range 2 {
 			info, err = limiter.Take(t.Context(), ratelimiter.Limit{Limit: 5, Per: time.Minute}, "GET /", "192.0.2.1", cost)
 			require.NoError(t, err)
-			told(info)
+			requireBanned(info)
 		}
 		refund, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 5, Per: time.Minute}, "GET /", "192.0.2.1", -1)
 		require.NoError(t, err)
@@ -182,9 +182,9 @@ func TestWithoutManualBansRequestsQueryNothingMore(t *testing.T) {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
 		engine.GET("/", limiter.RateLimit(500, time.Hour), ok)
 		sizes := func(n int) (sizes []int) {
-			store.asked = nil
+			store.takes = nil
 			statuses(engine, "/", n)
-			for _, quotas := range store.asked {
+			for _, quotas := range store.takes {
 				sizes = append(sizes, len(quotas))
 			}
 			return sizes
@@ -226,9 +226,9 @@ func TestALimitThatNeverRejectsOnlyRecordsAManualBan(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	var info ratelimiter.Info
-	tells := func(c *gin.Context) { info, _ = ratelimiter.FromContext(c) }
-	engine.GET("/observed", limiter.RateLimit(5, time.Hour, ratelimiter.WithObserveOnly()), tells)
-	engine.GET("/shadow", limiter.RateLimit(5, time.Hour, ratelimiter.WithShadow()), tells)
+	record := func(c *gin.Context) { info, _ = ratelimiter.FromContext(c) }
+	engine.GET("/observed", limiter.RateLimit(5, time.Hour, ratelimiter.WithObserveOnly()), record)
+	engine.GET("/shadow", limiter.RateLimit(5, time.Hour, ratelimiter.WithShadow()), record)
 	engine.GET("/skipped", limiter.RateLimit(5, time.Hour, ratelimiter.WithSkip(func(*gin.Context) bool { return true })), ok)
 	for _, key := range []string{"GET /observed", "GET /shadow", "GET /skipped"} {
 		require.NoError(t, limiter.Ban(t.Context(), key, "192.0.2.1", time.Hour))

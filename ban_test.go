@@ -270,11 +270,11 @@ func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
 			func(c *gin.Context) { c.Status(http.StatusUnauthorized) })
 		engines[i] = engine
 	}
-	var told []int
+	var codes []int
 	for i := range 7 {
-		told = append(told, get(engines[i%2], "/login").Code)
+		codes = append(codes, get(engines[i%2], "/login").Code)
 	}
-	require.Equal(t, []int{401, 401, 429, 429, 429, 429, 429}, told)
+	require.Equal(t, []int{401, 401, 429, 429, 429, 429, 429}, codes)
 	server.SetTime(time.Now().Add(2 * time.Hour))
 	server.FastForward(2 * time.Hour)
 	for _, engine := range engines {

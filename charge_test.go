@@ -177,9 +177,9 @@ func leftOfRoute(t *testing.T, limiter *ratelimiter.RateLimiter) int64 {
 
 func TestCountIfIsCalledOnceAtTheEndOfAHijackedConnection(t *testing.T) {
 	engine, limiter := application(t, nil)
-	var asked atomic.Int32
+	var calls atomic.Int32
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool {
-		asked.Add(1)
+		calls.Add(1)
 		return false
 	})), func(c *gin.Context) {
 		connection, _, err := c.Writer.Hijack()
@@ -193,8 +193,8 @@ func TestCountIfIsCalledOnceAtTheEndOfAHijackedConnection(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusNoContent, response.StatusCode)
-		require.Eventually(t, func() bool { return asked.Load() == 1 && leftOfRoute(t, limiter) == 1 }, 5*time.Second, time.Millisecond)
-		asked.Store(0)
+		require.Eventually(t, func() bool { return calls.Load() == 1 && leftOfRoute(t, limiter) == 1 }, 5*time.Second, time.Millisecond)
+		calls.Store(0)
 	}
 	server.Close()
 }

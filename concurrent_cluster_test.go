@@ -50,7 +50,7 @@ type process struct {
 type link struct {
 	backends.Backend
 	down  atomic.Bool
-	asked atomic.Int64
+	calls atomic.Int64
 	lose  atomic.Bool   // lose the next reply
 	delay time.Duration // of replies
 }
@@ -61,7 +61,7 @@ func (l *link) Take(ctx context.Context, quotas []backends.Quota, verdicts []bac
 	if l.down.Load() {
 		return errLost
 	}
-	l.asked.Add(1)
+	l.calls.Add(1)
 	err := l.Backend.Take(ctx, quotas, verdicts)
 	if l.delay > 0 {
 		select {

@@ -112,10 +112,10 @@ func TestAKilledProcessFreesItsSlotsWithinOneLease(t *testing.T) {
 
 	kill()
 	killed := time.Now()
-	redistest.Eventually(t, "a place is free", func(context.Context) bool { return visitShop(t, second+"/short") == 200 })
-	t.Logf("a place of the process that was killed was free after %v; the lease is %v", time.Since(killed).Round(time.Millisecond), shopLease)
+	redistest.Eventually(t, "a slot is free", func(context.Context) bool { return visitShop(t, second+"/short") == 200 })
+	t.Logf("a slot of the killed process was free after %v; the lease is %v", time.Since(killed).Round(time.Millisecond), shopLease)
 	require.Equal(t, 200, visitShop(t, second+"/long"))
-	redistest.Eventually(t, "the other place is free", func(context.Context) bool { return visitShop(t, second+"/long") == 200 })
+	redistest.Eventually(t, "the other slot is free", func(context.Context) bool { return visitShop(t, second+"/long") == 200 })
 	require.Equal(t, 429, visitShop(t, second+"/long"))
 	left, err := client.PTTL(t.Context(), key[0]).Result()
 	require.NoError(t, err)

@@ -49,15 +49,15 @@ func TestAShortRequestTakesTwoCallsAndNoRenewal(t *testing.T) {
 			w.hall.letOut(1)
 		}
 		pass(time.Hour)
-		require.EqualValues(t, 20, p.link.asked.Load())
+		require.EqualValues(t, 20, p.link.calls.Load())
 		for range 5 {
 			w.enter(p)
 		}
-		require.EqualValues(t, 25, p.link.asked.Load())
+		require.EqualValues(t, 25, p.link.calls.Load())
 		require.Equal(t, 429, w.enter(p))
-		require.EqualValues(t, 25, p.link.asked.Load(), "the process knows that it holds all slots")
+		require.EqualValues(t, 25, p.link.calls.Load(), "the process knows that it holds all slots")
 		pass(time.Minute + time.Millisecond)
-		require.EqualValues(t, 31, p.link.asked.Load(), "one call renews all slots, three times in each lease")
+		require.EqualValues(t, 31, p.link.calls.Load(), "one call renews all slots, three times in each lease")
 	})
 }
 
@@ -291,7 +291,7 @@ func TestAWaitingRequestGetsASlotThatAnotherProcessFrees(t *testing.T) {
 			w.enter(b)
 		}
 		pass(5 * time.Second)
-		require.Less(t, b.link.asked.Load(), int64(15), "the first in the queue polls at growing intervals")
+		require.Less(t, b.link.calls.Load(), int64(15), "the first in the queue polls at growing intervals")
 		require.Equal(t, 3, b.limiter.Stats().Waiting)
 		w.hall.letOut(1)
 		pass(time.Second)
@@ -315,9 +315,9 @@ func TestRequestsInProgressKeepTheirSlotsAfterClose(t *testing.T) {
 		}
 		w.hall.letOut(1)
 		require.Equal(t, []int{200, 429}, []int{w.enter(b), w.enter(b)}, "and free them")
-		asked := a.link.asked.Load()
+		calls := a.link.calls.Load()
 		pass(time.Hour)
-		require.Equal(t, asked, a.link.asked.Load(), "nothing is renewed after that")
+		require.Equal(t, calls, a.link.calls.Load(), "nothing is renewed after that")
 	})
 }
 

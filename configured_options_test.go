@@ -118,12 +118,12 @@ func TestRequestsCanWaitForDefaultLimits(t *testing.T) {
 // questions counts the calls to a backend.
 type questions struct {
 	backends.Backend
-	asked  atomic.Int64
+	calls  atomic.Int64
 	quotas atomic.Int64
 }
 
 func (q *questions) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
-	q.asked.Add(1)
+	q.calls.Add(1)
 	q.quotas.Add(int64(len(quotas)))
 	return q.Backend.Take(ctx, quotas, verdicts)
 }
@@ -150,7 +150,7 @@ func TestBothKindsOfLimitsTakeOneCallIfTheirOptionsAllowIt(t *testing.T) {
 			})
 			engine.GET("/", ok)
 			require.Equal(t, 200, get(engine, "/").Code)
-			require.Equal(t, test.want, backend.asked.Load())
+			require.Equal(t, test.want, backend.calls.Load())
 			require.Equal(t, int64(2), backend.quotas.Load())
 		})
 	}

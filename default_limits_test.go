@@ -105,11 +105,11 @@ func TestARequestRejectedByDefaultLimitsIsNotChargedToEarlierLimits(t *testing.T
 
 func TestCountIfIsNotCalledForARequestRejectedByDefaultLimits(t *testing.T) {
 	engine, limiter := withDefaults(t, "1/hour")
-	asked := 0
-	counts := ratelimiter.WithCountIf(func(*gin.Context) bool { asked++; return false })
+	calls := 0
+	counts := ratelimiter.WithCountIf(func(*gin.Context) bool { calls++; return false })
 	engine.GET("/", limiter.RateLimit(5, time.Hour, ratelimiter.WithDefaults(), counts), ok)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "the default limits count what this limit does not")
-	require.Equal(t, 1, asked)
+	require.Equal(t, 1, calls)
 }
 
 func TestExemptCalledInAMiddlewareBeforeInitAppExemptsTheRequest(t *testing.T) {

@@ -98,8 +98,8 @@ type wire struct {
 	body   []byte
 }
 
-// asked sends a request over a real connection and follows no redirect.
-func asked(t *testing.T, url, method, path string) wire {
+// fetch sends a request over a real connection and follows no redirect.
+func fetch(t *testing.T, url, method, path string) wire {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url+path, nil)
 	require.NoError(t, err)
@@ -191,9 +191,9 @@ func TestEveryHeaderIsRightOnEveryPath(t *testing.T) {
 		table.WriteString("| " + row.name)
 		for column, url := range urls {
 			if column == 1 {
-				asked(t, url, row.method, row.path)
+				fetch(t, url, row.method, row.path)
 			}
-			table.WriteString(" | " + asked(t, url, row.method, row.path).inWords(t))
+			table.WriteString(" | " + fetch(t, url, row.method, row.path).inWords(t))
 		}
 		table.WriteString(" |\n")
 	}

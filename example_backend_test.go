@@ -15,13 +15,13 @@ func ExampleRegisterBackend() {
 		return backends.NewMemory(map[string]any{"max_keys": 1000})
 	}
 	ratelimiter.RegisterBackend("small", small)
-	defer ratelimiter.RegisterBackend("small", nil)
 
 	limiter, err := ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_BACKEND": "small"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(limiter.Config()["RATELIMITER_BACKEND"])
+	ratelimiter.RegisterBackend("small", nil)
 	// Output: small
 }
 

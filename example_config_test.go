@@ -31,12 +31,12 @@ func ExampleConfig() {
 
 func ExampleConfigFromEnv() {
 	_ = os.Setenv("RATELIMITER_DEFAULT_LIMITS", "2/minute")
-	defer func() { _ = os.Unsetenv("RATELIMITER_DEFAULT_LIMITS") }()
 
 	config, err := ratelimiter.ConfigFromEnv()
 	if err != nil {
 		log.Fatal(err)
 	}
+	_ = os.Unsetenv("RATELIMITER_DEFAULT_LIMITS")
 	engine := gin.New()
 	if _, err := ratelimiter.New(engine, config); err != nil {
 		log.Fatal(err)

@@ -154,7 +154,7 @@ func (s *service) check(t *testing.T, f fault) {
 func (s *service) charged(t *testing.T) int64 {
 	peek := backends.Quota{Key: s.policy + "/key/plenty", Scope: "192.0.2.1", Limit: plenty, Per: month}
 	verdicts := make([]backends.Verdict, 1)
-	redistest.Eventually(t, "Redis tells what was charged", func(ctx context.Context) bool {
+	redistest.Eventually(t, "Redis returns the charged units", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
 		defer cancel()
 		return s.witness.Backend.Take(ctx, []backends.Quota{peek}, verdicts) == nil

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tells responds with the key and the scope of the decision.
-func tells(c *gin.Context) {
+// respond responds with the key and the scope of the decision.
+func respond(c *gin.Context) {
 	info, _ := ratelimiter.FromContext(c)
 	c.String(http.StatusOK, info.Key+" "+info.Scope)
 }
@@ -43,7 +43,7 @@ func TestKeysAndScopesCanHaveSeveralParts(t *testing.T) {
 		{"the address takes the place of an empty part", ratelimiter.WithScope(ratelimiter.ByHeader("X-None"), ratelimiter.ByParam("id")), "ROUTE address:192.0.2.1|5"},
 	} {
 		path := "/" + strings.ReplaceAll(test.name, " ", "-") + "/:id"
-		engine.GET(path, limiter.RateLimit(5, time.Hour, test.option), tells)
+		engine.GET(path, limiter.RateLimit(5, time.Hour, test.option), respond)
 		got := get(engine, strings.Replace(path, ":id", "5", 1), withHeader("X-API-Key", "k-1")).Body.String()
 		require.Equal(t, strings.ReplaceAll(test.want, "ROUTE", "GET "+path), got, test.name)
 	}
@@ -53,8 +53,8 @@ func TestLongAndUnprintableScopesAreHashed(t *testing.T) {
 	engine, limiter := application(t, nil)
 	one := ratelimiter.WithScope(ratelimiter.ByHeader("X-User"))
 	two := ratelimiter.WithScope(ratelimiter.ByHeader("X-User"), ratelimiter.ByHeader("X-Team"))
-	engine.GET("/one", limiter.RateLimit(1, time.Hour, one), tells)
-	engine.GET("/two", limiter.RateLimit(1, time.Hour, two), tells)
+	engine.GET("/one", limiter.RateLimit(1, time.Hour, one), respond)
+	engine.GET("/two", limiter.RateLimit(1, time.Hour, two), respond)
 	long := strings.Repeat("a", 129)
 	for _, odd := range []string{long, "a\tb", "a\u200bb", "\xff"} {
 		scope := strings.TrimPrefix(get(engine, "/one", withHeader("X-User", odd)).Body.String(), "GET /one ")

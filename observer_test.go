@@ -30,14 +30,14 @@ func (n *notebook) Observe(event ratelimiter.Event) {
 }
 
 // read returns the events since the last call, as limit and outcome.
-func (n *notebook) read() (told []string) {
+func (n *notebook) read() (events []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, event := range n.events {
-		told = append(told, event.Name+" "+event.Outcome.String())
+		events = append(events, event.Name+" "+event.Outcome.String())
 	}
 	n.events = nil
-	return told
+	return events
 }
 
 func TestAnObserverReceivesEveryDecision(t *testing.T) {
@@ -152,9 +152,9 @@ func TestAnEventContainsTheRouteForAnyKey(t *testing.T) {
 	for _, path := range []string{"/a/1", "/b", "/nowhere"} {
 		get(engine, path)
 	}
-	var told []string
+	var events []string
 	for _, event := range observer.events {
-		told = append(told, event.Route+": "+event.Key+" "+event.Name)
+		events = append(events, event.Route+": "+event.Key+" "+event.Name)
 	}
 	require.Equal(t, []string{
 		"GET /a/:id: application application-per-minute",
@@ -163,7 +163,7 @@ func TestAnEventContainsTheRouteForAnyKey(t *testing.T) {
 		"GET /b: GET /b per-minute",
 		"unmatched: application application-per-minute",
 		"unmatched: unmatched per-minute",
-	}, told)
+	}, events)
 }
 
 // panicking is an observer that panics.

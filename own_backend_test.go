@@ -16,7 +16,7 @@ import (
 type texts struct {
 	mu    sync.Mutex
 	known map[[2]string]string // by key and scope
-	asked [][]backends.Quota   // the quotas of each Take
+	takes [][]backends.Quota   // the quotas of each Take
 }
 
 func newTexts() *texts { return &texts{known: map[[2]string]string{}} }
@@ -24,7 +24,7 @@ func newTexts() *texts { return &texts{known: map[[2]string]string{}} }
 func (m *texts) Take(_ context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked = append(m.asked, append([]backends.Quota(nil), quotas...))
+	m.takes = append(m.takes, append([]backends.Quota(nil), quotas...))
 	get := func(key, scope string) (string, error) { return m.known[[2]string{key, scope}], nil }
 	put := func(key, scope, text string, _ time.Time) error {
 		m.known[[2]string{key, scope}] = text

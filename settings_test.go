@@ -22,16 +22,16 @@ func TestADisabledLimiterConnectsToNothing(t *testing.T) {
 		return nil, http.ErrServerClosed
 	})
 	t.Cleanup(func() { ratelimiter.RegisterBackend("dialling", nil) })
-	asked, err := backends.NewMemory(nil)
+	closed, err := backends.NewMemory(nil)
 	require.NoError(t, err)
-	require.NoError(t, asked.Close(), "a call now returns an error")
+	require.NoError(t, closed.Close(), "a call now returns an error")
 	for name, config := range map[string]ratelimiter.Config{
 		"Redis": {"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{
 			"addr": server.Addr(), "password": "wrong", "min_idle_conns": 5, "fallback_share": 0.5,
 		}},
 		"Redis by its older name": {"RATELIMITER_BACKEND": "SimpleRedisBackend", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}},
-		"one of its own":          {"RATELIMITER_BACKEND": "dialling", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"colour": "red"}},
-		"one that is made":        {"RATELIMITER_BACKEND": asked},
+		"a registered backend":    {"RATELIMITER_BACKEND": "dialling", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"colour": "red"}},
+		"one that was passed in":  {"RATELIMITER_BACKEND": closed},
 		"memory":                  {"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestADisabledLimiterConnectsToNothing(t *testing.T) {
 			require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 			require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
 			require.True(t, backends.InProcess(limiter.Backend()))
-			require.NotSame(t, asked, limiter.Backend())
+			require.NotSame(t, closed, limiter.Backend())
 			require.Zero(t, limiter.Health())
 			require.Equal(t, config["RATELIMITER_BACKEND"] == nil, limiter.Config()["RATELIMITER_BACKEND"] == "memory", "Config shows the configured backend")
 			require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"}))

@@ -177,12 +177,12 @@ func TestHeadersOnlyShowLimitsThatApplied(t *testing.T) {
 	}
 	engine, limiter := application(t, nil)
 	engine.GET("/static", limiter.RateLimit(ratelimiter.Unlimited, time.Hour, ratelimiter.WithLimit(4, time.Minute)), ok)
-	engine.GET("/asked", limiter.RateLimit(hour, time.Hour, ratelimiter.WithLimit(4, time.Minute)), ok)
+	engine.GET("/dynamic", limiter.RateLimit(hour, time.Hour, ratelimiter.WithLimit(4, time.Minute)), ok)
 	engine.GET("/alone", limiter.RateLimit(hour, time.Hour), ok)
 	require.Equal(t, `"per-minute";q=4;w=60`, header(get(engine, "/static"), "RateLimit-Policy"))
-	require.Equal(t, `"per-minute";q=4;w=60`, header(get(engine, "/asked"), "RateLimit-Policy"))
-	require.Equal(t, "4", header(get(engine, "/asked", from("192.0.2.2:80")), "X-RateLimit-Limit"))
-	response := get(engine, "/asked", withHeader("X-Limit", "3"), from("192.0.2.3:80"))
+	require.Equal(t, `"per-minute";q=4;w=60`, header(get(engine, "/dynamic"), "RateLimit-Policy"))
+	require.Equal(t, "4", header(get(engine, "/dynamic", from("192.0.2.2:80")), "X-RateLimit-Limit"))
+	response := get(engine, "/dynamic", withHeader("X-Limit", "3"), from("192.0.2.3:80"))
 	require.Equal(t, `"per-hour";q=3;w=3600, "per-minute";q=4;w=60`, header(response, "RateLimit-Policy"))
 	require.Equal(t, "3", header(response, "X-RateLimit-Limit"))
 	require.Equal(t, "2", header(response, "X-RateLimit-Remaining"))
@@ -209,7 +209,7 @@ func TestARejectionNamesAllLimitsThatRejected(t *testing.T) {
 	zero := func(*gin.Context) int { return 0 }
 	engine.GET("/both", limiter.RateLimit(0, time.Minute, ratelimiter.WithLimit(0, time.Hour)), ok)
 	engine.GET("/one", limiter.RateLimit(9, time.Minute, ratelimiter.WithLimit(1, 24*time.Hour)), ok)
-	engine.GET("/asked", limiter.RateLimit(zero, time.Minute), ok)
+	engine.GET("/dynamic", limiter.RateLimit(zero, time.Minute), ok)
 	body := func(path string) string { return get(engine, path).Body.String() }
 	require.Contains(t, body("/both"), `"violated-policies":["per-minute","per-hour"]`)
 	body("/one")
@@ -219,5 +219,5 @@ func TestARejectionNamesAllLimitsThatRejected(t *testing.T) {
 			"status": 429, "detail": "Limit: 1 request per day.", "violated-policies": ["per-day"]
 		}`, body("/one"))
 	}
-	require.Contains(t, body("/asked"), `"detail":"No requests are allowed here at present.","violated-policies":["per-minute"]`)
+	require.Contains(t, body("/dynamic"), `"detail":"No requests are allowed here at present.","violated-policies":["per-minute"]`)
 }

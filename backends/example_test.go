@@ -40,14 +40,14 @@ func ExampleNewRedis() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer server.Close()
 
 	backend, err := backends.NewRedis(map[string]any{"addr": server.Addr()})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer func() { _ = backend.Close() }()
 	takeTwice(backend)
+	_ = backend.Close()
+	server.Close()
 	// Output:
 	// allowed: true remaining: 0
 	// allowed: false remaining: 0
