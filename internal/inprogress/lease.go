@@ -109,13 +109,14 @@ func (cs *Counters) stateOf(c *counter) leaseState {
 
 // hold renews the lease of a place from now on. If the backend knew of fewer leases than
 // there were when it was asked, it has lost its data, and all are renewed at once; unless
-// one has ended meanwhile, which may be the reason.
+// one has ended meanwhile, which may be the reason. All are renewed at once too if the
+// backend answers again, and knows nothing of the places that were taken in an outage.
 func (cs *Counters) hold(p *Place, began time.Time, before leaseState, lost bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := p.counter
 	switch {
-	case lost && c.ended == before.ended:
+	case lost && c.ended == before.ended, p.lease.quota.Receipt != 0 && int64(len(c.held)) > c.leased:
 		c.due = began
 	case len(c.held) == 0:
 		c.due = began.Add(c.id.lease / renewals)
