@@ -53,7 +53,8 @@ func soak(ctx context.Context, s settings) (_ *history.History, err error) {
 
 // start starts Redis and the servers, and takes the baseline.
 func (r *run) start(ctx context.Context) (err error) {
-	if r.single, err = instances.Start(ctx, r.folder); err != nil {
+	instances.Silence()
+	if r.single, err = instances.Start(ctx, r.folder, "--dbfilename", "single.rdb"); err != nil {
 		return err
 	}
 	if r.group, err = instances.StartGroup(ctx, r.folder); err != nil {

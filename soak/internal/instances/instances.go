@@ -21,11 +21,12 @@ const program = "redis-server"
 // patience is how long a server may take to come up or to take a role.
 const patience = 30 * time.Second
 
-// Available reports whether there is a redis-server to start.
-func Available() bool {
-	_, err := exec.LookPath(program)
-	return err == nil
-}
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+// Silence keeps go-redis from writing a line for each server that is down.
+func Silence() { redis.SetLogger(silence{}) }
 
 // Version is the version of redis-server, as it says it.
 func Version() string {

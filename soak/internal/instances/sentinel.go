@@ -24,7 +24,7 @@ type Group struct {
 // StartGroup starts a group with its files in a folder.
 func StartGroup(ctx context.Context, folder string) (g *Group, err error) {
 	g = &Group{}
-	if g.Servers[0], err = Start(ctx, folder, "--repl-diskless-sync-delay", "0"); err != nil {
+	if g.Servers[0], err = Start(ctx, folder, "--repl-diskless-sync-delay", "0", "--dbfilename", "first.rdb"); err != nil {
 		return g, err
 	}
 	if g.Servers[1], err = Start(ctx, folder, "--repl-diskless-sync-delay", "0", "--dbfilename", "second.rdb"); err != nil {

@@ -20,7 +20,7 @@ func (m *model) waits() *Finding {
 			continue
 		}
 		took := time.Duration(r.Decided()-r.Sent) * time.Microsecond
-		allowed := route.Wait + routes.Timeout + margin
+		allowed := route.Wait + routes.Timeout + m.margin
 		if !m.calm(route, r.Whole()) {
 			allowed += time.Duration(route.Questions()) * routes.Timeout
 		}
@@ -86,7 +86,7 @@ func (m *model) answersInTime() *Finding {
 		if took > routes.Timeout+20*time.Millisecond {
 			slow++ // than one decision
 		}
-		allowed := time.Duration(route.Questions())*routes.Timeout + margin
+		allowed := time.Duration(route.Questions())*routes.Timeout + m.margin
 		if took > allowed {
 			f.violated("%v: %s", took.Round(time.Millisecond), describe(r))
 		}

@@ -11,7 +11,7 @@ import (
 
 // decisionTime is how long before the handler begins a request is decided at the most. A
 // decision takes the time-out at most.
-const decisionTime = routes.Timeout + 2*margin
+const decisionTime = routes.Timeout + 2*leastMargin
 
 // between is when an admitted request was decided.
 func between(r *history.Request) history.Span {
