@@ -82,10 +82,7 @@ func (c *client) send(ctx context.Context, route *routes.Route, what request) hi
 	message.Header.Set("X-Forwarded-For", c.address)
 	message.Header.Set("X-Group", c.group)
 	record.Sent = c.run.now()
-	response, err := server.client.Do(message)
-	if err == nil {
-		err = c.read(response, &record)
-	}
+	err = c.exchange(server.client, message, &record)
 	record.Received = c.run.now()
 	switch {
 	case err == nil:
@@ -107,8 +104,12 @@ func (c *client) scopeOn(route *routes.Route) string {
 	return c.address
 }
 
-// read reads an answer.
-func (c *client) read(response *http.Response, record *history.Request) error {
+// exchange sends a message and reads the answer.
+func (c *client) exchange(over *http.Client, message *http.Request, record *history.Request) error {
+	response, err := over.Do(message)
+	if err != nil {
+		return err
+	}
 	defer func() { _ = response.Body.Close() }() // it was read, or is of no use
 	text, err := io.ReadAll(response.Body)
 	if err != nil {

@@ -127,7 +127,7 @@ func (r *run) fillSingle(ctx context.Context, d time.Duration) error {
 	}
 	var written []string
 	junk := strings.Repeat("x", 1<<16)
-	for i := 0; i < 1000; i++ {
+	for i := range 1000 {
 		key := fmt.Sprint("junk:", i)
 		if err = client.Set(ctx, key, junk, 0).Err(); err != nil {
 			break

@@ -1,3 +1,11 @@
+// Soak runs two servers with rate limiters, sends them the requests of clients of all kinds
+// while Redis is killed, stopped, filled, flushed and failed over, and checks the answers
+// against the documentation.
+//
+//	go run . -duration 1h
+//
+// It needs redis-server on the PATH, and Linux or another Unix. Built with -race, the
+// servers look for data races too: they are this program, started once more.
 package main
 
 import (

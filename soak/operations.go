@@ -101,7 +101,7 @@ func (app *application) sample(process int, collect bool) history.Sample {
 	}
 	for _, limiter := range app.limiters {
 		stats := limiter.Stats()
-		s.Keys += int(stats.Memory.Keys)
+		s.Keys += stats.Memory.Keys
 		s.Waiting += stats.Waiting
 		s.Panics += stats.ObserverPanics
 	}

@@ -92,21 +92,21 @@ func (s *Server) Restart(ctx context.Context, further ...string) error {
 		defer close(ended)
 		_ = command.Wait() // the output says why
 	}()
-	return Until(ctx, "the server answers", func(ctx context.Context) bool {
+	hasEnded := func() bool {
 		select {
 		case <-ended:
 			return true
 		default:
-			return s.Client.Ping(ctx).Err() == nil
+			return false
 		}
-	}, func() error {
-		select {
-		case <-ended:
-			return fmt.Errorf("%s has ended: %s", program, s.output.String())
-		default:
-			return nil
-		}
+	}
+	err := Until(ctx, "the server answers", func(ctx context.Context) bool {
+		return hasEnded() || s.Client.Ping(ctx).Err() == nil
 	})
+	if hasEnded() {
+		return fmt.Errorf("%s has ended: %s", program, s.output.String())
+	}
+	return err
 }
 
 // Kill ends the process at once.
@@ -125,8 +125,8 @@ func (s *Server) Pause() error { return s.command.Process.Signal(syscall.SIGSTOP
 // Continue lets a paused process go on.
 func (s *Server) Continue() error { return s.command.Process.Signal(syscall.SIGCONT) }
 
-// Until asks until the answer is yes, and then checks once.
-func Until(ctx context.Context, what string, yes func(context.Context) bool, check func() error) error {
+// Until asks until the answer is yes, for half a minute at most.
+func Until(ctx context.Context, what string, yes func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("waited in vain until "+what))
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -136,7 +136,7 @@ func Until(ctx context.Context, what string, yes func(context.Context) bool, che
 		answer := yes(once)
 		done()
 		if answer {
-			return check()
+			return nil
 		}
 		select {
 		case <-ticker.C:

@@ -111,7 +111,7 @@ func (g *Group) AwaitReady(ctx context.Context) error {
 			}
 		}
 		return true
-	}, func() error { return nil })
+	})
 }
 
 // AwaitMaster waits until a server is the master, by its own word and that of the Sentinels.
@@ -123,7 +123,7 @@ func (g *Group) AwaitMaster(ctx context.Context, server *Server) error {
 		}
 		info, err := server.Client.InfoMap(ctx, "replication").Result()
 		return err == nil && info["Replication"]["role"] == "master"
-	}, func() error { return nil })
+	})
 }
 
 // Rejoin restarts a server that was killed, as a replica of another.

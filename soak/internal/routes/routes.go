@@ -110,8 +110,9 @@ const (
 
 func sliding(units int) Limit { return Limit{Units: units, Per: window} }
 
-func of(units int, algorithm ratelimiter.Algorithm, burst int) Limit {
-	return Limit{Units: units, Per: window, Algorithm: algorithm, Burst: burst}
+// five is five units in a window, counted by an algorithm.
+func five(algorithm ratelimiter.Algorithm, burst int) Limit {
+	return Limit{Units: 5, Per: window, Algorithm: algorithm, Burst: burst}
 }
 
 func get(path, limiter string, limits ...Limit) Route {
@@ -144,9 +145,9 @@ func build() []Route {
 		limiter := Limiters[i]
 		list = append(list,
 			get(prefix+"/sliding", limiter, sliding(5)),
-			get(prefix+"/fixed", limiter, of(5, ratelimiter.FixedWindow, 0)),
-			get(prefix+"/log", limiter, of(5, ratelimiter.SlidingLog, 0)),
-			get(prefix+"/bucket", limiter, of(5, ratelimiter.TokenBucket, 1)))
+			get(prefix+"/fixed", limiter, five(ratelimiter.FixedWindow, 0)),
+			get(prefix+"/log", limiter, five(ratelimiter.SlidingLog, 0)),
+			get(prefix+"/bucket", limiter, five(ratelimiter.TokenBucket, 1)))
 		wait := get(prefix+"/wait", limiter, Limit{Units: 2, Per: time.Second, Algorithm: ratelimiter.TokenBucket, Burst: 1})
 		wait.Group, wait.Wait = true, 4*time.Second
 		busy := get(prefix+"/busy", limiter)
@@ -163,7 +164,7 @@ func special() []Route {
 	busyWait.Group, busyWait.Places, busyWait.Lease, busyWait.Wait = true, 2, 6*time.Second, 3*time.Second
 	upload := get("/upload", Shared, sliding(5))
 	upload.Method = "POST"
-	login := get("/login", Shared, of(5, ratelimiter.SlidingLog, 0))
+	login := get("/login", Shared, five(ratelimiter.SlidingLog, 0))
 	login.Method, login.Refunds = "POST", true
 	chat := get("/chat", Shared, Limit{Units: 60, Per: 10 * time.Second})
 	chat.Method, chat.Refunds, chat.Overrun = "POST", true, 5
