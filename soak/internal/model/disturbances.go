@@ -53,10 +53,9 @@ func newDisturbances(h *history.History) *disturbances {
 		}
 	}
 	for _, log := range h.Logs {
+		explained := merged(d.outages[log.Limiter])
 		for _, span := range log.Unwell {
-			if !overlapsAny(d.outages[log.Limiter], span) {
-				d.unexplained[log.Limiter] = append(d.unexplained[log.Limiter], span)
-			}
+			d.unexplained[log.Limiter] = append(d.unexplained[log.Limiter], without(span, explained)...)
 		}
 	}
 	for limiter, spans := range d.unexplained {
@@ -72,6 +71,22 @@ func newDisturbances(h *history.History) *disturbances {
 		}
 	}
 	return d
+}
+
+// without is what is left of a span outside of others, which are in order and apart.
+func without(span history.Span, others []history.Span) (rest []history.Span) {
+	for _, other := range others {
+		if !other.Overlaps(span) {
+			continue
+		}
+		if span.From < other.From {
+			rest = append(rest, history.Span{From: span.From, To: other.From})
+		}
+		if span.From = other.To; span.From >= span.To {
+			return rest
+		}
+	}
+	return append(rest, span)
 }
 
 func overlapsAny(spans []history.Span, span history.Span) bool {

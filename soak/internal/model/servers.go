@@ -9,18 +9,21 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
 )
 
-// mostUnexplained is the part of all decisions that a busy machine may leave to the
-// processes outside of faults.
-const mostUnexplained = 0.001
+// mostUnexplained is the part of the time for which a busy machine may keep a process from
+// Redis without a fault, beside a few seconds.
+const mostUnexplained = 0.01
 
 // recoveries checks that the limit is shared again after each fault, as soon as
 // docs/redis.md says.
 func (m *model) recoveries() *Finding {
 	f := &Finding{Name: "Limits are shared again within five seconds of a fault"}
-	var slowest time.Duration
+	var slowest, alone time.Duration
 	spans := 0
 	for _, list := range m.unexplained {
 		spans += len(list)
+		for _, span := range merged(list) {
+			alone += time.Duration(span.To-span.From) * time.Microsecond
+		}
 	}
 	for _, log := range m.h.Logs {
 		for _, fault := range m.h.Faults {
@@ -44,11 +47,10 @@ func (m *model) recoveries() *Finding {
 			}
 		}
 	}
-	share := float64(spans) / float64(max(1, len(m.h.Requests)))
-	if share > mostUnexplained {
-		f.violated("%d times outside of faults a process has decided without Redis", spans)
+	if allowed := 5*time.Second + time.Duration(mostUnexplained*float64(m.h.Duration)); alone > allowed {
+		f.violated("for %v a process has decided without Redis outside of faults, at most %v allowed", rounded(alone), rounded(allowed))
 	}
-	f.Closest = fmt.Sprintf("the slowest was %v; %d times a process has decided without Redis outside of faults", slowest.Round(time.Millisecond), spans)
+	f.Closest = fmt.Sprintf("the slowest was %v; %d times, for %v in all, a process has decided without Redis outside of faults", rounded(slowest), spans, rounded(alone))
 	return f
 }
 

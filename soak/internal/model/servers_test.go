@@ -20,14 +20,23 @@ func TestALimitMustBeSharedAgainSoonAfterAFault(t *testing.T) {
 }
 
 func TestProcessesMustNotOftenDecideByThemselvesWithoutAFault(t *testing.T) {
-	log := history.Log{Limiter: routes.Shared}
-	for i := range int64(20) {
-		log.Unwell = append(log.Unwell, history.Span{From: i * 10_000 * ms, To: i * 10_000 * ms})
-	}
-	h := &history.History{Logs: []history.Log{log}, Requests: many(1000, admitted("/log", 0))}
-	require.Equal(t, 1, found((*model).recoveries, h))
-	h.Logs[0].Unwell = log.Unwell[:1]
+	h := &history.History{Logs: []history.Log{{Limiter: routes.Shared, Unwell: []history.Span{{From: 0, To: 42_000 * ms}}}}}
+	require.Equal(t, 1, found((*model).recoveries, h), "over five seconds and a hundredth of an hour")
+	h.Logs[0].Unwell[0].To = 40_000 * ms
 	require.Zero(t, found((*model).recoveries, h))
+}
+
+func TestWhatBeginsBeforeAFaultIsAnOutageToo(t *testing.T) {
+	r := rejected("/log", 100_000*ms, 1)
+	r.Kind = "polite"
+	h := &history.History{
+		Requests: []history.Request{r},
+		Faults:   []history.Fault{during(101_000*ms, 102_000*ms, false)},
+		Logs:     []history.Log{{Limiter: routes.Shared, Unwell: []history.Span{{From: 99_000 * ms, To: 102_100 * ms}}}},
+	}
+	require.Zero(t, found((*model).polite, h))
+	h.Logs = nil
+	require.Equal(t, 1, found((*model).polite, h))
 }
 
 func TestAServerMustGiveBackWhatItHasTaken(t *testing.T) {
