@@ -19,16 +19,16 @@ type kind struct {
 }
 
 var kinds = []kind{
-	{"polite", 22, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
+	{"polite", 20, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
 		"/default", "/deny", "/allow", "/local"}, (*client).polite},
-	{"obedient", 18, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
+	{"obedient", 16, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
 		"/pair", "/default", "/deny", "/allow", "/local"}, (*client).obedient},
 	{"burst", 12, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
 		"/pair", "/default", "/local"}, (*client).burst},
 	{"hammer", 3, 0, []string{"/log", "/ha/log", "/sliding", "/ha/bucket"}, (*client).hammer},
 	{"banned", 4, 0, []string{"/banned", "/repeat"}, (*client).provoke},
 	{"leaver", 8, 0, []string{"/queue", "/wait", "/ha/wait", "/busy-wait", "/sliding"}, (*client).leaver},
-	{"waiter", 10, 4, []string{"/wait", "/ha/wait", "/queue"}, (*client).waiter},
+	{"waiter", 14, 12, []string{"/wait", "/ha/wait", "/queue"}, (*client).waiter},
 	{"slow", 4, 0, []string{"/upload"}, (*client).slow},
 	{"busy", 10, 6, []string{"/busy", "/busy-wait", "/ha/busy"}, (*client).busy},
 	{"cost", 4, 0, []string{"/cost"}, (*client).costly},
@@ -37,10 +37,15 @@ var kinds = []kind{
 	{"stranger", 1, 0, []string{"/stranger"}, (*client).stranger},
 }
 
+// count is how many clients of a kind there are, at least one of each path.
+func (k *kind) count(clients int) int {
+	return max(len(k.paths)*max(1, k.group), clients*k.share/100)
+}
+
 // startClients starts the clients of all kinds.
 func (r *run) startClients(ctx context.Context, group *sync.WaitGroup) {
 	for _, k := range kinds {
-		for number := range max(len(k.paths), r.clients*k.share/100) {
+		for number := range k.count(r.clients) {
 			c, place := r.newClient(k.name, number), number
 			if k.group > 0 {
 				place = number / k.group // those of a group go to one route

@@ -28,7 +28,7 @@ type client struct {
 
 // kindNames are the kinds of clients. The place of a kind is in the addresses of its clients.
 var kindNames = []string{"warm-up", "visitor", "polite", "obedient", "burst", "hammer", "banned", "leaver", "waiter",
-	"slow", "busy", "cost", "chat", "login", "stranger"}
+	"slow", "busy", "cost", "chat", "login", "stranger"} // and "last", which have the addresses of others
 
 // newClient makes a client with an address of its own.
 func (r *run) newClient(kind string, number int) *client {

@@ -79,6 +79,9 @@ func (app *application) addOperations(admin gin.IRoutes, process int) {
 	operate("/reset-all", func(ctx context.Context, c *gin.Context) error {
 		return app.limiters[c.Query("limiter")].ResetAll(ctx)
 	})
+	operate("/ban", func(ctx context.Context, c *gin.Context) error {
+		return app.limiters[c.Query("limiter")].Ban(ctx, c.Query("key"), c.Query("scope"), routes.BanByHand)
+	})
 	operate("/update", func(_ context.Context, c *gin.Context) error {
 		return app.limiters[routes.Shared].Update(ratelimiter.Config{
 			ratelimiter.ConfigDefaultLimits:     c.Query("default"),

@@ -14,8 +14,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
 )
 
-// operate does now and then what operators do: it resets clients, resets everything, and
-// changes limits.
+// operate does now and then what operators do: it resets and bans clients, resets
+// everything, and changes limits.
 func (r *run) operate(ctx context.Context) {
 	random := rand.New(rand.NewPCG(r.seed, 3))
 	least, most := 3*time.Second, 9*time.Second
@@ -32,8 +32,10 @@ func (r *run) operate(ctx context.Context) {
 		case turn%4 == 3:
 			lower = !lower
 			r.update(lower)
+		case turn%4 == 1:
+			r.toClient(random, "ban")
 		default:
-			r.reset(random)
+			r.toClient(random, "reset")
 		}
 	}
 }
@@ -50,8 +52,8 @@ func (r *run) update(lower bool) {
 	}
 }
 
-// reset resets a client that is being limited on some route.
-func (r *run) reset(random *rand.Rand) {
+// toClient resets or bans a client that is being limited on some route.
+func (r *run) toClient(random *rand.Rand, operation string) {
 	var limited []kind
 	for _, k := range kinds {
 		if k.name == "obedient" || k.name == "burst" || k.name == "hammer" || k.name == "banned" {
@@ -59,11 +61,11 @@ func (r *run) reset(random *rand.Rand) {
 		}
 	}
 	k := limited[random.IntN(len(limited))]
-	number := random.IntN(max(len(k.paths), r.clients*k.share/100))
+	number := random.IntN(k.count(r.clients))
 	route, client := routes.ByPath(k.paths[number%len(k.paths)]), r.newClient(k.name, number)
-	change := history.Change{Kind: "reset", Limiter: route.Limiter, Key: route.Key(), Scope: client.scopeOn(route)}
+	change := history.Change{Kind: operation, Limiter: route.Limiter, Key: route.Key(), Scope: client.scopeOn(route)}
 	query := url.Values{"limiter": {route.Limiter}, "key": {change.Key}, "scope": {change.Scope}}
-	r.change(random.IntN(processes), change, "/admin/reset?"+query.Encode())
+	r.change(random.IntN(processes), change, "/admin/"+operation+"?"+query.Encode())
 }
 
 // change calls an operation of a server, and notes it.

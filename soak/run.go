@@ -45,8 +45,10 @@ func soak(ctx context.Context, s settings) (_ *history.History, err error) {
 		return nil, errors.Join(err, r.stop())
 	}
 	r.load(ctx)
+	ctx = context.WithoutCancel(ctx) // a run that was interrupted is checked too
 	r.settle(ctx)
 	r.history.Final = r.sampleAll(true)
+	r.takeAllPlaces(ctx)
 	err = r.lookIntoStores(ctx)
 	return &r.history, errors.Join(err, r.stop())
 }
@@ -125,6 +127,22 @@ func (r *run) load(ctx context.Context) {
 	group.Go(func() { r.operate(faults) })
 	group.Go(func() { r.monitor(clients) })
 	r.startClients(clients, &group)
+	group.Wait()
+}
+
+// takeAllPlaces sends as many requests at once as there are places, when all others have ended.
+func (r *run) takeAllPlaces(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, k := range kinds {
+		for number := 0; k.name == "busy" && number*k.group < k.count(r.clients); number++ {
+			c, route := r.newClient(k.name, number), routes.ByPath(k.paths[number%len(k.paths)])
+			c.kind = "last"
+			for range route.Places {
+				process := c.anyProcess()
+				group.Go(func() { c.send(ctx, route, request{process: process, hold: time.Second}) })
+			}
+		}
+	}
 	group.Wait()
 }
 

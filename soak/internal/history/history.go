@@ -79,9 +79,9 @@ type Fault struct {
 // Change is something that an operator did.
 type Change struct {
 	Span
-	Kind    string // "reset", "reset all" or "update"
+	Kind    string // "reset", "reset all", "ban" or "update"
 	Limiter string
-	Key     string // of a reset
+	Key     string // of a reset or a ban
 	Scope   string
 	Process int
 	Failure string

@@ -96,6 +96,20 @@ func (m *model) answersInTime() *Finding {
 	return f
 }
 
+// placesAreBack checks that all places are free when all requests have ended.
+func (m *model) placesAreBack() *Finding {
+	f := &Finding{Name: "All places of Concurrent are free at the end"}
+	for i := range m.h.Requests {
+		if r := &m.h.Requests[i]; r.Kind == "last" {
+			f.Examined++
+			if !r.Admitted() {
+				f.violated("%s", describe(r))
+			}
+		}
+	}
+	return f
+}
+
 // inProgress checks that no request begins while all places are taken. Processes count by
 // themselves in an outage, and until a third of a lease after it, or after Redis has lost its data.
 func (m *model) inProgress() *Finding {

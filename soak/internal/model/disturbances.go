@@ -14,6 +14,7 @@ type disturbances struct {
 	outages map[string][]history.Span // by limiter: faults, and what follows them
 	losses  map[string][]history.Span // by limiter: Redis may have lost its counters
 	resets  map[subject][]history.Span
+	bans    map[subject][]history.Span // by hand
 	updates []history.Span
 	// unexplained are the times outside of faults when a server has decided without Redis,
 	// by limiter. They are outages too, and counted apart.
@@ -37,7 +38,7 @@ func storeOf(limiter string) string {
 func newDisturbances(h *history.History) *disturbances {
 	d := &disturbances{
 		outages: map[string][]history.Span{}, losses: map[string][]history.Span{},
-		resets: map[subject][]history.Span{}, unexplained: map[string][]history.Span{},
+		resets: map[subject][]history.Span{}, bans: map[subject][]history.Span{}, unexplained: map[string][]history.Span{},
 	}
 	for _, limiter := range routes.Limiters {
 		for _, f := range h.Faults {
@@ -65,6 +66,9 @@ func newDisturbances(h *history.History) *disturbances {
 		switch c.Kind {
 		case "update":
 			d.updates = append(d.updates, c.Span)
+		case "ban":
+			is := subject{c.Limiter, c.Key, c.Scope}
+			d.bans[is] = append(d.bans[is], c.Span)
 		default: // a failed reset may have reset all the same
 			is := subject{c.Limiter, c.Key, c.Scope}
 			d.resets[is] = append(d.resets[is], c.Span)
@@ -116,6 +120,15 @@ func (d *disturbances) lost(route *routes.Route, span history.Span) int {
 func (d *disturbances) reset(s *series, span history.Span) int {
 	return count(d.resets[subject{s.route.Limiter, s.route.Key(), s.scope}], span) +
 		count(d.resets[subject{limiter: s.route.Limiter}], span)
+}
+
+// noticed is how long it takes until all processes know of a ban, by docs/ban.md.
+const noticed = time.Second
+
+// banned reports whether an operator has banned a client, and processes have learned of it.
+func (d *disturbances) banned(s *series, span history.Span) bool {
+	span.From -= micros(noticed)
+	return overlapsAny(d.bans[subject{s.route.Limiter, s.route.Key(), s.scope}], span)
 }
 
 // steady reports whether nothing has happened to the counter of a client but its requests.

@@ -32,7 +32,8 @@ func Check(h *history.History) *Report {
 	report := &Report{}
 	for _, check := range []func(*model) *Finding{
 		(*model).sharedBounds, (*model).wholeBounds, (*model).polite, (*model).obeyed, (*model).early, (*model).retryHeaders,
-		(*model).waits, (*model).statuses, (*model).answersInTime, (*model).inProgress, (*model).bans,
+		(*model).waits, (*model).statuses, (*model).answersInTime, (*model).inProgress, (*model).placesAreBack,
+		(*model).bans, (*model).bansByHand,
 		(*model).recoveries, (*model).resources, (*model).logs, (*model).stores, (*model).exits, (*model).polls,
 	} {
 		report.Findings = append(report.Findings, check(m))

@@ -137,6 +137,28 @@ func TestWhoIsRejectedTooOftenMustBeBanned(t *testing.T) {
 	require.Zero(t, found((*model).bans, &history.History{Requests: list}))
 }
 
+func TestWhoIsBannedByHandMustBeRejected(t *testing.T) {
+	ban := history.Change{Span: history.Span{From: 100_000 * ms, To: 100_000 * ms}, Kind: "ban", Limiter: routes.Shared, Key: "GET /log", Scope: "a"}
+	for after, violations := range map[int64]int{-100: 0, 100: 1, 5900: 1, 6100: 0} {
+		h := &history.History{Requests: []history.Request{admitted("/log", (100_000+after)*ms)}, Changes: []history.Change{ban}}
+		require.Equal(t, violations, found((*model).bansByHand, h), after)
+		h.Requests[0].Process = 1
+		if after == 100 {
+			require.Zero(t, found((*model).bansByHand, h), "the other process may not know yet")
+		}
+		h.Faults = []history.Fault{during(100_000*ms, 100_000*ms, true)}
+		require.Zero(t, found((*model).bansByHand, h), "the ban is lost")
+	}
+}
+
+func TestAllPlacesMustBeFreeAtTheEnd(t *testing.T) {
+	last := admitted("/busy", 0)
+	last.Kind = "last"
+	require.Zero(t, found((*model).placesAreBack, &history.History{Requests: []history.Request{last}}))
+	last.Status, last.Started = 429, 0
+	require.Equal(t, 1, found((*model).placesAreBack, &history.History{Requests: []history.Request{last}}))
+}
+
 func TestNobodyMayWaitForLonger(t *testing.T) {
 	for took, violations := range map[int64]int{4200: 0, 4500: 1} {
 		r := rejected("/wait", 0, 1)

@@ -83,7 +83,7 @@ func (m *model) isNext(s *series, rejected *history.Request, next int) bool {
 	back := &s.requests[next]
 	whole := history.Span{From: rejected.Sent, To: back.Decided()}
 	if back.Status == history.Left || back.Units() > rejected.Units() || !m.calm(s.route, whole) || !m.agreed(s, whole) ||
-		s.route.Default && overlapsAny(m.updates, whole) {
+		m.banned(s, whole) || s.route.Default && overlapsAny(m.updates, whole) {
 		return false
 	}
 	for i := s.from(rejected.Sent - micros(lookBack)); i < len(s.requests) && s.requests[i].Sent <= back.Decided(); i++ {
@@ -143,7 +143,7 @@ func (m *model) retryHeaders() *Finding {
 			continue
 		}
 		f.Examined++
-		if longest := routes.ByPath(r.Path).LongestRetry(); r.RetryAfter < 1 || time.Duration(r.RetryAfter)*time.Second > longest+time.Second {
+		if longest := routes.ByPath(r.Path).LongestRetry(r.Banned); r.RetryAfter < 1 || time.Duration(r.RetryAfter)*time.Second > longest+time.Second {
 			f.violated("%s; at most %v", describe(r), longest)
 		}
 	}
@@ -188,4 +188,40 @@ func (m *model) bans() *Finding {
 	}
 	f.Closest = fmt.Sprintf("at most %d rejections without a ban; %d were rejected by bans", most, banned)
 	return f
+}
+
+// bansByHand checks that a client is rejected while an operator has banned it: from a second
+// after the ban on in the other process too.
+func (m *model) bansByHand() *Finding {
+	f := &Finding{Name: "Who was banned by hand is rejected until the ban is over"}
+	for _, c := range m.h.Changes {
+		if c.Kind != "ban" || c.Failure != "" {
+			continue
+		}
+		for i := range m.series {
+			if s := &m.series[i]; s.route.Limiter == c.Limiter && s.route.Key() == c.Key && s.scope == c.Scope {
+				m.bannedByHand(f, s, &c)
+			}
+		}
+	}
+	return f
+}
+
+func (m *model) bannedByHand(f *Finding, s *series, c *history.Change) {
+	over := c.From + micros(routes.BanByHand)
+	for i := s.from(c.To); i < len(s.requests) && s.requests[i].Sent < over; i++ {
+		r := &s.requests[i]
+		unnoticed := r.Process != c.Process && r.Sent < c.To+micros(noticed)
+		if unnoticed || s.route.Limiter == routes.Local && r.Process != c.Process || r.Decided() >= over || r.Status == history.Left {
+			continue
+		}
+		whole := history.Span{From: c.From, To: r.Decided()}
+		if !m.calm(s.route, whole) || m.lost(s.route, whole) > 0 || m.reset(s, whole) > 0 {
+			return
+		}
+		f.Examined++
+		if r.Admitted() {
+			f.violated("banned by process %d at %s: %s", c.Process, at(c.From), describe(r))
+		}
+	}
 }

@@ -87,19 +87,25 @@ func (r *Route) Questions() int {
 	return 1
 }
 
-// LongestRetry is the most that Retry-After may say.
-func (r *Route) LongestRetry() time.Duration {
-	longest := r.Wait
+// LongestRetry is the most that Retry-After may say, to a client that is banned or not.
+func (r *Route) LongestRetry(banned bool) time.Duration {
+	longest := max(r.Wait, time.Second)
+	if banned {
+		longest = max(longest, BanByHand)
+	}
 	for _, l := range r.Limits {
 		longest = max(longest, r.Wait+l.Per)
 	}
 	if r.Ban != nil {
 		longest = max(longest, r.Ban.Lengths[len(r.Ban.Lengths)-1])
 	}
-	return max(longest, time.Second)
+	return longest
 }
 
 const window = 5 * time.Second
+
+// BanByHand is how long operators ban a client for.
+const BanByHand = 6 * time.Second
 
 // The limits of the default routes, between which operators choose.
 const (
