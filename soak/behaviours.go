@@ -79,14 +79,14 @@ func obey(ctx context.Context, answer history.Request) {
 	pause(ctx, time.Duration(answer.RetryAfter)*time.Second)
 }
 
-// obedient takes all that it can get, and comes back when it was told to.
+// obedient sends as much as it can, and waits for Retry-After.
 func (c *client) obedient(ctx context.Context, route *routes.Route) {
 	answer := c.send(ctx, route, request{process: c.anyProcess()})
 	obey(ctx, answer)
 	pause(ctx, c.between(20*time.Millisecond, 200*time.Millisecond))
 }
 
-// burst sends many requests at once, comes back once when it was told to, and is calm then.
+// burst sends many requests at once, comes back once after Retry-After, and pauses.
 func (c *client) burst(ctx context.Context, route *routes.Route) {
 	var group sync.WaitGroup
 	answers := make([]history.Request, 8+c.random.IntN(10))
@@ -106,7 +106,7 @@ func (c *client) burst(ctx context.Context, route *routes.Route) {
 	pause(ctx, c.between(2*time.Second, 10*time.Second))
 }
 
-// hammer does not care what it is told.
+// hammer ignores Retry-After.
 func (c *client) hammer(ctx context.Context, route *routes.Route) {
 	c.send(ctx, route, request{process: c.anyProcess()})
 	pause(ctx, c.between(50*time.Millisecond, 300*time.Millisecond))
@@ -129,7 +129,7 @@ func (c *client) provoke(ctx context.Context, route *routes.Route) {
 	}
 }
 
-// leaver does not wait for most answers.
+// leaver cancels most requests.
 func (c *client) leaver(ctx context.Context, route *routes.Route) {
 	patience := c.between(0, 1500*time.Millisecond)
 	if route.Wait == 0 || c.random.IntN(4) == 0 {
@@ -178,13 +178,13 @@ func (c *client) chat(ctx context.Context, route *routes.Route) {
 	pause(ctx, c.between(50*time.Millisecond, 500*time.Millisecond))
 }
 
-// login guesses passwords, and sometimes knows one.
+// login sends wrong passwords, and some right ones.
 func (c *client) login(ctx context.Context, route *routes.Route) {
 	obey(ctx, c.send(ctx, route, request{process: c.anyProcess(), right: c.random.IntN(3) == 0}))
 	pause(ctx, c.between(50*time.Millisecond, 500*time.Millisecond))
 }
 
-// stranger is another client each time.
+// stranger has a new address each time.
 func (c *client) stranger(ctx context.Context, route *routes.Route) {
 	visitor := c.run.newClient("visitor", c.random.IntN(200*250))
 	for range 1 + c.random.IntN(5) {

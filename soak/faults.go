@@ -40,15 +40,15 @@ var sentinelFaults = []fault{
 	{"FLUSHALL", false, true, 0, 0, (*run).flushMaster},
 }
 
-// faultsOfSingle lets faults befall the single Redis, one after the other.
-func (r *run) faultsOfSingle(ctx context.Context) { r.befall(ctx, singleStore, singleFaults, 1) }
+// faultsOfSingle inflicts faults on the single Redis, one after the other.
+func (r *run) faultsOfSingle(ctx context.Context) { r.inflictAll(ctx, singleStore, singleFaults, 1) }
 
 // faultsOfGroup does the same to the group with Sentinels.
-func (r *run) faultsOfGroup(ctx context.Context) { r.befall(ctx, sentinelStore, sentinelFaults, 2) }
+func (r *run) faultsOfGroup(ctx context.Context) { r.inflictAll(ctx, sentinelStore, sentinelFaults, 2) }
 
-// befall chooses faults until the context ends, each kind as often as the others. A fault
-// that has begun is ended: its context lasts longer.
-func (r *run) befall(ctx context.Context, store string, kinds []fault, stream uint64) {
+// inflictAll inflicts faults until the context ends, each kind as often as the others. A
+// fault that has begun goes on to its end.
+func (r *run) inflictAll(ctx context.Context, store string, kinds []fault, stream uint64) {
 	random := rand.New(rand.NewPCG(r.seed, stream))
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(random.Int64N(int64(most-least)+1))
@@ -162,7 +162,7 @@ func (r *run) killMaster(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// switchMaster lets the Sentinels promote the replica, the master being well.
+// switchMaster lets the Sentinels promote the replica while the master works.
 func (r *run) switchMaster(ctx context.Context, _ time.Duration) error {
 	_, replica, err := r.group.Roles(ctx)
 	if err != nil {
@@ -174,8 +174,8 @@ func (r *run) switchMaster(ctx context.Context, _ time.Duration) error {
 	return r.group.AwaitMaster(ctx, replica)
 }
 
-// stopMaster stops the master until another is promoted. What wakes up still takes itself
-// for the master, until the Sentinels tell it that it is none.
+// stopMaster stops the master until another is promoted. When it continues, it acts as a
+// master until the Sentinels demote it.
 func (r *run) stopMaster(ctx context.Context, _ time.Duration) error {
 	master, replica, err := r.group.Roles(ctx)
 	if err != nil {

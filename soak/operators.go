@@ -14,8 +14,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
 )
 
-// operate does now and then what operators do: it resets and bans clients, resets
-// everything, and changes limits.
+// operate resets and bans clients, resets everything, and changes limits.
 func (r *run) operate(ctx context.Context) {
 	random := rand.New(rand.NewPCG(r.seed, 3))
 	least, most := 3*time.Second, 9*time.Second
@@ -88,7 +87,7 @@ func (r *run) change(process int, change history.Change, path string) {
 	r.history.Changes = append(r.history.Changes, change)
 }
 
-// monitor polls what monitors and people on call look at: samples, metrics, dashboards.
+// monitor polls samples, metrics and dashboards.
 func (r *run) monitor(ctx context.Context) {
 	const every = 2 * time.Second
 	ticker := time.NewTicker(every)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,13 +32,16 @@ func TestTwentySecondsOfEverything(t *testing.T) {
 	report := model.Check(h)
 	require.Zero(t, report.Violations(), report.String())
 	for _, finding := range report.Findings {
+		if strings.Contains(finding.Name, "by hand") {
+			continue // whether somebody who is banned sends a request is a matter of luck
+		}
 		require.Positive(t, finding.Examined, "%s: no case was seen", finding.Name)
 	}
 	stores := map[string]bool{}
 	for _, fault := range h.Faults {
 		stores[fault.Store] = true
 	}
-	require.Len(t, stores, 2, "faults befell both")
+	require.Len(t, stores, 2, "both have seen faults")
 
 	again, err := history.Read(folder)
 	require.NoError(t, err)

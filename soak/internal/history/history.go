@@ -69,7 +69,7 @@ func (r *Request) Whole() Span { return Span{r.Sent, r.Decided()} }
 
 // Fault is something that was done to a Redis.
 type Fault struct {
-	Span          // until the server was told to be well
+	Span          // ends when the server works again
 	Store  string // "single" or "sentinel"
 	Kind   string
 	Outage bool // decisions may fail

@@ -83,7 +83,7 @@ func (s *Server) Restart(ctx context.Context, further ...string) error {
 	args := append(append([]string{}, s.args...), "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1")
 	command, ended := exec.Command(program, append(args, further...)...), make(chan struct{})
 	command.Stdout, command.Stderr = &s.output, &s.output
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for whoever started it
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
 	if err := command.Start(); err != nil {
 		return err
 	}

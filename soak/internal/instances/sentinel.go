@@ -134,6 +134,6 @@ func (g *Group) Rejoin(ctx context.Context, killed, master *Server) error {
 // Failover lets the Sentinels promote the replica of a master that is well.
 func (g *Group) Failover(ctx context.Context) error {
 	client := redis.NewSentinelClient(&redis.Options{Addr: g.Sentinels[0].Addr})
-	defer func() { _ = client.Close() }() // it was only told
+	defer func() { _ = client.Close() }() // it was only used once
 	return client.Failover(ctx, Master).Err()
 }

@@ -10,7 +10,7 @@ import (
 
 // waits checks that nobody waits longer than WithWait says.
 func (m *model) waits() *Finding {
-	f := &Finding{Name: "Nobody waits longer than WithWait says"}
+	f := &Finding{Name: "No request waits longer than WithWait says"}
 	var longest time.Duration
 	waited := 0
 	for i := range m.h.Requests {

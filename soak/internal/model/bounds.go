@@ -42,18 +42,18 @@ func (m *model) sharedBounds() *Finding {
 			}
 		}
 	}
-	var told []string
+	var parts []string
 	for _, name := range sortedKeys(fullest) {
-		told = append(told, fmt.Sprintf("%s %.0f %%", name, 100*fullest[name]))
+		parts = append(parts, fmt.Sprintf("%s %.0f %%", name, 100*fullest[name]))
 	}
-	f.Closest = "of the bound, the fullest windows had: " + strings.Join(told, ", ")
+	f.Closest = "of the bound, the fullest windows had: " + strings.Join(parts, ", ")
 	return f
 }
 
 // wholeBounds checks all that was admitted, in outages too. Each process may admit the
 // bound of the algorithm by itself then.
 func (m *model) wholeBounds() *Finding {
-	f := &Finding{Name: "Redis and the processes that decide by themselves in an outage admit no more together than their bounds"}
+	f := &Finding{Name: "In outages, Redis and the processes that decide by themselves admit no more than their bounds together"}
 	fullest := 0.0
 	for i := range m.series {
 		s := &m.series[i]

@@ -94,14 +94,14 @@ func TestAPoliteClientMayOnlyBeRejectedInOutages(t *testing.T) {
 }
 
 func TestWhoObeysRetryAfterMustBeAdmitted(t *testing.T) {
-	told := rejected("/log", 100_000*ms, 2)
+	first := rejected("/log", 100_000*ms, 2)
 	back := rejected("/log", 102_001*ms, 1)
 	h := func(list ...history.Request) *history.History { return &history.History{Requests: list} }
-	require.Equal(t, 1, found((*model).obeyed, h(told, back)))
-	require.Zero(t, found((*model).obeyed, h(told, admitted("/log", 102_001*ms))))
-	require.Zero(t, found((*model).obeyed, h(told, rejected("/log", 101_000*ms, 1))), "it came too early")
-	require.Zero(t, found((*model).obeyed, h(told, admitted("/log", 101_000*ms), back)), "it has taken something before")
-	reset := h(told, back)
+	require.Equal(t, 1, found((*model).obeyed, h(first, back)))
+	require.Zero(t, found((*model).obeyed, h(first, admitted("/log", 102_001*ms))))
+	require.Zero(t, found((*model).obeyed, h(first, rejected("/log", 101_000*ms, 1))), "it came too early")
+	require.Zero(t, found((*model).obeyed, h(first, admitted("/log", 101_000*ms), back)), "it was admitted in between")
+	reset := h(first, back)
 	reset.Changes = []history.Change{{Span: history.Span{From: 95_000 * ms, To: 95_000 * ms}, Kind: "reset", Limiter: routes.Shared, Key: "GET /log", Scope: "a"}}
 	require.Zero(t, found((*model).obeyed, reset), "the other process may remember a denial")
 	reset.Changes[0].Scope = "b"
@@ -109,12 +109,12 @@ func TestWhoObeysRetryAfterMustBeAdmitted(t *testing.T) {
 }
 
 func TestNobodyMayBeAdmittedBeforeRetryAfter(t *testing.T) {
-	told := rejected("/log", 100_000*ms, 3)
+	first := rejected("/log", 100_000*ms, 3)
 	h := func(list ...history.Request) *history.History { return &history.History{Requests: list} }
-	require.Equal(t, 1, found((*model).early, h(told, admitted("/log", 101_500*ms))))
-	require.Zero(t, found((*model).early, h(told, admitted("/log", 102_500*ms))), "it was rounded up")
-	require.Zero(t, found((*model).early, h(told, rejected("/log", 101_500*ms, 2))))
-	flushed := h(told, admitted("/log", 101_500*ms))
+	require.Equal(t, 1, found((*model).early, h(first, admitted("/log", 101_500*ms))))
+	require.Zero(t, found((*model).early, h(first, admitted("/log", 102_500*ms))), "it was rounded up")
+	require.Zero(t, found((*model).early, h(first, rejected("/log", 101_500*ms, 2))))
+	flushed := h(first, admitted("/log", 101_500*ms))
 	flushed.Faults = []history.Fault{{Span: history.Span{From: 101_000 * ms, To: 101_000 * ms}, Store: "single", Loses: true}}
 	require.Zero(t, found((*model).early, flushed))
 }

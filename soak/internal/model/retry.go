@@ -38,14 +38,14 @@ func (m *model) polite() *Finding {
 // decided after it.
 const lookBack = 10 * time.Second
 
-// obeyed checks that whoever comes back when Retry-After said is admitted, if nobody else
-// has taken anything meanwhile.
+// obeyed checks that a client that comes back after Retry-After is admitted, if no other
+// request was admitted in between.
 func (m *model) obeyed() *Finding {
-	f := &Finding{Name: "Who was told Retry-After, and obeys, is admitted"}
+	f := &Finding{Name: "A client that waits for Retry-After is admitted"}
 	soonest := int64(1 << 62)
 	for i := range m.series {
 		s := &m.series[i]
-		if !tellsTheTurn(s.route) {
+		if !promisesAdmission(s.route) {
 			continue
 		}
 		for j := range s.requests {
@@ -67,14 +67,14 @@ func (m *model) obeyed() *Finding {
 		}
 	}
 	if f.Examined > 0 {
-		f.Closest = fmt.Sprintf("the earliest came back %v after the time it was told", time.Duration(soonest)*time.Microsecond)
+		f.Closest = fmt.Sprintf("the earliest came back %v after that time", time.Duration(soonest)*time.Microsecond)
 	}
 	return f
 }
 
-// tellsTheTurn reports whether Retry-After says when a client is admitted: not where it is
+// promisesAdmission reports whether Retry-After says when a client is admitted: not where it is
 // no promise, and not where others wait before.
-func tellsTheTurn(route *routes.Route) bool {
+func promisesAdmission(route *routes.Route) bool {
 	return route.Places == 0 && route.Wait == 0
 }
 
@@ -101,10 +101,10 @@ func (m *model) isNext(s *series, rejected *history.Request, next int) bool {
 // early checks that nobody is admitted more than a second before the time of Retry-After,
 // which is rounded up to a second.
 func (m *model) early() *Finding {
-	f := &Finding{Name: "Nobody is admitted before the time of Retry-After"}
+	f := &Finding{Name: "No client is admitted before the time of Retry-After"}
 	for i := range m.series {
 		s := &m.series[i]
-		if !tellsTheTurn(s.route) || s.route.Refunds {
+		if !promisesAdmission(s.route) || s.route.Refunds {
 			continue
 		}
 		for j := range s.requests {
@@ -136,7 +136,7 @@ func (m *model) earlyAfter(f *Finding, s *series, rejected *history.Request) {
 
 // retryHeaders checks that every rejection has a Retry-After that can be.
 func (m *model) retryHeaders() *Finding {
-	f := &Finding{Name: "Each rejection has a Retry-After, no longer than the limit or the ban takes"}
+	f := &Finding{Name: "Each rejection has a Retry-After, no longer than the period or the ban"}
 	for i := range m.h.Requests {
 		r := &m.h.Requests[i]
 		if !r.Rejected() {
@@ -153,7 +153,7 @@ func (m *model) retryHeaders() *Finding {
 // bans checks that nobody is rejected more often than the ban allows without being banned.
 // That a ban holds until its end is checked with Retry-After, which says it.
 func (m *model) bans() *Finding {
-	f := &Finding{Name: "Who is rejected often enough is banned"}
+	f := &Finding{Name: "A client that is rejected too often is banned"}
 	most, banned := 0, 0
 	for i := range m.series {
 		s := &m.series[i]
@@ -193,7 +193,7 @@ func (m *model) bans() *Finding {
 // bansByHand checks that a client is rejected while an operator has banned it: from a second
 // after the ban on in the other process too.
 func (m *model) bansByHand() *Finding {
-	f := &Finding{Name: "Who was banned by hand is rejected until the ban is over"}
+	f := &Finding{Name: "A client that is banned by hand is rejected until the ban ends"}
 	for _, c := range m.h.Changes {
 		if c.Kind != "ban" || c.Failure != "" {
 			continue

@@ -78,7 +78,7 @@ const (
 // resources checks that a server has no more at the end than at the beginning.
 func (m *model) resources() *Finding {
 	f := &Finding{Name: "Goroutines, files and memory are back or bounded at the end"}
-	var told []string
+	var parts []string
 	for _, first := range m.h.Baseline {
 		for _, last := range m.h.Final {
 			if first.Process != last.Process {
@@ -86,7 +86,7 @@ func (m *model) resources() *Finding {
 			}
 			f.Examined++
 			middle := m.heapInTheMiddle(first)
-			told = append(told, fmt.Sprintf("process %d: goroutines %d, then %d; files %d, then %d; heap %.1f MB, %.1f in the middle, %.1f at the end",
+			parts = append(parts, fmt.Sprintf("process %d: goroutines %d, then %d; files %d, then %d; heap %.1f MB, %.1f in the middle, %.1f at the end",
 				first.Process, first.Goroutines, last.Goroutines, first.Files, last.Files, megabytes(first.Heap), megabytes(middle), megabytes(last.Heap)))
 			if last.Goroutines > first.Goroutines+moreGoroutines {
 				f.violated("process %d has %d goroutines, and had %d", first.Process, last.Goroutines, first.Goroutines)
@@ -105,7 +105,7 @@ func (m *model) resources() *Finding {
 	if f.Examined != processes {
 		f.violated("there are samples of %d processes", f.Examined)
 	}
-	f.Closest = strings.Join(told, "; ")
+	f.Closest = strings.Join(parts, "; ")
 	return f
 }
 
@@ -126,7 +126,7 @@ func megabytes(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 // logs checks the promises of the package logging: how many records there are at most, and
 // that each rejection is in one of them.
 func (m *model) logs() *Finding {
-	f := &Finding{Name: "The logs are as short as they say, and count each rejection once"}
+	f := &Finding{Name: "The logs keep to their bounds, and count each rejection once"}
 	minutes := int(m.h.Duration/time.Minute) + 2 // the one before the first, and what is left of one
 	records, bytes := 0, int64(0)
 	for _, log := range m.h.Logs {
@@ -140,13 +140,13 @@ func (m *model) logs() *Finding {
 			f.violated("%s has %d sums of other clients in %d minutes", name, log.Others, minutes)
 		}
 		if log.Fails > len(log.Unwell) || log.Answers > log.Fails {
-			f.violated("%s tells of %d outages and %d ends; there were %d", name, log.Fails, log.Answers, len(log.Unwell))
+			f.violated("%s has %d outages and %d ends of them; there were %d", name, log.Fails, log.Answers, len(log.Unwell))
 		}
 		if log.Rejected != log.Events {
-			f.violated("%s tells of %d rejections; observers were told of %d", name, log.Rejected, log.Events)
+			f.violated("%s has %d rejections; an observer has counted %d", name, log.Rejected, log.Events)
 		}
 		if seen := m.rejectionsSeen(log.Limiter, log.Process); uint64(seen) > log.Events {
-			f.violated("clients of %s were rejected %d times by process %d, and observers were told of %d", log.Limiter, seen, log.Process, log.Events)
+			f.violated("clients of %s were rejected %d times by process %d, and an observer has counted %d", log.Limiter, seen, log.Process, log.Events)
 		}
 	}
 	f.Closest = fmt.Sprintf("%d records, %.1f MB in all", records, float64(bytes)/(1<<20))
@@ -165,11 +165,11 @@ func (m *model) rejectionsSeen(limiter string, process int) (n int) {
 
 // exits checks how the servers have ended.
 func (m *model) exits() *Finding {
-	f := &Finding{Name: "The servers end by themselves, without a race, a panic or a word"}
-	var told []string
+	f := &Finding{Name: "The servers end in time, without a race, a panic or other output"}
+	var parts []string
 	for _, exit := range m.h.Exits {
 		f.Examined++
-		told = append(told, fmt.Sprintf("process %d in %v", exit.Process, exit.Took.Round(time.Millisecond)))
+		parts = append(parts, fmt.Sprintf("process %d in %v", exit.Process, exit.Took.Round(time.Millisecond)))
 		if exit.Code != 0 || exit.Races > 0 || exit.Panics > 0 || exit.Output != "" {
 			f.violated("process %d ended with %d, %d races and %d panics, and said %q", exit.Process, exit.Code, exit.Races, exit.Panics, exit.Output)
 		}
@@ -177,7 +177,7 @@ func (m *model) exits() *Finding {
 	if f.Examined != processes {
 		f.violated("%d servers have ended", f.Examined)
 	}
-	f.Closest = strings.Join(told, ", ")
+	f.Closest = strings.Join(parts, ", ")
 	return f
 }
 

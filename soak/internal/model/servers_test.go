@@ -73,7 +73,7 @@ func TestALogMustBeShortAndComplete(t *testing.T) {
 		require.Equal(t, 1, found((*model).logs, &history.History{Logs: []history.Log{log}}), "%+v", log)
 	}
 	seen := &history.History{Logs: []history.Log{{Limiter: routes.Shared}}, Requests: []history.Request{rejected("/log", 0, 1)}}
-	require.Equal(t, 1, found((*model).logs, seen), "nobody was told of the rejection")
+	require.Equal(t, 1, found((*model).logs, seen), "the rejection is not in the log")
 	seen.Logs[0].Rejected, seen.Logs[0].Events, seen.Logs[0].Clients = 1, 1, 2
 	require.Zero(t, found((*model).logs, seen))
 }
@@ -104,7 +104,7 @@ func TestOperationsMustSucceedOutsideOfOutages(t *testing.T) {
 	require.Equal(t, 1, found((*model).polls, h))
 }
 
-func TestAReportTellsOfViolationsAndFaults(t *testing.T) {
+func TestAReportListsViolationsAndFaults(t *testing.T) {
 	h := &history.History{
 		Duration: time.Minute,
 		Faults:   []history.Fault{during(1000*ms, 2000*ms, true)},
