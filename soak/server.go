@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"context"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
