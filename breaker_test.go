@@ -160,8 +160,8 @@ func TestAShareThatIsWrongOrHasNoEffectIsRejected(t *testing.T) {
 		share           any
 		says            []string
 	}{
-		"over 1":             {"redis", "fallback", 40, []string{`"fallback_share" of backend "redis" is 40`, "over 0 and up to 1"}},
-		"zero":               {"redis", "fallback", 0, []string{"over 0 and up to 1"}},
+		"over 1":             {"redis", "fallback", 40, []string{`"fallback_share" of backend "redis" is 40`, "greater than 0 and at most 1"}},
+		"zero":               {"redis", "fallback", 0, []string{"greater than 0 and at most 1"}},
 		"a text":             {"redis", "fallback", "half", []string{`"half"`}},
 		"in memory":          {"memory", "fallback", 0.5, []string{"no effect", "leave it out"}},
 		"without a fallback": {"redis", "deny", 0.5, []string{"no effect", "RATELIMITER_ON_ERROR"}},

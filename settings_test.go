@@ -60,7 +60,7 @@ func TestALimiterThatIsSwitchedOffIsCheckedAllTheSame(t *testing.T) {
 		`did you mean "redis"?`:          {"RATELIMITER_BACKEND": "radis"},
 		`did you mean "port"?`:           {"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"prot": 1}},
 		`did you mean "max_keys"?`:       {"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_key": 1}},
-		"over 0 and up to 1":             {"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 2}},
+		"greater than 0 and at most 1":   {"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 2}},
 		"has no effect": {"RATELIMITER_BACKEND": "redis", "RATELIMITER_ON_ERROR": "deny",
 			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 0.5}},
 		"RATELIMITER_BACKEND is missing": {"RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 0.5}},

@@ -42,7 +42,7 @@ type Health struct {
 //
 // Five failures without a successful charge in between open the breaker. Every error of the
 // backend is a failure, and so is a call that exceeds the timeout. ErrInvalidQuota and
-// ErrClosed are not, nor is an error because the caller canceled or had a shorter deadline.
+// ErrClosed are not, nor are errors of a caller that canceled or had a shorter deadline.
 //
 // While the breaker is open, calls fail at once with ErrBreakerOpen. A goroutine, which
 // exists only while the breaker is open, probes the backend with a small charge every half

@@ -125,7 +125,7 @@ func aSlotMoves(t *testing.T, servers []*redistest.Server) {
 	require.Equal(t, servers[move.to].Addr, owner.Options().Addr)
 }
 
-// exactly lowers the limit to slightly more than the granted units, and spends the
+// checkCharges lowers the limit to slightly more than the granted units, and spends the
 // difference.
 func checkCharges(t *testing.T, takers []backends.Backend, l *loadTest) {
 	t.Helper()

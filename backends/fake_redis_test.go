@@ -83,7 +83,7 @@ func (p *fakeRedis) truth(t require.TestingT, quotas ...Quota) []Verdict {
 
 // send implements queue.send with an answer in the format of the script.
 func (p *fakeRedis) send(_ context.Context, calls []*call) {
-	asked, groups := sinceStart(), mergeCalls(calls)
+	sent, groups := sinceStart(), mergeCalls(calls)
 	there, back := p.latencyThere, p.latencyBack
 	elapse(there)
 	p.mu.Lock()
@@ -96,7 +96,7 @@ func (p *fakeRedis) send(_ context.Context, calls []*call) {
 	p.mu.Unlock()
 	elapse(back)
 	for _, c := range calls {
-		c.at = moment{sent: asked, received: sinceStart()}
+		c.at = moment{sent: sent, received: sinceStart()}
 	}
 	if _, err := readTakeReply(groups, strings.Join(words, " "), 0); err != nil {
 		fail(groups, err)

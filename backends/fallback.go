@@ -13,8 +13,8 @@ type fallback struct {
 
 // NewFallback returns a backend that decides with primary, and with local for each call
 // that primary cannot decide. With a memory backend as local, each process limits on its
-// own while Redis is unavailable, and the first decision that Redis answers is shared
-// again.
+// own while Redis is unavailable, and shares its limits again from the first decision that
+// Redis answers.
 //
 // If the request was canceled, a quota is invalid or primary is closed, Take returns the
 // error without calling local. Close closes both backends.

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestADecisionInMemoryAllocatesNothing(t *testing.T) {
+func TestADecisionInMemoryDoesNotAllocate(t *testing.T) {
 	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
 		backend, err := NewMemory(nil)
 		require.NoError(t, err)
@@ -21,7 +21,7 @@ func TestADecisionInMemoryAllocatesNothing(t *testing.T) {
 		}
 		quotas, verdicts := []Quota{{Key: "k", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
 		next := 0
-		ask := func() {
+		takeNext := func() {
 			quotas[0].Scope = names[next%len(names)]
 			next++
 			if err := backend.Take(t.Context(), quotas, verdicts); err != nil {
@@ -30,22 +30,22 @@ func TestADecisionInMemoryAllocatesNothing(t *testing.T) {
 		}
 		// The table itself grows now and then, which is far less than one allocation per
 		// key.
-		inserts := testing.AllocsPerRun(len(names)-1, ask)
+		inserts := testing.AllocsPerRun(len(names)-1, takeNext)
 		if algorithm == SlidingLog {
 			require.LessOrEqual(t, inserts, 1.0, "its cells")
 		} else {
 			require.Zero(t, inserts, "an insert")
 		}
 		for range 2 * len(names) { // so that logs have grown their cells
-			ask()
+			takeNext()
 		}
-		require.Zero(t, testing.AllocsPerRun(len(names), ask), "a hit")
+		require.Zero(t, testing.AllocsPerRun(len(names), takeNext), "a hit")
 
-		several := []Quota{quotas[0], quotas[0], quotas[0]}
-		several[1].Per, several[2].Scope = time.Minute, "another"
-		answers := make([]Verdict, len(several))
+		batch := []Quota{quotas[0], quotas[0], quotas[0]}
+		batch[1].Per, batch[2].Scope = time.Minute, "another"
+		answers := make([]Verdict, len(batch))
 		take := func() {
-			if err := backend.Take(t.Context(), several, answers); err != nil {
+			if err := backend.Take(t.Context(), batch, answers); err != nil {
 				t.Error(err)
 			}
 		}

@@ -33,7 +33,7 @@ var changes = map[string]func(t *rapid.T, q *Quota){
 	"no limit":     func(_ *rapid.T, q *Quota) { q.Ban, q.Limit = time.Minute, 0 },
 }
 
-// A prepared quota decides like one that was not prepared, whatever is changed in it or in
+// A prepared quota decides like one that was not prepared, even after changes to it or to
 // a copy of it.
 func TestAPreparedQuotaMayBeModified(t *testing.T) {
 	names := make([]string, 0, len(changes))
@@ -135,7 +135,7 @@ func TestTakeOneAndTakeAllReportErrors(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
-func TestTakeOneAndTakeAllAllocateNothing(t *testing.T) {
+func TestTakeOneAndTakeAllDoNotAllocate(t *testing.T) {
 	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
 		m := newMemory(1000)
 		minute := Quota{Key: "key", Algorithm: algorithm, Limit: 50, Per: time.Minute, Cost: 1}

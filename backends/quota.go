@@ -12,7 +12,7 @@ import (
 
 // Quota is a limit on a key and scope, together with a cost to charge to it.
 type Quota struct {
-	Key, Scope string
+	Key, Scope string        // what is limited and who, such as a route and a client address
 	Limit      int64         // units per Per, 0 to MaxLimit; 0 denies every positive cost
 	Per        time.Duration // MinPer to MaxPer, rounded up to a microsecond
 	Burst      int64         // TokenBucket only: the most units allowed at once, 0 to MaxLimit; 0 means Limit
@@ -35,11 +35,11 @@ type Quota struct {
 	// contains a Receipt, and backends do not cache a denial.
 	Tentative bool
 
-	// Ban turns the quota into a counter of rejections if it is not 0. A client that
-	// enforced quotas of the same key and scope deny Limit times within Per is banned for
-	// this long, MinPer to MaxPer: the quota denies it until the ban ends. Denials by the
-	// ban itself do not count, so a ban is not extended. The verdict of the rejection that
-	// starts the ban is already denied; Remaining is how many more rejections lead to one.
+	// Ban turns the quota into a counter of rejections if it is not 0. If enforced quotas
+	// of the same key and scope deny Limit times within Per, the key and scope are banned
+	// for this long, MinPer to MaxPer: this quota denies until the ban ends. Denials by the
+	// ban itself do not count, so a ban is not extended. The verdict on the rejection that
+	// starts the ban already denies; Remaining is how many more rejections lead to a ban.
 	//
 	// Limit must be at least 1, and Cost 1, or 0 to check for a ban without counting a
 	// rejection. Forced and Shadow must not be set, and Algorithm is ignored. Quotas with a

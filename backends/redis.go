@@ -67,7 +67,7 @@ type redisBackend struct {
 //	client              an existing redis.UniversalClient of the application. It is used as
 //	                    it is and never closed. It cannot be combined with the options above
 //	local_denials       remember in the process until when Redis denies, and deny without
-//	                    asking Redis until then (bool, default true)
+//	                    calling Redis until then (bool, default true)
 //	lease               how many units of a limit to take from Redis at once and to spend in
 //	                    the process, at most a tenth of the limit (int, 0 to 1000000,
 //	                    default 0: none). Applies only to sliding-window and fixed-window.
@@ -255,8 +255,8 @@ func (r *redisBackend) Reset(ctx context.Context, key, scope string) error {
 		defer r.denials.beginReset(key, scope)()
 	}
 	if r.leases != nil {
-		r.leases.forget(key, scope)
-		defer r.leases.forget(key, scope) // charges made in the meantime are gone as well
+		r.leases.drop(key, scope)
+		defer r.leases.drop(key, scope) // charges made in the meantime are gone as well
 	}
 	if err := r.process(ctx, redis.NewCmd(ctx, "del", redisKey(key, scope))); err != nil {
 		return fmt.Errorf("redis failed to reset: %w", asTimeout(err))

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An option that would be ignored is rejected, because whoever set it expects an effect.
+// An option that would be ignored is rejected, because a user who set it expects an effect.
 func TestOptionsWithoutEffectAreRejected(t *testing.T) {
 	for name, test := range map[string]struct {
 		options map[string]any

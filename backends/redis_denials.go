@@ -249,14 +249,14 @@ func (d *denials) callEnds(c *call, answered bool) {
 			delete(s.denied, hash)
 		case e.pendingRefunds == 0 && c.changes[i] == e.changes:
 			for _, member := range members {
-				s.remember(hash, denial{idOf(&c.quotas[member]), c.states[member], c.at})
+				s.add(hash, denial{idOf(&c.quotas[member]), c.states[member], c.at})
 			}
 		}
 		s.mu.Unlock()
 	}
 }
 
-func (s *denialShard) remember(hash uint64, latest denial) {
+func (s *denialShard) add(hash uint64, latest denial) {
 	list := s.denied[hash]
 	if list == nil && len(s.denied) >= denialsPerShard {
 		for other := range s.denied { // any one

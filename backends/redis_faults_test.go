@@ -29,18 +29,18 @@ func (s *connectionCutter) dial(ctx context.Context, network, addr string) (net.
 type cuttable struct {
 	net.Conn
 	*connectionCutter
-	asked atomic.Bool // the last command sent was a script
+	scriptSent atomic.Bool // the last command sent was a script
 }
 
 func (c *cuttable) Write(b []byte) (int, error) {
-	c.asked.Store(bytes.Contains(b, []byte("evalsha")))
+	c.scriptSent.Store(bytes.Contains(b, []byte("evalsha")))
 	return c.Conn.Write(b)
 }
 
 // Read drops an answer that has arrived: the server has executed the command.
 func (c *cuttable) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err == nil && c.asked.Load() && c.armed.CompareAndSwap(true, false) {
+	if err == nil && c.scriptSent.Load() && c.armed.CompareAndSwap(true, false) {
 		c.cuts.Add(1)
 		_ = c.Close() // the connection is unusable now
 		return 0, net.ErrClosed

@@ -123,8 +123,8 @@ func (l *leases) store(c *call) {
 	s.stock[id] = &lease{quota: *q, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
 }
 
-// forget removes the units of a key and scope that is reset.
-func (l *leases) forget(key, scope string) {
+// drop removes the units of a key and scope that is reset.
+func (l *leases) drop(key, scope string) {
 	hash := hashSubject(key, scope)
 	s := &l.shards[hash%leaseShards]
 	s.mu.Lock()

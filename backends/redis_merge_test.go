@@ -34,11 +34,11 @@ func (h history) quotas(t *rapid.T) *rapid.Generator[Quota] {
 
 // drawFlight draws the calls of a flight: a few quotas, each requested by several callers,
 // and some calls with more than one quota.
-func drawFlight(t *rapid.T, kinds *rapid.Generator[Quota]) (calls []*call) {
+func drawFlight(t *rapid.T, quota *rapid.Generator[Quota]) (calls []*call) {
 	for range rapid.IntRange(1, 24).Draw(t, "callers") {
-		quotas := []Quota{kinds.Draw(t, "quota")}
+		quotas := []Quota{quota.Draw(t, "quota")}
 		if rapid.IntRange(0, 11).Draw(t, "several") == 0 {
-			quotas = append(quotas, kinds.Draw(t, "another"))
+			quotas = append(quotas, quota.Draw(t, "another"))
 		}
 		calls = append(calls, newCall(context.Background(), quotas, false))
 	}
@@ -137,7 +137,7 @@ func TestAFlightIsDecidedLikeItsCallsInOrder(t *testing.T) {
 	}
 }
 
-// quick has periods so short that a real server sees many of them.
+// shortPeriods has periods so short that a real server sees many of them.
 var shortPeriods = history{
 	[]time.Duration{time.Millisecond, 1717 * time.Microsecond, 13 * time.Millisecond, time.Second, MaxPer},
 	forward.limits, rapid.Just(int64(0)), true,
@@ -169,10 +169,10 @@ func flights(t *testing.T, addr string, spread bool, history history, step func(
 	rapid.Check(t, func(rt *rapid.T) {
 		f := newMergeTest(rt, client, spread)
 		histories++
-		kinds := history.quotas(rt)
+		quotas := history.quotas(rt)
 		for range rapid.IntRange(1, 12).Draw(rt, "flights") {
 			step(time.Duration(history.steps.Draw(rt, "step")) * time.Microsecond)
-			calls := drawFlight(rt, kinds)
+			calls := drawFlight(rt, quotas)
 			decisions += len(calls)
 			f.send(rt, calls)
 		}

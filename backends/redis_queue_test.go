@@ -195,18 +195,18 @@ func TestACallerThatLeavesDuringAFlightDoesNotAffectTheOthers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		quotas, verdicts := []Quota{{Key: "hasty", Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
-		told := make(chan error)
+		result := make(chan error)
 		go func() {
 			err := backend.Take(ctx, quotas, verdicts)
 			quotas[0], verdicts[0] = Quota{}, Verdict{Remaining: 77} // they belong to the caller again
-			told <- err
+			result <- err
 		}()
 		synctest.Wait()
 		other := startCall(q, "other", 1, time.Second)
 		flights[0].land <- nil
 		together := r.next(t)
 		require.Equal(t, []string{"hasty", "other"}, names(together))
-		require.ErrorIs(t, <-told, context.DeadlineExceeded)
+		require.ErrorIs(t, <-result, context.DeadlineExceeded)
 		require.NoError(t, together.ctx.Err(), "others are still waiting")
 		together.land <- nil
 		require.NoError(t, <-other.result)

@@ -30,8 +30,8 @@ func (r *redisBackend) ResetAll(ctx context.Context, prefix string) error {
 		defer r.denials.beginResetAll()()
 	}
 	if r.leases != nil {
-		r.leases.forgetAll()
-		defer r.leases.forgetAll() // charges made in the meantime may be gone as well
+		r.leases.dropAll()
+		defer r.leases.dropAll() // charges made in the meantime may be gone as well
 	}
 	if err := r.wait(ctx, func() error { return r.resetServers(ctx, prefix) }); err != nil {
 		return fmt.Errorf("redis failed to reset everything: %w", asTimeout(err))
@@ -110,8 +110,8 @@ func (d *denials) eachShard(do func(s *denialShard)) {
 	}
 }
 
-// forgetAll removes all units in stock.
-func (l *leases) forgetAll() {
+// dropAll removes all units in stock.
+func (l *leases) dropAll() {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()

@@ -11,9 +11,9 @@ type scaled struct {
 	fraction float64
 }
 
-// NewScaled returns a backend that applies only a fraction of each limit, over 0 and up to
-// 1. It is meant for processes that share a limit but count separately. Limit and Burst are
-// multiplied by fraction and rounded down, but never below 1 unless they are 0.
+// NewScaled returns a backend that applies only a fraction of each limit, greater than 0
+// and at most 1. It is meant for processes that share a limit but count separately. Limit
+// and Burst are multiplied by fraction and rounded down, but not below 1 unless they are 0.
 //
 // Remaining refers to the scaled limit. If a cost exceeds the scaled limit but not the
 // limit itself, RetryAfter is Per, because the full limit may apply again by then. Close

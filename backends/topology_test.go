@@ -159,8 +159,8 @@ func TestTLS(t *testing.T) {
 	backend := open(t, map[string]any{"host": "127.0.0.1", "port": mustAtoi(t, port), "tls": &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}})
 	require.True(t, take(t, backend, hourly("k", 1))[0].Allowed)
 
-	stranger := open(t, map[string]any{"url": "rediss://127.0.0.1:" + port})
-	err := stranger.Take(t.Context(), []backends.Quota{hourly("k", 1)}, make([]backends.Verdict, 1))
+	untrusting := open(t, map[string]any{"url": "rediss://127.0.0.1:" + port})
+	err := untrusting.Take(t.Context(), []backends.Quota{hourly("k", 1)}, make([]backends.Verdict, 1))
 	require.ErrorContains(t, err, "certificate", "an untrusted server gets no command")
 }
 

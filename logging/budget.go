@@ -8,15 +8,15 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/window"
 )
 
-// budget limits the records by the token bucket that limits requests.
+// budget limits the number of records with a token bucket.
 type budget struct {
 	start     time.Time
 	perMinute int64
 
 	mu     sync.Mutex
 	bucket window.Bucket
-	// spentUntil is until when there is nothing for one more client, in µs since
-	// start. It spares the lock to the many rejections of an attack.
+	// spentUntil is how long the budget does not suffice for another client, in µs since
+	// start. It saves the lock for the many rejections of an attack.
 	spentUntil atomic.Int64
 }
 

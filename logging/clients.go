@@ -10,27 +10,27 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// shards are many enough that rejections on many processors seldom meet.
+// shards is enough that rejections on different processors rarely contend for a lock.
 const shards = 16
 
-// shard holds the clients that are followed, those of whom a record was written.
+// shard holds the tracked clients: those with a record that has no summary yet.
 type shard struct {
 	mu      sync.Mutex
 	clients map[id]*client
 	others  others
 }
 
-// id is a client: who, at what.
+// id identifies a client: one scope at one limit on one key.
 type id struct {
 	name, key, scope string
 	per              time.Duration
-	shadowed         bool // would be rejected, and is not
+	shadowed         bool // would be rejected, but is not
 }
 
-// client is what is known of one that is being rejected.
+// client is the state of a tracked client.
 type client struct {
 	id
-	route             string // of the last rejection, as are limit and retryAfter
+	route             string // route, limit and retryAfter are those of the last rejection
 	limit             int64
 	retryAfter        time.Duration
 	since, last       time.Time
@@ -39,13 +39,13 @@ type client struct {
 	quiet             time.Duration
 }
 
-// others are the rejections that no client is followed for.
+// others counts the rejections of clients that are not tracked.
 type others struct {
 	rejected, shadowed uint64
-	since              time.Time // zero while there are none
+	since              time.Time // zero if there are none
 }
 
-// news is what a rejection begins.
+// transition is a change in the state of a client.
 type transition uint8
 
 const (
@@ -54,11 +54,11 @@ const (
 	startsBan
 )
 
-// recordsPerClient are the first one and the summary.
+// recordsPerClient counts the first record and the summary.
 const recordsPerClient = 2
 
-// note counts a rejection, and tells what it begins, and when there is something to
-// be written about it later.
+// record counts a rejection. It returns the transition that the rejection causes, and when
+// something is due to be written because of it.
 func (l *Log) record(e *ratelimiter.Event, now time.Time) (c client, what transition, due time.Time) {
 	banned := e.Outcome == ratelimiter.Banned
 	if !l.enabled(levelOf(banned)) {
@@ -73,10 +73,10 @@ func (l *Log) record(e *ratelimiter.Event, now time.Time) (c client, what transi
 	case found != nil:
 	case l.closed.Load():
 		return c, noTransition, due
-	case !l.follows(now):
+	case !l.track(now):
 		return c, noTransition, s.others.count(is.shadowed, now)
 	default:
-		// The texts may be pieces of longer ones, which would stay in memory.
+		// The strings may be parts of longer ones, which would stay in memory.
 		is.key, is.scope = strings.Clone(is.key), strings.Clone(is.scope)
 		found = &client{id: is, since: now, quiet: l.quietFor(is.per), banLogged: banned}
 		s.clients[is] = found
@@ -107,18 +107,18 @@ func levelOf(ban bool) slog.Level {
 	return slog.LevelInfo
 }
 
-// follows tells whether there is room for one more client, and takes it.
-func (l *Log) follows(now time.Time) bool {
-	if l.followed.Add(1) <= l.maxClients && l.budget.take(now, recordsPerClient) {
+// track reports whether another client can be tracked, and reserves its place and
+// records.
+func (l *Log) track(now time.Time) bool {
+	if l.tracked.Add(1) <= l.maxClients && l.budget.take(now, recordsPerClient) {
 		return true
 	}
-	l.followed.Add(-1)
+	l.tracked.Add(-1)
 	return false
 }
 
-// quietFor is how long a client must be quiet. Within the period of a limit
-// clients come back to be rejected again; but one of a day must not take up room
-// for a day.
+// quietFor returns how long a client must be quiet. Within the period of the limit, clients
+// come back to be rejected again; but a daily limit must not occupy a place for a day.
 func (l *Log) quietFor(per time.Duration) time.Duration {
 	if l.quiet > 0 {
 		return l.quiet
@@ -126,7 +126,7 @@ func (l *Log) quietFor(per time.Duration) time.Duration {
 	return min(max(per, time.Minute), 10*time.Minute)
 }
 
-// count returns when the sum is due, if it was begun.
+// count returns when the sum is due, if this rejection is its first.
 func (o *others) count(shadowed bool, now time.Time) (due time.Time) {
 	if o.since.IsZero() {
 		o.since, due = now, now.Add(othersInterval)
@@ -139,11 +139,11 @@ func (o *others) count(shadowed bool, now time.Time) (due time.Time) {
 	return due
 }
 
-// sumEvery is how often others are told of.
+// othersInterval is how often the rejections of other clients are reported.
 const othersInterval = time.Minute
 
-// take removes the clients that have been quiet, or all. next is when the next
-// of those that stay may have been.
+// take removes and returns the clients that have been quiet long enough, or all. next is
+// when the next of the remaining ones may be quiet.
 func (s *shard) take(now time.Time, all bool, taken []client) (_ []client, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *shard) take(now time.Time, all bool, taken []client) (_ []client, next 
 	return taken, next
 }
 
-// othersSince is when the sum of others was begun.
+// othersSince returns when the current sum began.
 func (l *Log) othersSince() (since time.Time) {
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -170,7 +170,7 @@ func (l *Log) othersSince() (since time.Time) {
 	return since
 }
 
-// takeOthers begins a new sum.
+// takeOthers returns the sum and starts a new one.
 func (l *Log) takeOthers() (sum others) {
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -184,7 +184,7 @@ func (l *Log) takeOthers() (sum others) {
 	return sum
 }
 
-// sooner is the earlier of two times that are not zero.
+// sooner returns the earlier of two times, ignoring zero times.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -13,7 +13,7 @@ import (
 )
 
 func Example() {
-	// A logger without times, which are different in every run.
+	// A logger without times, which differ in every run.
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindTime || a.Key == "retry_after" {
 			return slog.Attr{}
@@ -33,8 +33,8 @@ func Example() {
 	}
 
 	_ = limiter.Close()
-	_ = rejections.Close() // or a minute without a rejection
+	_ = rejections.Close() // or after a minute without a rejection
 	// Output:
 	// level=INFO msg="rate limit: client rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 limit=2 per=1m0s
-	// level=INFO msg="rate limit: client rejected no more" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 rejected=98 banned=false
+	// level=INFO msg="rate limit: client no longer rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 rejected=98 banned=false
 }

@@ -1,39 +1,39 @@
-// Package logging writes with log/slog whom the limits reject and how the backend
-// fares, in so few records that an attack does not fill the disk.
+// Package logging writes rejections and outages of the backend to log/slog, in so few
+// records that an attack does not fill the disk.
 //
-// A client is one scope at one limit on one key. There is a record when it begins
-// to be rejected and a summary when it is rejected no more, however many requests
-// are between them:
+// A client is one scope at one limit on one key. It has a record when it is first rejected,
+// and a summary when it is no longer rejected, however many requests are in between:
 //
-//	level  message                                    attributes
-//	INFO   rate limit: client rejected                 route name key scope limit per retry_after
-//	WARN   rate limit: client banned                  the same
-//	INFO   rate limit: client rejected no more         route name key scope rejected since until banned
-//	INFO   rate limit: client would be rejected        of shadows and others that reject nobody, as above
-//	INFO   rate limit: client would be rejected no more
-//	WARN   rate limit: other clients rejected          rejected would_be_rejected since until
-//	WARN   rate limit: backend fails, limiting in memory    route error
-//	ERROR  rate limit: backend fails                  route error
-//	INFO   rate limit: backend answers again          since lasted decisions
+//	level  message                                              attributes
+//	INFO   rate limit: client rejected                          route name key scope limit per retry_after
+//	WARN   rate limit: client banned                            the same
+//	INFO   rate limit: client no longer rejected                route name key scope rejected since until banned
+//	INFO   rate limit: client would be rejected                 as above, for limits that do not reject
+//	INFO   rate limit: client would no longer be rejected       as above, for limits that do not reject
+//	WARN   rate limit: other clients rejected                   rejected would_be_rejected since until
+//	WARN   rate limit: backend unavailable, limiting in memory  route error
+//	ERROR  rate limit: backend unavailable                      route error
+//	INFO   rate limit: backend available again                  since lasted decisions
 //
-// Rejections are what limits are for, so they are no warnings. The names are those
-// of ratelimiter.Info. The route of a summary is that of the last rejection;
-// retry_after is missing where waiting does not help.
+// Rejections are what limits are for, so they are not warnings. Attributes have the names
+// of the fields of ratelimiter.Info. The route in a summary is that of the last rejection.
+// retry_after is missing if waiting does not help.
 //
-// A client is rejected no more when it was not for a while: for the period of the
-// limit, at least a minute and at most ten; see WithQuietPeriod. The backend answers
-// again when it has answered and not failed for ten seconds since its last failure;
-// lasted is until that answer.
+// A client counts as no longer rejected after a quiet period: the period of the limit, but
+// at least one minute and at most ten; see WithQuietPeriod. The backend counts as available
+// once it has answered and then not failed for ten seconds; lasted is the time from the
+// first failure to that answer, and decisions is the number of decisions made without the
+// backend.
 //
-// Over time at most 60 records about clients are written a minute, see WithMaxRecords,
-// and 1000 clients are followed at once, see WithMaxClients. What is rejected beyond
-// that is added up and told once a minute, as "other clients". Each rejection is in
-// one summary or in one such sum. Records about the backend are few by nature.
+// At most 60 records per minute are written about clients (WithMaxRecords), and at most
+// 1000 clients are tracked at a time (WithMaxClients). Rejections beyond that are added up
+// and reported once a minute as "other clients". Every rejection is in exactly one summary
+// or sum. Records about the backend are not limited, because there are few.
 //
-// Scopes are masked: an address shows its network, anything else no more than
-// three characters, and a keyed hash behind that tells clients apart; see
-// WithSecret and WithFullScopes. Keys and routes are written as they are, so
-// put into a key what is limited, and into the scope who.
+// Scopes are masked: an address shows its network, anything else at most three characters,
+// followed by a keyed hash that distinguishes clients; see WithSecret and WithFullScopes.
+// Keys and routes are written in full, so a key should say what is limited and the scope
+// who is limited.
 package logging
 
 import (
@@ -48,23 +48,23 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/mask"
 )
 
-// Log is a ratelimiter.Observer that writes records. New makes one, for one
-// RateLimiter: it takes all events for those of one backend. Its methods are safe
-// for use by many goroutines at once.
+// Log is a ratelimiter.Observer that writes records. Use New to create one for each
+// RateLimiter, because it assumes that all events are about the same backend. All methods
+// are safe for concurrent use.
 //
-// While nobody is rejected and the backend answers, it has no goroutine and no
-// timer, and a request that is allowed costs one atomic load.
+// While no client is rejected and the backend is available, a Log has no goroutine and no
+// timer, and an allowed request costs a single atomic load.
 type Log struct {
-	logger     *slog.Logger // nil for that of slog.Default at the time
+	logger     *slog.Logger // nil means the current slog.Default
 	scope      func(string) string
-	quiet      time.Duration // 0 for that of the limit
+	quiet      time.Duration // 0 means the period of the limit
 	maxClients int64
 
-	seed     maphash.Seed
-	shards   [shards]shard
-	followed atomic.Int64 // in all shards
-	budget   budget
-	outage   outage
+	seed    maphash.Seed
+	shards  [shards]shard
+	tracked atomic.Int64 // in all shards
+	budget  budget
+	outage  outage
 
 	closed   atomic.Bool
 	sweeping sync.Mutex // held while summaries are written
@@ -73,7 +73,7 @@ type Log struct {
 
 var _ ratelimiter.Observer = (*Log)(nil)
 
-// Option changes what New makes.
+// Option is an option of New.
 type Option func(*settings)
 
 type settings struct {
@@ -83,40 +83,39 @@ type settings struct {
 	maxClients, maxRecords int64
 }
 
-// WithFullScopes writes scopes as they are, such as whole addresses, which may be
+// WithFullScopes writes scopes without masking, for example whole addresses, which may be
 // personal data.
 func WithFullScopes() Option { return func(s *settings) { s.fullScopes = true } }
 
-// WithSecret sets the key of the hashes in masked scopes, so that several
-// processes, and one that was started again, write the same for one client.
-// Whoever knows the secret can find out who is meant, by trying. Without one, or
-// with an empty one, the key is a random one of the process, which nobody knows; the
-// dashboard shows the same hashes then.
+// WithSecret sets the key of the hashes in masked scopes, so that the hash of a client is
+// the same in several processes and after a restart. Anyone who knows the secret can find
+// out scopes by trying. The default, which an empty secret also selects, is a random key of
+// the process; the dashboard then shows the same hashes as the log.
 func WithSecret(secret string) Option { return func(s *settings) { s.secret = secret } }
 
-// WithQuietPeriod sets how long a client must not have been rejected to count as one
-// that is rejected no more. Less than a second counts as a second; 0 or less means
-// the default, the period of the limit, but from one minute to ten.
+// WithQuietPeriod sets how long a client must not be rejected to count as no longer
+// rejected. Less than a second means one second. 0 or less means the default: the period of
+// the limit, but at least one minute and at most ten.
 func WithQuietPeriod(quiet time.Duration) Option { return func(s *settings) { s.quiet = quiet } }
 
-// WithMaxClients sets how many clients are followed at once, which bounds the
-// memory. 0 or less means the default of 1000.
+// WithMaxClients sets how many clients are tracked at a time, which bounds the memory. 0 or
+// less means the default of 1000.
 func WithMaxClients(clients int) Option { return func(s *settings) { s.maxClients = int64(clients) } }
 
-// WithMaxRecords sets how many records about clients are written in a minute. It
-// is a rate: as many may come at once after a calm minute, and summaries, which
-// are paid for beforehand, when they are due. One client takes two or three, so 1
-// counts as 2. 0 or less means the default of 60.
+// WithMaxRecords sets how many records per minute are written about clients. It is a rate:
+// after a quiet minute, that many may be written at once. The summary of a client is
+// charged together with its first record. A client needs two or three records, so 1 means
+// 2. 0 or less means the default of 60.
 func WithMaxRecords(perMinute int) Option {
 	return func(s *settings) { s.maxRecords = int64(perMinute) }
 }
 
-// New makes a Log that writes to logger, or if that is nil to slog.Default() as
-// it is at the time. It is for RATELIMITER_OBSERVER or RateLimiter.AddObserver.
+// New returns a Log that writes to logger, or to the current slog.Default() if logger is
+// nil. Set it as RATELIMITER_OBSERVER, or pass it to RateLimiter.AddObserver.
 //
-// The records are written in the request that is the first to be rejected, so a
-// handler that is slow delays that one and nobody else; summaries are written in
-// a goroutine of their own, where what a handler panics with is thrown away.
+// The first record about a client is written in its request, so a slow handler delays that
+// request, but no other. Summaries are written in a goroutine of their own, which recovers
+// from panics of the handler.
 func New(logger *slog.Logger, options ...Option) *Log {
 	var s settings
 	for _, option := range options {
@@ -147,18 +146,19 @@ func New(logger *slog.Logger, options ...Option) *Log {
 	return l
 }
 
-// Observe is told of decisions by a RateLimiter.
+// Observe implements ratelimiter.Observer.
 func (l *Log) Observe(event ratelimiter.Event) {
 	failed := event.Fallback || event.Outcome == ratelimiter.BackendError
 	rejected := event.Outcome == ratelimiter.Rejected || event.Outcome == ratelimiter.Shadowed || event.Outcome == ratelimiter.Banned
-	// Only what is allowed shows that the backend has answered: a denial may have
-	// been remembered by this process.
+	// Only an allowed request shows that the backend has answered, because a denial may
+	// come from a cache.
 	answered := event.Outcome == ratelimiter.Allowed && !failed
 	if !(failed || rejected || answered && l.outage.on.Load()) || l.closed.Load() {
 		return
 	}
 	now := time.Now()
-	// Everything is noted before anything is written, which may take long or panic.
+	// All state is updated before anything is written, because the handler may block or
+	// panic.
 	fails := failed && l.outage.noteFailure(&event, now)
 	if answered {
 		l.schedule(l.outage.noteAnswer(now.Add(-event.BackendLatency), now))
@@ -173,25 +173,27 @@ func (l *Log) Observe(event ratelimiter.Event) {
 	}
 }
 
-// Close writes the summaries of all clients that are followed, and the sum of the
-// others. Events after it are ignored. It returns when the last record is
-// written, and always nil. Close the RateLimiter, or remove the Log from it, before.
+// Close writes the summaries of all tracked clients and the sum of the others. It returns
+// nil when the last record is written. Later events are ignored. Close the RateLimiter, or
+// remove the Log from it, before calling Close.
 func (l *Log) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
-	l.alarm.end()
+	l.alarm.stop()
 	l.sweeping.Lock()
 	defer l.sweeping.Unlock()
 	l.sweep(time.Now(), true)
 	return nil
 }
 
-func (l *Log) to() *slog.Logger {
+func (l *Log) currentLogger() *slog.Logger {
 	if l.logger == nil {
 		return slog.Default()
 	}
 	return l.logger
 }
 
-func (l *Log) enabled(level slog.Level) bool { return l.to().Enabled(context.Background(), level) }
+func (l *Log) enabled(level slog.Level) bool {
+	return l.currentLogger().Enabled(context.Background(), level)
+}

@@ -12,7 +12,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/logging"
 )
 
-// nowhere is a response writer that costs little.
+// nowhere is a response writer that does nothing.
 type nowhere struct{ header http.Header }
 
 func (w *nowhere) Header() http.Header         { return w.header }
@@ -24,8 +24,8 @@ type idle struct{}
 
 func (idle) Observe(ratelimiter.Event) {}
 
-// BenchmarkMiddleware measures what the log adds to a request, beside an observer
-// that does nothing and none at all.
+// BenchmarkMiddleware measures what the log adds to a request, compared with an observer
+// that does nothing and with none.
 func BenchmarkMiddleware(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
 	for _, test := range []struct {

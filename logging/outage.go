@@ -8,22 +8,22 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// settled is how long a backend must not have failed to be called well again, so
-// that one which fails now and then does not fill the log.
+// recoveryPeriod is how long the backend must not fail to count as available, so that a
+// backend which fails now and then does not fill the log.
 const recoveryPeriod = 10 * time.Second
 
-// outage is one of the backend, from its first failure on.
+// outage is an outage of the backend, from its first failure.
 type outage struct {
-	on atomic.Bool // changed under mu
+	on atomic.Bool // changed while mu is held
 
 	mu          sync.Mutex
-	since, last time.Time // of the failures
+	since, last time.Time // times of the first and last failure
 	answered    time.Time // first answer after the last failure; zero if none
 	decisions   uint64    // made without the backend
 }
 
-// failed notes that a decision was made without the backend, and tells whether an
-// outage has begun with it.
+// noteFailure records a decision made without the backend, and reports whether an outage
+// begins with it.
 func (o *outage) noteFailure(e *ratelimiter.Event, now time.Time) (begins bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -36,14 +36,14 @@ func (o *outage) noteFailure(e *ratelimiter.Event, now time.Time) (begins bool) 
 		o.last = now
 	}
 	o.answered = time.Time{}
-	if e.LimitIndex == 0 { // one question, whatever the number of limits
+	if e.LimitIndex == 0 { // one call per request, whatever the number of limits
 		o.decisions++
 	}
 	return begins
 }
 
-// answers notes an answer to a question asked at a time, and tells when the outage
-// may be over. Answers to questions from before the last failure mean nothing.
+// noteAnswer records the answer to a call made at a time, and returns when the outage may
+// be over. It ignores answers to calls made before the last failure.
 func (o *outage) noteAnswer(asked, now time.Time) (over time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -54,15 +54,15 @@ func (o *outage) noteAnswer(asked, now time.Time) (over time.Time) {
 	return o.last.Add(recoveryPeriod)
 }
 
-// ended is an outage that is over.
+// endedOutage is an outage that is over.
 type endedOutage struct {
 	since     time.Time
 	lasted    time.Duration
 	decisions uint64
 }
 
-// end ends an outage whose time has come, or at the close any that the backend has
-// answered after. next is when that may be, zero if it is not known.
+// end ends an outage that is over. When closing, it ends any outage after which the backend
+// has answered. next is when the outage may be over, zero if unknown.
 func (o *outage) end(now time.Time, closing bool) (over *endedOutage, next time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

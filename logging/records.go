@@ -9,7 +9,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// begins writes that a client begins to be rejected, or is banned.
+// logTransition writes that a client is rejected or banned.
 func (l *Log) logTransition(c *client, what transition) {
 	if what == noTransition {
 		return
@@ -28,11 +28,11 @@ func (l *Log) logTransition(c *client, what transition) {
 	l.write(levelOf(what == startsBan), message, attributes...)
 }
 
-// isOver writes the summary of a client.
+// logSummary writes the summary of a client.
 func (l *Log) logSummary(c *client) {
-	message := "rate limit: client rejected no more"
+	message := "rate limit: client no longer rejected"
 	if c.shadowed {
-		message = "rate limit: client would be rejected no more"
+		message = "rate limit: client would no longer be rejected"
 	}
 	l.write(slog.LevelInfo, message, append(l.clientAttrs(c),
 		slog.Uint64("rejected", c.rejected), slog.Time("since", c.since), slog.Time("until", c.last), slog.Bool("banned", c.banned))...)
@@ -43,16 +43,16 @@ func (l *Log) clientAttrs(c *client) []slog.Attr {
 		slog.String("key", c.key), slog.String("scope", l.scope(c.scope)))
 }
 
-// sum writes how many rejections there were of clients that are not followed.
+// logOthers writes the number of rejections of clients that are not tracked.
 func (l *Log) logOthers(o *others, now time.Time) {
 	l.write(slog.LevelWarn, "rate limit: other clients rejected", slog.Uint64("rejected", o.rejected),
 		slog.Uint64("would_be_rejected", o.shadowed), slog.Time("since", o.since), slog.Time("until", now))
 }
 
 func (l *Log) logOutage(e *ratelimiter.Event) {
-	level, message := slog.LevelError, "rate limit: backend fails"
+	level, message := slog.LevelError, "rate limit: backend unavailable"
 	if e.Fallback {
-		level, message = slog.LevelWarn, "rate limit: backend fails, limiting in memory"
+		level, message = slog.LevelWarn, "rate limit: backend unavailable, limiting in memory"
 	}
 	why := "unknown"
 	if e.Err != nil {
@@ -62,15 +62,15 @@ func (l *Log) logOutage(e *ratelimiter.Event) {
 }
 
 func (l *Log) logRecovery(o *endedOutage) {
-	l.write(slog.LevelInfo, "rate limit: backend answers again", slog.Time("since", o.since),
+	l.write(slog.LevelInfo, "rate limit: backend available again", slog.Time("since", o.since),
 		slog.Duration("lasted", o.lasted.Round(time.Millisecond)), slog.Uint64("decisions", o.decisions))
 }
 
 func (l *Log) write(level slog.Level, message string, attributes ...slog.Attr) {
-	l.to().LogAttrs(context.Background(), level, message, attributes...)
+	l.currentLogger().LogAttrs(context.Background(), level, message, attributes...)
 }
 
-// shortened bounds the text of an error, which anybody may have made.
+// shortened bounds the length of an error message, which may come from anywhere.
 func shortened(text string) string {
 	const most = 500
 	if len(text) > most {

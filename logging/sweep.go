@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// alarm is set while there is something to be written later.
+// alarm is set while something has to be written later.
 type alarm struct {
 	mu    sync.Mutex
 	timer *time.Timer
@@ -14,9 +14,8 @@ type alarm struct {
 	ended bool
 }
 
-// wake sets the alarm, if it is not set for before that. It does not ring more
-// than once in a second, so that summaries come together. The zero time sets
-// nothing.
+// schedule sets the alarm, unless it is set for an earlier time. It rings at most once a
+// second, so that summaries are written together. The zero time sets nothing.
 func (l *Log) schedule(at time.Time) {
 	if at.IsZero() {
 		return
@@ -38,8 +37,8 @@ func (l *Log) schedule(at time.Time) {
 	a.timer.Reset(time.Until(at))
 }
 
-// end lets the alarm not ring again.
-func (a *alarm) end() {
+// stop stops the alarm for good.
+func (a *alarm) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended = true
@@ -48,12 +47,12 @@ func (a *alarm) end() {
 	}
 }
 
-// ring writes what is due, in a goroutine that ends with it.
+// onAlarm writes what is due. The goroutine ends with it.
 func (l *Log) onAlarm() {
 	l.alarm.mu.Lock()
 	l.alarm.at = time.Time{}
 	l.alarm.mu.Unlock()
-	if !l.sweeping.TryLock() { // a handler takes long; goroutines must not pile up
+	if !l.sweeping.TryLock() { // a handler is slow; goroutines must not pile up
 		l.schedule(time.Now())
 		return
 	}
@@ -61,7 +60,8 @@ func (l *Log) onAlarm() {
 	l.schedule(l.sweep(time.Now(), false))
 }
 
-// sweep writes what is due, or all at the close, and tells when the next is.
+// sweep writes what is due, or everything when closing. It returns when the next record is
+// due.
 func (l *Log) sweep(now time.Time, closing bool) (next time.Time) {
 	var quiet []client
 	for i := range l.shards {
@@ -69,7 +69,7 @@ func (l *Log) sweep(now time.Time, closing bool) (next time.Time) {
 		quiet, end = l.shards[i].take(now, closing, quiet)
 		next = sooner(next, end)
 	}
-	l.followed.Add(-int64(len(quiet)))
+	l.tracked.Add(-int64(len(quiet)))
 	slices.SortFunc(quiet, func(a, b client) int { return a.since.Compare(b.since) })
 	for i := range quiet {
 		l.protect(func() { l.logSummary(&quiet[i]) })
@@ -91,8 +91,8 @@ func (l *Log) sweep(now time.Time, closing bool) (next time.Time) {
 	return sooner(next, end)
 }
 
-// guarded lets no panic of a handler end the application, nor lose the records
-// behind.
+// protect recovers from panics of a handler, so that they neither end the application nor
+// lose the following records.
 func (l *Log) protect(write func()) {
 	defer func() { _ = recover() }()
 	write()

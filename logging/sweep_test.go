@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheTimerIsSetOnlyWhileThereIsSomethingToWrite(t *testing.T) {
+func TestTheTimerIsSetOnlyWhileARecordIsPending(t *testing.T) {
 	rejected := ratelimiter.Event{Outcome: ratelimiter.Rejected, Info: ratelimiter.Info{Scope: "a", Per: time.Minute}}
 	other := ratelimiter.Event{Outcome: ratelimiter.Rejected, Info: ratelimiter.Info{Scope: "b", Per: time.Hour}}
 	allowed := ratelimiter.Event{Outcome: ratelimiter.Allowed}
@@ -20,14 +20,14 @@ func TestTheTimerIsSetOnlyWhileThereIsSomethingToWrite(t *testing.T) {
 		events  []ratelimiter.Event
 		wait    time.Duration
 		set     bool
-		pending time.Duration // until it is not set any more
+		pending time.Duration // until the timer is stopped
 	}{
-		"nobody is rejected":             {events: []ratelimiter.Event{allowed}},
-		"a client is rejected":           {events: []ratelimiter.Event{rejected}, set: true, pending: time.Minute},
-		"another is not followed":        {events: []ratelimiter.Event{rejected, other}, set: true, pending: time.Minute},
-		"a limit of an hour":             {events: []ratelimiter.Event{other}, set: true, pending: 10 * time.Minute},
-		"the backend does not answer":    {events: []ratelimiter.Event{failed}},
-		"the backend has answered again": {events: []ratelimiter.Event{failed, allowed}, wait: time.Second, set: true, pending: 9 * time.Second},
+		"no rejections":                 {events: []ratelimiter.Event{allowed}},
+		"a client is rejected":          {events: []ratelimiter.Event{rejected}, set: true, pending: time.Minute},
+		"another client is not tracked": {events: []ratelimiter.Event{rejected, other}, set: true, pending: time.Minute},
+		"a limit of an hour":            {events: []ratelimiter.Event{other}, set: true, pending: 10 * time.Minute},
+		"the backend is unavailable":    {events: []ratelimiter.Event{failed}},
+		"the backend has answered":      {events: []ratelimiter.Event{failed, allowed}, wait: time.Second, set: true, pending: 9 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestTheTimerIsSetOnlyWhileThereIsSomethingToWrite(t *testing.T) {
 					synctest.Wait()
 				}
 				require.False(t, set())
-				require.Zero(t, log.followed.Load())
+				require.Zero(t, log.tracked.Load())
 			})
 		})
 	}

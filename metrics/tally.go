@@ -1,8 +1,8 @@
-// Package metrics counts what a rate limiter decides: by route, limit and
-// outcome, in memory that is bounded, and without a name of any client.
+// Package metrics counts the decisions of a rate limiter by route, limit and outcome, in
+// bounded memory and without identifying clients.
 //
-// The modules metrics/prometheus and metrics/otel export what it counts. Who
-// uses another system, such as expvar or statsd, reads a Tally.
+// The modules metrics/prometheus and metrics/otel export the counts. Use a Tally directly
+// to export them to another system, such as expvar or statsd.
 package metrics
 
 import (
@@ -19,22 +19,21 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// MaxPairs is how many pairs of a route and a limit are told apart. All pairs
-// that come after them are counted together, as route Other and limit Other. It
-// bounds a Tally to about 220 kB, besides the names, which are the application's.
+// MaxPairs is the number of pairs of a route and a limit that are counted separately. All
+// later pairs are counted together, as route Other and limit Other. This bounds the memory
+// of a Tally to about 220 kB, plus the names.
 const MaxPairs = 1024
 
-// Other is the route and the limit of what came after the first MaxPairs pairs.
+// Other is the route and limit of all pairs after the first MaxPairs.
 const Other = "other"
 
-// Tally counts the decisions of a rate limiter. Its methods are safe for use by
-// many goroutines at once.
+// Tally counts the decisions of a rate limiter. All methods are safe for concurrent use.
 type Tally struct {
 	limiter *ratelimiter.RateLimiter
 	latency func(took time.Duration, answered bool)
 	remove  func()
 
-	// table is replaced, never changed, so that an event takes no lock.
+	// table is replaced, never modified, so that events need no lock.
 	table     atomic.Pointer[table]
 	mu        sync.Mutex // held while table is replaced
 	other     row
@@ -43,22 +42,22 @@ type Tally struct {
 
 type table struct {
 	rows  map[pair]*row
-	order []pair // as they came
+	order []pair // in order of their first decision
 }
 
 type pair struct{ route, limit string }
 
-// row is as long as a line of the cache, so that no two share one.
+// row fills a cache line, so that no two rows share one.
 type row struct{ decisions [8]atomic.Uint64 }
 
-// outcomes is how many of the decisions of a row are in use.
+// outcomes is the number of outcomes that a row counts.
 const outcomes = ratelimiter.Banned + 1
 
-// New counts every decision of the limiter, which must not be nil, from now on,
-// until Close. It may be called before InitApp and while requests are being served.
+// New starts counting the decisions of a limiter, which must not be nil, until Close. It
+// may be called before InitApp and while requests are being served.
 //
-// If latency is not nil, it is told how long each question that the backend was asked
-// took, in the request, and whether it was answered.
+// If latency is not nil, it is called in each request with the duration of the call to the
+// backend, and whether the backend answered.
 func New(limiter *ratelimiter.RateLimiter, latency func(took time.Duration, answered bool)) *Tally {
 	t := &Tally{limiter: limiter, latency: latency}
 	t.table.Store(&table{})
@@ -66,11 +65,11 @@ func New(limiter *ratelimiter.RateLimiter, latency func(took time.Duration, answ
 	return t
 }
 
-// Close counts no more. What was counted can still be read.
+// Close stops counting. The counts remain available.
 func (t *Tally) Close() { t.remove() }
 
-// observer keeps Observe out of what a Tally offers: who set it as
-// RATELIMITER_OBSERVER too would count everything twice.
+// observer hides the method Observe from the users of a Tally: setting a Tally as
+// RATELIMITER_OBSERVER would count every decision twice.
 type observer struct{ *Tally }
 
 func (o observer) Observe(e ratelimiter.Event) {
@@ -101,7 +100,7 @@ func (t *Tally) add(p pair) *row {
 	defer t.mu.Unlock()
 	known := t.table.Load()
 	switch {
-	case known.rows[p] != nil: // added by another goroutine meanwhile
+	case known.rows[p] != nil: // added by another goroutine
 		return known.rows[p]
 	case len(known.order) >= MaxPairs:
 		return &t.other
@@ -110,22 +109,22 @@ func (t *Tally) add(p pair) *row {
 	rows := make(map[pair]*row, len(known.order)+1)
 	maps.Copy(rows, known.rows)
 	rows[p] = added
-	t.table.Store(&table{rows, append(known.order, p)}) // readers look no further than their own length
+	t.table.Store(&table{rows, append(known.order, p)}) // readers only use the elements within their own length
 	return added
 }
 
-// Count is how many decisions about a limit of a route had an outcome. The names
-// are valid UTF-8.
+// Count is how many decisions on a limit of a route had an outcome. The names are valid
+// UTF-8.
 type Count struct {
 	Route, Limit string
 	Outcome      ratelimiter.Outcome
 	Decisions    uint64
 }
 
-// Counts are all decisions so far, in the order in which the pairs of route and
-// limit came: where an exporter has a limit of its own, it always cuts off the
-// same. Of outcomes that a limit never had, only Allowed and Rejected are told, as
-// 0: so that who computes a rate sees the first one too.
+// Counts returns all decisions so far. The pairs of route and limit are in order of their
+// first decision, so an exporter with a limit of its own always omits the same ones.
+// Outcomes that never occurred are left out, except for Allowed and Rejected, which are 0:
+// so a rate includes the first decision, too.
 func (t *Tally) Counts() iter.Seq[Count] {
 	return func(yield func(Count) bool) {
 		known := t.table.Load()
@@ -153,8 +152,8 @@ func (r *row) each(route, limit string, yield func(Count) bool) bool {
 	return true
 }
 
-// printable spares exporters a name that they would reject, as a path of a route
-// may be any bytes.
+// printable quotes a name that is not valid UTF-8, which exporters would reject. A route
+// may contain any bytes.
 func printable(name string) string {
 	if utf8.ValidString(name) {
 		return name

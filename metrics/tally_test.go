@@ -37,7 +37,7 @@ func application(t testing.TB, config ratelimiter.Config) (*gin.Engine, *ratelim
 	return engine, limiter
 }
 
-// counts are the counts of a tally that are not 0, by their names.
+// counts returns the counts of a tally that are not 0, by name.
 func counts(tally *metrics.Tally) map[string]uint64 {
 	all := map[string]uint64{}
 	for c := range tally.Counts() {
@@ -78,22 +78,22 @@ func TestDecisionsAreCountedByRouteLimitAndOutcome(t *testing.T) {
 	tally.Close()
 	before := counts(tally)
 	get(engine, "/users/1", "192.0.2.1:1")
-	require.Equal(t, before, counts(tally), "what was counted stays, and no more is")
+	require.Equal(t, before, counts(tally), "the counts stay, and nothing is added")
 }
 
-func TestTheFirstRejectionIsAStepFromZero(t *testing.T) {
+func TestTheFirstRejectionIsAnIncreaseFromZero(t *testing.T) {
 	engine, limiter := application(t, nil)
 	tally := metrics.New(limiter, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
 	get(engine, "/", "192.0.2.1:1")
-	var told []metrics.Count
+	var counted []metrics.Count
 	for count := range tally.Counts() {
-		told = append(told, count)
+		counted = append(counted, count)
 	}
 	require.Equal(t, []metrics.Count{
 		{"GET /", "per-minute", ratelimiter.Allowed, 1},
 		{"GET /", "per-minute", ratelimiter.Rejected, 0},
-	}, told)
+	}, counted)
 }
 
 func TestAFloodOfRoutesIsCountedInBoundedMemory(t *testing.T) {
@@ -102,7 +102,7 @@ func TestAFloodOfRoutesIsCountedInBoundedMemory(t *testing.T) {
 	for i := range routes {
 		engine.GET(fmt.Sprintf("/%d", i), limiter.RateLimit(1000, time.Minute), ok)
 	}
-	for i := range routes { // what the router and the limiter keep is not the tally's
+	for i := range routes { // memory of the router and the limiter does not count
 		get(engine, fmt.Sprintf("/%d", i), "192.0.2.1:1")
 	}
 	before := heap()
@@ -119,19 +119,19 @@ func TestAFloodOfRoutesIsCountedInBoundedMemory(t *testing.T) {
 	require.Less(t, heap()-before, int64(300_000))
 
 	var all uint64
-	told := counts(tally)
-	for _, n := range told {
+	counted := counts(tally)
+	for _, n := range counted {
 		all += n
 	}
-	require.Len(t, told, metrics.MaxPairs+1)
-	require.EqualValues(t, 4*500, told["other other allowed"])
+	require.Len(t, counted, metrics.MaxPairs+1)
+	require.EqualValues(t, 4*500, counted["other other allowed"])
 	require.EqualValues(t, 4*routes, all, "nothing is lost")
 }
 
 func TestCountsKeepTheirOrder(t *testing.T) {
 	engine, limiter := application(t, nil)
 	tally := metrics.New(limiter, nil)
-	var want, told []string
+	var want, counted []string
 	for i := range 100 {
 		path := fmt.Sprintf("/%d", i)
 		engine.GET(path, limiter.RateLimit(1, time.Minute), ok)
@@ -140,12 +140,12 @@ func TestCountsKeepTheirOrder(t *testing.T) {
 	}
 	for count := range tally.Counts() {
 		if count.Outcome == ratelimiter.Allowed {
-			told = append(told, count.Route)
+			counted = append(counted, count.Route)
 		}
 	}
-	require.Equal(t, want, told)
+	require.Equal(t, want, counted)
 	for range tally.Counts() {
-		break // and who has seen enough may stop
+		break // a caller may stop early
 	}
 }
 
@@ -156,7 +156,7 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-func TestANameThatIsNoTextIsQuoted(t *testing.T) {
+func TestANameThatIsNotUTF8IsQuoted(t *testing.T) {
 	engine, limiter := application(t, nil)
 	tally := metrics.New(limiter, nil)
 	engine.GET("/\xff", limiter.RateLimit(1, time.Minute), ok)
@@ -164,27 +164,27 @@ func TestANameThatIsNoTextIsQuoted(t *testing.T) {
 	require.Equal(t, map[string]uint64{`"GET /\xff" per-minute allowed`: 1}, counts(tally))
 }
 
-func TestEveryOutcomeHasARoomOfItsOwn(t *testing.T) {
-	require.True(t, strings.HasPrefix((ratelimiter.Banned+1).String(), "Outcome("), "a tally does not know the newest outcome")
+func TestEveryOutcomeIsCountedSeparately(t *testing.T) {
+	require.True(t, strings.HasPrefix((ratelimiter.Banned+1).String(), "Outcome("), "a tally does not count the newest outcome")
 }
 
-// broken is a backend that is away.
+// broken is a backend that always fails.
 type broken struct{}
 
 func (broken) Take(context.Context, []backends.Quota, []backends.Verdict) error {
-	return errors.New("it is gone")
+	return errors.New("unavailable")
 }
 func (broken) Reset(context.Context, string, string) error { return nil }
 func (broken) Close() error                                { return nil }
 
-func TestTheLatencyIsToldOnceForAQuestion(t *testing.T) {
+func TestTheLatencyIsReportedOncePerCall(t *testing.T) {
 	for name, test := range map[string]struct {
 		config ratelimiter.Config
 		want   []bool
 	}{
-		"answered":                      {nil, []bool{true, true}},
-		"answered by this process":      {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}}, []bool{false, false}},
-		"not answered, and let through": {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "allow"}, []bool{false, false}},
+		"answered":                {nil, []bool{true, true}},
+		"decided in this process": {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}}, []bool{false, false}},
+		"not answered, allowed":   {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "allow"}, []bool{false, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			engine, limiter := application(t, test.config)
@@ -203,7 +203,7 @@ func TestTheLatencyIsToldOnceForAQuestion(t *testing.T) {
 	}
 }
 
-func TestWhatAnOpenBreakerDoesNotLetThroughIsNoLatency(t *testing.T) {
+func TestCallsBlockedByAnOpenBreakerHaveNoLatency(t *testing.T) {
 	for _, policy := range []string{"fallback", "allow", "deny"} {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": policy})
 		var asked int
@@ -216,7 +216,7 @@ func TestWhatAnOpenBreakerDoesNotLetThroughIsNoLatency(t *testing.T) {
 	}
 }
 
-func TestValuesTellOfTheBackendAndTheMemory(t *testing.T) {
+func TestValuesReportTheBackendAndTheMemory(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	tally := metrics.New(&limiter, nil)
 	for name, value := range values(tally) {
@@ -230,9 +230,9 @@ func TestValuesTellOfTheBackendAndTheMemory(t *testing.T) {
 	for i := range 7 {
 		get(engine, "/", fmt.Sprintf("192.0.2.%d:1", i))
 	}
-	told := values(tally)
-	require.Positive(t, told["ratelimiter.backend.downtime"])
-	delete(told, "ratelimiter.backend.downtime")
+	latencies := values(tally)
+	require.Positive(t, latencies["ratelimiter.backend.downtime"])
+	delete(latencies, "ratelimiter.backend.downtime")
 	require.Equal(t, map[string]float64{
 		"ratelimiter.fallback.decisions": 7,
 		"ratelimiter.backend.failures":   5,
@@ -243,10 +243,10 @@ func TestValuesTellOfTheBackendAndTheMemory(t *testing.T) {
 		"ratelimiter.memory.evictions":   0,
 		"ratelimiter.observer.panics":    7,
 		"ratelimiter.waiting":            0,
-	}, told)
+	}, latencies)
 }
 
-func TestValuesTellOfAMemoryThatIsTooSmall(t *testing.T) {
+func TestValuesReportEvictions(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 1}})
 	tally := metrics.New(limiter, nil)
 	engine.GET("/", limiter.RateLimit(5, time.Minute), ok)
@@ -258,9 +258,9 @@ func TestValuesTellOfAMemoryThatIsTooSmall(t *testing.T) {
 
 type panicking struct{}
 
-func (panicking) Observe(ratelimiter.Event) { panic("a fault") }
+func (panicking) Observe(ratelimiter.Event) { panic("a bug") }
 
-func TestCountingAllocatesNothing(t *testing.T) {
+func TestCountingDoesNotAllocate(t *testing.T) {
 	run := func(observe bool) float64 {
 		request := httptest.NewRequest(http.MethodGet, "/users/7", nil)
 		w := httptest.NewRecorder()

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestPlainIPv4IsReadQuickly(t *testing.T) {
+func TestPlainIPv4MatchesParseAddress(t *testing.T) {
 	for text, want := range map[string]string{
 		"192.0.2.7:1234":       "192.0.2.7",
 		"192.0.2.7":            "192.0.2.7",
@@ -36,7 +36,7 @@ func TestPlainIPv4IsReadQuickly(t *testing.T) {
 	})
 }
 
-func TestTheTextOfAnAddress(t *testing.T) {
+func TestText(t *testing.T) {
 	for _, test := range []struct {
 		address            string
 		ipv4Bits, ipv6Bits int

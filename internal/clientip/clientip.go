@@ -1,9 +1,9 @@
-// Package clientip finds out who the client of a request is, and whom to believe
-// about it.
+// Package clientip determines the client address of a request, and which headers can be
+// trusted for it.
 //
-// Gin believes forwarding headers such as X-Forwarded-For from everybody, unless
-// gin.Engine.SetTrustedProxies says otherwise. This package believes them only from
-// proxies that the engine trusts, and from nobody if the engine trusts everybody.
+// Gin trusts forwarding headers such as X-Forwarded-For from every peer, unless
+// gin.Engine.SetTrustedProxies restricts it. This package trusts them only from proxies
+// that the engine trusts, and from none if the engine trusts every address.
 package clientip
 
 import (
@@ -14,27 +14,27 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// NoAddress is the scope text of requests whose client has no address. They share
-// one limit: that is strict, but never a free pass.
+// NoAddress is the scope of requests whose client has no address. They share one limit, so
+// that a missing address is never a way around it.
 const NoAddress = "no address"
 
-// Finder finds the client of a request. The zero value is ready. It is safe for
-// use by many goroutines at once and must not be copied.
+// Finder determines the client address of requests. The zero value is ready for use. It
+// must not be copied. All methods are safe for concurrent use.
 //
-// It asks each engine once, at its first request, whether it believes everybody:
-// the settings of an engine are final by then. Engines need not be announced.
+// It determines once per engine, at the first request, which addresses the engine trusts:
+// its settings are final by then. Engines need not be registered.
 type Finder struct {
 	engines engines
 }
 
-// Address is the address of the client: an IPv4 address also where it was written as
-// an IPv6 address, and without a zone. It is invalid if the client has none.
+// Address returns the address of the client, without a zone. An IPv4 address in IPv6 form
+// is returned as IPv4. The address is invalid if the client has none.
 func (f *Finder) Address(c *gin.Context) netip.Addr {
 	address, _ := f.engines.of(c).client(c.Request)
 	return canonical(address)
 }
 
-// Text is the address of the client as the text of a scope; see the function Text.
+// Text returns the address of the client as a scope; see the function Text.
 func (f *Finder) Text(c *gin.Context, ipv4Bits, ipv6Bits int) string {
 	t := f.engines.of(c)
 	if ipv4Bits == wholeIPv4 && t.present(c.Request.Header) == nil {
@@ -46,19 +46,19 @@ func (f *Finder) Text(c *gin.Context, ipv4Bits, ipv6Bits int) string {
 	return Text(address, ipv4Bits, ipv6Bits)
 }
 
-// source is where the address of a client comes from.
+// source is the origin of a client address.
 type source int
 
 const (
-	direct     source = iota // the connection: no header says otherwise
-	forwarded                // a header
-	untrusted                // the connection: a header says otherwise, but its sender is not trusted
-	unreadable               // the connection: what a trusted proxy has written is no address
+	direct     source = iota // the peer: there is no forwarding header
+	forwarded                // a forwarding header
+	untrusted                // the peer: the sender of the header is not trusted
+	unreadable               // the peer: the header of a trusted proxy contains no valid address
 )
 
-// client is the address of the client: the peer's, unless a trusted proxy has
-// forwarded another one. The first header that is present decides, readable or not.
-// A proxy that writes this one may pass on what clients write into the next.
+// client returns the address of the client: the one forwarded by a trusted proxy, or else
+// that of the peer. Only the first header that is present counts, valid or not: a proxy
+// that writes it may pass on any other header from the client.
 func (t *trust) client(request *http.Request) (netip.Addr, source) {
 	peer, _ := parseAddress(request.RemoteAddr)
 	header := t.present(request.Header)
@@ -75,10 +75,10 @@ func (t *trust) client(request *http.Request) (netip.Addr, source) {
 	return peer, unreadable
 }
 
-// lastUntrusted walks the addresses that proxies have appended to a header from
-// right to left, and returns the first that is not a trusted proxy, or the leftmost.
-// Several lines of a header are one list. It fails at the first part that is not an
-// address, because anybody may have written what stands left of it.
+// lastUntrusted walks the addresses in a header from right to left, and returns the first
+// that is not a trusted proxy, or else the leftmost. Several lines of a header form one
+// list. It fails at the first entry that is not an address, because anyone may have written
+// the entries to the left of it.
 func (t *trust) lastUntrusted(lines []string) (address netip.Addr, ok bool) {
 	for i := len(lines) - 1; i >= 0; i-- {
 		for rest, more := lines[i], true; more; {
@@ -95,7 +95,7 @@ func (t *trust) lastUntrusted(lines []string) (address netip.Addr, ok bool) {
 	return netip.Addr{}, false
 }
 
-// cutLast cuts the last part from a list. More parts are left if there was a comma.
+// cutLast removes the last entry of a list. more reports whether a comma came before it.
 func cutLast(list string) (rest, last string, more bool) {
 	comma := strings.LastIndexByte(list, ',')
 	return list[:max(comma, 0)], list[comma+1:], comma >= 0

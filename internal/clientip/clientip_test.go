@@ -53,8 +53,8 @@ func ignoreHeaders(engine *gin.Engine) { engine.ForwardedByClientIP = false }
 
 func onAppEngine(engine *gin.Engine) { engine.AppEngine = true }
 
-// request makes the context of a request. Headers are names and values in turn, several
-// of the same name are several lines.
+// request returns the context of a request. headers are names and values in turn; repeated
+// names become several lines.
 func request(engine *gin.Engine, remoteAddr string, headers ...string) *gin.Context {
 	c := gin.CreateTestContextOnly(httptest.NewRecorder(), engine)
 	c.Request = httptest.NewRequest(http.MethodGet, "/", nil)
@@ -65,13 +65,13 @@ func request(engine *gin.Engine, remoteAddr string, headers ...string) *gin.Cont
 	return c
 }
 
-// inBothWays runs a test with the engine that is read from the context, and without it.
+// inBothWays runs a test with the engine read from the context, and without it.
 func inBothWays(t *testing.T, test func(t *testing.T)) {
-	t.Run("the engine is read", func(t *testing.T) {
-		require.True(t, engineIsReadable, "this version of Gin has no field engine; askContext serves in its place, but is slow")
+	t.Run("engine from the context", func(t *testing.T) {
+		require.True(t, engineIsReadable, "this version of Gin has no field engine; trustFromContext is used instead, which is slow")
 		test(t)
 	})
-	t.Run("the engine is out of reach", func(t *testing.T) {
+	t.Run("without the engine", func(t *testing.T) {
 		engineIsReadable = false
 		defer func() { engineIsReadable = true }()
 		test(t)
@@ -92,20 +92,20 @@ func TestTheClientOfARequest(t *testing.T) {
 		headers []string
 		want    string
 	}{
-		// Whom an engine believes.
-		{"Gin's default engine believes everybody, so nobody is believed", nil, proxy, []string{xff, "198.51.100.7"}, "10.0.0.1"},
-		{"nor on the next header", nil, stranger, []string{realIP, "198.51.100.7"}, "203.0.113.9"},
-		{"one that believes all of IPv4 is no better", []engineOption{trustProxies("0.0.0.0/0")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
-		{"nor all of IPv6", []engineOption{trustProxies("::/0")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
-		{"nor all of IPv6 to a client on IPv6", []engineOption{trustProxies("::/0")}, "[2001:db8::9]:80", []string{xff, "198.51.100.7"}, "2001:db8::9"},
-		{"nor all of IPv4 in two halves", []engineOption{trustProxies("0.0.0.0/1", "128.0.0.0/1")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
-		{"nor the public part of IPv6", []engineOption{trustProxies("2000::/3")}, "[2001:db8::9]:80", []string{xff, "198.51.100.7"}, "2001:db8::9"},
-		{"nor all of IPv4 written as IPv6", []engineOption{trustProxies("::ffff:0:0/96")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
-		{"one that trusts nobody", []engineOption{trustNobody}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
-		{"one that trusts nobody, behind a proxy", []engineOption{trustNobody}, proxy, []string{xff, "198.51.100.7"}, "10.0.0.1"},
+		// Which peers an engine trusts.
+		{"Gin's default engine trusts every address, so no header is used", nil, proxy, []string{xff, "198.51.100.7"}, "10.0.0.1"},
+		{"nor the next header", nil, stranger, []string{realIP, "198.51.100.7"}, "203.0.113.9"},
+		{"an engine that trusts all of IPv4", []engineOption{trustProxies("0.0.0.0/0")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
+		{"an engine that trusts all of IPv6", []engineOption{trustProxies("::/0")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
+		{"an engine that trusts all of IPv6, an IPv6 client", []engineOption{trustProxies("::/0")}, "[2001:db8::9]:80", []string{xff, "198.51.100.7"}, "2001:db8::9"},
+		{"an engine that trusts all of IPv4 in two halves", []engineOption{trustProxies("0.0.0.0/1", "128.0.0.0/1")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
+		{"an engine that trusts the public part of IPv6", []engineOption{trustProxies("2000::/3")}, "[2001:db8::9]:80", []string{xff, "198.51.100.7"}, "2001:db8::9"},
+		{"an engine that trusts all of IPv4 in IPv6 form", []engineOption{trustProxies("::ffff:0:0/96")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
+		{"an engine that trusts no address", []engineOption{trustNobody}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
+		{"an engine that trusts no address, behind a proxy", []engineOption{trustNobody}, proxy, []string{xff, "198.51.100.7"}, "10.0.0.1"},
 		{"a trusted proxy", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7"}, "198.51.100.7"},
-		{"a trusted proxy that forwards nothing", []engineOption{trust10}, proxy, nil, "10.0.0.1"},
-		{"a stranger is no proxy", []engineOption{trust10}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
+		{"a trusted proxy without a header", []engineOption{trust10}, proxy, nil, "10.0.0.1"},
+		{"an unknown peer is not a proxy", []engineOption{trust10}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
 		{"a proxy in the documentation ranges", []engineOption{trustProxies("203.0.113.0/24")}, stranger, []string{xff, "198.51.100.7"}, "198.51.100.7"},
 		{"of IPv6", []engineOption{trustProxies("2001:db8::/32")}, "[2001:db8::9]:80", []string{xff, "198.51.100.7"}, "198.51.100.7"},
 		{"a proxy that is a well-known resolver", []engineOption{trustProxies("8.8.8.8")}, "8.8.8.8:80", []string{xff, "198.51.100.7"}, "198.51.100.7"},
@@ -116,85 +116,85 @@ func TestTheClientOfARequest(t *testing.T) {
 		// What a trusted proxy has written.
 		{"the client is what the last proxy has appended", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6, 198.51.100.7"}, "198.51.100.7"},
 		{"behind further trusted proxies", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6, 198.51.100.7,10.0.0.2 , 10.0.0.3"}, "198.51.100.7"},
-		{"a proxy that is not trusted is the client", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7, 192.0.2.20"}, "192.0.2.20"},
-		{"where all are trusted, the leftmost is", []engineOption{trust10}, proxy, []string{xff, "10.0.0.9, 10.0.0.2"}, "10.0.0.9"},
+		{"an untrusted proxy is the client", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7, 192.0.2.20"}, "192.0.2.20"},
+		{"if all are trusted, the client is the leftmost", []engineOption{trust10}, proxy, []string{xff, "10.0.0.9, 10.0.0.2"}, "10.0.0.9"},
 		{"lines are one list", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6", xff, "198.51.100.7"}, "198.51.100.7"},
-		{"of which each may hold several", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6, 198.51.100.7", xff, "10.0.0.2, 10.0.0.3"}, "198.51.100.7"},
-		{"an empty line too", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7", xff, ""}, "10.0.0.1"},
-		{"what stands left of the client need not be readable", []engineOption{trust10}, proxy, []string{xff, "unknown,,_x, 198.51.100.7"}, "198.51.100.7"},
-		{"an unspecified address is no proxy", []engineOption{trustProxies("10.0.0.0/8", "::/128")}, proxy, []string{xff, "6.6.6.6, ::"}, "::"},
+		{"each line may contain several addresses", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6, 198.51.100.7", xff, "10.0.0.2, 10.0.0.3"}, "198.51.100.7"},
+		{"an empty line", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7", xff, ""}, "10.0.0.1"},
+		{"entries to the left of the client may be invalid", []engineOption{trust10}, proxy, []string{xff, "unknown,,_x, 198.51.100.7"}, "198.51.100.7"},
+		{"an unspecified address is not a proxy", []engineOption{trustProxies("10.0.0.0/8", "::/128")}, proxy, []string{xff, "6.6.6.6, ::"}, "::"},
 
 		// Ports.
 		{"a port is cut off", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7:50123"}, "198.51.100.7"},
-		{"and never lets the next header decide", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7:50123", realIP, "6.6.6.6"}, "198.51.100.7"},
+		{"and the next header is not used", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7:50123", realIP, "6.6.6.6"}, "198.51.100.7"},
 		{"of IPv6", []engineOption{trust10}, proxy, []string{xff, "[2001:db8::1]:443"}, "2001:db8::1"},
 		{"brackets without a port", []engineOption{trust10}, proxy, []string{xff, "[2001:db8::1]"}, "2001:db8::1"},
 		{"bare IPv6 has no port", []engineOption{trust10}, proxy, []string{xff, "2001:db8::1:443"}, "2001:db8::1:443"},
 		{"of a trusted proxy in the list", []engineOption{trust10}, proxy, []string{xff, "198.51.100.7:1, 10.0.0.2:2"}, "198.51.100.7"},
 
-		// What cannot be read.
+		// Invalid entries.
 		{"unknown", []engineOption{trust10}, proxy, []string{xff, "unknown", realIP, "6.6.6.6"}, "10.0.0.1"},
 		{"obfuscated", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6, _hidden", realIP, "6.6.6.6"}, "10.0.0.1"},
 		{"empty", []engineOption{trust10}, proxy, []string{xff, "", realIP, "6.6.6.6"}, "10.0.0.1"},
 		{"a comma at the end", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6,", realIP, "6.6.6.6"}, "10.0.0.1"},
 		{"behind a trusted proxy", []engineOption{trust10}, proxy, []string{xff, "6.6.6.6, unknown, 10.0.0.2"}, "10.0.0.1"},
 		{"an open bracket", []engineOption{trust10}, proxy, []string{xff, "[2001:db8::1", realIP, "6.6.6.6"}, "10.0.0.1"},
-		{"something behind the bracket", []engineOption{trust10}, proxy, []string{xff, "[2001:db8::1]443", realIP, "6.6.6.6"}, "10.0.0.1"},
+		{"text after the bracket", []engineOption{trust10}, proxy, []string{xff, "[2001:db8::1]443", realIP, "6.6.6.6"}, "10.0.0.1"},
 		{"two ports", []engineOption{trust10}, proxy, []string{xff, "[2001:db8::1]:443:443", realIP, "6.6.6.6"}, "10.0.0.1"},
 		{"leading zeros", []engineOption{trust10}, proxy, []string{xff, "198.051.100.007", realIP, "6.6.6.6"}, "10.0.0.1"},
 
 		// Settings of Gin.
-		{"the second header counts where the first is missing", []engineOption{trust10}, proxy, []string{realIP, "198.51.100.7"}, "198.51.100.7"},
+		{"the second header counts if the first is missing", []engineOption{trust10}, proxy, []string{realIP, "198.51.100.7"}, "198.51.100.7"},
 		{"the first header decides", []engineOption{trust10}, proxy, []string{realIP, "6.6.6.6", xff, "198.51.100.7"}, "198.51.100.7"},
-		{"in the order of the engine", []engineOption{trust10, ipHeaders("x-real-ip", "X-Forwarded-For")}, proxy, []string{realIP, "198.51.100.7", xff, "6.6.6.6"}, "198.51.100.7"},
-		{"other headers do not count", []engineOption{trust10, ipHeaders("X-Real-IP")}, proxy, []string{xff, "6.6.6.6"}, "10.0.0.1"},
-		{"no headers at all", []engineOption{trust10, ipHeaders()}, proxy, []string{xff, "6.6.6.6"}, "10.0.0.1"},
+		{"headers count in the order of the engine", []engineOption{trust10, ipHeaders("x-real-ip", "X-Forwarded-For")}, proxy, []string{realIP, "198.51.100.7", xff, "6.6.6.6"}, "198.51.100.7"},
+		{"only the headers of the engine count", []engineOption{trust10, ipHeaders("X-Real-IP")}, proxy, []string{xff, "6.6.6.6"}, "10.0.0.1"},
+		{"an engine without headers", []engineOption{trust10, ipHeaders()}, proxy, []string{xff, "6.6.6.6"}, "10.0.0.1"},
 		{"an engine that ignores headers", []engineOption{trust10, ignoreHeaders}, proxy, []string{xff, "198.51.100.7"}, "10.0.0.1"},
 		{"a default engine that ignores headers", []engineOption{ignoreHeaders}, proxy, []string{xff, "198.51.100.7"}, "10.0.0.1"},
-		{"a platform is believed whoever sends its header", []engineOption{trustNobody, trustPlatform("CF-Connecting-IP")}, stranger, []string{"CF-Connecting-IP", "198.51.100.7"}, "198.51.100.7"},
-		{"on a default engine too", []engineOption{trustPlatform("CF-Connecting-IP")}, stranger, []string{"CF-Connecting-IP", "198.51.100.7"}, "198.51.100.7"},
-		{"but no other header there", []engineOption{trustPlatform("CF-Connecting-IP")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
-		{"a platform before other headers", []engineOption{trust10, trustPlatform("fly-client-ip")}, proxy, []string{xff, "6.6.6.6", "Fly-Client-IP", "198.51.100.7"}, "198.51.100.7"},
-		{"without its header the others count", []engineOption{trust10, trustPlatform("Fly-Client-IP")}, proxy, []string{xff, "198.51.100.7"}, "198.51.100.7"},
-		{"a platform that writes ports", []engineOption{trustNobody, trustPlatform("CloudFront-Viewer-Address")}, stranger, []string{"CloudFront-Viewer-Address", "198.51.100.7:46532"}, "198.51.100.7"},
-		{"a platform that cannot be read", []engineOption{trust10, trustPlatform("Fly-Client-IP")}, proxy, []string{"Fly-Client-IP", "unknown", xff, "6.6.6.6"}, "10.0.0.1"},
-		{"or is empty", []engineOption{trust10, trustPlatform("Fly-Client-IP")}, proxy, []string{"Fly-Client-IP", "", xff, "6.6.6.6"}, "10.0.0.1"},
-		{"a platform that appends to what the client has written", []engineOption{trustNobody, trustPlatform(xff)}, stranger, []string{xff, "6.6.6.6", xff, "6.6.6.7, 198.51.100.7"}, "198.51.100.7"},
+		{"a platform header is trusted from any peer", []engineOption{trustNobody, trustPlatform("CF-Connecting-IP")}, stranger, []string{"CF-Connecting-IP", "198.51.100.7"}, "198.51.100.7"},
+		{"a platform header on a default engine", []engineOption{trustPlatform("CF-Connecting-IP")}, stranger, []string{"CF-Connecting-IP", "198.51.100.7"}, "198.51.100.7"},
+		{"another header on a default engine with a platform", []engineOption{trustPlatform("CF-Connecting-IP")}, stranger, []string{xff, "198.51.100.7"}, "203.0.113.9"},
+		{"a platform header comes before others", []engineOption{trust10, trustPlatform("fly-client-ip")}, proxy, []string{xff, "6.6.6.6", "Fly-Client-IP", "198.51.100.7"}, "198.51.100.7"},
+		{"without a platform header the others count", []engineOption{trust10, trustPlatform("Fly-Client-IP")}, proxy, []string{xff, "198.51.100.7"}, "198.51.100.7"},
+		{"a platform header with a port", []engineOption{trustNobody, trustPlatform("CloudFront-Viewer-Address")}, stranger, []string{"CloudFront-Viewer-Address", "198.51.100.7:46532"}, "198.51.100.7"},
+		{"an invalid platform header", []engineOption{trust10, trustPlatform("Fly-Client-IP")}, proxy, []string{"Fly-Client-IP", "unknown", xff, "6.6.6.6"}, "10.0.0.1"},
+		{"an empty platform header", []engineOption{trust10, trustPlatform("Fly-Client-IP")}, proxy, []string{"Fly-Client-IP", "", xff, "6.6.6.6"}, "10.0.0.1"},
+		{"a platform that appends to the header of the client", []engineOption{trustNobody, trustPlatform(xff)}, stranger, []string{xff, "6.6.6.6", xff, "6.6.6.7, 198.51.100.7"}, "198.51.100.7"},
 		{"trusted proxies behind a platform are skipped", []engineOption{trust10, trustPlatform("Fly-Client-IP")}, stranger, []string{"Fly-Client-IP", "6.6.6.6, 198.51.100.7, 10.0.0.2"}, "198.51.100.7"},
-		{"also where its header is one of the others", []engineOption{trust10, trustPlatform(xff)}, stranger, []string{xff, "6.6.6.6, 198.51.100.7, 10.0.0.2"}, "198.51.100.7"},
-		{"also on a default engine", []engineOption{trustPlatform(xff)}, stranger, []string{xff, "6.6.6.6, 198.51.100.7"}, "198.51.100.7"},
-		{"a platform header does not make proxies of strangers", []engineOption{trust10, trustPlatform(xff)}, stranger, []string{realIP, "6.6.6.6"}, "203.0.113.9"},
+		{"trusted proxies behind a platform with the same header", []engineOption{trust10, trustPlatform(xff)}, stranger, []string{xff, "6.6.6.6, 198.51.100.7, 10.0.0.2"}, "198.51.100.7"},
+		{"a platform with the same header on a default engine", []engineOption{trustPlatform(xff)}, stranger, []string{xff, "6.6.6.6, 198.51.100.7"}, "198.51.100.7"},
+		{"with a platform, other headers of an unknown peer are not trusted", []engineOption{trust10, trustPlatform(xff)}, stranger, []string{realIP, "6.6.6.6"}, "203.0.113.9"},
 		{"App Engine", []engineOption{trustNobody, onAppEngine}, stranger, []string{"X-Appengine-Remote-Addr", "198.51.100.7"}, "198.51.100.7"},
 
-		// Ways to write an address.
-		{"IPv4 as IPv6", nil, "[::ffff:192.0.2.7]:80", nil, "192.0.2.7"},
-		{"a trusted proxy on IPv4 as IPv6", []engineOption{trust10}, "[::ffff:10.0.0.1]:80", []string{xff, "::ffff:198.51.100.7"}, "198.51.100.7"},
+		// Spellings of an address.
+		{"IPv4 in IPv6 form", nil, "[::ffff:192.0.2.7]:80", nil, "192.0.2.7"},
+		{"a trusted proxy with IPv4 in IPv6 form", []engineOption{trust10}, "[::ffff:10.0.0.1]:80", []string{xff, "::ffff:198.51.100.7"}, "198.51.100.7"},
 		{"a zone", nil, "[fe80::1%eth0]:80", nil, "fe80::1"},
 		{"a zone in a header", []engineOption{trust10}, proxy, []string{xff, "fe80::1%eth0"}, "fe80::1"},
 		{"a trusted proxy with a zone", []engineOption{trustProxies("fe80::/10")}, "[fe80::1%eth0]:80", []string{xff, "198.51.100.7"}, "198.51.100.7"},
-		{"a client with a zone gets no second scope by a header", []engineOption{trustNobody}, "[fe80::1%eth0]:80", []string{xff, "198.51.100.7"}, "fe80::1"},
+		{"a client with a zone and a header", []engineOption{trustNobody}, "[fe80::1%eth0]:80", []string{xff, "198.51.100.7"}, "fe80::1"},
 		{"through a translator", nil, "[64:ff9b::198.51.100.7]:80", nil, "198.51.100.7"},
 		{"through a translator and a proxy", []engineOption{trust10}, proxy, []string{xff, "64:ff9b::c633:6407"}, "198.51.100.7"},
-		{"a translated address is not trusted as what is in it", []engineOption{trust10}, "[64:ff9b::10.0.0.1]:80", []string{xff, "198.51.100.7"}, "64:ff9b::a00:1"},
+		{"a translated address is not trusted like the address in it", []engineOption{trust10}, "[64:ff9b::10.0.0.1]:80", []string{xff, "198.51.100.7"}, "64:ff9b::a00:1"},
 		{"translators do not translate private addresses", nil, "[64:ff9b::10.0.0.1]:80", nil, "64:ff9b::a00:1"},
-		{"nothing is known of addresses for local use", nil, "[64:ff9b:1::198.51.100.7]:80", nil, "64:ff9b:1::c633:6407"},
+		{"addresses for local use are not translated", nil, "[64:ff9b:1::198.51.100.7]:80", nil, "64:ff9b:1::c633:6407"},
 		{"no port", nil, "192.0.2.7", nil, "192.0.2.7"},
 		{"no port on IPv6", nil, "2001:db8::1", nil, "2001:db8::1"},
 		{"brackets alone", nil, "[2001:db8::1]", nil, "2001:db8::1"},
 		{"a trusted proxy without a port", []engineOption{trust10}, "10.0.0.1", []string{xff, "198.51.100.7"}, "198.51.100.7"},
-		{"one on IPv6", []engineOption{trustProxies("2001:db8::/32")}, "2001:db8::1", []string{xff, "198.51.100.7"}, "198.51.100.7"},
+		{"a trusted IPv6 proxy without a port", []engineOption{trustProxies("2001:db8::/32")}, "2001:db8::1", []string{xff, "198.51.100.7"}, "198.51.100.7"},
 		{"white space", []engineOption{trust10}, " 10.0.0.1:80 ", []string{xff, " 198.51.100.7\t"}, "198.51.100.7"},
 		{"a Unix socket", nil, "@", nil, NoAddress},
-		{"nothing", nil, "", nil, NoAddress},
-		{"nothing, and a header", nil, "", []string{xff, "198.51.100.7"}, NoAddress},
-		{"nothing, on an engine that trusts proxies", []engineOption{trust10}, "", []string{xff, "198.51.100.7"}, NoAddress},
+		{"no address", nil, "", nil, NoAddress},
+		{"no address and a header", nil, "", []string{xff, "198.51.100.7"}, NoAddress},
+		{"no address, on an engine that trusts proxies", []engineOption{trust10}, "", []string{xff, "198.51.100.7"}, NoAddress},
 		{"no address", nil, "not an address", nil, NoAddress},
 		{"no IPv4 address", nil, "300.1.1.1:80", nil, NoAddress},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBothWays(t, func(t *testing.T) {
 				finder, engine := &Finder{}, newEngine(test.engine...)
-				for range 2 { // asked, and remembered
+				for range 2 { // first and cached
 					c := request(engine, test.peer, test.headers...)
 					require.Equal(t, test.want, finder.Text(c, 32, 128))
 					if address := finder.Address(c); test.want == NoAddress {
@@ -208,7 +208,7 @@ func TestTheClientOfARequest(t *testing.T) {
 	}
 }
 
-// onSocket is a request that came over a Unix socket.
+// onSocket returns a request received on a Unix socket.
 func onSocket(engine *gin.Engine, headers ...string) *gin.Context {
 	c := request(engine, "@", headers...)
 	local := &net.UnixAddr{Name: "app", Net: "unix"}
@@ -223,11 +223,11 @@ func TestAUnixSocket(t *testing.T) {
 		headers []string
 		want    string
 	}{
-		{"Gin believes everybody on it", []engineOption{trustNobody}, []string{"X-Forwarded-For", "6.6.6.6, 198.51.100.7"}, "198.51.100.7"},
+		{"Gin trusts every peer on it", []engineOption{trustNobody}, []string{"X-Forwarded-For", "6.6.6.6, 198.51.100.7"}, "198.51.100.7"},
 		{"trusted proxies are skipped", []engineOption{trust10}, []string{"X-Forwarded-For", "198.51.100.7, 10.0.0.2"}, "198.51.100.7"},
-		{"which is not believed of an engine that believes everybody", nil, []string{"X-Forwarded-For", "198.51.100.7"}, NoAddress},
+		{"an engine that trusts every address", nil, []string{"X-Forwarded-For", "198.51.100.7"}, NoAddress},
 		{"an engine that ignores headers", []engineOption{trustNobody, ignoreHeaders}, []string{"X-Forwarded-For", "198.51.100.7"}, NoAddress},
-		{"what cannot be read", []engineOption{trustNobody}, []string{"X-Forwarded-For", "unknown", "X-Real-IP", "6.6.6.6"}, NoAddress},
+		{"an invalid address", []engineOption{trustNobody}, []string{"X-Forwarded-For", "unknown", "X-Real-IP", "6.6.6.6"}, NoAddress},
 		{"no header", []engineOption{trustNobody}, nil, NoAddress},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -266,7 +266,7 @@ func TestTheScopeIsCutToANetwork(t *testing.T) {
 	}
 }
 
-func TestSeveralEnginesAreAskedEachByItself(t *testing.T) {
+func TestEachEngineIsExaminedSeparately(t *testing.T) {
 	inBothWays(t, func(t *testing.T) {
 		naive, careful, finder := newEngine(), newEngine(trust10), &Finder{}
 		for range 3 {
@@ -276,7 +276,7 @@ func TestSeveralEnginesAreAskedEachByItself(t *testing.T) {
 	})
 }
 
-func TestAThousandEnginesAreNotRemembered(t *testing.T) {
+func TestTheNumberOfCachedEnginesIsBounded(t *testing.T) {
 	finder := &Finder{}
 	for i := range 1000 {
 		engine, want := newEngine(), "10.0.0.1"
@@ -288,7 +288,7 @@ func TestAThousandEnginesAreNotRemembered(t *testing.T) {
 	require.Len(t, *finder.engines.known.Load(), maxEngines)
 }
 
-func TestManyRequestsAtOnce(t *testing.T) {
+func TestConcurrentRequests(t *testing.T) {
 	finder := &Finder{}
 	engines := []*gin.Engine{newEngine(), newEngine(trust10), newEngine(trustNobody)}
 	want := []string{"10.0.0.1", "198.51.100.7", "10.0.0.1"}

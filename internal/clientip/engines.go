@@ -10,17 +10,17 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// maxEngines is how many engines are remembered. One that comes back after it was
-// forgotten is asked again. Only test programs have more.
+// maxEngines is how many engines are cached. An engine that was dropped is examined again.
+// Only test programs have more.
 const maxEngines = 32
 
-// engines remembers whom engines believe. The zero value knows none.
+// engines caches which addresses engines trust. The zero value is empty.
 type engines struct {
 	known atomic.Pointer[[]*trust]
 	mu    sync.Mutex // held while known changes
 }
 
-// of is whom the engine of a context believes.
+// of returns the trust of the engine of a context.
 func (e *engines) of(c *gin.Context) *trust {
 	if !engineIsReadable {
 		return trustFromContext(c)
@@ -44,7 +44,7 @@ func (e *engines) add(engine *gin.Engine) *trust {
 		known = slices.Clone(*earlier)
 	}
 	if i := slices.IndexFunc(known, func(t *trust) bool { return t.engine == engine }); i >= 0 {
-		return known[i] // another request has been faster
+		return known[i] // added by another request
 	}
 	if len(known) == maxEngines {
 		known = known[1:] // the oldest
@@ -55,8 +55,8 @@ func (e *engines) add(engine *gin.Engine) *trust {
 	return t
 }
 
-// Gin has no method that returns the engine of a context. It is in a field that is
-// not exported. Where a version of Gin has no such field, askContext does without.
+// Gin has no method that returns the engine of a context, so it is read from an unexported
+// field. For a version of Gin without this field, trustFromContext is the alternative.
 var engineOffset, engineIsReadable = findEngine(reflect.TypeFor[gin.Context]())
 
 func findEngine(context reflect.Type) (offset uintptr, found bool) {
@@ -65,8 +65,8 @@ func findEngine(context reflect.Type) (offset uintptr, found bool) {
 	return field.Offset, found
 }
 
-// EngineOf is the engine of a context. It is nil for a context that was made without
-// one, and for all contexts where a version of Gin does not tell.
+// EngineOf returns the engine of a context, or nil if the context has none or the version
+// of Gin does not allow reading it.
 func EngineOf(c *gin.Context) *gin.Engine {
 	if !engineIsReadable {
 		return nil

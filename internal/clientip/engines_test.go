@@ -15,7 +15,7 @@ func TestTheEngineIsFoundInAContext(t *testing.T) {
 	require.Nil(t, EngineOf(&gin.Context{}))
 }
 
-func TestAContextWithAnotherFieldIsNotRead(t *testing.T) {
+func TestAnUnknownEngineFieldIsNotRead(t *testing.T) {
 	type embedded struct{ engine *gin.Engine } //nolint:unused // read by reflection
 	for name, context := range map[string]reflect.Type{
 		"none":            reflect.TypeFor[struct{ Engine *gin.Engine }](),

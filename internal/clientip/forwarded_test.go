@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// aHop is what may stand in a forwarding header, and the address it means.
+// aHop is an entry of a forwarding header, and the address it stands for.
 type aHop struct {
 	text    string
 	address string // empty if there is none
@@ -41,7 +41,7 @@ func drawHops(t *rapid.T, name string) []aHop {
 	return rapid.SliceOfN(rapid.SampledFrom(hops), 1, 6).Draw(t, name)
 }
 
-// inLines writes hops into a header, some of them on a line of their own.
+// inLines writes hops into a header, some of them on separate lines.
 func inLines(t *rapid.T, list []aHop) []string {
 	lines := []string{list[0].text}
 	for _, hop := range list[1:] {
@@ -54,7 +54,7 @@ func inLines(t *rapid.T, list []aHop) []string {
 	return lines
 }
 
-func TestTheClientIsThePeerOrWhatATrustedHopHasWritten(t *testing.T) {
+func TestTheClientIsThePeerOrTheAddressFromATrustedHop(t *testing.T) {
 	finder, engine := &Finder{}, newEngine(trustProxies("10.0.0.0/8", "2001:db8:10::/48"))
 	rapid.Check(t, func(t *rapid.T) {
 		peer := rapid.SampledFrom(hops).Filter(func(h aHop) bool { return h.address != "" }).Draw(t, "peer")
@@ -67,7 +67,8 @@ func TestTheClientIsThePeerOrWhatATrustedHopHasWritten(t *testing.T) {
 			c.Request.Header.Set("X-Real-IP", "66.66.66.66")
 		}
 
-		// A hop has written what stands left of it. The first that is not trusted is the client.
+		// Each hop has written the entries to its left. The first one that is not trusted
+		// is the client.
 		want, writer := peer.address, peer
 		for _, hop := range slices.Backward(list) {
 			if !writer.trusted {
@@ -83,7 +84,7 @@ func TestTheClientIsThePeerOrWhatATrustedHopHasWritten(t *testing.T) {
 	})
 }
 
-func TestAnEngineThatTrustsEverybodyTakesThePeer(t *testing.T) {
+func TestAnEngineThatTrustsEveryoneUsesThePeer(t *testing.T) {
 	finder, engine := &Finder{}, newEngine()
 	rapid.Check(t, func(t *rapid.T) {
 		peer := rapid.SampledFrom(hops).Draw(t, "peer")
@@ -97,13 +98,13 @@ func TestAnEngineThatTrustsEverybodyTakesThePeer(t *testing.T) {
 	})
 }
 
-func TestBothWaysToFindTheEngineAgree(t *testing.T) {
+func TestBothWaysToExamineAnEngineAgree(t *testing.T) {
 	options := map[string]engineOption{
-		"trust 10/8": trust10, "trust nobody": trustNobody, "trust all of IPv6": trustProxies("::/0"),
+		"trust 10/8": trust10, "trust no address": trustNobody, "trust all of IPv6": trustProxies("::/0"),
 		"ignore headers": ignoreHeaders, "one header": ipHeaders("X-Real-Ip"), "a platform": trustPlatform("Fly-Client-IP"),
-		"a platform that is a header too": trustPlatform("X-Forwarded-For"),
+		"a platform with a common header": trustPlatform("X-Forwarded-For"),
 	}
-	names := []string{"a platform", "a platform that is a header too", "ignore headers", "one header", "trust 10/8", "trust all of IPv6", "trust nobody"}
+	names := []string{"a platform", "a platform with a common header", "ignore headers", "one header", "trust 10/8", "trust all of IPv6", "trust no address"}
 	rapid.Check(t, func(t *rapid.T) {
 		engine := newEngine()
 		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 3, rapid.ID[string]).Draw(t, "options") {
@@ -122,8 +123,8 @@ func TestBothWaysToFindTheEngineAgree(t *testing.T) {
 	})
 }
 
-// FuzzForwarded lets a client write what it wants, and a trusted proxy append the
-// address of the client to it, on the same line and on one of its own.
+// FuzzForwarded lets a client send any header, to which a trusted proxy appends the address
+// of the client, on the same line or a new one.
 func FuzzForwarded(f *testing.F) {
 	f.Add("6.6.6.6", "6.6.6.6", "198.51.100.7:50123")
 	f.Add("unknown, 10.0.0.2,", "", "2001:db8::7")
@@ -136,7 +137,7 @@ func FuzzForwarded(f *testing.F) {
 		require.Equal(t, "203.0.113.9", finder.Text(request(engine, "10.0.0.1:80", appended...), 32, 64))
 		require.Equal(t, "203.0.113.9", finder.Text(request(engine, "10.0.0.1:80", append(headers, "X-Forwarded-For", "203.0.113.9:1")...), 32, 64))
 
-		require.Equal(t, "192.0.2.7", finder.Text(request(engine, "192.0.2.7:80", headers...), 32, 64), "of a stranger")
+		require.Equal(t, "192.0.2.7", finder.Text(request(engine, "192.0.2.7:80", headers...), 32, 64), "an unknown peer")
 
 		text := finder.Text(request(engine, remoteAddr), 32, 128)
 		require.Equal(t, text, Text(finder.Address(request(engine, remoteAddr)), 32, 128))

@@ -7,18 +7,18 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// asker asks an engine whom it trusts, which Gin does not tell: it makes up a request
-// from an address and sees whether the engine believes what the request forwards. It
-// is for one goroutine at a time.
+// prober finds out which addresses an engine trusts. Gin has no method for that, so it
+// sends a made-up request from an address and checks whether the engine accepts its
+// forwarding headers. It must not be used concurrently.
 type prober struct {
 	context *gin.Context
 	request *http.Request
 }
 
-// nobody is what made-up requests forward: an address that no host has.
+// probeAddress is the address that made-up requests forward. No host has it.
 const probeAddress = "::"
 
-// newAsker makes an asker that forwards by these headers.
+// newProber returns a prober that uses these forwarding headers.
 func newProber(context *gin.Context, headers []string) *prober {
 	request := &http.Request{Header: http.Header{}}
 	for _, name := range headers {
@@ -28,28 +28,28 @@ func newProber(context *gin.Context, headers []string) *prober {
 	return &prober{context, request}
 }
 
-// trusts tells whether the engine takes an address for one of its proxies.
-func (a *prober) trusts(address netip.Addr) bool {
+// trusts reports whether the engine trusts an address as a proxy.
+func (p *prober) trusts(address netip.Addr) bool {
 	if address.IsUnspecified() {
-		return false // or the answer would mean nothing
+		return false // it would look like the forwarded address
 	}
-	a.request.RemoteAddr = withPort(address)
-	return a.context.ClientIP() == probeAddress
+	p.request.RemoteAddr = withPort(address)
+	return p.context.ClientIP() == probeAddress
 }
 
-// trustsSocket tells whether the engine believes a request on a Unix socket.
-func (a *prober) trustsSocket(request *http.Request) bool {
-	a.request.RemoteAddr = request.RemoteAddr
-	a.context.Request = a.request.WithContext(request.Context())
-	trusted := a.context.ClientIP() == probeAddress
-	a.context.Request = a.request
+// trustsSocket reports whether the engine trusts a request on a Unix socket.
+func (p *prober) trustsSocket(request *http.Request) bool {
+	p.request.RemoteAddr = request.RemoteAddr
+	p.context.Request = p.request.WithContext(request.Context())
+	trusted := p.context.ClientIP() == probeAddress
+	p.context.Request = p.request
 	return trusted
 }
 
-// withPort is an address as a server writes it into a request. Gin wants a port.
+// withPort formats an address like the RemoteAddr of a request. Gin requires a port.
 func withPort(address netip.Addr) string { return netip.AddrPortFrom(address, 1).String() }
 
-// nowhere is the response to a made-up request.
+// discard is the response to a made-up request.
 type discard struct{}
 
 func (discard) Header() http.Header         { return http.Header{} }

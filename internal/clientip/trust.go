@@ -14,27 +14,27 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// trust is whom an engine believes about the address of a client.
+// trust is what an engine trusts to determine the client address.
 type trust struct {
-	engine *gin.Engine // nil if it is not known
-	// headers are those that may hold the address, in the order of the engine.
+	engine *gin.Engine // nil if unknown
+	// headers are the headers that may contain the address, in the order of the engine.
 	headers []header
-	// naive is set if the engine believes everybody. Nobody is believed then.
+	// trustsEveryone is set if the engine trusts every address. Then no header is used.
 	trustsEveryone bool
 
-	probers sync.Pool // of *asker
+	probers sync.Pool // of *prober
 
 	warnedOfProxy, warnedOfSkip atomic.Bool
 }
 
-// header is one that may hold the address of the client.
+// header is a header that may contain the client address.
 type header struct {
 	name string // in canonical form
-	// fromAnybody is set if the engine believes the header whoever sends it.
+	// alwaysTrusted is set if the engine trusts the header from any peer.
 	alwaysTrusted bool
 }
 
-// askEngine learns whom an engine believes. It may be nil.
+// trustOfEngine determines what an engine trusts. The engine may be nil.
 func trustOfEngine(engine *gin.Engine) *trust {
 	t := &trust{engine: engine}
 	if engine == nil {
@@ -57,16 +57,17 @@ func trustOfEngine(engine *gin.Engine) *trust {
 	})
 }
 
-// askContext learns whom the engine of a request believes when the engine itself is
-// out of reach. It learns nothing about headers that this request has not.
+// trustFromContext determines what the engine of a request trusts if the engine cannot be
+// read. It considers only the headers of this request.
 func trustFromContext(c *gin.Context) *trust {
 	t := &trust{}
 	names := slices.Collect(maps.Keys(c.Request.Header))
-	// What is no address comes back only from a header that is believed from anybody.
+	// Only a header that is always trusted returns a value that is not an address.
 	if i := decidingHeader(c, names, "no address "); i >= 0 {
 		platform := names[i]
 		t.addHeader(platform, true)
-		// It may hold a list of hops. The engine is asked about them by another header.
+		// It may contain a list of hops. Whether the engine trusts them is found with
+		// another header.
 		names = append(names, "X-Forwarded-For", "X-Real-Ip")
 		names = slices.DeleteFunc(names, func(name string) bool { return name == platform })
 	} else if i := decidingHeader(c, names, "2001:db8::"); i >= 0 {
@@ -75,8 +76,8 @@ func trustFromContext(c *gin.Context) *trust {
 	return t.probePublicAddresses(func() *prober { return newProber(c.Copy(), names) })
 }
 
-// decidingHeader tells which of the headers decides who the client of a request is, -1
-// for none. Each is given a value of its own: a mark and a number.
+// decidingHeader returns the index of the header that determines the client address of a
+// request, or -1. It gives each header a value of its own: a mark and a number.
 func decidingHeader(c *gin.Context, names []string, mark string) int {
 	request := c.Request.WithContext(c.Request.Context())
 	if peer, ok := parseAddress(request.RemoteAddr); ok {
@@ -93,7 +94,7 @@ func decidingHeader(c *gin.Context, names []string, mark string) int {
 	return slices.Index(values, copied.ClientIP())
 }
 
-// addHeader adds a header, unless it is one of them already.
+// addHeader adds a header, unless it is already present.
 func (t *trust) addHeader(name string, alwaysTrusted bool) (added bool) {
 	name = http.CanonicalHeaderKey(name)
 	if slices.ContainsFunc(t.headers, func(h header) bool { return h.name == name }) {
@@ -103,7 +104,7 @@ func (t *trust) addHeader(name string, alwaysTrusted bool) (added bool) {
 	return true
 }
 
-// present is the first of the headers that a request has, nil if it has none.
+// present returns the first of the headers that a request has, or nil.
 func (t *trust) present(have http.Header) *header {
 	for i := range t.headers {
 		if len(have[t.headers[i].name]) > 0 {
@@ -113,9 +114,9 @@ func (t *trust) present(have http.Header) *header {
 	return nil
 }
 
-// askAboutStrangers finds out whether the engine believes everybody, as Gin's default
-// engine does. It believes everybody also if that is true of one family of addresses
-// alone, because clients may choose the family.
+// probePublicAddresses finds out whether the engine trusts every address, like Gin's
+// default engine. Trusting all addresses of one family is enough, because clients may
+// choose the family.
 func (t *trust) probePublicAddresses(newProber func() *prober) *trust {
 	t.probers.New = func() any { return newProber() }
 	isUntrusted := func(address netip.Addr) bool { return !t.trusts(address) }
@@ -123,8 +124,8 @@ func (t *trust) probePublicAddresses(newProber func() *prober) *trust {
 	return t
 }
 
-// Strangers are public addresses all over the Internet. A list of proxies may hold
-// some of them, but a list that holds all holds everybody.
+// Public addresses from all over the Internet. A list of proxies may include some of them,
+// but not all of one family.
 var (
 	publicIPv4 = parseAll("5.99.3.7", "21.99.3.7", "37.99.3.7", "53.99.3.7", "69.99.3.7", "85.99.3.7", "101.99.3.7",
 		"117.99.3.7", "133.99.3.7", "149.99.3.7", "165.99.3.7", "181.99.3.7", "197.99.3.7", "213.99.3.7")
@@ -139,15 +140,15 @@ func parseAll(texts ...string) []netip.Addr {
 	return addresses
 }
 
-// trustsPeer tells whether the engine trusts whoever has sent a request. Gin trusts
-// everybody who is on a Unix socket.
+// trustsPeer reports whether the engine trusts the sender of a request. Gin trusts every
+// peer on a Unix socket.
 func (t *trust) trustsPeer(request *http.Request, peer netip.Addr) bool {
 	if t.trustsEveryone || !onUnixSocket(request) {
 		return t.trusts(peer)
 	}
-	a := t.probers.Get().(*prober)
-	defer t.probers.Put(a)
-	return a.trustsSocket(request)
+	p := t.probers.Get().(*prober)
+	defer t.probers.Put(p)
+	return p.trustsSocket(request)
 }
 
 func onUnixSocket(request *http.Request) bool {
@@ -155,12 +156,12 @@ func onUnixSocket(request *http.Request) bool {
 	return ok && strings.HasPrefix(local.Network(), "unix")
 }
 
-// trusts tells whether the engine takes an address for one of its proxies.
+// trusts reports whether the engine trusts an address as a proxy.
 func (t *trust) trusts(address netip.Addr) bool {
 	if t.trustsEveryone || !address.IsValid() {
 		return false
 	}
-	a := t.probers.Get().(*prober)
-	defer t.probers.Put(a)
-	return a.trusts(address)
+	p := t.probers.Get().(*prober)
+	defer t.probers.Put(p)
+	return p.trusts(address)
 }

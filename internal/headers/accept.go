@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// PrefersHTML reports whether a client would rather have a page than a problem
-// document, as browsers do: its Accept header gives text/html a greater weight than
-// application/problem+json and application/json, or the same weight and an earlier
-// place (RFC 9110, section 12.5.1). Parameters of media ranges, as charset, are ignored.
-// Several Accept headers are to be joined with commas.
+// PrefersHTML reports whether a client prefers an HTML page to a problem document, as
+// browsers do. That is the case if its Accept header gives text/html a greater weight than
+// application/problem+json and application/json, or the same weight and an earlier position
+// (RFC 9110, section 12.5.1). Parameters of media ranges, such as charset, are ignored. The
+// caller joins several Accept headers with commas.
 func PrefersHTML(accept string) bool {
 	accept = strings.ToLower(accept)
-	if !strings.Contains(accept, "html") { // no browser
+	if !strings.Contains(accept, "html") { // not a browser
 		return false
 	}
 	page := preferenceFor(accept, "text/html")
@@ -21,18 +21,18 @@ func PrefersHTML(accept string) bool {
 		page.before(preferenceFor(accept, "application/json"))
 }
 
-// preference is what an Accept header says of a media type.
+// preference is the preference of an Accept header for a media type.
 type preference struct {
-	weight float64 // 0 to 1; 0 for a type that is not acceptable
-	place  int     // in the header
+	weight float64 // 0 to 1; 0 means not acceptable
+	place  int     // position in the header
 }
 
 func (p preference) before(other preference) bool {
 	return p.weight > other.weight || p.weight == other.weight && p.place < other.place
 }
 
-// preferenceFor finds the range that matches a media type, of several the most
-// specific, of those the first. A range that cannot be read is skipped.
+// preferenceFor returns the preference of the most specific range that matches a media
+// type, or the first of them. It skips ranges that it cannot parse.
 func preferenceFor(accept, mediaType string) (found preference) {
 	family, _, _ := strings.Cut(mediaType, "/")
 	specificity := 0
@@ -60,7 +60,7 @@ func preferenceFor(accept, mediaType string) (found preference) {
 	return found
 }
 
-// weightIn reads the weight among the parameters of a range: 1 if there is none.
+// weightIn returns the weight among the parameters of a range. The default is 1.
 func weightIn(parameters string) (weight float64, ok bool) {
 	for parameters != "" {
 		var parameter string

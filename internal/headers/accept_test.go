@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestWhoPrefersAPage(t *testing.T) {
+func TestPrefersHTML(t *testing.T) {
 	for accept, page := range map[string]bool{
 		// Browsers.
 		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7": true,
@@ -27,7 +27,7 @@ func TestWhoPrefersAPage(t *testing.T) {
 		"application/json, text/plain, */*": false,
 		"application/xhtml+xml":             false,
 
-		// Weights decide, then the place.
+		// The weight decides, then the position.
 		"application/json;q=0.5, text/html":               true,
 		"application/json, text/html;q=0.9":               false,
 		"text/html;q=0.5, application/json;q=0.5":         true,
@@ -42,14 +42,14 @@ func TestWhoPrefersAPage(t *testing.T) {
 		"text/html;q=0.001, application/json;q=0":         true,
 		"application/json;charset=utf-8, text/html;q=0.5": false,
 
-		// The most specific range counts, wherever it stands.
+		// The most specific range counts, in any position.
 		"*/*, text/html;q=0.5":                     false,
 		"*/*;q=0.1, text/html;q=0.5":               true,
 		"text/*;q=0.9, text/html;q=0.1, */*;q=0.5": false,
 		"application/*, application/json;q=0.1, application/problem+json;q=0.1, text/html;q=0.5": true,
 		"text/html;q=0.3, text/html;q=0.9, application/json;q=0.5":                               false,
 
-		// What cannot be read does not count; the rest does.
+		// Invalid ranges do not count; the others do.
 		"text/html;;;q":                         false,
 		"text/html;q=2":                         false,
 		"text/html;q=-1":                        false,
@@ -60,7 +60,7 @@ func TestWhoPrefersAPage(t *testing.T) {
 		", ,text/html,":                         true,
 		"application/json;q=x, text/html;q=0.1": true,
 
-		// Quoted parameters hide what looks like syntax.
+		// Quoted parameters may contain syntax.
 		`a/b;x=", text/html"`:                  false,
 		`a/b;x="\", text/html"`:                false,
 		`text/html;x=";q=0", application/json`: true,
@@ -71,8 +71,8 @@ func TestWhoPrefersAPage(t *testing.T) {
 	}
 }
 
-// What matches a type best is found by sorting, not in one pass.
-func TestThePreferenceIsThatOfTheStandard(t *testing.T) {
+// The reference finds the best match by sorting instead of in one pass.
+func TestThePreferenceMatchesTheStandard(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type accepted struct {
 			mediaRange string

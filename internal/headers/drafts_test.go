@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestHeadersOfEarlierDraftsAreWrittenAsTheySay(t *testing.T) {
+func TestHeadersOfEarlierDrafts(t *testing.T) {
 	for name, written := range map[string]string{
 		headers.Draft6Limit: "RateLimit-Limit", headers.Draft6Remaining: "RateLimit-Remaining", headers.Draft6Reset: "RateLimit-Reset",
 	} {
@@ -24,7 +24,7 @@ func TestHeadersOfEarlierDraftsAreWrittenAsTheySay(t *testing.T) {
 	require.Equal(t, "limit=100, remaining=50, reset=30", string(headers.AppendDraft7(nil, "100", 50, 29*time.Second+1)))
 }
 
-// Whatever is written can be read by a parser that is not ours, and means the same.
+// An independent parser must be able to parse the output, with the same meaning.
 func FuzzHeadersOfEarlierDrafts(f *testing.F) {
 	f.Add(int64(50), int64(time.Minute), int64(30*time.Second))
 	f.Fuzz(func(t *testing.T, remaining, per, reset int64) {

@@ -46,7 +46,7 @@ func TestSecondsAreRoundedUp(t *testing.T) {
 	}
 }
 
-func TestANameNeedsNoEscapes(t *testing.T) {
+func TestAValidNameNeedsNoEscapes(t *testing.T) {
 	for name, want := range map[string]bool{
 		"per-minute": true, "it's; a, name=1": true, " ": true, "~": true,
 		"": false, `a"b`: false, `a\b`: false, "a\tb": false, "é": false, "a\x7f": false, "a\nb": false,
@@ -55,7 +55,7 @@ func TestANameNeedsNoEscapes(t *testing.T) {
 	}
 }
 
-func TestItemsAreWrittenAsTheDraftSays(t *testing.T) {
+func TestItemsHaveTheFormatOfTheDraft(t *testing.T) {
 	policy := headers.AppendPolicy(nil, "per-minute", 100, time.Minute)
 	require.Equal(t, `"per-minute";q=100;w=60`, string(policy))
 	policy = headers.AppendPolicy(headers.AppendSeparator(policy), "blink", 1, 100*time.Millisecond)
@@ -66,7 +66,7 @@ func TestItemsAreWrittenAsTheDraftSays(t *testing.T) {
 	require.Equal(t, `"per-minute";r=50;t=0`, string(headers.AppendLimit(nil, "per-minute", 50, 0)))
 }
 
-func TestAPartitionKeyTellsClientsApart(t *testing.T) {
+func TestAPartitionKeyDistinguishesClients(t *testing.T) {
 	partition := func(secret, key, scope string) string {
 		return string(headers.AppendPartition([]byte("x"), secret, key, scope))
 	}
@@ -94,14 +94,14 @@ func TestOneTextHoldsTheValuesOfThreeHeaders(t *testing.T) {
 	}
 }
 
-func TestWritingValuesAllocatesNothing(t *testing.T) {
+func TestAppendValuesDoesNotAllocate(t *testing.T) {
 	var buffer [96]byte
 	name, length := strings.Repeat("n", 26), 0
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		text, _ := headers.AppendValues(buffer[:0], name, math.MinInt64, math.MaxInt64, math.MinInt64)
 		length = len(text)
 	}))
-	require.LessOrEqual(t, length, 70+len(name), "as much as is promised")
+	require.LessOrEqual(t, length, 70+len(name), "the documented capacity")
 }
 
 func BenchmarkAppendValues(b *testing.B) {
@@ -111,7 +111,7 @@ func BenchmarkAppendValues(b *testing.B) {
 	}
 }
 
-// Whatever is written can be read by a parser that is not ours, and means the same.
+// An independent parser must be able to parse the output, with the same meaning.
 func FuzzWrittenItems(f *testing.F) {
 	f.Add("per-minute", int64(100), int64(time.Minute), int64(50), int64(30*time.Second), "secret", "GET /", "192.0.2.1")
 	f.Add("it's; a, name=1", int64(0), int64(1), int64(0), int64(0), "", "", "")

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// The RateLimit headers are lists, to which every middleware and server on the way of
-// a response may add items. This file reads such lists without changing what others
-// have written.
+// The RateLimit headers are lists, to which any middleware and server that handles the
+// response may add items. The functions in this file parse such lists and preserve the
+// items of others.
 
-// AppendSeparator appends a comma if b holds an item already.
+// AppendSeparator appends a comma if b already contains an item.
 func AppendSeparator(b []byte) []byte {
 	if len(b) == 0 {
 		return b
@@ -17,9 +17,8 @@ func AppendSeparator(b []byte) []byte {
 	return append(b, ", "...)
 }
 
-// AppendOthers appends the items that a header has already, but for those with a name
-// for which replaced is true: they give way to new ones. existing are the values of the
-// header, each a list.
+// AppendOthers appends the existing items of a header, except for those with a name for
+// which replaced returns true. existing are the values of the header, each of them a list.
 func AppendOthers(b []byte, existing []string, replaced func(name string) bool) []byte {
 	for item := range Items(existing) {
 		if name := ItemName(item); name == "" || !replaced(name) {
@@ -29,8 +28,8 @@ func AppendOthers(b []byte, existing []string, replaced func(name string) bool) 
 	return b
 }
 
-// Items are the items of a header that is a list, whatever number of values it was
-// split into. No item is empty.
+// Items returns the items of a header that is a list, which may have several values. No
+// item is empty.
 func Items(values []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, list := range values {
@@ -47,15 +46,15 @@ func Items(values []string) iter.Seq[string] {
 	}
 }
 
-// CutItem cuts the first item off a list of structured fields. Empty items, which no
-// valid list has, are skipped; item is empty only if there is none left.
+// CutItem removes the first item from a list of structured fields. It skips empty items,
+// which are invalid; item is empty only if none is left.
 func CutItem(list string) (item, rest string) {
 	item, rest = cut(strings.TrimLeft(list, ", \t"), ',')
 	return item, strings.TrimLeft(rest, ", \t")
 }
 
-// cut cuts a text at the first separator that is not inside a quoted string, and trims
-// white space around both parts.
+// cut splits a text at the first separator outside of quoted strings, and trims white space
+// around both parts.
 func cut(text string, separator byte) (before, after string) {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -70,22 +69,22 @@ func cut(text string, separator byte) (before, after string) {
 	return strings.Trim(text, " \t"), ""
 }
 
-// quoted finds the end of the quoted string that a text begins with. One that is never
-// closed is as long as the text.
+// quoted returns the length of the quoted string at the start of a text. An unclosed string
+// extends to the end of the text.
 func quoted(text string, escapes bool) (length int, closed bool) {
 	for i := 1; i < len(text); i++ {
 		switch {
 		case text[i] == '"':
 			return i + 1, true
 		case text[i] == '\\' && escapes:
-			i++ // the character after it is not a closing quote
+			i++ // the next character is escaped
 		}
 	}
 	return len(text), false
 }
 
-// ItemName is the name of the limit that an item of a RateLimit header is about. It is
-// empty if the item does not begin with a string, as is the case in earlier drafts.
+// ItemName returns the name of the limit in an item of a RateLimit header. It is empty if
+// the item does not begin with a string, as in earlier drafts.
 func ItemName(item string) string {
 	if item == "" || item[0] != '"' {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAListIsCutIntoItems(t *testing.T) {
+func TestCutItem(t *testing.T) {
 	for list, want := range map[string][]string{
 		``:                            nil,
 		` , ,`:                        nil,
@@ -28,14 +28,14 @@ func TestAListIsCutIntoItems(t *testing.T) {
 	} {
 		require.Equal(t, want, slices.Collect(headers.Items([]string{list})), list)
 	}
-	require.Equal(t, []string{"a", "b", "c"}, slices.Collect(headers.Items([]string{"a, b", "", "c"})), "of several values")
+	require.Equal(t, []string{"a", "b", "c"}, slices.Collect(headers.Items([]string{"a, b", "", "c"})), "several values")
 	for item := range headers.Items([]string{"a, b"}) {
 		require.Equal(t, "a", item)
 		break
 	}
 }
 
-func TestTheNameOfAnItem(t *testing.T) {
+func TestItemName(t *testing.T) {
 	for item, want := range map[string]string{
 		`"per-minute";q=1`: "per-minute", `"per-minute"`: "per-minute", `"a;b, c";q=1`: "a;b, c",
 		`"a\"b\\c";q=1`: `a"b\c`, `"\\\"";q=1`: `\"`,
@@ -45,7 +45,7 @@ func TestTheNameOfAnItem(t *testing.T) {
 	}
 }
 
-func TestItemsOfOthersAreKeptAndOursReplaced(t *testing.T) {
+func TestItemsOfOthersAreKeptAndOwnOnesReplaced(t *testing.T) {
 	ours := func(name string) bool { return name == "per-minute" || name == "a, b" }
 	for _, test := range []struct {
 		existing []string
@@ -69,7 +69,7 @@ func FuzzItems(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, second string) {
 		values := []string{first, second}
 		items := slices.Collect(headers.Items(values))
-		require.Equal(t, letters(first+second), letters(strings.Join(items, "")), "nothing is lost, whatever it means")
+		require.Equal(t, letters(first+second), letters(strings.Join(items, "")), "nothing is lost")
 		for _, item := range items {
 			require.NotEmpty(t, item)
 		}
@@ -104,7 +104,7 @@ func FuzzItems(f *testing.F) {
 	})
 }
 
-// letters is a text without what separates items.
+// letters returns a text without the characters that separate items.
 func letters(text string) string {
 	return strings.NewReplacer(" ", "", "\t", "", ",", "").Replace(text)
 }

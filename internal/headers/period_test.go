@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAPeriodHasANameAndReadsInASentence(t *testing.T) {
+func TestPeriodsInNamesAndSentences(t *testing.T) {
 	for per, want := range map[time.Duration][2]string{
 		time.Second:             {"per-second", "second"},
 		time.Minute:             {"per-minute", "minute"},

@@ -13,8 +13,8 @@ import (
 // ProblemJSON is the media type of a problem document.
 const ProblemJSON = "application/problem+json"
 
-// Problem is a problem document of RFC 9457, with the member that its type
-// quota-exceeded adds (draft-ietf-httpapi-ratelimit-headers-11).
+// Problem is a problem document (RFC 9457), with the member that the type quota-exceeded
+// adds (draft-ietf-httpapi-ratelimit-headers-11).
 type Problem struct {
 	Type     string   `json:"type"`
 	Title    string   `json:"title"`
@@ -23,42 +23,41 @@ type Problem struct {
 	Violated []string `json:"violated-policies,omitempty"` // names of limits
 }
 
-// Document is the problem as JSON.
+// Document returns the problem as JSON.
 func (p Problem) Document() []byte {
 	document, _ := json.Marshal(p) // strings and a number always encode
 	return document
 }
 
-// Rejection is the document for a request that is over a limit: "Limit: 3 requests per
-// 15 minutes." unit is what is limited, in the plural: "requests", or "units" where a
-// request may cost another number of them than 1. violated are the names of all limits
-// that reject the request.
+// Rejection returns the document for a request over a limit: "Limit: 3 requests per 15
+// minutes." unit is the plural of what is limited: "requests", or "units" if requests may
+// have other costs than 1. violated are the names of all limits that reject the request.
 func Rejection(limit int64, unit string, per time.Duration, violated []string) []byte {
 	return quotaExceeded("Limit: "+count(limit, unit)+" per "+period.InWords(per)+".", violated)
 }
 
-// TooManyInProgress is the document for a request that is over a limit on requests in
+// TooManyInProgress returns the document for a request over a limit on requests in
 // progress: "Limit: 10 requests in progress at once."
 func TooManyInProgress(limit int64, violated []string) []byte {
 	return quotaExceeded("Limit: "+count(limit, "requests")+" in progress at once.", violated)
 }
 
-// NothingAllowed is the document for a limit of 0. Waiting does not help, so no
-// Retry-After belongs to it.
+// NothingAllowed returns the document for a limit of 0. Waiting does not help, so the
+// response must not have a Retry-After.
 func NothingAllowed(violated []string) []byte {
 	return quotaExceeded("No requests are allowed here at present.", violated)
 }
 
-// CostsTooMuch is the document for a request that costs more than its limit ever
-// allows at once. Waiting does not help, so no Retry-After belongs to it.
+// CostsTooMuch returns the document for a request whose cost exceeds its limit. Waiting
+// does not help, so the response must not have a Retry-After.
 func CostsTooMuch(cost, limit int64, violated []string) []byte {
 	detail := "This request costs " + strconv.FormatInt(cost, 10) + ", the limit is " + strconv.FormatInt(limit, 10) + "."
 	return quotaExceeded(detail, violated)
 }
 
-// Banned is the document for a client that is banned.
+// Banned returns the document for a client that is banned.
 func Banned(violated []string) []byte {
-	return quotaExceeded("This client is banned because too many of its requests were rejected. Retry-After tells when the ban ends.", violated)
+	return quotaExceeded("This client is banned because too many of its requests were rejected. Retry-After says when the ban ends.", violated)
 }
 
 func quotaExceeded(detail string, violated []string) []byte {
@@ -71,17 +70,17 @@ func quotaExceeded(detail string, violated []string) []byte {
 	}.Document()
 }
 
-// Error is the document for a request that could not be decided, which says no more
-// than the status: 503 or 500.
+// Error returns the document for a request that could not be decided. It contains only the
+// status, 503 or 500.
 func Error(status int) []byte {
 	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status}.Document()
 }
 
-// Page is a problem document as HTML, for people. retryAfter is the value of the
+// Page returns a problem document as an HTML page. retryAfter is the value of the
 // Retry-After header, or empty.
 func Page(document []byte, retryAfter string) []byte {
 	var p Problem
-	_ = json.Unmarshal(document, &p) // written by this file
+	_ = json.Unmarshal(document, &p) // written by this package
 	page := `<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>` +

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARejectionsaysWhichLimitItIsAbout(t *testing.T) {
+func TestARejectionNamesItsLimit(t *testing.T) {
 	violated := []string{"per-15m", "<b>"}
 	for detail, document := range map[string][]byte{
 		"Limit: 3 requests per 15 minutes.":        headers.Rejection(3, "requests", 15*time.Minute, violated),
@@ -19,7 +19,7 @@ func TestARejectionsaysWhichLimitItIsAbout(t *testing.T) {
 		"Limit: 1000 units per day.":               headers.Rejection(1000, "units", 24*time.Hour, violated),
 		"No requests are allowed here at present.": headers.NothingAllowed(violated),
 		"This request costs 6, the limit is 5.":    headers.CostsTooMuch(6, 5, violated),
-		"This client is banned because too many of its requests were rejected. Retry-After tells when the ban ends.": headers.Banned(violated),
+		"This client is banned because too many of its requests were rejected. Retry-After says when the ban ends.": headers.Banned(violated),
 	} {
 		var found map[string]any
 		require.NoError(t, json.Unmarshal(document, &found))
@@ -33,12 +33,12 @@ func TestARejectionsaysWhichLimitItIsAbout(t *testing.T) {
 	}
 }
 
-func TestAnErrorSaysNoMoreThanItsStatus(t *testing.T) {
+func TestAnErrorContainsOnlyItsStatus(t *testing.T) {
 	require.JSONEq(t, `{"type":"about:blank","title":"Service Unavailable","status":503}`, string(headers.Error(http.StatusServiceUnavailable)))
 	require.JSONEq(t, `{"type":"about:blank","title":"Internal Server Error","status":500}`, string(headers.Error(http.StatusInternalServerError)))
 }
 
-func TestAPageSaysWhatTheDocumentSays(t *testing.T) {
+func TestAPageShowsTheDocument(t *testing.T) {
 	rejection := headers.Rejection(3, "requests", time.Minute, nil)
 	page := string(headers.Page(rejection, "60"))
 	for _, part := range []string{"<title>Rate limit was exceeded</title>", "<h1>Rate limit was exceeded</h1>", "<p>Limit: 3 requests per minute.</p>", "<p>Try again in 60 seconds.</p>"} {

@@ -1,5 +1,5 @@
-// Package mask shows who a client is without telling it: enough to follow one
-// client through a log or a table, too little to name it.
+// Package mask shows who a client is without identifying it: enough to follow one client
+// through a log or a table, too little to name it.
 package mask
 
 import (
@@ -14,43 +14,44 @@ import (
 	"unicode/utf8"
 )
 
-// Masker masks scopes. The same scope always looks the same to one Masker. It is
-// safe for use by many goroutines at once.
+// Masker masks scopes. A Masker masks the same scope always in the same way. All methods
+// are safe for concurrent use.
 type Masker struct{ key []byte }
 
-// New makes a Masker with a key that nobody knows and that ends with the process:
-// a hash without one is no secret, as all addresses and most names can be tried. All
-// of a process mask alike, so that a client of the log is found on the dashboard.
+// New returns a Masker with a random key that lasts as long as the process. Without a
+// secret key, a hash would hide nothing, because all addresses and most names can be tried.
+// All Maskers returned by New share the key, so that a client in the log can be found on
+// the dashboard.
 func New() *Masker { return &Masker{processKey()} }
 
 var processKey = sync.OnceValue(func() []byte {
 	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // it never fails
+	_, _ = rand.Read(key) // never fails
 	return key
 })
 
-// WithSecret makes a Masker for several processes, or for one that is started
-// again: the same secret masks the same. Whoever has it can try names.
+// WithSecret returns a Masker for use in several processes or across restarts: the same
+// secret gives the same masks. Anyone who knows the secret can find out scopes by trying.
 func WithSecret(secret string) *Masker { return &Masker{[]byte(secret)} }
 
 const (
-	// between stands between the parts of a scope.
+	// separator separates the parts of a scope.
 	separator = "|"
-	// maxParts is how many parts are masked one by one. A client may send more, to
-	// make a text long.
+	// maxParts is the most parts that are masked one by one. Clients may send more, to make
+	// the text long.
 	maxParts = 4
-	// shownRunes is the most that is shown of a name.
+	// maxNameRunes is the most characters of a name that are shown.
 	maxNameRunes = 3
 )
 
-// Scope is a scope as others may read it, in printable characters without quotes
-// or spaces. A part that is an address shows its network, "192.0.2.x#5e8f0c" or
-// "2001:db8:x#5e8f0c", and any other up to three characters and no more than a
-// third of them, "ann#5e8f0c". Behind # is a keyed hash, by which they can be told
-// apart. Scopes that are nobody in particular stay as they are.
+// Scope returns a scope in masked form, in printable characters without quotes or spaces. A
+// part that is an address shows its network, as in "192.0.2.x#5e8f0c" or
+// "2001:db8:x#5e8f0c". Any other part shows at most three characters and at most a third of
+// it, as in "ann#5e8f0c". After the # comes a keyed hash that distinguishes clients. Scopes
+// that stand for no particular client do not change.
 func (m *Masker) Scope(scope string) string {
 	switch scope {
-	case "everyone", "no address": // see ratelimiter.ByEveryone, and of clients without an address
+	case "everyone", "no address": // scopes of ratelimiter.ByEveryone and of clients without an address
 		return scope
 	}
 	if strings.Count(scope, separator) >= maxParts {
@@ -71,10 +72,10 @@ func (m *Masker) part(part string) string {
 	return network + "#" + m.hash(part)
 }
 
-// hash is short: to tell apart the clients that a person looks at.
+// hash is short, because it only has to distinguish the clients that a person looks at.
 func (m *Masker) hash(text string) string { return hex.EncodeToString(m.sum(text)[:3]) }
 
-// ID stands for a scope where a machine tells many apart.
+// ID returns an identifier of a scope for use by machines, longer than the hash in Scope.
 func (m *Masker) ID(scope string) string { return hex.EncodeToString(m.sum(scope)[:8]) }
 
 func (m *Masker) sum(text string) []byte {
@@ -83,9 +84,9 @@ func (m *Masker) sum(text string) []byte {
 	return h.Sum(nil)
 }
 
-// network is what is shown of an address, or of a network as it is written in a
-// scope: the first 24 bits of IPv4, and the first 32 of IPv6, which is what
-// providers have; longer ones may be those of one customer.
+// network returns the part of an address or network that is shown: the first 24 bits of
+// IPv4 and the first 32 bits of IPv6, which belong to a provider. More bits could identify
+// a customer.
 func network(text string) (masked string, ok bool) {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
@@ -104,7 +105,7 @@ func network(text string) (masked string, ok bool) {
 	return trimZeros(groups[0]) + ":" + trimZeros(groups[1]) + ":x", true
 }
 
-// short is a group of an IPv6 address without the zeros before it.
+// trimZeros returns a group of an IPv6 address without leading zeros.
 func trimZeros(group string) string {
 	if group = strings.TrimLeft(group, "0"); group == "" {
 		return "0"
@@ -112,8 +113,8 @@ func trimZeros(group string) string {
 	return group
 }
 
-// beginning is what is shown of a name: nothing of short ones, which would be
-// all but told.
+// namePrefix returns the part of a name that is shown: nothing of a short name, which would
+// almost reveal it.
 func namePrefix(text string) string {
 	end, left := 0, min(maxNameRunes, utf8.RuneCountInString(text)/3)
 	for i, r := range text {

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestAScopeShowsItsBeginningAndNotWhoItIs(t *testing.T) {
+func TestAMaskedScopeShowsAtMostItsBeginning(t *testing.T) {
 	hash := regexp.MustCompile(`#[0-9a-f]{6}`)
 	masker := New()
 	for scope, want := range map[string]string{
@@ -49,7 +49,7 @@ func TestAScopeShowsItsBeginningAndNotWhoItIs(t *testing.T) {
 	}
 }
 
-func TestOneClientCanBeFollowedAndToldFromItsNeighbours(t *testing.T) {
+func TestMasksAreStableAndDifferForNeighbouringClients(t *testing.T) {
 	masker := New()
 	first := masker.Scope("192.0.2.7")
 	require.Equal(t, first, masker.Scope("192.0.2.7"))
@@ -57,13 +57,13 @@ func TestOneClientCanBeFollowedAndToldFromItsNeighbours(t *testing.T) {
 	require.NotEqual(t, masker.Scope("ann@example.org"), masker.Scope("ann@example.com"))
 }
 
-func TestWhoHasNotTheSecretCannotTryNames(t *testing.T) {
-	require.NotEqual(t, New().Scope("192.0.2.7"), WithSecret("").Scope("192.0.2.7"), "without one there is one of the process")
+func TestMasksDependOnTheSecret(t *testing.T) {
+	require.NotEqual(t, New().Scope("192.0.2.7"), WithSecret("").Scope("192.0.2.7"), "without a secret, the key is that of the process")
 	require.NotEqual(t, WithSecret("one").Scope("192.0.2.7"), WithSecret("two").Scope("192.0.2.7"))
-	require.Equal(t, "192.0.2.x#6d2e21", WithSecret("one").Scope("192.0.2.7"), "in every process")
+	require.Equal(t, "192.0.2.x#6d2e21", WithSecret("one").Scope("192.0.2.7"), "the same in every process")
 }
 
-func TestWhatIsMaskedIsSafeToWriteAnywhere(t *testing.T) {
+func TestAMaskContainsOnlySafeCharacters(t *testing.T) {
 	masker := New()
 	rapid.Check(t, func(t *rapid.T) {
 		scope := rapid.OneOf(rapid.String(), rapid.StringOf(rapid.RuneFrom([]rune("a1:./%|\"'= <>&\n\x1b\u202e")))).Draw(t, "scope")
@@ -80,16 +80,16 @@ func TestWhatIsMaskedIsSafeToWriteAnywhere(t *testing.T) {
 	})
 }
 
-func TestAllMasksOfAProcessAreAlike(t *testing.T) {
+func TestAllMaskersOfAProcessShareAKey(t *testing.T) {
 	first, second := New(), New()
 	require.Equal(t, first.Scope("192.0.2.7"), second.Scope("192.0.2.7"))
 	require.NotEqual(t, WithSecret("another").Scope("192.0.2.7"), New().Scope("192.0.2.7"))
 }
 
-func TestAnIDTellsScopesApartAndNothingElse(t *testing.T) {
+func TestAnIDDistinguishesScopesAndRevealsNothing(t *testing.T) {
 	m, again := New(), New()
 	require.Equal(t, m.ID("ann"), again.ID("ann"))
 	require.NotEqual(t, m.ID("ann"), m.ID("bob"))
-	require.NotEqual(t, m.ID("ann"), WithSecret("another").ID("ann"), "it cannot be tried out elsewhere")
+	require.NotEqual(t, m.ID("ann"), WithSecret("another").ID("ann"), "it depends on the key")
 	require.Regexp(t, "^[0-9a-f]{16}$", m.ID("ann"))
 }

@@ -1,6 +1,6 @@
-// Package options reads typed values strictly from a map that was written in Go
-// or decoded from JSON. A wrong type, a bad value and an unknown name are faults,
-// and all faults are reported at once.
+// Package options reads typed values from a map that was written in Go or decoded from
+// JSON. It is strict: a wrong type, a bad value and an unknown name are errors, and all
+// errors are reported together.
 package options
 
 import (
@@ -19,14 +19,15 @@ import (
 // Reader reads the values of a map one by one. A nil value counts as absent.
 type Reader struct {
 	Values map[string]any
-	// Describe names a value in a message, as in `option "port" of backend "redis"`.
+	// Describe returns the name of a value for messages, such as `option "port" of backend
+	// "redis"`.
 	Describe func(name string) string
 
 	known  []string
 	faults []error
 }
 
-// Value returns a value unchecked. ok is false if it is absent.
+// Value returns a value without checking it. ok is false if the value is absent.
 func (r *Reader) Value(name string) (value any, ok bool) {
 	r.known = append(r.known, name)
 	value = r.Values[name]
@@ -36,21 +37,21 @@ func (r *Reader) Value(name string) (value any, ok bool) {
 // Given reports whether a value is present.
 func (r *Reader) Given(name string) bool { return r.Values[name] != nil }
 
-// Fault records that a value is not what it must be.
+// Fault records an error about a value that is not what it must be.
 func (r *Reader) Fault(name string, value any, want string) {
 	r.Reject(fmt.Errorf("%s is %s; it must be %s", r.Describe(name), show(name, value), want))
 }
 
-// Reject records a fault in the caller's own words.
+// Reject records an error.
 func (r *Reader) Reject(err error) { r.faults = append(r.faults, err) }
 
-// show writes a value for a message. Secrets are left out: values whose names say
-// that they are secret, URLs wherever they stand, as they may hold a password, and
-// whatever is inside a list, a map or a struct.
+// show formats a value for a message. It hides secrets: values with names of secrets, URLs
+// in any place because they may contain a password, and the contents of lists, maps and
+// structs.
 func show(name string, value any) string {
 	switch reflected := reflect.ValueOf(value); {
 	case secret(name), reflected.Kind() == reflect.String && strings.Contains(reflected.String(), "://"):
-		return "wrong (its value is not shown here)"
+		return "invalid (its value is not shown here)"
 	case reflected.Kind() == reflect.String:
 		return fmt.Sprintf("%q (%T)", value, value)
 	case reflected.Kind() == reflect.Bool, reflected.CanInt(), reflected.CanUint(), reflected.CanFloat():
@@ -74,7 +75,7 @@ func nilable(value reflect.Value) bool {
 	return false
 }
 
-// Text reads a string.
+// Text reads a string, or returns defaultValue if it is absent.
 func (r *Reader) Text(name, defaultValue string) string {
 	value, ok := r.Value(name)
 	if !ok {
@@ -82,28 +83,28 @@ func (r *Reader) Text(name, defaultValue string) string {
 	}
 	text, ok := value.(string)
 	if !ok {
-		r.Fault(name, value, "a text")
+		r.Fault(name, value, "a string")
 	}
 	return text
 }
 
-// Word reads a text that is not empty and has no white space in it, such as an
-// address. White space around it is removed: the last line of a file ends with it.
+// Word reads a string that is not empty and contains no white space, such as an address. It
+// removes white space around the string, such as the line break at the end of a file.
 func (r *Reader) Word(name, defaultValue string) string {
 	value, ok := r.Value(name)
 	if !ok {
 		return defaultValue
 	}
-	text, _ := value.(string) // anything else is rejected as empty
+	text, _ := value.(string) // any other type is rejected as empty
 	word := strings.TrimSpace(text)
 	if word == "" || strings.ContainsFunc(word, unicode.IsSpace) {
-		r.Fault(name, value, "a text that is not empty and has no white space in it")
+		r.Fault(name, value, "a string that is not empty and contains no white space")
 		return defaultValue
 	}
 	return word
 }
 
-// Flag reads a bool.
+// Flag reads a bool, or returns defaultValue if it is absent.
 func (r *Reader) Flag(name string, defaultValue bool) bool {
 	value, ok := r.Value(name)
 	if !ok {
@@ -116,7 +117,8 @@ func (r *Reader) Flag(name string, defaultValue bool) bool {
 	return flag
 }
 
-// Integer reads a whole number of any numeric type: JSON decodes them as float64.
+// Integer reads a whole number from minimum to maximum. Any numeric type is accepted,
+// because JSON decodes numbers as float64.
 func (r *Reader) Integer(name string, defaultValue, minimum, maximum int) int {
 	value, ok := r.Value(name)
 	if !ok {
@@ -130,7 +132,7 @@ func (r *Reader) Integer(name string, defaultValue, minimum, maximum int) int {
 	return int(number)
 }
 
-// Fraction reads a number over 0 and up to 1.
+// Fraction reads a number greater than 0 and at most 1.
 func (r *Reader) Fraction(name string, defaultValue float64) float64 {
 	value, ok := r.Value(name)
 	if !ok {
@@ -138,14 +140,14 @@ func (r *Reader) Fraction(name string, defaultValue float64) float64 {
 	}
 	number := plainNumber(value)
 	if !(number > 0 && number <= 1) {
-		r.Fault(name, value, "a number over 0 and up to 1")
+		r.Fault(name, value, "a number greater than 0 and at most 1")
 		return defaultValue
 	}
 	return number
 }
 
-// plainNumber is NaN for whatever is no number. Nor is a duration, which Go
-// stores as one.
+// plainNumber returns NaN for a value that is not a number. A duration is not, although its
+// type is an integer.
 func plainNumber(value any) float64 {
 	if _, isDuration := value.(time.Duration); isDuration {
 		return math.NaN()
@@ -161,7 +163,7 @@ func plainNumber(value any) float64 {
 	return math.NaN()
 }
 
-// Duration reads a time.Duration over 0, or a text such as "250ms".
+// Duration reads a positive time.Duration, or a string such as "250ms".
 func (r *Reader) Duration(name string, defaultValue time.Duration) time.Duration {
 	value, ok := r.Value(name)
 	if !ok {
@@ -173,13 +175,13 @@ func (r *Reader) Duration(name string, defaultValue time.Duration) time.Duration
 		duration, ok = parsed, err == nil
 	}
 	if !ok || duration <= 0 {
-		r.Fault(name, value, `a time.Duration over 0, or a text such as "250ms"`)
+		r.Fault(name, value, `a time.Duration greater than 0, or a string such as "250ms"`)
 		return defaultValue
 	}
 	return duration
 }
 
-// Texts reads a list of texts, or one text with commas between its parts.
+// Texts reads a list of strings, or one string separated by commas.
 func (r *Reader) Texts(name string) []string {
 	value, ok := r.Value(name)
 	if !ok {
@@ -193,7 +195,7 @@ func (r *Reader) Texts(name string) []string {
 		list = strings.Split(value, ",")
 	case []any:
 		for _, item := range value {
-			text, _ := item.(string) // anything else is rejected as empty below
+			text, _ := item.(string) // any other type is rejected as empty below
 			list = append(list, text)
 		}
 	}
@@ -201,7 +203,7 @@ func (r *Reader) Texts(name string) []string {
 		list[i] = strings.TrimSpace(list[i])
 	}
 	if len(list) == 0 || slices.Contains(list, "") {
-		r.Fault(name, value, "a list of texts, none of them empty")
+		r.Fault(name, value, "a list of strings, none of them empty")
 		return nil
 	}
 	return list
@@ -220,8 +222,8 @@ func (r *Reader) Map(name string) map[string]any {
 	return m
 }
 
-// Finish returns all faults. A value that was never read is one of them if ours
-// says that its name is meant for this reader.
+// Finish returns all errors. A value that was never read is an error if isOurs reports that
+// its name is meant for this reader.
 func (r *Reader) Finish(isOurs func(name string) bool) error {
 	var unknown []string
 	for name := range r.Values {
@@ -236,23 +238,24 @@ func (r *Reader) Finish(isOurs func(name string) bool) error {
 	return errors.Join(r.faults...)
 }
 
-// Suggest says what an unknown name was probably meant to be.
+// Suggest returns a suggestion for an unknown name: the known name that was probably meant,
+// or all known names.
 func Suggest(name string, known []string) string {
 	if nearest, ok := Nearest(name, known); ok {
 		return fmt.Sprintf("did you mean %q?", nearest)
 	}
 	known = slices.Clone(known)
 	slices.Sort(known)
-	return "known are " + strings.Join(slices.Compact(known), ", ")
+	return "the known names are " + strings.Join(slices.Compact(known), ", ")
 }
 
-// Nearest finds the known name that an unknown one was probably meant to be: the
-// one that differs in the fewest characters, if these are three at most.
+// Nearest returns the known name that differs from an unknown one in the fewest characters,
+// at most three.
 func Nearest(name string, known []string) (string, bool) { return Within(3, name, known) }
 
-// Within finds the known name that differs from a name in the fewest characters,
-// if these are no more than slips, nor than half of the known name. Case does not
-// matter.
+// Within returns the known name that differs from a name in the fewest characters. They may
+// differ in at most maxEdits characters, and at most half of the known name. Case is
+// ignored.
 func Within(maxEdits int, name string, known []string) (string, bool) {
 	nearest, fewest := "", maxEdits+1
 	for _, candidate := range known {

@@ -16,7 +16,7 @@ func reader(values map[string]any) *Reader {
 
 func all(string) bool { return true }
 
-func TestAbsentAndNilValuesAreTheirDefaults(t *testing.T) {
+func TestAbsentAndNilValuesHaveTheirDefaults(t *testing.T) {
 	for _, values := range []map[string]any{nil, {"x": nil}} {
 		r := reader(values)
 		require.Equal(t, "d", r.Text("x", "d"))
@@ -29,7 +29,7 @@ func TestAbsentAndNilValuesAreTheirDefaults(t *testing.T) {
 	}
 }
 
-func TestAllFaultsAreReportedAtOnce(t *testing.T) {
+func TestAllErrorsAreReportedTogether(t *testing.T) {
 	r := reader(map[string]any{"text": 1, "flag": "yes", "number": math.NaN(), "wait": "soon", "texts": []any{1}, "map": 3, "other": 1, "foreign": 1})
 	r.Text("text", "")
 	r.Flag("flag", false)
@@ -45,7 +45,7 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	require.NotContains(t, err.Error(), "foreign")
 }
 
-func TestAFractionIsOverZeroAndUpToOne(t *testing.T) {
+func TestAFractionIsGreaterThanZeroAndAtMostOne(t *testing.T) {
 	for _, value := range []any{0.25, float32(0.25), 1, uint8(1), 1.0} {
 		r := reader(map[string]any{"x": value})
 		require.Positive(t, r.Fraction("x", 0), value)
@@ -54,12 +54,12 @@ func TestAFractionIsOverZeroAndUpToOne(t *testing.T) {
 	for _, value := range []any{0, -0.5, 1.5, 2, math.NaN(), math.Inf(1), "0.5", true, time.Nanosecond} {
 		r := reader(map[string]any{"x": value})
 		require.Equal(t, 0.5, r.Fraction("x", 0.5), value)
-		require.ErrorContains(t, r.Finish(all), "it must be a number over 0 and up to 1")
+		require.ErrorContains(t, r.Finish(all), "it must be a number greater than 0 and at most 1")
 	}
 	require.Equal(t, 0.5, reader(nil).Fraction("x", 0.5))
 }
 
-func TestSecretsAreNotRepeated(t *testing.T) {
+func TestErrorsDoNotContainSecrets(t *testing.T) {
 	for _, name := range []string{"password", "sentinel_password", "url", "RATELIMITER_PARTITION_SECRET"} {
 		for _, value := range []any{[]string{"s3cret"}, []byte("s3cret"), map[string]any{"s3cret": 1}} {
 			r := reader(map[string]any{name: value})
@@ -67,13 +67,13 @@ func TestSecretsAreNotRepeated(t *testing.T) {
 			err := r.Finish(all)
 			require.ErrorContains(t, err, name)
 			require.NotContains(t, err.Error(), "s3cret")
-			require.NotContains(t, err.Error(), "115", "the bytes of a secret are the secret")
+			require.NotContains(t, err.Error(), "115", "the bytes of a secret are secret, too")
 		}
 	}
 }
 
-// Nobody knows what is inside a value of a type that was never expected.
-func TestOnlyPlainValuesAreRepeated(t *testing.T) {
+// A value of an unexpected type may contain anything.
+func TestErrorsContainOnlyPlainValues(t *testing.T) {
 	var none *time.Location
 	for _, test := range []struct {
 		value any
@@ -98,21 +98,21 @@ func TestOnlyPlainValuesAreRepeated(t *testing.T) {
 
 func TestAWordHasNoWhiteSpace(t *testing.T) {
 	for value, want := range map[any]string{
-		"h:1": "h:1", "h:1\n": "h:1", " h:1\r\n": "h:1", // right
-		"": "absent", " \n": "absent", "h :1": "absent", "h\n:1": "absent", 7: "absent", // wrong
+		"h:1": "h:1", "h:1\n": "h:1", " h:1\r\n": "h:1", // valid
+		"": "absent", " \n": "absent", "h :1": "absent", "h\n:1": "absent", 7: "absent", // invalid
 	} {
 		r := reader(map[string]any{"x": value})
 		require.Equal(t, want, r.Word("x", "absent"), "%q", value)
 		err := r.Finish(all)
 		require.Equal(t, want == "absent", err != nil, "%q", value)
 		if err != nil {
-			require.ErrorContains(t, err, "no white space in it")
+			require.ErrorContains(t, err, "contains no white space")
 		}
 	}
 	require.Equal(t, "absent", reader(nil).Word("x", "absent"))
 }
 
-func TestASlipOfTheFingerIsRecognised(t *testing.T) {
+func TestATypoIsRecognised(t *testing.T) {
 	known := []string{"host", "port", "pool_size", "db"}
 	for slip, meant := range map[string]string{"prot": "port", "hots": "host", "POOL_SIZE": "pool_size", "poolsize": "pool_size", "db1": "db"} {
 		nearest, ok := Nearest(slip, known)
@@ -123,7 +123,7 @@ func TestASlipOfTheFingerIsRecognised(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestAWholeNumberIsInItsRangeWhateverItsType(t *testing.T) {
+func TestAWholeNumberOfAnyTypeMustBeInRange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.OneOf(
 			rapid.Int().AsAny(), rapid.Int64().AsAny(), rapid.Float64().AsAny(), rapid.IntRange(-3, 12).AsAny(), rapid.String().AsAny(),
@@ -138,9 +138,9 @@ func TestAWholeNumberIsInItsRangeWhateverItsType(t *testing.T) {
 	})
 }
 
-// What is in a map may have been written by hand: whatever it is, reading it
-// ends in a value of the right kind or in a fault that names it.
-func TestAnyValueIsReadOrNamed(t *testing.T) {
+// The map may have been written by hand. Reading any value returns a valid value or an
+// error that names it.
+func TestAnyValueIsReadOrReported(t *testing.T) {
 	anything := rapid.Deferred(func() *rapid.Generator[any] {
 		plain := rapid.OneOf(
 			rapid.Int().AsAny(), rapid.Float64().AsAny(), rapid.Bool().AsAny(), rapid.String().AsAny(),
@@ -169,10 +169,10 @@ func TestAnyValueIsReadOrNamed(t *testing.T) {
 	})
 }
 
-func TestADurationIsOverZeroWhateverItsForm(t *testing.T) {
+func TestADurationOfAnyFormMustBePositive(t *testing.T) {
 	for value, want := range map[any]time.Duration{
-		"250ms": 250 * time.Millisecond, "1m30s": 90 * time.Second, time.Hour: time.Hour, // right
-		"": 0, "0s": 0, "-1s": 0, "3": 0, time.Duration(0): 0, -time.Second: 0, 3: 0, 3.0: 0, // wrong
+		"250ms": 250 * time.Millisecond, "1m30s": 90 * time.Second, time.Hour: time.Hour, // valid
+		"": 0, "0s": 0, "-1s": 0, "3": 0, time.Duration(0): 0, -time.Second: 0, 3: 0, 3.0: 0, // invalid
 	} {
 		r := reader(map[string]any{"x": value})
 		require.Equal(t, want, r.Duration("x", 0), "%v", value)
@@ -184,11 +184,11 @@ func TestADurationIsOverZeroWhateverItsForm(t *testing.T) {
 	}
 }
 
-func TestAListIsTheCallersOwn(t *testing.T) {
+func TestAListIsACopy(t *testing.T) {
 	list := []string{" a ", "b"}
 	read := reader(map[string]any{"x": list}).Texts("x")
 	require.Equal(t, []string{"a", "b"}, read)
-	require.Equal(t, []string{" a ", "b"}, list, "it was copied")
+	require.Equal(t, []string{" a ", "b"}, list, "it is a copy")
 }
 
 func TestWholeNumbersOfAnyIntegerTypeAreRead(t *testing.T) {
@@ -199,8 +199,8 @@ func TestWholeNumbersOfAnyIntegerTypeAreRead(t *testing.T) {
 	}
 }
 
-// An option that takes no secret may be given one by mistake.
-func TestAURLWithAPasswordIsNotRepeatedWhereverItIs(t *testing.T) {
+// A secret may be in the wrong option by mistake.
+func TestErrorsDoNotContainURLsWithPasswords(t *testing.T) {
 	const url = "redis://limiter:s3cret@redis.example:6379/0"
 	for _, value := range []any{url, []string{"h:1", url}, []any{url}, map[string]any{"url": url}} {
 		r := reader(map[string]any{"x": value})
@@ -213,7 +213,7 @@ func TestAURLWithAPasswordIsNotRepeatedWhereverItIs(t *testing.T) {
 	}
 }
 
-func TestOneWrongLetterIsRecognisedInAnyName(t *testing.T) {
+func TestATypoIsRecognisedInAnyName(t *testing.T) {
 	known := []string{"RATELIMITER_ENABLED", "RATELIMITER_BACKEND", "RATELIMITER_KEY_PREFIX", "password", "master_name", "pool_timeout"}
 	rapid.Check(t, func(t *rapid.T) {
 		meant := rapid.SampledFrom(known).Draw(t, "meant")
@@ -233,12 +233,12 @@ func FuzzNearestAndSuggest(f *testing.F) {
 	known := []string{"port", "host", "db", "port"}
 	f.Fuzz(func(t *testing.T, name string) {
 		nearest, ok := Nearest(name, known)
-		require.Equal(t, ok, nearest != "", "a name that is near is one that is known")
+		require.Equal(t, ok, nearest != "", "the nearest name is a known one")
 		if ok {
 			require.Contains(t, known, nearest)
 			require.Contains(t, Suggest(name, known), nearest)
 		} else {
-			require.Equal(t, "known are db, host, port", Suggest(name, known))
+			require.Equal(t, "the known names are db, host, port", Suggest(name, known))
 		}
 	})
 }

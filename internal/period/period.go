@@ -1,4 +1,4 @@
-// Package period reads and writes the periods of limits, as "minute", "5 minutes" or
+// Package period parses and formats the periods of limits, such as "minute", "5 minutes" or
 // "1m30s".
 package period
 
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Periods that a time.Duration has no name for, without regard to calendars.
+// Periods longer than those of package time, of fixed length.
 const (
 	Day   = 24 * time.Hour
 	Week  = 7 * Day
@@ -19,11 +19,11 @@ const (
 	Year  = 365 * Day
 )
 
-// unit is one of the units of time, the first word being its name.
+// unit is a unit of time. Its first word is its name.
 type unit struct {
 	long    time.Duration
-	words   []string // which may be followed by an s
-	letters []string // which may not
+	words   []string // may be followed by an s
+	letters []string // may not
 }
 
 var units = []unit{
@@ -38,8 +38,8 @@ var units = []unit{
 	{Year, []string{"year"}, nil},
 }
 
-// Name is what comes after "per": "minute", or a duration such as "1m30s" if the period
-// has no name. It is ASCII, without spaces, and Parse reads it.
+// Name returns the name of a period as it follows "per-": "minute", or a duration such as
+// "1m30s" for a period without a name. It is ASCII without spaces, and Parse accepts it.
 func Name(per time.Duration) string {
 	for _, unit := range units {
 		if unit.long == per {
@@ -59,7 +59,7 @@ func Name(per time.Duration) string {
 	return strings.ReplaceAll(text, "µ", "u")
 }
 
-// InWords is a period as a sentence has it after "per": "minute", "15 minutes".
+// InWords returns a period as it follows "per" in a sentence: "minute", "15 minutes".
 func InWords(per time.Duration) string {
 	for _, unit := range slices.Backward(units) {
 		switch {
@@ -72,9 +72,9 @@ func InWords(per time.Duration) string {
 	return per.String()
 }
 
-// Parse reads a unit of time such as "minute", a number of them as in "5 minutes" or
-// "250ms", or what time.ParseDuration reads but for a sign. Upper and lower case do not
-// matter. What is too long for a time.Duration is the longest there is.
+// Parse parses a unit of time such as "minute", a number of units such as "5 minutes" or
+// "250ms", or anything that time.ParseDuration accepts except for a sign. It ignores case.
+// A period too long for a time.Duration becomes the longest one.
 func Parse(text string) (time.Duration, error) {
 	lower := strings.ToLower(text)
 	word := strings.TrimLeft(lower, "0123456789")
@@ -85,7 +85,7 @@ func Parse(text string) (time.Duration, error) {
 	if per, err := time.ParseDuration(lower); err == nil && count != "" {
 		return per, nil
 	}
-	return 0, fmt.Errorf("%q is not a period; write second, minute, hour, day, week, month or year, several of them as 5 minutes, or a duration as 1m30s or 250ms", text)
+	return 0, fmt.Errorf("%q is not a period; write second, minute, hour, day, week, month or year, a number of them such as 5 minutes, or a duration such as 1m30s or 250ms", text)
 }
 
 func unitOf(word string) (long time.Duration, known bool) {
@@ -97,7 +97,7 @@ func unitOf(word string) (long time.Duration, known bool) {
 	return 0, false
 }
 
-// times multiplies a unit by a number of digits, none of which means 1.
+// times multiplies a unit by a decimal number. An empty number means 1.
 func times(digits string, unit time.Duration) time.Duration {
 	if digits == "" {
 		return unit

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestAPeriodIsRead(t *testing.T) {
+func TestParse(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"second": time.Second, "seconds": time.Second, "sec": time.Second, "secs": time.Second, "s": time.Second, "S": time.Second,
 		"minute": time.Minute, "MINUTES": time.Minute, "min": time.Minute, "mins": time.Minute, "m": time.Minute,
@@ -29,7 +29,7 @@ func TestAPeriodIsRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoPeriodIsAnsweredWithWhatIs(t *testing.T) {
+func TestAnInvalidPeriodIsAnErrorThatListsTheUnits(t *testing.T) {
 	for _, text := range []string{
 		"", "5", "ss", "hs", "mss", "uss", "ds", "secondss", "fortnight", "minute 5", "-1 minute", "-5m", "+5m", "1.5 hours", "1h 30m", "minute/2", "5 5 minutes", "1_000 ms",
 	} {
@@ -38,7 +38,7 @@ func TestWhatIsNoPeriodIsAnsweredWithWhatIs(t *testing.T) {
 	}
 }
 
-func TestThePeriodIsReadAsItIsWritten(t *testing.T) {
+func TestParseReversesName(t *testing.T) {
 	for per, want := range map[time.Duration]string{
 		time.Second: "second", time.Minute: "minute", time.Hour: "hour", period.Day: "day",
 		period.Week: "week", period.Month: "month", period.Year: "year", time.Millisecond: "millisecond",

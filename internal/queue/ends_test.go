@@ -44,14 +44,14 @@ func TestOnlyTheFirstCallEndsWithTheRequest(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		var queues Queues
 		calls := 0
-		_, _, err := queues.Wait(ctx, Request{Quotas: make([]backends.Quota, 1), Longest: time.Minute}, func(asking context.Context) (Answer, error) {
+		_, _, err := queues.Wait(ctx, Request{Quotas: make([]backends.Quota, 1), Longest: time.Minute}, func(callCtx context.Context) (Answer, error) {
 			calls++
 			if calls == 1 {
-				require.NotNil(t, asking.Done())
+				require.NotNil(t, callCtx.Done())
 				return Answer{RetryAfter: time.Second}, nil
 			}
 			leave()
-			require.NoError(t, asking.Err())
+			require.NoError(t, callCtx.Err())
 			return Answer{}, errors.New("even if the request has ended")
 		})
 		require.ErrorIs(t, err, context.Canceled)
@@ -99,7 +99,7 @@ func TestFreedUnitsWakeTheFirstAtOnce(t *testing.T) {
 			h.send(1)
 		}
 		advance(time.Second)
-		h.forget()
+		h.resetAll()
 		h.Free("key", "another client")
 		h.Free("other", "scope")
 		synctest.Wait()
@@ -122,7 +122,7 @@ func TestUnitsFreedDuringACallAreNotLost(t *testing.T) {
 		advance(time.Second)
 		h.Free("key", "scope") // nothing was freed, but the first request calls the backend
 		advance(20 * time.Millisecond)
-		h.forget()
+		h.resetAll()
 		h.Free("key", "scope")
 		require.Equal(t, []string{"passed at 0s", "passed at 1.1s"}, h.results(t))
 	})

@@ -62,9 +62,9 @@ func (l limits) estimateOf(now int64, costs []int64) (retryAfter time.Duration, 
 		}
 	}
 	e := q.estimate(w, len(costs)-1, q.loads)
-	asked := e.Quotas(0)
+	quotas := e.Quotas(0)
 	for i, m := range l {
-		verdicts = append(verdicts, m.verdict(now, asked[i].Cost))
+		verdicts = append(verdicts, m.verdict(now, quotas[i].Cost))
 	}
 	verdicts = append(verdicts, backends.Verdict{RetryAfter: -1})
 	e.Correct(verdicts, nil)
@@ -240,15 +240,15 @@ func TestAnEstimateDoesNotChangeFinalVerdicts(t *testing.T) {
 	w := &waiter{quotas: []backends.Quota{quota(1, false), quota(1, true), quota(6, false), quota(1, false)}}
 	e := q.estimate(w, 0, q.loads)
 
-	asked := e.Quotas(3)
-	require.Len(t, asked, 5)
+	quotas := e.Quotas(3)
+	require.Len(t, quotas, 5)
 	for i, cost := range []int64{3, 1, 6, 3, 1} {
-		require.Equal(t, cost, asked[i].Cost, i)
-		require.True(t, asked[i].Tentative)
+		require.Equal(t, cost, quotas[i].Cost, i)
+		require.True(t, quotas[i].Tentative)
 	}
-	require.True(t, asked[1].Shadow)
-	require.False(t, asked[4].Shadow)
-	require.Zero(t, asked[4].Limit)
+	require.True(t, quotas[1].Shadow)
+	require.False(t, quotas[4].Shadow)
+	require.Zero(t, quotas[4].Limit)
 	require.EqualValues(t, 1, w.quotas[0].Cost, "the request itself does not change")
 
 	verdicts := []backends.Verdict{

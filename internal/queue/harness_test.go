@@ -77,8 +77,8 @@ func (h *harness) wait(ctx context.Context, scope string, cost int64) (outcome s
 		quotas = append(quotas, q)
 	}
 	allowed := false
-	waited, rejected, err := h.Wait(ctx, Request{Quotas: quotas, Longest: h.longest, Grace: h.grace}, func(asking context.Context) (Answer, error) {
-		answer, err := h.take(asking, cost)
+	waited, rejected, err := h.Wait(ctx, Request{Quotas: quotas, Longest: h.longest, Grace: h.grace}, func(callCtx context.Context) (Answer, error) {
+		answer, err := h.take(callCtx, cost)
 		if err == nil && ctx.Err() != nil {
 			h.refund(answer, cost)
 			return Answer{}, ctx.Err()
@@ -154,8 +154,8 @@ func (h *harness) locked(f func()) {
 	f()
 }
 
-// forget resets all limits.
-func (h *harness) forget() {
+// resetAll resets all limits.
+func (h *harness) resetAll() {
 	h.locked(func() {
 		for _, m := range h.limits {
 			m.events = nil
@@ -163,7 +163,7 @@ func (h *harness) forget() {
 	})
 }
 
-// setAway changes the latency of answers.
+// setLatency changes the latency of answers.
 func (h *harness) setLatency(away time.Duration) { h.locked(func() { h.latency = away }) }
 
 // results waits for all requests and lists their results, such as "passed at 1s".

@@ -34,12 +34,12 @@ func TestRequestsPassWhenTheirTurnComes(t *testing.T) {
 	}
 }
 
-func TestARequestThatNeedNotWaitAllocatesNothing(t *testing.T) {
+func TestARequestThatNeedNotWaitDoesNotAllocate(t *testing.T) {
 	var queues Queues
 	quotas := make([]backends.Quota, 2)
-	ask := func(context.Context) (Answer, error) { return Answer{Allowed: true}, nil }
+	query := func(context.Context) (Answer, error) { return Answer{Allowed: true}, nil }
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		_, _, _ = queues.Wait(t.Context(), Request{Quotas: quotas, Longest: time.Hour}, ask)
+		_, _, _ = queues.Wait(t.Context(), Request{Quotas: quotas, Longest: time.Hour}, query)
 	}))
 }
 
@@ -102,7 +102,7 @@ func TestARequestThatLeavesFreesItsPlace(t *testing.T) {
 		"the first":      {1, []string{"passed at 0s", "ended at 500ms", "passed at 1s", "passed at 2s", "passed at 3s"}},
 		"one in between": {2, []string{"passed at 0s", "passed at 1s", "ended at 500ms", "passed at 2s", "passed at 3s"}},
 		"the last":       {4, []string{"passed at 0s", "passed at 1s", "passed at 2s", "passed at 3s", "ended at 500ms"}},
-		"nobody":         {0, []string{"passed at 0s", "passed at 1s", "passed at 2s", "passed at 3s", "passed at 4s"}},
+		"none of them":   {0, []string{"passed at 0s", "passed at 1s", "passed at 2s", "passed at 3s", "passed at 4s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

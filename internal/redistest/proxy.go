@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Proxy stands between clients and a server, and does to their connections what
-// networks do. What it is told holds for connections that are there already too.
+// Proxy forwards connections to a server and disturbs them like a network. Changes also
+// apply to existing connections. All methods are safe for concurrent use.
 type Proxy struct {
 	Addr string
 
@@ -26,7 +26,7 @@ type Proxy struct {
 	answers atomic.Int64
 }
 
-// NewProxy starts a proxy before the server at an address.
+// NewProxy starts a proxy for the server at target. It is closed at the end of the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -36,20 +36,20 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	p.group.Go(func() { p.accept(listener) })
 	t.Cleanup(func() {
 		end()
-		_ = listener.Close() // which ends accept
+		_ = listener.Close() // ends accept
 		p.group.Wait()
 	})
 	return p
 }
 
-// Delay holds each answer up for some time.
+// Delay delays each answer.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
 // Cut ends each connection in the middle of its next answer.
-func (p *Proxy) Cut(yes bool) { p.cut.Store(yes) }
+func (p *Proxy) Cut(enabled bool) { p.cut.Store(enabled) }
 
-// Lose loses one answer of so many, and all that follow on its connection, which
-// stays open. 0 loses none.
+// Lose drops one of so many answers, and all that follow on its connection, which stays
+// open. 0 drops none.
 func (p *Proxy) Lose(oneOf int) { p.lose.Store(int64(oneOf)) }
 
 func (p *Proxy) accept(listener net.Listener) {
@@ -63,20 +63,20 @@ func (p *Proxy) accept(listener net.Listener) {
 }
 
 func (p *Proxy) serve(client net.Conn) {
-	defer func() { _ = client.Close() }() // it may be closed already
+	defer func() { _ = client.Close() }() // may be closed already
 	server, err := (&net.Dialer{}).DialContext(p.ended, "tcp", p.target)
 	if err != nil {
 		return
 	}
 	defer context.AfterFunc(p.ended, func() { _ = client.Close() })()
 	p.group.Go(func() {
-		defer func() { _ = server.Close() }() // which ends answer
-		_, _ = io.Copy(server, client)        // until one of them ends
+		defer func() { _ = server.Close() }() // ends answer
+		_, _ = io.Copy(server, client)        // until either of them ends
 	})
 	p.answer(client, server)
 }
 
-// answer passes on what the server says, one piece after the other.
+// answer forwards the answers of the server, piece by piece.
 func (p *Proxy) answer(client io.Writer, server io.Reader) {
 	piece, lost := make([]byte, 1<<16), false
 	for {

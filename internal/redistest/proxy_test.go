@@ -28,7 +28,7 @@ func TestAProxyPassesDelaysCutsAndLosesAnswers(t *testing.T) {
 	proxy.Cut(false)
 	value, err := client.Get(t.Context(), "n").Int()
 	require.NoError(t, err)
-	require.Equal(t, 1, value, "the server has done it, and only its answer was cut")
+	require.Equal(t, 1, value, "the server executed the command; only the answer was cut")
 
 	proxy.Lose(1)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

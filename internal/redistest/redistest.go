@@ -1,5 +1,5 @@
-// Package redistest starts real Redis servers on free loopback ports for tests,
-// and stops them when the test ends.
+// Package redistest starts real Redis servers on free loopback ports for tests, and stops
+// them when the test ends.
 package redistest
 
 import (
@@ -20,20 +20,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Requirement names the environment variable that turns the absence of
-// redis-server into a failure when it says "required".
+// Requirement is the environment variable that makes tests fail without redis-server, if it
+// is "required". Otherwise they are skipped.
 const Requirement = "RATELIMITER_TEST_REDIS"
 
-// logVariable names a file to which each start appends a line, as
-// "single redis 7.0.15 TestName".
+// logVariable is the environment variable with the name of a file to which each start
+// appends a line, such as "single redis 7.0.15 TestName".
 const logVariable = "RATELIMITER_TEST_REDIS_LOG"
 
 const program = "redis-server"
 
-// patience is how long a server may take to come up or to take a role.
+// patience is how long to wait for a server to start or to change its role.
 const patience = 30 * time.Second
 
-// Server is one redis-server process.
+// Server is a redis-server process.
 type Server struct {
 	Addr string
 	Port int
@@ -41,18 +41,17 @@ type Server struct {
 	t       testing.TB
 	args    []string
 	command *exec.Cmd
-	ended   chan struct{} // closed when the process has
-	output  bytes.Buffer  // of the process; to be read when it has ended
+	ended   chan struct{} // closed when the process has ended
+	output  bytes.Buffer  // of the process; read only after it has ended
 }
 
-// Available tells whether there is a redis-server to start.
+// Available reports whether redis-server is on the PATH.
 func Available() bool {
 	_, err := exec.LookPath(program)
 	return err == nil
 }
 
-// Need skips the test where there is no redis-server, or fails it if one is
-// required.
+// Need skips the test if redis-server is not available, or fails it if it is required.
 func Need(t testing.TB) {
 	t.Helper()
 	switch {
@@ -64,19 +63,19 @@ func Need(t testing.TB) {
 	}
 }
 
-// Single starts one server with further arguments, such as "--requirepass", "x".
+// Single starts a server with additional arguments, such as "--requirepass", "x".
 func Single(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return launch(t, "single", func(string) []string { return append(volatileArgs(t), args...) })
 }
 
-// plain are the arguments of a server that keeps nothing.
+// volatileArgs returns the arguments of a server that stores nothing on disk.
 func volatileArgs(t testing.TB) []string {
 	return []string{"--dir", t.TempDir(), "--save", "", "--appendonly", "no", "--loglevel", "warning"}
 }
 
-// launch starts a process on a free port. Somebody else may take that port before
-// the process does; it ends then, and another is tried.
+// launch starts a process on a free port. If another process takes the port first, the
+// process ends, and another port is tried.
 func launch(t testing.TB, kind string, args func(port string) []string) *Server {
 	t.Helper()
 	Need(t)
@@ -96,7 +95,7 @@ func launch(t testing.TB, kind string, args func(port string) []string) *Server 
 	return nil
 }
 
-// Start starts a server that was killed, on the port it had.
+// Start starts a killed server again, on the same port.
 func (s *Server) Start() {
 	s.t.Helper()
 	require.NoError(s.t, s.start())
@@ -112,12 +111,12 @@ func (s *Server) start() error {
 	s.command, s.ended = command, ended
 	go func() {
 		defer close(ended)
-		_ = command.Wait() // it says how the process ended, which the output explains
+		_ = command.Wait() // the output explains how the process ended
 	}()
 	err := poll(func(ctx context.Context) (bool, error) {
 		select {
 		case <-ended:
-			return false, fmt.Errorf("%s has ended: %s", program, s.output.String())
+			return false, fmt.Errorf("%s ended: %s", program, s.output.String())
 		default:
 			return s.answers(ctx), nil
 		}
@@ -128,16 +127,16 @@ func (s *Server) start() error {
 	return err
 }
 
-// answers tells whether it is this process that answers, and not another that
-// had the same port first. A server with a password rejects, and is there.
+// answers reports whether this process answers, not another one that took the port first. A
+// server that requires a password rejects the command, but is running.
 func (s *Server) answers(ctx context.Context) bool {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Addr)
 	if err != nil {
-		return false // a client would also print it
+		return false // a client would log the error
 	}
-	_ = connection.Close() // it was only tried
+	_ = connection.Close() // it only had to open
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
-	defer func() { _ = client.Close() }() // it was only asked
+	defer func() { _ = client.Close() }() // nothing to lose
 	info, err := client.Info(ctx, "server").Result()
 	if redis.HasErrorPrefix(err, "NOAUTH") || redis.HasErrorPrefix(err, "NOPERM") {
 		return true
@@ -150,34 +149,35 @@ func (s *Server) Kill() {
 	if s.command == nil {
 		return
 	}
-	_ = s.command.Process.Kill() // it may have ended by itself
+	_ = s.command.Process.Kill() // it may have ended on its own
 	<-s.ended
 	s.command = nil
 }
 
-// Client is a plain client of the server.
+// Client returns a client of the server, which is closed at the end of the test.
 func (s *Server) Client() *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr})
 	s.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// Eventually asks until the answer is yes.
-func Eventually(t testing.TB, what string, yes func(context.Context) bool) {
+// Eventually waits until a condition holds, and fails the test after 30 seconds. what
+// completes the message "waiting until ...".
+func Eventually(t testing.TB, what string, condition func(context.Context) bool) {
 	t.Helper()
-	if err := poll(func(ctx context.Context) (bool, error) { return yes(ctx), nil }); err != nil {
-		t.Fatalf("until %s: %v", what, err)
+	if err := poll(func(ctx context.Context) (bool, error) { return condition(ctx), nil }); err != nil {
+		t.Fatalf("waiting until %s: %v", what, err)
 	}
 }
 
-// poll asks until the answer is yes or an error, or until patience is over.
-func poll(ask func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("waited in vain for "+patience.String()))
+// poll calls a function until it returns true or an error, for at most patience.
+func poll(f func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("gave up after "+patience.String()))
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		if done, err := ask(ctx); done || err != nil {
+		if done, err := f(ctx); done || err != nil {
 			return err
 		}
 		select {
@@ -210,7 +210,7 @@ func isFree(port int) bool {
 	return err == nil && listener.Close() == nil
 }
 
-// note tells which server a test has used, for whoever reads the log of CI.
+// logStart records which server a test has used.
 func logStart(t testing.TB, kind string) {
 	path := os.Getenv(logVariable)
 	if path == "" {
@@ -219,13 +219,13 @@ func logStart(t testing.TB, kind string) {
 	line := fmt.Sprintf("%s %s %s\n", kind, version(t), t.Name())
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
-	_, err = file.WriteString(line) // in one piece: other processes append too
+	_, err = file.WriteString(line) // in one write: other processes append, too
 	require.NoError(t, err)
 	require.NoError(t, file.Close())
 }
 
-// version is the name and version of the program, as "redis 7.0.15". It prints
-// "Redis server v=7.0.15 sha=...".
+// version returns the name and version of the server, such as "redis 7.0.15". The program
+// prints "Redis server v=7.0.15 sha=...".
 func version(t testing.TB) string {
 	text, err := exec.Command(program, "--version").Output()
 	require.NoError(t, err)

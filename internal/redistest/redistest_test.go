@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAServerAnswersIsPausedKilledAndStartedAgain(t *testing.T) {
+func TestAServerCanBePausedKilledAndStartedAgain(t *testing.T) {
 	server := Single(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = client.Close() })
@@ -30,25 +30,25 @@ func TestAServerAnswersIsPausedKilledAndStartedAgain(t *testing.T) {
 	server.Kill()
 	require.Error(t, client.Ping(t.Context()).Err())
 	server.Start()
-	require.ErrorIs(t, server.Client().Get(t.Context(), "k").Err(), redis.Nil, "nothing is kept")
+	require.ErrorIs(t, server.Client().Get(t.Context(), "k").Err(), redis.Nil, "nothing was stored")
 }
 
-func TestAServerThatEndsSaysWhy(t *testing.T) {
+func TestAServerThatEndsReportsWhy(t *testing.T) {
 	Need(t)
 	server := &Server{t: t, Addr: "127.0.0.1:1", args: []string{"--no-such-setting", "1"}}
 	require.ErrorContains(t, server.start(), "no-such-setting")
 }
 
-func TestAPortThatSomebodyElseHasIsNotTakenForOurs(t *testing.T) {
+func TestAnotherServerOnThePortIsNotMistakenForThisOne(t *testing.T) {
 	first := Single(t)
 	second := &Server{t: t, Addr: first.Addr, args: append(volatileArgs(t), first.args[len(first.args)-4:]...)}
 	require.ErrorContains(t, second.start(), "in use")
 }
 
-func TestNoConnectionIsGivenThePortOfAServerThatIsDown(t *testing.T) {
+func TestTheSystemGivesNoConnectionThePortOfAServer(t *testing.T) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
-		t.Skip("only Linux says which ports it gives to connections: ", err)
+		t.Skip("the system does not say which ports it gives to connections: ", err)
 	}
 	var first, last int
 	_, err = fmt.Sscan(string(text), &first, &last)
@@ -61,7 +61,7 @@ func TestNoConnectionIsGivenThePortOfAServerThatIsDown(t *testing.T) {
 	}
 }
 
-func TestEachStartIsNoted(t *testing.T) {
+func TestEachStartIsLogged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	t.Setenv(logVariable, path)
 	Single(t)
@@ -70,10 +70,10 @@ func TestEachStartIsNoted(t *testing.T) {
 	require.NoError(t, err)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	require.Len(t, lines, 2)
-	require.Regexp(t, `^single \w+ [\d.]+ TestEachStartIsNoted$`, lines[1])
+	require.Regexp(t, `^single \w+ [\d.]+ TestEachStartIsLogged$`, lines[1])
 }
 
-func TestWithoutAServerTestsAreSkippedUnlessItIsRequired(t *testing.T) {
+func TestWithoutAServerTestsAreSkippedUnlessRequired(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	require.False(t, Available())
 	for value, skips := range map[string]bool{"": true, "required": false} {
@@ -85,7 +85,7 @@ func TestWithoutAServerTestsAreSkippedUnlessItIsRequired(t *testing.T) {
 	}
 }
 
-// witness notes what a test would have done.
+// witness records how a test would have ended.
 type witness struct {
 	testing.TB
 	skipped, failed bool

@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Sentinel starts a master, a replica and three Sentinels that watch them, and
-// returns the addresses of the Sentinels and the name of the master. Further
-// arguments are those of the Sentinels.
+// Sentinel starts a master, a replica and three Sentinels that watch them. It returns the
+// addresses of the Sentinels and the name of the master. args are additional arguments of
+// the Sentinels.
 func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master *Server) {
 	t.Helper()
 	name = "limits"
@@ -38,13 +38,13 @@ func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master
 		addrs = append(addrs, sentinel.Addr)
 	}
 	if len(args) > 0 {
-		return addrs, name, master // whether they can be asked is not known
+		return addrs, name, master // they may require a password
 	}
 	Eventually(t, "the Sentinels know each other and the replica", func(ctx context.Context) bool {
 		for _, addr := range addrs {
 			client := redis.NewSentinelClient(&redis.Options{Addr: addr})
 			state, err := client.Master(ctx, name).Result()
-			_ = client.Close() // it was only asked
+			_ = client.Close() // nothing to lose
 			if err != nil || state["num-other-sentinels"] != "2" || state["num-slaves"] != "1" {
 				return false
 			}

@@ -242,7 +242,7 @@ func TestALogKeepsItsHistoryWhenItsCellWidthChanges(t *testing.T) {
 				events = append(events, Cell{now, c.Cost})
 			}
 			used := between(events, now-c.Per+1, now+1)
-			require.LessOrEqual(t, v.Remaining, max(0, c.Limit-used), "a charge was forgotten")
+			require.LessOrEqual(t, v.Remaining, max(0, c.Limit-used), "a charge was lost")
 			require.LessOrEqual(t, len(l.Cells), MaxCells)
 			now += rapid.Int64Range(0, 12).Draw(t, "pause")
 		}

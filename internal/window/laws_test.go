@@ -121,7 +121,7 @@ func simulate(t *rapid.T, a algorithm, steady bool, before func(now int64, c Cha
 		c.Cost = drawCost(t, c, a.peek(now, c).Remaining)
 		switch action := rapid.IntRange(0, 19).Draw(t, "action"); {
 		case action == 0 && !(steady && backward):
-			// A log whose newest cell was refunded forgets the time it has reached, so the
+			// A log whose newest cell was refunded loses the time it has reached, so the
 			// bound holds only for histories without a refund or without a step back.
 			c.Cost = -c.Cost
 		case action == 1 && backward:

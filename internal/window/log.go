@@ -126,7 +126,7 @@ func shareCell(a, b int64, c *Charge) bool {
 
 // refund removes units from the cell of the receipt: the first cell that is not older, if
 // that cell can contain the charge. After a Reset it cannot, and then nothing is removed,
-// so that nobody else's units are refunded. Without a receipt, refund removes the newest
+// so that no other units are refunded. Without a receipt, refund removes the newest
 // units.
 func refund(cells []Cell, now int64, c *Charge) []Cell {
 	units := -c.Cost

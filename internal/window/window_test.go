@@ -230,7 +230,7 @@ func TestAnExpiredStateIsEquivalentToANewOne(t *testing.T) {
 	}
 }
 
-func TestDecisionsAllocateNothing(t *testing.T) {
+func TestDecisionsDoNotAllocate(t *testing.T) {
 	c := Charge{Limit: 100, Per: 777_777, Cost: 1}
 	for name, fresh := range limiters {
 		l, now := fresh(), int64(1<<50)

@@ -17,8 +17,8 @@ import (
 
 const hour = 60 // minutes
 
-// firing evaluates the rules once a minute, from one minute of a rehearsal to
-// another, and returns the alerts that fire at the end, with their texts.
+// firing evaluates the rules once a minute from one minute of test data to another, and
+// returns the alerts that are firing at the end.
 func firing(t *testing.T, series string, from, to int) map[string][]*rules.Alert {
 	db := promqltest.LoadedStorage(t, "load 1m\n"+series)
 	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1e7)
@@ -48,14 +48,14 @@ func firing(t *testing.T, series string, from, to int) map[string][]*rules.Alert
 	return alerts
 }
 
-// decisions are made on a route each minute: so many allowed and rejected.
+// decisions returns series of allowed and rejected decisions on a route, per minute.
 func decisions(parts ...string) string {
 	const series = `ratelimiter_decisions_total{job="shop",instance="a",route="GET /",limit="per-minute",outcome=`
 	return series + `"allowed"} ` + parts[0] + "\n" + series + `"rejected"} ` + parts[1] + "\n"
 }
 
-// latencies are 60 questions a minute, of which some take under 25 ms, some 25 to
-// 50 ms and some 50 to 75 ms.
+// latencies returns the series of 60 calls a minute, of which some take up to 25 ms, some
+// up to 50 ms and some up to 75 ms.
 func latencies(under25, under50, under75 string) string {
 	const series = `ratelimiter_backend_duration_seconds_bucket{job="shop",instance="a",outcome="ok",le=`
 	return series + `"0.025"} 0+` + under25 + "x60\n" + series + `"0.05"} 0+` + under50 + "x60\n" +
@@ -69,7 +69,7 @@ func TestAlertsFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 		from, to int
 		want     string
 	}{
-		"all is well": {
+		"everything works": {
 			decisions("0+600x60", "0+6x60") + latencies("60", "60", "60") +
 				`ratelimiter_breaker_open{job="shop",instance="a"} 0x60
 			ratelimiter_fallback_decisions_total{job="shop",instance="a"} 0x60
@@ -80,11 +80,11 @@ func TestAlertsFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 		"a breaker has just opened":         {`ratelimiter_breaker_open{job="shop",instance="a"} 0x10 1x1`, 0, 11, ""},
 		"a breaker is open":                 {`ratelimiter_breaker_open{job="shop",instance="a"} 0x10 1x1`, 0, 12, "RateLimiterBackendAway"},
 		"a breaker that was open is closed": {`ratelimiter_breaker_open{job="shop",instance="a"} 0x10 1x10 0x1`, 0, 22, ""},
-		"requests are not decided": {
+		"decisions fail": {
 			`ratelimiter_decisions_total{job="shop",instance="a",route="GET /",limit="per-minute",outcome="backend_error"} 0x10 0+60x10`,
 			0, 20, "RateLimiterUndecided",
 		},
-		"requests were not decided an hour ago": {
+		"decisions failed an hour ago": {
 			`ratelimiter_decisions_total{job="shop",instance="a",route="GET /",limit="per-minute",outcome="backend_error"} 0+60x10 600x60`,
 			0, 70, "",
 		},
@@ -96,43 +96,43 @@ func TestAlertsFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 			decisions("0+600x30", "0+0x30") + `ratelimiter_fallback_decisions_total{job="shop",instance="a"} 0+3x30`,
 			0, 30, "",
 		},
-		"one question in twenty takes over half of the time-out": {
+		"one call in twenty takes over half of the timeout": {
 			latencies("50", "57", "60"), 0, hour, "RateLimiterBackendSlow",
 		},
-		"one question in twenty has just begun to take over half of the time-out": {
+		"one call in twenty has just begun to take over half of the timeout": {
 			latencies("50", "57", "60"), 0, 9, "",
 		},
-		"one question in twenty takes a quarter of the time-out": {
+		"one call in twenty takes a quarter of the timeout": {
 			latencies("57", "60", "60"), 0, hour, "",
 		},
-		"nobody asks": {
+		"no calls": {
 			latencies("0", "0", "0") + decisions("0+0x60", "0+0x60"), 0, hour, "",
 		},
-		"half is rejected, of what was always let through": {
+		"half is rejected where nothing was": {
 			decisions("0+600x1500 900000+300x60", "0+0x1500 0+300x60"), 1500, 1560, "RateLimiterRejectsMore",
 		},
-		"half is rejected, where one in a hundred was": {
+		"half is rejected where one in a hundred was": {
 			decisions("0+600x1500 900000+300x60", "0+6x1500 9000+300x60"), 1500, 1560, "RateLimiterRejectsMore",
 		},
-		"half is rejected, for five minutes": {
+		"half is rejected for five minutes": {
 			decisions("0+600x1500 900000+300x5 901500+600x60", "0+6x1500 9000+300x5 10500+6x60"), 1500, 1513, "",
 		},
-		"half is rejected, as always": {
+		"half is rejected as usual": {
 			decisions("0+300x1560", "0+300x1560"), 1500, 1560, "",
 		},
-		"half is rejected, and nobody knows what is usual": {
+		"half is rejected without earlier data": {
 			decisions("0+300x30", "0+300x30"), 0, 30, "",
 		},
 		"twice as much is rejected as usual": {
 			decisions("0+600x1500 900000+600x60", "0+60x1500 90000+120x60"), 1500, 1560, "",
 		},
-		"half of next to nothing is rejected": {
+		"half of very few requests is rejected": {
 			decisions("0+1x1500 1500+1x60", "0+0x1500 0+1x60"), 1500, 1560, "",
 		},
-		"clients give way to others": {
+		"clients are evicted": {
 			`ratelimiter_memory_evictions_total{job="shop",instance="a"} 0x10 0+5x20`, 0, 30, "RateLimiterMemoryTooSmall",
 		},
-		"clients gave way to others this morning": {
+		"clients were evicted an hour ago": {
 			`ratelimiter_memory_evictions_total{job="shop",instance="a"} 0+5x10 50x60`, 0, 70, "",
 		},
 		"an observer has panicked once": {
@@ -160,7 +160,7 @@ func TestAlertsFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 	}
 }
 
-func TestTheReadMeKnowsEveryAlert(t *testing.T) {
+func TestTheReadmeListsEveryAlert(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	text, err := os.ReadFile("alerts.yml")
@@ -172,7 +172,7 @@ func TestTheReadMeKnowsEveryAlert(t *testing.T) {
 	}
 }
 
-// The rules hold for what is scraped, not only for what was rehearsed by hand.
+// Every metric in the rules must exist in a real scrape, not only in the test data.
 func TestEveryMetricOfTheRulesIsScraped(t *testing.T) {
 	p := newProber(t, byPrometheus)
 	text, err := os.ReadFile("alerts.yml")

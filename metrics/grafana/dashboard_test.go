@@ -39,7 +39,7 @@ type target struct {
 
 type variable struct {
 	Name, Type, AllValue string
-	Definition           string // what the list of variables shows
+	Definition           string // shown in the list of variables
 	Datasource           datasource
 	Query                json.RawMessage
 }
@@ -53,7 +53,7 @@ func load(t *testing.T) (d dashboard) {
 	return d
 }
 
-// prober answers queries on what was scraped.
+// prober runs queries on scraped data.
 type prober struct {
 	engine *promql.Engine
 	db     *teststorage.TestStorage
@@ -84,7 +84,7 @@ func (p *prober) series(t *testing.T, expr string, instant bool) promql.Matrix {
 	defer query.Close()
 	matrix, err := query.Exec(t.Context()).Matrix()
 	require.NoError(t, err, expr)
-	copied := make(promql.Matrix, len(matrix)) // the engine uses its points again
+	copied := make(promql.Matrix, len(matrix)) // the engine reuses its points
 	for i, series := range matrix {
 		copied[i] = promql.Series{Metric: series.Metric, Floats: append([]promql.FPoint(nil), series.Floats...)}
 	}
@@ -93,7 +93,7 @@ func (p *prober) series(t *testing.T, expr string, instant bool) promql.Matrix {
 
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 
-// values answers the query of a template variable.
+// values returns the values of a template variable.
 func (p *prober) values(t *testing.T, query string) (all []string) {
 	parts := labelValues.FindStringSubmatch(query)
 	require.NotNil(t, parts, query)
@@ -113,9 +113,9 @@ func (p *prober) values(t *testing.T, query string) (all []string) {
 	return all
 }
 
-// chosen writes the values of a variable into an expression, as Grafana does for
-// Prometheus where several may be chosen.
-func chosen(values []string) string {
+// selection formats the selected values of a variable for an expression, like Grafana does
+// for Prometheus if several values can be selected.
+func selection(values []string) string {
 	special := regexp.MustCompile(`[$^*{}\[\]'+?.()|]`)
 	escaped := make([]string, len(values))
 	for i, value := range values {
@@ -127,8 +127,8 @@ func chosen(values []string) string {
 	return "(" + strings.Join(escaped, "|") + ")"
 }
 
-// interpolation resolves the template variables in their order: all of each, or
-// each value ticked.
+// interpolation resolves the template variables in order, with "all" or with each value
+// selected.
 func interpolation(t *testing.T, p *prober, d dashboard, ticked bool) *strings.Replacer {
 	pairs := []string{"$__rate_interval", "1m", "$__range", "5m"}
 	for _, v := range d.Templating.List {
@@ -146,14 +146,14 @@ func interpolation(t *testing.T, p *prober, d dashboard, ticked bool) *strings.R
 		require.NotEmpty(t, values, v.Name)
 		value := v.AllValue
 		if ticked {
-			value = chosen(values)
+			value = selection(values)
 		}
 		pairs = append(pairs, "$"+v.Name, value)
 	}
 	return strings.NewReplacer(pairs...)
 }
 
-// ours is the data source that is chosen at the top of the dashboard.
+// ours is the data source selected at the top of the dashboard.
 var ours = datasource{"prometheus", "${datasource}"}
 
 var exporters = map[string]exporter{"metrics/prometheus": byPrometheus, "metrics/otel": byOpenTelemetry}
@@ -185,20 +185,21 @@ func TestEveryPanelHasData(t *testing.T) {
 
 var placeholder = regexp.MustCompile(`{{\s*(\w+)\s*}}`)
 
-// requireShown demands something to see, and of each series what its legend names.
+// requireShown checks that there is data, and that each series has the labels in the
+// legend.
 func requireShown(t *testing.T, title, legend string, matrix promql.Matrix) {
 	require.NotEmpty(t, matrix, title)
 	most := math.Inf(-1)
 	for _, series := range matrix {
 		for _, label := range placeholder.FindAllStringSubmatch(legend, -1) {
-			require.True(t, series.Metric.Has(label[1]), "%s: the legend names %q, and the series is %s", title, label[1], series.Metric)
+			require.True(t, series.Metric.Has(label[1]), "%s: the legend has %q, which the series %s lacks", title, label[1], series.Metric)
 		}
 		named := map[string]bool{}
 		for _, label := range placeholder.FindAllStringSubmatch(legend, -1) {
 			named[label[1]] = true
 		}
 		series.Metric.Range(func(l labels.Label) {
-			require.True(t, named[l.Name], "%s: the legend does not tell apart by %q", title, l.Name)
+			require.True(t, named[l.Name], "%s: the legend does not distinguish series by %q", title, l.Name)
 		})
 		for _, point := range series.Floats {
 			if !math.IsNaN(point.F) {
@@ -209,7 +210,7 @@ func requireShown(t *testing.T, title, legend string, matrix promql.Matrix) {
 	require.Positive(t, most, "%s: all is zero or NaN", title)
 }
 
-func TestAPanelWithoutDataWouldBeNoticed(t *testing.T) {
+func TestAPanelWithoutDataIsDetected(t *testing.T) {
 	p := newProber(t, byPrometheus)
 	for _, expr := range []string{
 		"ratelimiter_breaker_opened",
@@ -228,15 +229,15 @@ func TestEveryMetricIsOnTheDashboard(t *testing.T) {
 	for _, series := range p.series(t, `{__name__=~"ratelimiter_.+"}`, false) {
 		names[series.Metric.Get("__name__")] = true
 	}
-	delete(names, "ratelimiter_backend_duration_seconds_sum") // the quantiles say more
+	delete(names, "ratelimiter_backend_duration_seconds_sum") // the quantiles are more useful
 	require.GreaterOrEqual(t, len(names), 11)
 	for name := range names {
 		require.Contains(t, string(text), name)
 	}
 }
 
-// The two exporters must name the same series, or else the dashboard and the rules
-// would hold for one of them only.
+// Both exporters must produce the same series, so that the dashboard and the rules work for
+// either.
 func TestBothExportersShowTheSameSeries(t *testing.T) {
 	show := func(export exporter) map[string]bool {
 		all := map[string]bool{}
@@ -254,7 +255,7 @@ func TestBothExportersShowTheSameSeries(t *testing.T) {
 	theirs := show(byOpenTelemetry)
 	for series := range show(byPrometheus) {
 		if strings.Contains(series, "duration_seconds") {
-			continue // one shows outcomes that have not come yet
+			continue // only one of them exports outcomes that have not occurred yet
 		}
 		require.True(t, theirs[series], series)
 		delete(theirs, series)

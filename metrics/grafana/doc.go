@@ -1,4 +1,4 @@
-// Package grafana holds a dashboard for Grafana (ratelimiter.json) and rules for
-// Prometheus (alerts.yml), and the tests that prove them with the query engine of
-// Prometheus. It is a module of its own so that nobody else needs that engine.
+// Package grafana contains a dashboard for Grafana (ratelimiter.json), alert rules for
+// Prometheus (alerts.yml), and tests that evaluate both with the query engine of
+// Prometheus. It is a separate module, so that the metrics do not depend on that engine.
 package grafana

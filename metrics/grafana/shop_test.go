@@ -29,7 +29,7 @@ import (
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// An exporter registers what shows the metrics of a limiter.
+// exporter registers a collector for the metrics of a limiter.
 type exporter func(t *testing.T, limiter *ratelimiter.RateLimiter, registry *prometheus.Registry)
 
 func byPrometheus(t *testing.T, limiter *ratelimiter.RateLimiter, registry *prometheus.Registry) {
@@ -43,7 +43,7 @@ func byOpenTelemetry(t *testing.T, limiter *ratelimiter.RateLimiter, registry *p
 	require.NoError(t, err)
 }
 
-// process is one of an application, with its own limiter and metrics.
+// process is one process of an application, with a limiter and metrics of its own.
 type process struct {
 	instance string
 	server   *httptest.Server
@@ -62,7 +62,7 @@ func start(t *testing.T, instance string, export exporter, config ratelimiter.Co
 		func(c *gin.Context) { c.Status(http.StatusOK) })
 	engine.GET("/login", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key")),
 		ratelimiter.WithBan(1, time.Hour, time.Hour)), func(c *gin.Context) { c.Status(http.StatusUnauthorized) })
-	// The turn is well within what a request waits, however slow the machine.
+	// The turn comes well within the longest wait, however slow the machine is.
 	engine.GET("/report", limiter.RateLimit(1, 30*time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
 		ratelimiter.WithWait(time.Hour)), func(c *gin.Context) { c.Status(http.StatusOK) })
 	engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
@@ -78,7 +78,7 @@ func start(t *testing.T, instance string, export exporter, config ratelimiter.Co
 	return p
 }
 
-// queue lets a request wait for its turn until the test ends.
+// queue sends a request that waits for its turn until the test ends.
 func (p *process) queue(t *testing.T, limiter *ratelimiter.RateLimiter) {
 	p.get(t, "/report", "")
 	ctx, leave := context.WithCancel(t.Context())
@@ -88,7 +88,7 @@ func (p *process) queue(t *testing.T, limiter *ratelimiter.RateLimiter) {
 	go func() {
 		defer close(left)
 		if response, err := p.server.Client().Do(request); err == nil {
-			_ = response.Body.Close() // it was not to be answered, which the metrics will show
+			_ = response.Body.Close() // if it was answered, the metrics will show it
 		}
 	}()
 	t.Cleanup(func() { leave(); <-left })
@@ -107,8 +107,7 @@ func (p *process) get(t *testing.T, path, key string) (body []byte, contentType 
 	return body, response.Header.Get("Content-Type")
 }
 
-// visit sends requests of a client who asks too much, of new ones, and one that is
-// skipped.
+// visit sends requests of a client over its limit, of new clients, and one that is skipped.
 func (p *process) visit(t *testing.T, round int) {
 	for range 6 {
 		p.get(t, "/v1.0/search/", "greedy-key")
@@ -122,7 +121,7 @@ func (p *process) visit(t *testing.T, round int) {
 	}
 }
 
-// scrape stores what a process exposes, as Prometheus does, at a time of our choice.
+// scrape stores what a process exposes, like Prometheus does, with a given time.
 func (p *process) scrape(t *testing.T, db *teststorage.TestStorage, at time.Time) {
 	body, contentType := p.get(t, "/metrics", "")
 	require.NotContains(t, string(body), "-key", "of clients")
@@ -148,37 +147,37 @@ func (p *process) scrape(t *testing.T, db *teststorage.TestStorage, at time.Time
 	require.NoError(t, appender.Commit())
 }
 
-// broken is a backend that is away.
+// broken is a backend that always fails.
 type broken struct{}
 
 func (broken) Take(context.Context, []backends.Quota, []backends.Verdict) error {
-	return errors.New("it is gone")
+	return errors.New("unavailable")
 }
 func (broken) Reset(context.Context, string, string) error { return nil }
 func (broken) Close() error                                { return nil }
 
-// panicking is an observer with a fault.
+// panicking is an observer that panics.
 type panicking struct{}
 
-func (panicking) Observe(ratelimiter.Event) { panic("a fault") }
+func (panicking) Observe(ratelimiter.Event) { panic("a bug") }
 
 const (
 	scrapeInterval = 15 * time.Second
 	rounds         = 6
 )
 
-// opening is when the first scrape is; the times of the tests are their own.
+// opening is the time of the first scrape. The tests use times of their own.
 var opening = time.Unix(1_800_000_000, 0)
 
-// history is what Prometheus knows of a shop with three processes: one loses its
-// Redis half-way, one has too little memory and a faulty observer, and one has a
-// backend that never answers and denies.
+// history returns the data of Prometheus about an application with three processes: one
+// loses its Redis halfway, one has too little memory and an observer that panics, and one
+// has a backend that never answers, with the policy "deny".
 func history(t *testing.T, export exporter) (db *teststorage.TestStorage, end time.Time) {
 	redis := miniredis.RunT(t)
 	processes := []*process{
 		start(t, "a", export, ratelimiter.Config{
 			"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": redis.Addr()},
-			"RATELIMITER_TIMEOUT": "10s", // a machine that is busy must not look like an outage
+			"RATELIMITER_TIMEOUT": "10s", // a busy machine must not look like an outage
 		}),
 		start(t, "b", export, ratelimiter.Config{
 			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 1}, "RATELIMITER_OBSERVER": panicking{},

@@ -20,7 +20,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	reader := sdk.NewManualReader() // an application has one that exports
+	reader := sdk.NewManualReader() // an application uses a reader that exports
 	metrics, err := rlotel.New(limiter, sdk.NewMeterProvider(sdk.WithReader(reader)))
 	if err != nil {
 		panic(err)

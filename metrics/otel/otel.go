@@ -1,6 +1,6 @@
-// Package otel lets OpenTelemetry read what a rate limiter does: decisions by
-// route, limit and outcome, the latency of the backend, its outages, and the
-// memory. It needs the API of OpenTelemetry alone.
+// Package otel exports the metrics of a rate limiter to OpenTelemetry: decisions by route,
+// limit and outcome, the latency and outages of the backend, and the use of memory. It
+// depends only on the OpenTelemetry API.
 //
 //	metrics, err := rlotel.New(limiter, nil)
 package otel
@@ -22,28 +22,26 @@ import (
 // Scope is the name of the meter.
 const Scope = "github.com/gin-ratelimiter/ratelimiter/metrics/otel"
 
-// Metrics are the instruments of one rate limiter. Its methods are safe for use by
-// many goroutines at once.
+// Metrics are the instruments of a rate limiter. All methods are safe for concurrent use.
 type Metrics struct {
 	tally        *metrics.Tally
 	decisions    metric.Int64ObservableCounter
-	values       []metric.Float64Observable // of Tally.Values
+	values       []metric.Float64Observable // in the order of Tally.Values
 	more         []attribute.KeyValue
 	labelled     metric.MeasurementOption // more, as an option
 	registration metric.Registration
 }
 
-// New counts every decision of the limiter from now on, until Close. It may be
-// called before InitApp and while requests are being served. It counts each
-// decision once: call it once for a limiter.
+// New starts counting the decisions of a limiter, until Close. It may be called before
+// InitApp and while requests are being served. Call it only once per limiter.
 //
-// A nil provider means the global one, also if that is set later. Attributes are
-// added to every measurement; two limiters in one process need one to tell them
-// apart. An error comes from the provider, or from a nil limiter, and nothing is
+// A nil provider means the global one, even if that is set later. The attributes are added
+// to every measurement. If a process has two limiters, use an attribute to distinguish
+// them. New returns an error if the provider does or if the limiter is nil; nothing is
 // counted then.
 func New(limiter *ratelimiter.RateLimiter, provider metric.MeterProvider, attributes ...attribute.KeyValue) (*Metrics, error) {
 	if limiter == nil {
-		return nil, errors.New("the metrics need a *ratelimiter.RateLimiter, not nil; declare it before them")
+		return nil, errors.New("the limiter is nil; pass the *ratelimiter.RateLimiter to measure")
 	}
 	if provider == nil {
 		provider = otel.GetMeterProvider()
@@ -63,20 +61,20 @@ func New(limiter *ratelimiter.RateLimiter, provider metric.MeterProvider, attrib
 	return m, nil
 }
 
-func failed(err error) error { return fmt.Errorf("the metrics of the rate limiter: %w", err) }
+func failed(err error) error { return fmt.Errorf("rate limiter metrics: %w", err) }
 
-// Close counts no more, and reports nothing.
+// Close stops counting and reporting.
 func (m *Metrics) Close() error {
 	m.tally.Close()
 	return m.registration.Unregister()
 }
 
-// latency makes the one instrument that is told of each request.
+// latency creates the instrument that records each request.
 func (m *Metrics) latency(meter metric.Meter) (func(time.Duration, bool), error) {
 	d := metrics.BackendDuration
 	duration, err := meter.Float64Histogram(d.Name, metric.WithUnit(d.Unit), metric.WithDescription(d.Help),
 		metric.WithExplicitBucketBoundaries(metrics.Buckets()...))
-	// Made once, so that a request allocates none.
+	// Created once, so that requests do not allocate them.
 	outcome := func(name string) []metric.RecordOption {
 		return []metric.RecordOption{m.labels(attribute.String(metrics.OutcomeLabel, name))}
 	}
@@ -91,7 +89,7 @@ func (m *Metrics) latency(meter metric.Meter) (func(time.Duration, bool), error)
 	}, err
 }
 
-// register makes the instruments that are read when somebody looks.
+// register creates the instruments that are read during collection.
 func (m *Metrics) register(meter metric.Meter) error {
 	d := metrics.Decisions
 	decisions, err := meter.Int64ObservableCounter(d.Name, metric.WithUnit(d.Unit), metric.WithDescription(d.Help))

@@ -45,7 +45,7 @@ func get(engine *gin.Engine, path string, header http.Header) {
 	engine.ServeHTTP(httptest.NewRecorder(), request)
 }
 
-// read is everything a reader collects: one line for each series, and the
+// read returns everything that a reader collects: a line for each series, and the
 // definition of each metric.
 func read(t *testing.T, reader sdk.Reader) (series, definitions []string) {
 	var all metricdata.ResourceMetrics
@@ -99,11 +99,11 @@ func points(one metricdata.Metrics) (kind string, series []string) {
 	return fmt.Sprintf("%T", one.Data), nil
 }
 
-// broken is a backend that is away.
+// broken is a backend that always fails.
 type broken struct{}
 
 func (broken) Take(context.Context, []backends.Quota, []backends.Verdict) error {
-	return errors.New("it is gone")
+	return errors.New("unavailable")
 }
 func (broken) Reset(context.Context, string, string) error { return nil }
 func (broken) Close() error                                { return nil }
@@ -115,7 +115,7 @@ func observed(t *testing.T, limiter *ratelimiter.RateLimiter) (*rlotel.Metrics, 
 	return metrics, reader
 }
 
-func TestTheMetricsAreNamedByTheConventions(t *testing.T) {
+func TestMetricsFollowTheNamingConventions(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}})
 	_, reader := observed(t, limiter)
 	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
@@ -174,7 +174,7 @@ func TestNothingOfAClientIsExported(t *testing.T) {
 	}
 }
 
-func TestAFloodOfRoutesLosesNothingToTheLimitOfTheSDK(t *testing.T) {
+func TestAFloodOfRoutesStaysWithinTheCardinalityLimitOfTheSDK(t *testing.T) {
 	engine, limiter := application(t, nil)
 	_, reader := observed(t, limiter)
 	for i := range 2 * metrics.MaxPairs {
@@ -204,7 +204,7 @@ func TestAFloodOfRoutesLosesNothingToTheLimitOfTheSDK(t *testing.T) {
 	}
 }
 
-func TestTwoLimitersAreToldApartByAnAttribute(t *testing.T) {
+func TestAnAttributeDistinguishesTwoLimiters(t *testing.T) {
 	reader := sdk.NewManualReader()
 	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
 	for _, name := range []string{"api", "pages"} {
@@ -222,7 +222,7 @@ func TestTwoLimitersAreToldApartByAnAttribute(t *testing.T) {
 	}
 }
 
-func TestTheGlobalProviderMayComeLater(t *testing.T) {
+func TestTheGlobalProviderMayBeSetLater(t *testing.T) {
 	before := otel.GetMeterProvider()
 	t.Cleanup(func() { otel.SetMeterProvider(before) })
 	engine, limiter := application(t, nil)
@@ -254,7 +254,7 @@ func TestClosedMetricsReportNothing(t *testing.T) {
 	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 }
 
-// rejecting makes no instrument of a kind.
+// rejecting fails to create one kind of instrument.
 type rejecting struct {
 	noop.MeterProvider
 	meter metric.Meter
@@ -280,7 +280,7 @@ func (noCallbacks) RegisterCallback(metric.Callback, ...metric.Observable) (metr
 	return nil, errors.New("no callbacks")
 }
 
-func TestAProviderThatRejectsIsAnErrorAndNothingIsObserved(t *testing.T) {
+func TestAnErrorOfTheProviderIsReturnedAndNothingIsObserved(t *testing.T) {
 	for want, meter := range map[string]metric.Meter{
 		"no histograms": noHistograms{}, "no gauges": noGauges{}, "no callbacks": noCallbacks{},
 	} {
@@ -290,17 +290,17 @@ func TestAProviderThatRejectsIsAnErrorAndNothingIsObserved(t *testing.T) {
 		require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 	}
 	_, err := rlotel.New(nil, noop.NewMeterProvider())
-	require.ErrorContains(t, err, "not nil")
+	require.ErrorContains(t, err, "the limiter is nil")
 }
 
-// nowhere is a response writer that costs nothing.
+// nowhere is a response writer that does nothing.
 type nowhere struct{ header http.Header }
 
 func (w *nowhere) Header() http.Header         { return w.header }
 func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w *nowhere) WriteHeader(int)             {}
 
-func TestARequestThatIsCountedAllocatesNoMore(t *testing.T) {
+func TestCountingARequestDoesNotAllocate(t *testing.T) {
 	measure := func(observe bool) float64 {
 		w := &nowhere{http.Header{}}
 		c, engine := gin.CreateTestContext(w)
@@ -319,8 +319,8 @@ func TestARequestThatIsCountedAllocatesNoMore(t *testing.T) {
 	require.Equal(t, measure(false), measure(true))
 }
 
-// BenchmarkRequest measures what the metrics cost a request of Gin with one limit
-// in memory.
+// BenchmarkRequest measures the cost of the metrics for a Gin request with one limit in
+// memory.
 func BenchmarkRequest(b *testing.B) {
 	for _, name := range []string{"not observed", "observed"} {
 		engine, limiter := application(b, nil)

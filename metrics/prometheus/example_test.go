@@ -22,7 +22,7 @@ func Example() {
 		panic(err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(rlprometheus.New(limiter)) // this is all
+	registry.MustRegister(rlprometheus.New(limiter)) // nothing else is needed
 	engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
 	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
 

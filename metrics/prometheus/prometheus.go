@@ -1,6 +1,5 @@
-// Package prometheus lets Prometheus read what a rate limiter does: decisions by
-// route, limit and outcome, the latency of the backend, its outages, and the
-// memory.
+// Package prometheus exports the metrics of a rate limiter to Prometheus: decisions by
+// route, limit and outcome, the latency and outages of the backend, and the use of memory.
 //
 //	metrics := rlprometheus.New(limiter)
 //	prometheus.MustRegister(metrics)
@@ -16,21 +15,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics is a prometheus.Collector of one rate limiter. Its methods are safe for
-// use by many goroutines at once.
+// Metrics is a prometheus.Collector for a rate limiter. All methods are safe for concurrent
+// use.
 type Metrics struct {
 	tally     *metrics.Tally
 	decisions *prometheus.Desc
-	values    []*prometheus.Desc // of Tally.Values
+	values    []*prometheus.Desc // in the order of Tally.Values
 	duration  *prometheus.HistogramVec
 }
 
-// New counts every decision of the limiter from now on, until Close. It may be
-// called before InitApp and while requests are being served. What it returns is
-// to be registered, and counts each decision once: call it once for a limiter.
-// Of a nil limiter, the error comes when it is registered.
+// New starts counting the decisions of a limiter, until Close, and returns a collector to
+// register. It may be called before InitApp and while requests are being served. Call it
+// only once per limiter. With a nil limiter, registration fails.
 //
-// Two limiters in one process need a label to tell them apart:
+// If a process has two limiters, use a label to distinguish them:
 //
 //	prometheus.WrapRegistererWith(prometheus.Labels{"limiter": "api"}, registry).MustRegister(metrics)
 func New(limiter *ratelimiter.RateLimiter) *Metrics {
@@ -43,7 +41,7 @@ func New(limiter *ratelimiter.RateLimiter) *Metrics {
 		}, []string{metrics.OutcomeLabel}),
 		decisions: desc(metrics.Decisions, metrics.RouteLabel, metrics.LimitLabel, metrics.OutcomeLabel),
 	}
-	// Made once, so that an event looks nothing up.
+	// Looked up once, so that events need not.
 	answered, unanswered := m.duration.WithLabelValues(metrics.Answered), m.duration.WithLabelValues(metrics.Unanswered)
 	m.tally = metrics.New(limiter, func(took time.Duration, ok bool) {
 		if ok {
@@ -58,18 +56,17 @@ func New(limiter *ratelimiter.RateLimiter) *Metrics {
 	return m
 }
 
-// Close counts no more. What was counted can still be read, until the metrics are
-// unregistered.
+// Close stops counting. The counts remain available until the collector is unregistered.
 func (m *Metrics) Close() {
 	if m.tally != nil {
 		m.tally.Close()
 	}
 }
 
-// Describe is what a prometheus.Registry asks when the metrics are registered.
+// Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	if m.tally == nil {
-		descs <- prometheus.NewInvalidDesc(errors.New("the metrics need a *ratelimiter.RateLimiter, not nil; declare it before them"))
+		descs <- prometheus.NewInvalidDesc(errors.New("the limiter is nil; pass the *ratelimiter.RateLimiter to measure"))
 		return
 	}
 	descs <- m.decisions
@@ -79,7 +76,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is what a prometheus.Registry asks when it is scraped.
+// Collect implements prometheus.Collector.
 func (m *Metrics) Collect(collected chan<- prometheus.Metric) {
 	if m.tally == nil {
 		return
@@ -102,8 +99,8 @@ func desc(d metrics.Definition, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name(d), d.Help, labels, nil)
 }
 
-// name writes the name of a metric as Prometheus has it, with its unit and, of a
-// counter, "total" behind.
+// name converts the name of a metric to the conventions of Prometheus: it appends the unit,
+// and "total" for a counter.
 func name(d metrics.Definition) string {
 	text := strings.ReplaceAll(d.Name, ".", "_")
 	if d.Unit == "s" {

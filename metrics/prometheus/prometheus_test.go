@@ -47,16 +47,16 @@ func scrape(gatherer prometheus.Gatherer) string {
 	return w.Body.String()
 }
 
-// broken is a backend that is away.
+// broken is a backend that always fails.
 type broken struct{}
 
 func (broken) Take(context.Context, []backends.Quota, []backends.Verdict) error {
-	return errors.New("it is gone")
+	return errors.New("unavailable")
 }
 func (broken) Reset(context.Context, string, string) error { return nil }
 func (broken) Close() error                                { return nil }
 
-func TestTheMetricsAreNamedAsPrometheusWantsThem(t *testing.T) {
+func TestMetricsFollowTheNamingConventions(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}})
 	registry := prometheus.NewPedanticRegistry()
 	require.NoError(t, registry.Register(rlprometheus.New(limiter)))
@@ -128,7 +128,7 @@ func TestNothingOfAClientIsExposed(t *testing.T) {
 	}
 }
 
-func TestAFloodOfRoutesMakesNoMoreSeries(t *testing.T) {
+func TestTheNumberOfSeriesIsBounded(t *testing.T) {
 	engine, limiter := application(t, nil)
 	collector := rlprometheus.New(limiter)
 	for i := range 2 * metrics.MaxPairs {
@@ -139,7 +139,7 @@ func TestAFloodOfRoutesMakesNoMoreSeries(t *testing.T) {
 	require.Equal(t, 2*(metrics.MaxPairs+1), testutil.CollectAndCount(collector, "ratelimiter_decisions_total"))
 }
 
-func TestRoutesThatAreNoTextAreScrapedAllTheSame(t *testing.T) {
+func TestRoutesThatAreNotUTF8AreScraped(t *testing.T) {
 	engine, limiter := application(t, nil)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(rlprometheus.New(limiter))
@@ -148,16 +148,16 @@ func TestRoutesThatAreNoTextAreScrapedAllTheSame(t *testing.T) {
 	require.Contains(t, scrape(registry), `outcome="allowed",route="\"GET /\\xff\""} 1`)
 }
 
-func TestMetricsOfNoLimiterAreRejected(t *testing.T) {
+func TestMetricsOfANilLimiterAreRejected(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	none := rlprometheus.New(nil)
-	require.ErrorContains(t, registry.Register(none), "not nil")
+	require.ErrorContains(t, registry.Register(none), "the limiter is nil")
 	none.Close()
 	collected := make(chan prometheus.Metric)
 	none.Collect(collected) // would block if it sent any
 }
 
-func TestTwoLimitersAreToldApart(t *testing.T) {
+func TestALabelDistinguishesTwoLimiters(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	for _, name := range []string{"api", "pages"} {
 		engine, limiter := application(t, nil)
@@ -170,7 +170,7 @@ func TestTwoLimitersAreToldApart(t *testing.T) {
 	require.Contains(t, scrape(registry), `ratelimiter_memory_keys{limiter="pages"} 1`)
 }
 
-func TestMetricsComeBeforeInitAppAndGoAgain(t *testing.T) {
+func TestMetricsCanBeRegisteredBeforeInitAppAndUnregistered(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	registry := prometheus.NewRegistry()
 	collector := rlprometheus.New(&limiter)
@@ -188,7 +188,7 @@ func TestMetricsComeBeforeInitAppAndGoAgain(t *testing.T) {
 	require.Empty(t, scrape(registry))
 }
 
-func TestScrapesAndRequestsAtTheSameTime(t *testing.T) {
+func TestConcurrentScrapesAndRequests(t *testing.T) {
 	engine, limiter := application(t, nil)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(rlprometheus.New(limiter))
@@ -222,14 +222,14 @@ func sum(t *testing.T, registry *prometheus.Registry, name string) (total float6
 	return total
 }
 
-// nowhere is a response writer that costs nothing.
+// nowhere is a response writer that does nothing.
 type nowhere struct{ header http.Header }
 
 func (w *nowhere) Header() http.Header         { return w.header }
 func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w *nowhere) WriteHeader(int)             {}
 
-func TestARequestThatIsCountedAllocatesNoMore(t *testing.T) {
+func TestCountingARequestDoesNotAllocate(t *testing.T) {
 	measure := func(observe bool) float64 {
 		w := &nowhere{http.Header{}}
 		c, engine := gin.CreateTestContext(w)
@@ -248,8 +248,8 @@ func TestARequestThatIsCountedAllocatesNoMore(t *testing.T) {
 	require.Equal(t, measure(false), measure(true))
 }
 
-// BenchmarkRequest measures what the metrics cost a request of Gin with one limit
-// in memory, by itself and on all processors at once.
+// BenchmarkRequest measures the cost of the metrics for a Gin request with one limit in
+// memory, alone and on all processors at once.
 func BenchmarkRequest(b *testing.B) {
 	for _, observe := range []bool{false, true} {
 		name := "not observed"
@@ -293,7 +293,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkScrape measures a scrape of as many series as there can be.
+// BenchmarkScrape measures a scrape of the largest possible number of series.
 func BenchmarkScrape(b *testing.B) {
 	engine, limiter := application(b, nil)
 	registry := prometheus.NewRegistry()
