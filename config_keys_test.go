@@ -138,5 +138,5 @@ func TestTheCachesPrefixIsFoundInAnyCase(t *testing.T) {
 	delete(config, "RATELIMITER_KEY_PREFIX")
 	delete(config, "cache_key_prefix")
 	_, err = ratelimiter.New(gin.New(), config)
-	require.ErrorContains(t, err, "CACHE_KEY_PREFIX is 7 (int); it must be a string")
+	require.ErrorContains(t, err, "CACHE_KEY_PREFIX is 7 (int); it must be a text")
 }
