@@ -1,3 +1,5 @@
+//go:build !ratelimiter_noredis
+
 package backends
 
 import (

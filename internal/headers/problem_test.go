@@ -14,11 +14,11 @@ import (
 func TestARejectionNamesItsLimit(t *testing.T) {
 	violated := []string{"per-15m", "<b>"}
 	for detail, document := range map[string][]byte{
-		"Limit: 3 requests per 15 minutes.":        headers.Rejection(3, "requests", 15*time.Minute, violated),
-		"Limit: 1 request per second.":             headers.Rejection(1, "requests", time.Second, violated),
-		"Limit: 1000 units per day.":               headers.Rejection(1000, "units", 24*time.Hour, violated),
-		"No requests are allowed here at present.": headers.NothingAllowed(violated),
-		"This request costs 6, the limit is 5.":    headers.CostsTooMuch(6, 5, violated),
+		"Limit: 3 requests per 15 minutes.":                          headers.Rejection(3, "requests", 15*time.Minute, violated),
+		"Limit: 1 request per second.":                               headers.Rejection(1, "requests", time.Second, violated),
+		"Limit: 1000 units per day.":                                 headers.Rejection(1000, "units", 24*time.Hour, violated),
+		"No requests are allowed here at present.":                   headers.NothingAllowed(violated),
+		"This request costs 6, the limit is 5.":                      headers.CostsTooMuch(6, 5, violated),
 		"This client is banned. Retry-After says when the ban ends.": headers.Banned(violated),
 	} {
 		var found map[string]any

@@ -191,8 +191,8 @@ func poll(f func(context.Context) (bool, error)) error {
 // busOffset is how far above its own port a Cluster node has another one.
 const busOffset = 10000
 
-// freePort returns an unused port that stays unused while a server is down: the system
-// gives connections ports from 32768 on, so neither port of a node is one of those.
+// freePort returns a port that is free, and that stays free while a server is down: the
+// system gives connections ports from 32768 on, so neither port of a node is one of those.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {

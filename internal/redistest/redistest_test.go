@@ -45,10 +45,10 @@ func TestAnotherServerOnThePortIsNotMistakenForThisOne(t *testing.T) {
 	require.ErrorContains(t, second.start(), "in use")
 }
 
-func TestNoConnectionIsGivenThePortOfAServerThatIsDown(t *testing.T) {
+func TestTheSystemGivesNoConnectionThePortOfAServer(t *testing.T) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
-		t.Skip("only Linux says which ports it gives to connections: ", err)
+		t.Skip("the system does not say which ports it gives to connections: ", err)
 	}
 	var first, last int
 	_, err = fmt.Sscan(string(text), &first, &last)

@@ -18,6 +18,7 @@ import (
 // the Sentinels.
 func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master *Server) {
 	t.Helper()
+	skipIfShort(t, "three Sentinels take seconds to find each other")
 	name = "limits"
 	master = launch(t, "master", func(string) []string { return append(volatileArgs(t), "--repl-diskless-sync-delay", "0") })
 	replica := launch(t, "replica", func(string) []string {
@@ -57,6 +58,7 @@ func Sentinel(t testing.TB, args ...string) (addrs []string, name string, master
 // Cluster starts a Cluster of masters that share all slots.
 func Cluster(t testing.TB, masters int) []*Server {
 	t.Helper()
+	skipIfShort(t, "a Cluster takes seconds to form")
 	const slots = 16384
 	servers := make([]*Server, masters)
 	for i := range servers {
@@ -81,4 +83,11 @@ func Cluster(t testing.TB, masters int) []*Server {
 		return true
 	})
 	return servers
+}
+
+func skipIfShort(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out with -short: " + why)
+	}
 }

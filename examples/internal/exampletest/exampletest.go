@@ -117,11 +117,12 @@ func Admitted(t *testing.T, clients, times int, urls ...string) int64 {
 	return admitted.Load()
 }
 
-// Build compiles the program of a folder.
-func Build(t *testing.T, folder string) string {
+// Build compiles the program of a folder, with further flags of go build.
+func Build(t *testing.T, folder string, flags ...string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "program.exe")
-	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, folder).CombinedOutput()
+	arguments := append(append([]string{"build", "-o", program}, flags...), folder)
+	output, err := exec.CommandContext(t.Context(), "go", arguments...).CombinedOutput()
 	require.NoError(t, err, string(output))
 	return program
 }
