@@ -1,12 +1,14 @@
 # The commands of everyday work. `make` alone lists them.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help test fast cover lint fuzz bench bench-check bench-record weight
+.PHONY: help test fast cover lint fuzz soak mutation bench bench-check bench-record weight
 
 # The modules in subfolders, as ./bench/ and ./metrics/otel/.
 MODULES := $(sort $(dir $(shell find . -mindepth 2 -name go.mod)))
 COVERAGE ?= coverage
 FUZZTIME ?= 10s
+DURATION ?= 1h
+MUTATED ?= internal/window internal/queue internal/inprogress internal/clientip internal/headers
 LINTER ?= golangci-lint run --allow-parallel-runners
 
 help: ## list these commands
@@ -48,6 +50,17 @@ fuzz: ## run each fuzz test for ten seconds, or for FUZZTIME=1m
 	grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sort | while IFS=: read -r file function; do \
 	  name=$${function#func }; echo "== $$file $$name"; \
 	  (cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) .) </dev/null; \
+	done
+
+soak: ## run two servers and a failing Redis for an hour, or for DURATION=5m; see docs/soak.md
+	cd soak && go run . -duration $(DURATION)
+
+# Nothing else should run: a slow machine turns survivors into time-outs.
+mutation: ## change the code of MUTATED packages, and count the changes that no test notices
+	@set -e; for package in $(MUTATED); do \
+	  echo "== $$package"; \
+	  go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0 unleash --workers 1 --timeout-coefficient 80 \
+	    --invert-logical --invert-loopctrl --invert-negatives ./$$package; \
 	done
 
 bench: ## compare with other rate limiters; see bench/README.md
