@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -96,7 +97,8 @@ func (k *knownLimits) note(q *request) {
 		a, quota := &q.several.asked[i], q.several.quotas[i]
 		if a.boundLimit.key == "" && a.seen.isNew(quota.Key) {
 			quota.Scope = ""
-			k.add(q.settings, knownLimit{asked{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
+			key := strings.Clone(a.key) // which may be a piece of a long request
+			k.add(q.settings, knownLimit{asked{boundLimit: a.boundLimit, key: key}, quota}, nil)
 		}
 	}
 }

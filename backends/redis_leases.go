@@ -1,6 +1,9 @@
 package backends
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 const (
 	leaseShards    = 16
@@ -121,7 +124,9 @@ func (l *leases) keep(c *call) {
 			break
 		}
 	}
-	s.stock[id] = &lease{of: *q, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
+	of := *q
+	of.Key, of.Scope = strings.Clone(q.Key), strings.Clone(q.Scope) // which may be pieces of a long request
+	s.stock[id] = &lease{of: of, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
 }
 
 // forget drops what is in stock for a key and scope that is reset: there is
