@@ -67,6 +67,10 @@ func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
 	}, nil
 }
 
+// maxDepth is how many objects around a value are looked into. Loggers nest a few; a line
+// that nests thousands takes memory for the path to each of them.
+const maxDepth = 16
+
 // addObject notes all values in an object that are texts or numbers, and where
 // they are: a dot in a name may lead into an object, or be part of the name.
 func (v values) addObject(paths map[string][]string, before []string, object map[string]any) {
@@ -74,7 +78,9 @@ func (v values) addObject(paths map[string][]string, before []string, object map
 		path := slices.Concat(before, []string{name})
 		switch value := value.(type) {
 		case map[string]any:
-			v.addObject(paths, path, value)
+			if len(path) < maxDepth {
+				v.addObject(paths, path, value)
+			}
 		case string, json.Number:
 			dotted := strings.Join(path, ".")
 			v[dotted] = append(v[dotted], fmt.Sprint(value))
