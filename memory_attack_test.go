@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/gin-gonic/gin"
@@ -80,4 +81,44 @@ func TestMethodsThatClientsMakeUpTakeBoundedMemory(t *testing.T) {
 	require.Less(t, heap()-before, int64(2<<20), "300 bytes a method, of which the counters take 40")
 	require.Equal(t, []int{429}, statuses(engine, "/", 1, withHeader("X-HTTP-Method-Override", "METHOD2999")), "and all are limited")
 	runtime.KeepAlive(limiter)
+}
+
+func TestNoTextOfAClientMakesALongOrUnprintableKeyInRedis(t *testing.T) {
+	server := miniredis.RunT(t)
+	engine, limiter := application(t, ratelimiter.Config{
+		"RATELIMITER_BACKEND":         "redis",
+		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()},
+		"RATELIMITER_TIMEOUT":         time.Minute,
+	})
+	sent := ratelimiter.ByHeader("X-Sent")
+	engine.GET("/", limiter.RateLimit(5, time.Hour, ratelimiter.WithKey(sent, sent), ratelimiter.WithScope(sent, sent, sent, sent)), ok)
+	texts := []string{
+		strings.Repeat("x", 1<<20), strings.Repeat("|", 1<<20), strings.Repeat("é", 64), "a\r\nFLUSHALL\r\n", "a\x00b", "\xff", "\x1b[2J",
+		"*", "?", "[a-z]", "{a}", "}{", "{}", "a:b", ":1", "bans", "ban/bans", "breaker",
+	}
+	for _, text := range texts {
+		require.Equal(t, 200, get(engine, "/", func(r *http.Request) { r.Header["X-Sent"] = []string{text} }).Code, "%.20q", text)
+		_, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 5, Per: time.Minute}, text, text, 1)
+		require.NoError(t, err, "%.20q", text)
+	}
+	keys := server.Keys()
+	require.Len(t, keys, 2*len(texts))
+	for _, key := range keys {
+		require.Less(t, len(key), 350)
+		require.True(t, strings.HasPrefix(key, "rate_limit/key/"), key)
+		require.False(t, strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", key)
+	}
+	require.NoError(t, limiter.ResetAll(t.Context()))
+	require.Empty(t, server.Keys())
+}
+
+// The key of a Take is the application's own word, and no scope leads out of it.
+func TestNoScopeOfATakeReachesTheCounterOfARoute(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
+	for _, scope := range []string{"192.0.2.1", "GET /", "GET /|192.0.2.1", "address:192.0.2.1"} {
+		_, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 1, Per: time.Hour}, "mail", scope, 1)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
