@@ -87,7 +87,7 @@ func TestNoSpellingReachesAHandlerUncounted(t *testing.T) {
 func TestARouteOfItsOwnKeyIsOneCounterForEveryMethod(t *testing.T) {
 	engine, limiter := application(t, nil)
 	handled := 0
-	engine.Any("/login", limiter.RateLimit(2, time.Hour, ratelimiter.WithKey(ratelimiter.ByPath)), func(c *gin.Context) { handled++ })
+	engine.Any("/login", limiter.RateLimit(2, time.Hour, ratelimiter.WithKey(ratelimiter.ByPath)), func(*gin.Context) { handled++ })
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PROPFIND", "post"} {
 		engine.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/login", nil))
 	}

@@ -32,7 +32,7 @@ func TestLongItemsOfOthersAreKept(t *testing.T) {
 		`"` + strings.Repeat(`\"`, long/2) + `";r=1`, `"` + strings.Repeat(`\`, long), strings.Repeat("(", long), strings.Repeat(`%"a"`, long/4),
 	} {
 		kept := AppendOthers(nil, []string{item}, func(string) bool { return false })
-		require.True(t, string(kept) == item)
+		require.Equal(t, item, string(kept))
 	}
 	list := strings.Repeat(`"a";r=1, `, long/9)
 	require.Empty(t, AppendOthers(nil, []string{list}, func(name string) bool { return name == "a" }))
