@@ -165,22 +165,32 @@ func (r *RateLimiter) bind(c *gin.Context, s *settings, rule *rule, earlier *bin
 	b.bindDefaults()
 	b.bindHeaders()
 	b.plain = b.isPlain()
-	r.known.addBound(b)
-	rule.bindings.keep(id, b)
+	if rule.bindings.keep(id, b) {
+		r.known.addBound(b)
+	}
 	return b
 }
 
-// keep stores a binding and replaces one that no longer fits.
-func (bs *bindings) keep(id bindingID, b *binding) {
+// maxBindings is the number of bindings that a rule keeps. Applications have fewer routes,
+// but a middleware may let clients choose the method. Others are bound for each request.
+const maxBindings = 2048
+
+// keep stores a binding and replaces one that no longer fits. It reports whether there was
+// room.
+func (bs *bindings) keep(id bindingID, b *binding) bool {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	known := map[bindingID]*binding{}
 	if before := bs.known.Load(); before != nil {
+		if len(*before) >= maxBindings && (*before)[id] == nil {
+			return false
+		}
 		known = maps.Clone(*before)
 	}
 	known[id] = b
 	bs.known.Store(&known)
 	bs.latest.Store(b)
+	return true
 }
 
 // bindLimits fills in everything about the quotas that is known without a request.

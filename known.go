@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -94,7 +95,8 @@ func (k *knownLimits) addSeen(q *request) {
 		a, quota := &q.decision.limits[i], q.decision.quotas[i]
 		if a.boundLimit.key == "" && a.seen.isNew(quota.Key) {
 			quota.Scope = ""
-			k.add(q.settings, knownLimit{limitState{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
+			key := strings.Clone(a.key) // it may be part of a long request
+			k.add(q.settings, knownLimit{limitState{boundLimit: a.boundLimit, key: key}, quota}, nil)
 		}
 	}
 }

@@ -2,7 +2,10 @@
 
 package backends
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 const (
 	leaseShards    = 16
@@ -122,7 +125,9 @@ func (l *leases) store(c *call) {
 			break
 		}
 	}
-	s.stock[id] = &lease{quota: *q, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
+	quota := *q
+	quota.Key, quota.Scope = strings.Clone(q.Key), strings.Clone(q.Scope) // they may be parts of a long request
+	s.stock[id] = &lease{quota: quota, units: c.leased, verdict: c.lastLeased, at: c.at, ends: ends}
 }
 
 // drop removes the units of a key and scope that is reset.

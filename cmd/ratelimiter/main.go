@@ -9,8 +9,10 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
+	"github.com/gin-ratelimiter/ratelimiter/cmd/ratelimiter/internal/report"
 	"github.com/spf13/cobra"
 )
 
@@ -42,12 +44,22 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "ratelimiter:", err)
+	fmt.Fprintln(os.Stderr, "ratelimiter:", message(err))
 	var own *exitError
 	if errors.As(err, &own) {
 		return own.code
 	}
 	return exitUsage
+}
+
+// message is an error as a terminal may show it: names of files and texts of logs may hold
+// characters that command one.
+func message(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = report.Plain(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 func newRoot() *cobra.Command {

@@ -67,6 +67,10 @@ func fromJSON(sample [][]byte, wanted Wanted) (Format, error) {
 	}, nil
 }
 
+// maxDepth is how deep objects are searched. Loggers nest a few; a line that nests thousands
+// would take memory for the path to each of them.
+const maxDepth = 16
+
 // addObject records all texts and numbers in an object with their paths: a dot in a name may
 // separate nested objects or be part of the name.
 func (v values) addObject(paths map[string][]string, before []string, object map[string]any) {
@@ -74,7 +78,9 @@ func (v values) addObject(paths map[string][]string, before []string, object map
 		path := slices.Concat(before, []string{name})
 		switch value := value.(type) {
 		case map[string]any:
-			v.addObject(paths, path, value)
+			if len(path) < maxDepth {
+				v.addObject(paths, path, value)
+			}
 		case string, json.Number:
 			dotted := strings.Join(path, ".")
 			v[dotted] = append(v[dotted], fmt.Sprint(value))

@@ -12,7 +12,7 @@ func FuzzPlainText(f *testing.F) {
 	f.Add("\xff\xfea\x00\n")
 	f.Add("{\n \"a\\\"")
 	f.Fuzz(func(_ *testing.T, text string) {
-		lines, err := unpackLayers(strings.NewReader(text), maxLayers)
+		lines, err := unpackLayers(strings.NewReader(text), maxLayers, &counted{})
 		if err != nil {
 			return
 		}

@@ -21,6 +21,9 @@ const (
 	magicBytes = 512 // sample for detecting the packing: the header of tar
 	maxLayers  = 4   // a log in a tar in a gzip file has two
 
+	// maxWindow bounds the memory that zstd takes: "zstd --long" asks for 128 MiB.
+	maxWindow = 256 << 20
+
 	// A log unpacks to some dozens of times its size. A large file that grows far beyond
 	// that is probably an attempt to fill the disk or memory.
 	maxGrowth = 2000
@@ -33,10 +36,7 @@ var packings = []struct {
 	open  func(io.Reader) (io.Reader, error)
 }{
 	{"\x1f\x8b", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
-	{"\x28\xb5\x2f\xfd", func(r io.Reader) (io.Reader, error) {
-		// "zstd --long" needs large windows.
-		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<31))
-	}},
+	{"\x28\xb5\x2f\xfd", openZstandard},
 	{"BZh", func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
 	{"\xfd7zXZ\x00", openXZ},
 	{"PK\x03\x04", named("zip", "unzip -p")},
@@ -52,16 +52,34 @@ func named(packing, command string) func(io.Reader) (io.Reader, error) {
 	}
 }
 
+// openZstandard reads zstd and says what to do about a window that is too large.
+func openZstandard(packed io.Reader) (io.Reader, error) {
+	unpacked, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	return largeWindow{unpacked}, err
+}
+
+type largeWindow struct{ io.Reader }
+
+func (w largeWindow) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		err = errors.New("its zstd window is larger than 256 MiB; pipe it in, as zstd -dc --long=31 FILE | ratelimiter plan")
+	}
+	return n, err
+}
+
 // unpack removes all packings of a log.
 func unpack(packed *counted) (io.Reader, error) {
-	unpacked, err := unpackLayers(packed, maxLayers)
+	unpacked, err := unpackLayers(packed, maxLayers, packed)
 	if err != nil {
 		return nil, err
 	}
-	return plainText(&guarded{unpacked, packed, 0})
+	return plainText(unpacked)
 }
 
-func unpackLayers(reader io.Reader, layers int) (io.Reader, error) {
+// unpackLayers takes off packings one by one. Each of them is guarded, as a reader of
+// archives skips files that nobody asks for.
+func unpackLayers(reader io.Reader, layers int, packed *counted) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(reader, 256<<10)
 	magic, err := buffered.Peek(magicBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -70,7 +88,7 @@ func unpackLayers(reader io.Reader, layers int) (io.Reader, error) {
 		}
 		return buffered, nil // further reading returns the error
 	}
-	layer, err := unpackLayer(buffered, magic, layers)
+	layer, err := unpackLayer(buffered, magic, layers, packed)
 	switch {
 	case err != nil:
 		return nil, err
@@ -79,11 +97,11 @@ func unpackLayers(reader io.Reader, layers int) (io.Reader, error) {
 	case layers == 1:
 		return nil, fmt.Errorf("it is packed more than %d times", maxLayers-1)
 	}
-	return unpackLayers(layer, layers-1)
+	return unpackLayers(&guarded{layer, packed, 0}, layers-1, packed)
 }
 
 // unpackLayer removes one packing; nil if there is none.
-func unpackLayer(reader io.Reader, magic []byte, layers int) (io.Reader, error) {
+func unpackLayer(reader io.Reader, magic []byte, layers int, packed *counted) (io.Reader, error) {
 	for _, p := range packings {
 		if bytes.HasPrefix(magic, []byte(p.magic)) {
 			return p.open(reader)
@@ -91,7 +109,7 @@ func unpackLayer(reader io.Reader, magic []byte, layers int) (io.Reader, error) 
 	}
 	if len(magic) > 262 && string(magic[257:262]) == "ustar" {
 		archive := tar.NewReader(reader)
-		return &members{layers: layers, next: func() (io.Reader, error) { return nextInTar(archive) }}, nil
+		return &members{layers: layers, packed: packed, next: func() (io.Reader, error) { return nextInTar(archive) }}, nil
 	}
 	return nil, nil
 }
@@ -138,6 +156,7 @@ func (g *guarded) Read(p []byte) (int, error) {
 type members struct {
 	next    func() (io.Reader, error)
 	layers  int
+	packed  *counted
 	current io.Reader
 	last    byte
 }
@@ -147,7 +166,7 @@ func (m *members) Read(p []byte) (int, error) {
 		if m.current == nil {
 			current, err := m.next()
 			if err == nil {
-				current, err = unpackLayers(current, max(1, m.layers-1))
+				current, err = unpackLayers(current, max(1, m.layers-1), m.packed)
 			}
 			if err != nil {
 				return 0, err
@@ -197,8 +216,9 @@ func openZip(file *os.File, packed *counted) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	packed.own = info.Size() // each file may name the same bytes, so what is read says nothing
 	files := archive.File
-	all := &members{layers: maxLayers, next: func() (io.Reader, error) {
+	all := &members{layers: maxLayers, packed: packed, next: func() (io.Reader, error) {
 		for len(files) > 0 {
 			next := files[0]
 			files = files[1:]
@@ -219,6 +239,6 @@ type countedAt struct {
 
 func (c countedAt) ReadAt(p []byte, at int64) (int, error) {
 	n, err := c.file.ReadAt(p, at)
-	c.total.add(n)
+	c.total.total.Add(int64(n))
 	return n, err
 }
