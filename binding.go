@@ -197,7 +197,7 @@ func (b *binding) bindLimits() {
 			bound.listed = &listedLimits{}
 		}
 		if !l.isDynamic() {
-			bound.number = strconv.FormatInt(capacity(&bound.quota), 10)
+			bound.number = strconv.FormatInt(bound.quota.Capacity(), 10)
 			bound.rejection = l.rejection(l.limit, []string{bound.name})
 		}
 		if name, ok := l.staticKey(b.route); ok {

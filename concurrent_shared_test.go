@@ -137,6 +137,18 @@ func TestAProcessCountsAllItsRequestsDuringAnOutage(t *testing.T) {
 	})
 }
 
+func TestSlotsTakenDuringAnOutageAreRegisteredWithTheNextCall(t *testing.T) {
+	inShared(t, 4, func(t *testing.T, w *cluster) {
+		a, b := w.process(), w.process()
+		a.link.down.Store(true)
+		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(a)})
+		a.link.down.Store(false)
+		require.Equal(t, 200, w.enter(a))
+		pass(time.Millisecond)
+		require.Equal(t, []int{200, 429}, []int{w.enter(b), w.enter(b)}, "the other process has three requests in progress")
+	})
+}
+
 func TestASlotFreedDuringAnOutageIsFreeAfterIt(t *testing.T) {
 	inShared(t, 9, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()

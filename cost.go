@@ -298,7 +298,7 @@ func (q *request) findPayers() {
 }
 
 // costsTooMuch reports whether the cost is more than the quota ever allows.
-func costsTooMuch(quota *backends.Quota) bool { return quota.Cost > capacity(quota) }
+func costsTooMuch(quota *backends.Quota) bool { return quota.Cost > quota.Capacity() }
 
 // payerOf returns the last limit before limit i that charges the same counter, or nil.
 func (q *request) payerOf(quota *backends.Quota, i int) *payer {

@@ -95,15 +95,7 @@ func (q *request) number(i int) string {
 	if known := q.limitOf(i).number; known != "" {
 		return known
 	}
-	return strconv.FormatInt(capacity(&q.decision.quotas[i]), 10)
-}
-
-// capacity returns the most units of a quota that can be used at once.
-func capacity(quota *backends.Quota) int64 {
-	if quota.Algorithm == TokenBucket && quota.Burst > 0 && quota.Limit > 0 {
-		return quota.Burst
-	}
-	return quota.Limit
+	return strconv.FormatInt(q.decision.quotas[i].Capacity(), 10)
 }
 
 // showsStricter reports whether the X-RateLimit headers already show a limit of this
@@ -299,7 +291,7 @@ func (q *request) rejection() []byte {
 	case neverAllowed && quota.Limit == 0:
 		return headers.NothingAllowed(violated)
 	case neverAllowed:
-		return headers.CostsTooMuch(quota.Cost, capacity(quota), violated)
+		return headers.CostsTooMuch(quota.Cost, quota.Capacity(), violated)
 	case q.isConcurrent() && q.limits[0].rejection != nil:
 		return q.limits[0].rejection
 	}

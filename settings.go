@@ -225,7 +225,7 @@ func readPrefix(read *options.Reader, config Config) string {
 	}
 	text, isText := prefix.(string)
 	if !isText {
-		read.Fault(cacheKeyPrefix, prefix, "a text")
+		read.Fault(cacheKeyPrefix, prefix, "a string")
 	}
 	return text
 }

@@ -139,5 +139,5 @@ func (q *request) decidedInfo(now time.Time) Info {
 // unchargedInfo returns the Info of a limit that was not charged.
 func (q *request) unchargedInfo() Info {
 	quota := &q.decision.quotas[0]
-	return q.decision.limits[0].info(quota, &backends.Verdict{Allowed: true, Remaining: capacity(quota)}, time.Now().UnixMicro())
+	return q.decision.limits[0].info(quota, &backends.Verdict{Allowed: true, Remaining: quota.Capacity()}, time.Now().UnixMicro())
 }

@@ -89,7 +89,7 @@ func TestWrongOptionsOfRedisAreRejected(t *testing.T) {
 		"port as text":            {map[string]any{"port": "6379"}, []string{`"port"`, `"6379" (string)`, "1 to 65535"}},
 		"port too high":           {map[string]any{"port": 65536}, []string{`"port"`, "65536", "1 to 65535"}},
 		"port of a half":          {map[string]any{"port": 1.5}, []string{`"port"`, "1.5"}},
-		"host as number":          {map[string]any{"host": 1}, []string{`"host"`, "a text"}},
+		"host as number":          {map[string]any{"host": 1}, []string{`"host"`, "a string"}},
 		"addr without port":       {map[string]any{"addr": "redis"}, []string{`"addr"`, `"redis"`, "redis.example:6379"}},
 		"addr of an odd port":     {map[string]any{"addr": "h:redis"}, []string{`"addr"`, `"h:redis"`, "1 to 65535"}},
 		"addr of port 0":          {map[string]any{"addr": "h:0"}, []string{`"addr"`, `"h:0"`, "1 to 65535"}},

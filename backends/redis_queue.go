@@ -69,8 +69,8 @@ func (q *queue) wait(ctx context.Context, c *call) error {
 	}
 }
 
-// sendAlone makes the round trip of a single call in its own goroutine, which is fastest.
-// Calls that arrive meanwhile are left to a worker.
+// sendAlone makes the round trip of a single call in the goroutine of its caller, which is
+// fastest. Calls that arrive in the meantime are left to a worker.
 func (q *queue) sendAlone(ctx context.Context, c *call) error {
 	q.sendBatch(ctx, c.alone[:])
 	q.mu.Lock()

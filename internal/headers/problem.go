@@ -57,7 +57,7 @@ func CostsTooMuch(cost, limit int64, violated []string) []byte {
 
 // Banned returns the document for a client that is banned.
 func Banned(violated []string) []byte {
-	return quotaExceeded("This client is banned because too many of its requests were rejected. Retry-After says when the ban ends.", violated)
+	return quotaExceeded("This client is banned. Retry-After says when the ban ends.", violated)
 }
 
 func quotaExceeded(detail string, violated []string) []byte {

@@ -19,7 +19,7 @@ func TestARejectionNamesItsLimit(t *testing.T) {
 		"Limit: 1000 units per day.":               headers.Rejection(1000, "units", 24*time.Hour, violated),
 		"No requests are allowed here at present.": headers.NothingAllowed(violated),
 		"This request costs 6, the limit is 5.":    headers.CostsTooMuch(6, 5, violated),
-		"This client is banned because too many of its requests were rejected. Retry-After says when the ban ends.": headers.Banned(violated),
+		"This client is banned. Retry-After says when the ban ends.": headers.Banned(violated),
 	} {
 		var found map[string]any
 		require.NoError(t, json.Unmarshal(document, &found))

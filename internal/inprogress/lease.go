@@ -109,13 +109,14 @@ func (cs *Counters) stateOf(c *counter) leaseState {
 // startRenewing adds a place to the renewals. If the backend knew of fewer leases than
 // there were at the time of the call, it has lost data, and all leases are renewed at once.
 // A lease that has ended in the meantime is another reason for fewer leases, so nothing
-// happens then.
+// happens then. All leases are also renewed at once if the backend answers again after an
+// outage, because it does not know the places that were taken in the meantime.
 func (cs *Counters) startRenewing(p *Place, began time.Time, before leaseState, lost bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := p.counter
 	switch {
-	case lost && c.ended == before.ended:
+	case lost && c.ended == before.ended, p.lease.quota.Receipt != 0 && int64(len(c.held)) > c.leased:
 		c.due = began
 	case len(c.held) == 0:
 		c.due = began.Add(c.id.lease / renewals)

@@ -1,0 +1,143 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/history"
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
+)
+
+// decisionTime is how long before the handler begins a request is decided at the most. A
+// decision takes the time-out at most.
+const decisionTime = routes.Timeout + 2*leastMargin
+
+// between is when an admitted request was decided.
+func between(r *history.Request) history.Span {
+	return history.Span{From: max(r.Sent, r.Started-micros(decisionTime)), To: r.Started}
+}
+
+// sharedBounds checks that no rolling window has more than the bound of the algorithm,
+// plus the limit for each time that the counter was lost or reset in it. Requests in
+// outages are left out: they may have been decided by a process alone.
+func (m *model) sharedBounds() *Finding {
+	f := &Finding{Name: "A counter admits no more in any rolling window than the bound of the algorithm"}
+	fullest := map[string]float64{}
+	for i := range m.series {
+		s := &m.series[i]
+		admitted := admittedOf(s, func(r *history.Request) bool { return m.calm(s.route, r.Whole()) })
+		for _, limit := range s.route.Limits {
+			name := limit.Algorithm.String()
+			for _, w := range windows(admitted, limit.Per, unitsOn(s.route)) {
+				forgotten := m.lost(s.route, w.Span) + m.reset(s, w.Span)
+				allowed := boundOn(s.route, limit) + forgotten*(limit.Units+s.route.Overrun)
+				f.Examined++
+				if forgotten == 0 {
+					fullest[name] = max(fullest[name], float64(w.units)/float64(allowed))
+				}
+				if w.units > allowed {
+					f.violated("%s %s: %d units in %v from %s on, at most %d allowed", s.route.Path, s.scope, w.units, limit.Per, at(w.From), allowed)
+				}
+			}
+		}
+	}
+	var parts []string
+	for _, name := range sortedKeys(fullest) {
+		parts = append(parts, fmt.Sprintf("%s %.0f %%", name, 100*fullest[name]))
+	}
+	f.Closest = "of the bound, the fullest windows had: " + strings.Join(parts, ", ")
+	return f
+}
+
+// wholeBounds checks all that was admitted, in outages too. Each process may admit the
+// bound of the algorithm by itself then.
+func (m *model) wholeBounds() *Finding {
+	f := &Finding{Name: "In outages, Redis and the processes that decide by themselves admit no more than their bounds together"}
+	fullest := 0.0
+	for i := range m.series {
+		s := &m.series[i]
+		if s.route.Limiter == routes.Allow || s.route.Limiter == routes.Local {
+			continue // one admits everybody in an outage, the other has none
+		}
+		admitted := admittedOf(s, func(*history.Request) bool { return true })
+		for _, limit := range s.route.Limits {
+			for _, w := range windows(admitted, limit.Per, leastUnitsOn(s.route)) {
+				memories := 0
+				if s.route.Limiter != routes.Deny && !m.calm(s.route, w.Span) {
+					memories = processes
+				}
+				one := limit.Units + s.route.Overrun
+				allowed := (1+memories)*boundOn(s.route, limit) + m.lost(s.route, w.Span)*one + m.reset(s, w.Span)*2*one
+				f.Examined++
+				if memories > 0 {
+					fullest = max(fullest, float64(w.units)/float64(allowed))
+				}
+				if w.units > allowed {
+					f.violated("%s %s: %d units in %v from %s on, at most %d allowed", s.route.Path, s.scope, w.units, limit.Per, at(w.From), allowed)
+				}
+			}
+		}
+	}
+	f.Closest = fmt.Sprintf("the fullest window that an outage touched had %.0f %% of the bounds", 100*fullest)
+	return f
+}
+
+// boundOn is the bound of a limit on a route. What a request costs beyond its estimate may
+// be over the limit, and counts as a limit that is higher by as much.
+func boundOn(route *routes.Route, limit routes.Limit) int {
+	limit.Units += route.Overrun
+	return limit.Bound()
+}
+
+func admittedOf(s *series, counts func(*history.Request) bool) (list []history.Request) {
+	for i := range s.requests {
+		r := &s.requests[i]
+		counted := s.route.Path != "/login" || r.Status == 401
+		if r.Admitted() && counted && counts(r) {
+			list = append(list, *r)
+		}
+	}
+	return list
+}
+
+// unitsOn is what a request was charged.
+func unitsOn(route *routes.Route) func(*history.Request) int {
+	if route.Overrun > 0 {
+		return func(r *history.Request) int { return r.Actual }
+	}
+	return (*history.Request).Units
+}
+
+// leastUnitsOn is what a request was charged at the least: a correction may be lost in an outage.
+func leastUnitsOn(route *routes.Route) func(*history.Request) int {
+	if route.Overrun > 0 {
+		return func(r *history.Request) int { return min(r.Actual, r.Cost) }
+	}
+	return (*history.Request).Units
+}
+
+// rolling is a window, and what was certainly admitted in it.
+type rolling struct {
+	history.Span
+	units int
+}
+
+// windows are those that begin with each request.
+func windows(admitted []history.Request, per time.Duration, units func(*history.Request) int) (list []rolling) {
+	for i := range admitted {
+		first := between(&admitted[i]).From
+		w := rolling{Span: history.Span{From: first, To: first + micros(per)}}
+		for j := range admitted {
+			// Requests that wait are not decided in the order in which they were sent.
+			if admitted[j].Sent > w.To {
+				break
+			}
+			if decided := between(&admitted[j]); decided.From >= w.From && decided.To < w.To {
+				w.units += units(&admitted[j])
+			}
+		}
+		list = append(list, w)
+	}
+	return list
+}

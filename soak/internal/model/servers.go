@@ -1,0 +1,214 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/history"
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
+)
+
+// mostUnexplained is the part of the time for which a busy machine may keep a process from
+// Redis without a fault, beside a few seconds.
+const mostUnexplained = 0.01
+
+// recoveries checks that the limit is shared again after each fault, as soon as
+// docs/redis.md says.
+func (m *model) recoveries() *Finding {
+	f := &Finding{Name: "Limits are shared again within five seconds of a fault"}
+	var slowest, alone time.Duration
+	spans := 0
+	for _, list := range m.unexplained {
+		spans += len(list)
+		for _, span := range merged(list) {
+			alone += time.Duration(span.To-span.From) * time.Microsecond
+		}
+	}
+	for _, log := range m.h.Logs {
+		for _, fault := range m.h.Faults {
+			if !fault.Outage || fault.Store != storeOf(log.Limiter) {
+				continue
+			}
+			f.Examined++
+			for _, unwell := range log.Unwell {
+				// What goes on when the recovery is over has not ended in time.
+				over := fault.To + micros(recovery)
+				if unwell.From < over && unwell.To > fault.To && unwell.From < fault.To+micros(recovery) {
+					late := time.Duration(unwell.To-fault.To) * time.Microsecond
+					if unwell.To > over && !m.nextFault(log.Limiter, unwell, fault) {
+						f.violated("%s in process %d decided without Redis until %v after %q at %s", log.Limiter, log.Process, late, fault.Kind, at(fault.From))
+						continue
+					}
+					if unwell.To <= over {
+						slowest = max(slowest, late)
+					}
+				}
+			}
+		}
+	}
+	if allowed := 5*time.Second + time.Duration(mostUnexplained*float64(m.h.Duration)); alone > allowed {
+		f.violated("for %v a process has decided without Redis outside of faults, at most %v allowed", rounded(alone), rounded(allowed))
+	}
+	f.Closest = fmt.Sprintf("the slowest was %v; %d times, for %v in all, a process has decided without Redis outside of faults", rounded(slowest), spans, rounded(alone))
+	return f
+}
+
+// nextFault reports whether another fault explains that decisions went on without Redis.
+func (m *model) nextFault(limiter string, unwell history.Span, fault history.Fault) bool {
+	for _, other := range m.h.Faults {
+		if other.From > fault.To && other.Outage && other.Store == storeOf(limiter) && other.Overlaps(unwell) {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// moreGoroutines is what a server may have more than at the beginning: what was made
+	// for an outage once and stays, as the client that listens to a Sentinel.
+	moreGoroutines = 4
+	// moreFiles are the connections to Redis that the pools of four limiters keep.
+	moreFiles = 4*10 + 6
+	// moreHeap is by how much the heap may grow from the middle of a run to its end. In
+	// the first half, tables and lists that are bounded fill up.
+	moreHeap = 8 << 20
+)
+
+// resources checks that a server has no more at the end than at the beginning.
+func (m *model) resources() *Finding {
+	f := &Finding{Name: "Goroutines, files and memory are back or bounded at the end"}
+	var parts []string
+	for _, first := range m.h.Baseline {
+		for _, last := range m.h.Final {
+			if first.Process != last.Process {
+				continue
+			}
+			f.Examined++
+			middle := m.heapInTheMiddle(first)
+			parts = append(parts, fmt.Sprintf("process %d: goroutines %d, then %d; files %d, then %d; heap %.1f MB, %.1f in the middle, %.1f at the end",
+				first.Process, first.Goroutines, last.Goroutines, first.Files, last.Files, megabytes(first.Heap), megabytes(middle), megabytes(last.Heap)))
+			if last.Goroutines > first.Goroutines+moreGoroutines {
+				f.violated("process %d has %d goroutines, and had %d", first.Process, last.Goroutines, first.Goroutines)
+			}
+			if last.Files > first.Files+moreFiles {
+				f.violated("process %d has %d files open, and had %d", first.Process, last.Files, first.Files)
+			}
+			if last.Heap > middle+moreHeap {
+				f.violated("process %d uses %d bytes, and in the middle of the run %d", first.Process, last.Heap, middle)
+			}
+			if last.Waiting > 0 || last.Panics > 0 {
+				f.violated("process %d: %d requests wait, %d panics of observers", first.Process, last.Waiting, last.Panics)
+			}
+		}
+	}
+	if f.Examined != processes {
+		f.violated("there are samples of %d processes", f.Examined)
+	}
+	f.Closest = strings.Join(parts, "; ")
+	return f
+}
+
+// heapInTheMiddle is the most that a process used after a garbage collection in the first
+// half of the run.
+func (m *model) heapInTheMiddle(first history.Sample) uint64 {
+	most := first.Heap
+	for _, s := range m.h.Samples {
+		if s.Process == first.Process && s.Collected && s.At < micros(m.h.Duration/2) {
+			most = max(most, s.Heap)
+		}
+	}
+	return most
+}
+
+func megabytes(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
+
+// logs checks the promises of the package logging: how many records there are at most, and
+// that each rejection is in one of them.
+func (m *model) logs() *Finding {
+	f := &Finding{Name: "The logs keep to their bounds, and count each rejection once"}
+	minutes := int(m.h.Duration/time.Minute) + 2 // the one before the first, and what is left of one
+	records, bytes := 0, int64(0)
+	for _, log := range m.h.Logs {
+		f.Examined++
+		records, bytes = records+log.Clients+log.Others+log.Fails+log.Answers, bytes+log.Bytes
+		name := fmt.Sprintf("the log of %s in process %d", log.Limiter, log.Process)
+		if log.Clients > 60*minutes {
+			f.violated("%s has %d records about clients in %d minutes", name, log.Clients, minutes)
+		}
+		if log.Others > minutes {
+			f.violated("%s has %d sums of other clients in %d minutes", name, log.Others, minutes)
+		}
+		if log.Fails > len(log.Unwell) || log.Answers > log.Fails {
+			f.violated("%s has %d outages and %d ends of them; there were %d", name, log.Fails, log.Answers, len(log.Unwell))
+		}
+		if log.Rejected != log.Events {
+			f.violated("%s has %d rejections; an observer has counted %d", name, log.Rejected, log.Events)
+		}
+		if seen := m.rejectionsSeen(log.Limiter, log.Process); uint64(seen) > log.Events {
+			f.violated("clients of %s were rejected %d times by process %d, and an observer has counted %d", log.Limiter, seen, log.Process, log.Events)
+		}
+	}
+	f.Closest = fmt.Sprintf("%d records, %.1f MB in all", records, float64(bytes)/(1<<20))
+	return f
+}
+
+func (m *model) rejectionsSeen(limiter string, process int) (n int) {
+	for i := range m.h.Requests {
+		r := &m.h.Requests[i]
+		if r.Rejected() && r.Process == process && routes.ByPath(r.Path).Limiter == limiter {
+			n++
+		}
+	}
+	return n
+}
+
+// exits checks how the servers have ended.
+func (m *model) exits() *Finding {
+	f := &Finding{Name: "The servers end in time, without a race, a panic or other output"}
+	var parts []string
+	for _, exit := range m.h.Exits {
+		f.Examined++
+		parts = append(parts, fmt.Sprintf("process %d in %v", exit.Process, exit.Took.Round(time.Millisecond)))
+		if exit.Code != 0 || exit.Races > 0 || exit.Panics > 0 || exit.Output != "" {
+			f.violated("process %d ended with %d, %d races and %d panics, and said %q", exit.Process, exit.Code, exit.Races, exit.Panics, exit.Output)
+		}
+	}
+	if f.Examined != processes {
+		f.violated("%d servers have ended", f.Examined)
+	}
+	f.Closest = strings.Join(parts, ", ")
+	return f
+}
+
+// stores checks that Redis keeps nothing for ever.
+func (m *model) stores() *Finding {
+	f := &Finding{Name: "Every key in Redis expires"}
+	for _, store := range m.h.Stores {
+		f.Examined += store.Keys
+		for _, key := range store.Eternal {
+			f.violated("%s in %s does not expire", key, store.Name)
+		}
+	}
+	return f
+}
+
+// polls checks what monitors and operators have asked.
+func (m *model) polls() *Finding {
+	f := &Finding{Name: "Metrics, dashboards and operations answer", Examined: m.h.Polls + len(m.h.Changes)}
+	for _, failure := range m.h.PollFailures {
+		f.violated("%s", failure)
+	}
+	refused := 0
+	for _, c := range m.h.Changes {
+		switch {
+		case c.Failure == "":
+		case c.Kind != "update" && overlapsAny(m.outages[c.Limiter], c.Span):
+			refused++ // Reset says that it could not
+		default:
+			f.violated("%s of %s at %s: %s", c.Kind, c.Limiter, at(c.From), c.Failure)
+		}
+	}
+	f.Closest = fmt.Sprintf("%d resets failed in outages, and said so", refused)
+	return f
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/history"
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/instances"
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
+)
+
+// settings are those of a run.
+type settings struct {
+	duration time.Duration
+	clients  int
+	seed     uint64
+	folder   string // for the logs of the servers and the files of Redis
+}
+
+// run is a soak test in progress.
+type run struct {
+	settings
+	single  *instances.Server
+	group   *instances.Group
+	servers []*process
+	begun   time.Time
+
+	mu      sync.Mutex
+	history history.History
+}
+
+// processes is how many servers there are.
+const processes = 2
+
+// soak runs the whole test and returns what it has seen.
+func soak(ctx context.Context, s settings) (_ *history.History, err error) {
+	r := &run{settings: s}
+	defer func() { r.single.Kill(); r.group.Stop() }()
+	if err := r.start(ctx); err != nil {
+		return nil, errors.Join(err, r.stop())
+	}
+	r.load(ctx)
+	ctx = context.WithoutCancel(ctx) // a run that was interrupted is checked too
+	r.settle(ctx)
+	r.history.Final = r.sampleAll(true)
+	r.takeAllPlaces(ctx)
+	err = r.lookIntoStores(ctx)
+	return &r.history, errors.Join(err, r.stop())
+}
+
+// start starts Redis and the servers, and takes the baseline.
+func (r *run) start(ctx context.Context) (err error) {
+	instances.Silence()
+	if r.single, err = instances.Start(ctx, r.folder, "--dbfilename", "single.rdb"); err != nil {
+		return err
+	}
+	if r.group, err = instances.StartGroup(ctx, r.folder); err != nil {
+		return err
+	}
+	for n := range processes {
+		server, err := spawn(serverSettings{Single: r.single.Addr, Sentinels: r.group.Addrs(), Logs: r.folder, Process: n})
+		if err != nil {
+			return err
+		}
+		r.servers = append(r.servers, server)
+	}
+	r.begun = time.Now()
+	r.history = history.History{
+		Started: r.begun, Duration: r.duration, Clients: r.clients, Seed: r.seed, Race: raceDetector,
+		Version: runtime.Version() + ", " + instances.Version(),
+	}
+	r.warmUp(ctx)
+	return nil
+}
+
+// warmUp sends one request to each route, so that the baseline has all that is made once.
+func (r *run) warmUp(ctx context.Context) {
+	for n := range r.servers {
+		visitor := r.newClient("warm-up", n)
+		for i := range routes.All {
+			visitor.send(ctx, &routes.All[i], request{process: n, hold: time.Millisecond})
+		}
+	}
+	r.settle(ctx)
+	r.history.Baseline = r.sampleAll(true)
+}
+
+// settle waits until the servers have closed the connections of clients that have left.
+// If they do not, the model sees that in the samples.
+func (r *run) settle(ctx context.Context) {
+	quiet := func(s history.Sample) bool { return s.Waiting == 0 }
+	if len(r.history.Baseline) == processes {
+		quiet = func(s history.Sample) bool {
+			return s.Waiting == 0 && s.Goroutines <= r.history.Baseline[s.Process].Goroutines
+		}
+	}
+	var last []history.Sample
+	err := instances.Until(ctx, "the servers are quiet", func(context.Context) bool {
+		last = r.sampleAll(false)
+		for _, s := range last {
+			if !quiet(s) {
+				return false
+			}
+		}
+		return len(last) == processes
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak: the servers did not become quiet:", last)
+	}
+}
+
+// load lets clients, faults, operators and monitors work until the time is over.
+func (r *run) load(ctx context.Context) {
+	faults, stopFaults := context.WithTimeout(ctx, r.duration-r.calmEnd())
+	defer stopFaults()
+	clients, stopClients := context.WithTimeout(ctx, r.duration)
+	defer stopClients()
+	var group sync.WaitGroup
+	group.Go(func() { r.watchStalls(clients) })
+	group.Go(func() { r.faultsOfSingle(faults) })
+	group.Go(func() { r.faultsOfGroup(faults) })
+	group.Go(func() { r.operate(faults) })
+	group.Go(func() { r.monitor(clients) })
+	r.startClients(clients, &group)
+	group.Wait()
+}
+
+// takeAllPlaces sends as many requests at once as there are places, when all others have ended.
+func (r *run) takeAllPlaces(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, k := range kinds {
+		for number := 0; k.name == "busy" && number*k.group < k.count(r.clients); number++ {
+			c, route := r.newClient(k.name, number), routes.ByPath(k.paths[number%len(k.paths)])
+			c.kind = "last"
+			for range route.Places {
+				process := c.anyProcess()
+				group.Go(func() { c.send(ctx, route, request{process: process, hold: time.Second}) })
+			}
+		}
+	}
+	group.Wait()
+}
+
+// lookIntoStores counts the keys in the Redis servers, and looks for some that do not expire.
+func (r *run) lookIntoStores(ctx context.Context) error {
+	master, _, err := r.group.Roles(ctx)
+	if err != nil {
+		return err
+	}
+	for name, server := range map[string]*instances.Server{singleStore: r.single, sentinelStore: master} {
+		store := history.Store{Name: name}
+		keys := server.Client.Scan(ctx, 0, "*", 1000).Iterator()
+		for keys.Next(ctx) {
+			left, err := server.Client.PTTL(ctx, keys.Val()).Result()
+			if err != nil {
+				return err
+			}
+			if store.Keys++; left == -1 && len(store.Eternal) < 20 { // -1 says that it does not expire
+				store.Eternal = append(store.Eternal, keys.Val())
+			}
+		}
+		if err := keys.Err(); err != nil {
+			return err
+		}
+		r.history.Stores = append(r.history.Stores, store)
+	}
+	return nil
+}
+
+// calmEnd is how long there are no faults at the end.
+func (r *run) calmEnd() time.Duration { return min(15*time.Second, r.duration/5) }
+
+// stop ends the servers and reads their logs.
+func (r *run) stop() (failed error) {
+	for _, server := range r.servers {
+		exit, summary, err := server.stop()
+		r.history.Exits = append(r.history.Exits, exit)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		for _, limiter := range routes.Limiters {
+			log, err := readLog(r.folder, server.number, limiter)
+			failed = errors.Join(failed, err)
+			seen := summary[limiter]
+			log.Events, log.UnwellDecisions = seen.Events, seen.UnwellDecisions
+			for _, span := range seen.Unwell {
+				log.Unwell = append(log.Unwell, history.Span{From: r.since(span.From), To: r.since(span.To)})
+			}
+			r.history.Logs = append(r.history.Logs, log)
+		}
+	}
+	r.history.ClockDrift = time.Since(r.begun) - time.Since(r.begun.Round(0))
+	return failed
+}
+
+// since turns Unix microseconds into microseconds since the start.
+func (r *run) since(unix int64) int64 { return unix - r.begun.UnixMicro() }
+
+// now is the time since the start, in microseconds.
+func (r *run) now() int64 { return time.Since(r.begun).Microseconds() }
+
+// sampleAll samples the servers over connections that are closed before.
+func (r *run) sampleAll(collect bool) (list []history.Sample) {
+	for _, server := range r.servers {
+		server.client.CloseIdleConnections()
+		s, err := server.sample(collect)
+		if err != nil {
+			r.pollFailed(err)
+			continue
+		}
+		s.At = r.now()
+		list = append(list, s)
+	}
+	return list
+}
+
+func (r *run) pollFailed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.history.PollFailures = append(r.history.PollFailures, fmt.Sprintf("%v after the start: %v", time.Since(r.begun).Round(time.Millisecond), err))
+}
+
+// stallAfter is how late a tick of the harness may be.
+const stallAfter = 100 * time.Millisecond
+
+// watchStalls notes when this process did not run, as on a machine that is too busy.
+func (r *run) watchStalls(ctx context.Context) {
+	const tick = 20 * time.Millisecond
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for last := r.now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := r.now()
+		if now-last > (tick + stallAfter).Microseconds() {
+			r.mu.Lock()
+			r.history.Stalls = append(r.history.Stalls, history.Span{From: last, To: now})
+			r.mu.Unlock()
+		}
+		last = now
+	}
+}
+
+// pause lets time pass, and reports whether the context has not ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
