@@ -70,11 +70,12 @@ func send(ctx context.Context, method, url string, headers []string) (Answer, er
 // Raw gets a URL and returns the bytes of the response.
 func Raw(t *testing.T, url string) string {
 	t.Helper()
-	connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	host, path, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
+	connection, err := net.Dial("tcp", host)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, connection.Close()) }()
 	require.NoError(t, connection.SetDeadline(time.Now().Add(patience)))
-	_, err = io.WriteString(connection, "GET / HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n")
+	_, err = io.WriteString(connection, "GET /"+path+" HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n")
 	require.NoError(t, err)
 	response, err := io.ReadAll(connection)
 	require.NoError(t, err)
