@@ -77,8 +77,8 @@ func TestMethodsThatClientsMakeUpTakeBoundedMemory(t *testing.T) {
 	flood(0, 3000)
 	require.Less(t, len(limiter.Keys()), 2100)
 	before := heap()
-	flood(3000, 9000)
-	require.Less(t, heap()-before, int64(2<<20), "300 bytes a method, of which the counters take 40")
+	flood(3000, 6000)
+	require.Less(t, heap()-before, int64(1<<20), "300 bytes a method, of which the counters take 40")
 	require.Equal(t, []int{429}, statuses(engine, "/", 1, withHeader("X-HTTP-Method-Override", "METHOD2999")), "and all are limited")
 	runtime.KeepAlive(limiter)
 }

@@ -123,7 +123,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	switch name {
 	case "events":
-		if allows(w, r, http.MethodGet) {
+		switch {
+		case !allows(w, r, http.MethodGet):
+		case h.isForeign(r):
+			http.Error(w, "events are for the page of the dashboard alone", http.StatusForbidden)
+		default:
 			h.stream(w, r)
 		}
 	case "lookup":
@@ -139,6 +143,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.file(w, r, name)
 		}
 	}
+}
+
+// isForeign reports whether a page of another origin opens the events. It could not read
+// them, but take all streams in the browser of somebody who is logged in.
+func (h *Handler) isForeign(r *http.Request) bool {
+	asPost := *r // the protection lets every GET pass
+	asPost.Method = http.MethodPost
+	return h.crossOrigin.Check(&asPost) != nil
 }
 
 // file serves the page or one of its assets.

@@ -98,3 +98,17 @@ func TestNoScopeBreaksOutOfAnAnswer(t *testing.T) {
 		require.Equal(t, "application/json", recorder.Header().Get("Content-Type"))
 	}
 }
+
+// A foreign page could take all streams in the browser of an operator who is logged in.
+func TestAForeignPageGetsNoStream(t *testing.T) {
+	engine, _, page := limited(t)
+	for name, headers := range map[string][]string{
+		"by what the browser says": {"Sec-Fetch-Site", "cross-site"},
+		"from another subdomain":   {"Sec-Fetch-Site", "same-site"},
+		"by its origin":            {"Origin", "https://evil.example"},
+	} {
+		require.Equal(t, http.StatusForbidden, get(engine, "/limits/events", headers...).Code, name)
+	}
+	page.Close() // so that the stream of the page itself ends
+	require.NotEqual(t, http.StatusForbidden, get(engine, "/limits/events", "Sec-Fetch-Site", "same-origin").Code)
+}

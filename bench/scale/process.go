@@ -42,7 +42,7 @@ type flight struct {
 	deadline  int64
 }
 
-func newProcess(s *simulation, i int) process {
+func newProcess(s *simulation) process {
 	return process{simulation: s, queues: make([]queue, s.Nodes), denied: map[int32]int64{}, own: map[int32]window.Sliding{}}
 }
 

@@ -98,7 +98,7 @@ func Run(c Config) ([]Phase, error) {
 	}
 	s.processes = make([]process, c.Processes)
 	for i := range s.processes {
-		s.processes[i] = newProcess(s, i)
+		s.processes[i] = newProcess(s)
 	}
 	s.judge = newJudge(clients, s.charge(c.Limit))
 	if c.FailFor > 0 {

@@ -5,6 +5,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"strings"
@@ -40,18 +41,20 @@ func main() {
 	if err != nil {
 		log.Fatalf("scale: %v", err)
 	}
-	print(phases)
+	if err := report(os.Stdout, phases); err != nil {
+		log.Fatalf("scale: %v", err)
+	}
 }
 
-// print writes a line for each measure, with a column for each phase.
-func print(phases []scale.Phase) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+// report writes a line for each measure, with a column for each phase.
+func report(out io.Writer, phases []scale.Phase) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(title string, of func(*scale.Phase) string) {
-		fmt.Fprint(w, title)
+		cells := []string{title}
 		for i := range phases {
-			fmt.Fprintf(w, "\t%s", of(&phases[i]))
+			cells = append(cells, of(&phases[i]))
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "%s\n", strings.Join(cells, "\t"))
 	}
 	perSecond := func(p *scale.Phase, n int64) string { return fmt.Sprintf("%.0f", float64(n)/(p.To-p.From).Seconds()) }
 	ofAll := func(p *scale.Phase, n int64) string {
@@ -72,9 +75,7 @@ func print(phases []scale.Phase) {
 	for _, part := range []float64{0.5, 0.99, 0.999} {
 		line(fmt.Sprintf("latency p%g", 100*part), func(p *scale.Phase) string { return p.Latency.Quantile(part).String() })
 	}
-	if err := w.Flush(); err != nil {
-		log.Fatalf("scale: %v", err)
-	}
+	return w.Flush()
 }
 
 func busy(p *scale.Phase) string {
