@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// remaining is what is left of each limit of a request, by name.
+// remaining returns what is left of each limit of a request, by name.
 func remaining(t *testing.T, limiter *ratelimiter.RateLimiter, c *gin.Context) map[string]int64 {
 	infos, err := limiter.Peek(c)
 	require.NoError(t, err)
@@ -23,7 +23,7 @@ func remaining(t *testing.T, limiter *ratelimiter.RateLimiter, c *gin.Context) m
 	return found
 }
 
-// everyBackend runs a test in memory, in Redis and on a backend of one's own.
+// everyBackend runs a test in memory, in Redis and with a custom backend.
 func everyBackend(t *testing.T, test func(t *testing.T, config ratelimiter.Config)) {
 	t.Run("memory", func(t *testing.T) { test(t, ratelimiter.Config{}) })
 	t.Run("miniredis", func(t *testing.T) { test(t, onRedis(miniredis.RunT(t).Addr())) })
@@ -31,7 +31,7 @@ func everyBackend(t *testing.T, test func(t *testing.T, config ratelimiter.Confi
 	t.Run("redis", func(t *testing.T) { test(t, onRedis(realRedis(t))) })
 }
 
-func TestALoopOfAddCostCostsWhatItSays(t *testing.T) {
+func TestAddCostInALoopAddsUp(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		for _, algorithm := range algorithms {
 			config["RATELIMITER_ALGORITHM"] = algorithm
@@ -46,7 +46,7 @@ func TestALoopOfAddCostCostsWhatItSays(t *testing.T) {
 				require.NoError(t, ratelimiter.AddCost(c, 0))
 				require.EqualValues(t, 1000-100, left(t, limiter, c))
 				require.NoError(t, ratelimiter.AddCost(c, -500))
-				require.EqualValues(t, 1000, left(t, limiter, c), "a request never gives back more than it took")
+				require.EqualValues(t, 1000, left(t, limiter, c), "a request never refunds more than it was charged")
 				require.NoError(t, ratelimiter.AddCost(c, 1500))
 				require.Zero(t, left(t, limiter, c), "past the limit")
 				require.NoError(t, ratelimiter.AddCost(c, -501))
@@ -60,21 +60,21 @@ func TestALoopOfAddCostCostsWhatItSays(t *testing.T) {
 	})
 }
 
-func TestAddCostRejectsWhatNoRequestCosts(t *testing.T) {
+func TestAddCostRejectsACostOutOfRange(t *testing.T) {
 	most := backends.MaxLimit
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(10, time.Hour), func(c *gin.Context) {
-		require.ErrorContains(t, ratelimiter.AddCost(c, int(most+1)), "cannot cost 10000000000001 units more")
+		require.ErrorContains(t, ratelimiter.AddCost(c, int(most+1)), "cannot change by 10000000000001 units")
 		require.ErrorContains(t, ratelimiter.AddCost(c, int(-most-1)), "from -10000000000000 to 10000000000000")
 		require.NoError(t, ratelimiter.AddCost(c, int(most)))
 		require.NoError(t, ratelimiter.AddCost(c, int(most)))
 		require.NoError(t, ratelimiter.AddCost(c, int(-most+9)))
-		require.EqualValues(t, 1, left(t, limiter, c), "the cost in all is at most MaxLimit")
+		require.EqualValues(t, 1, left(t, limiter, c), "the total cost is at most MaxLimit")
 	})
 	require.Equal(t, 200, get(engine, "/").Code)
 }
 
-func TestAddCostFromManyGoroutinesIsExactAlsoOnACopyOfTheContext(t *testing.T) {
+func TestConcurrentAddCostsAddUpEvenOnACopyOfTheContext(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		config["RATELIMITER_TIMEOUT"] = time.Minute
 		engine, limiter := application(t, config)
@@ -98,8 +98,8 @@ func TestAddCostFromManyGoroutinesIsExactAlsoOnACopyOfTheContext(t *testing.T) {
 	})
 }
 
-// A request pays a counter once, however many of its limits are on it.
-func TestAddCostIsPaidOnceByRateLimitsThatShareACounter(t *testing.T) {
+// A request pays a counter once, no matter how many of its limits use it.
+func TestAddCostChargesASharedCounterOnce(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		config["RATELIMITER_TIMEOUT"] = time.Minute
 		engine, limiter := application(t, config)
@@ -136,7 +136,7 @@ func TestAddCostIsPaidOnceByRateLimitsThatShareACounter(t *testing.T) {
 	})
 }
 
-func TestAddCostIsForEveryLimitThatHasACost(t *testing.T) {
+func TestAddCostAppliesToEveryLimitWithACost(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
 	second, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)

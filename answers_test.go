@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// envelope answers in the words of an application, and tells what it was told.
+// envelope answers in the format of an application, with what FromContext returns.
 func envelope(c *gin.Context) {
-	info, asked := ratelimiter.FromContext(c)
-	c.JSON(-1, gin.H{"error": "envelope", "name": info.Name, "asked": asked, "banned": info.Banned})
+	info, found := ratelimiter.FromContext(c)
+	c.JSON(-1, gin.H{"error": "envelope", "name": info.Name, "found": found, "banned": info.Banned})
 }
 
 func TestOneHandlerAnswersEveryRejection(t *testing.T) {
@@ -30,32 +30,32 @@ func TestOneHandlerAnswersEveryRejection(t *testing.T) {
 		engine.GET("/application", limiter.RateLimit(99, time.Hour), ok)
 		engine.GET("/ban", limiter.RateLimit(1, time.Hour, ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
 		engine.GET("/wait", limiter.RateLimit(1, time.Hour, ratelimiter.WithWait(time.Second)), ok)
-		engine.GET("/hopeless", limiter.RateLimit(1, time.Hour, ratelimiter.WithCost(2)), ok)
+		engine.GET("/costly", limiter.RateLimit(1, time.Hour, ratelimiter.WithCost(2)), ok)
 		engine.GET("/own", limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(own)), ok)
 		engine.GET("/observed", limiter.RateLimit(1, time.Hour, ratelimiter.WithObserveOnly(), ratelimiter.WithoutDefaults()), ok)
 
 		for path, name := range map[string]string{
 			"/route": "per-hour", "/list": "per-hour", "/default": "per-hour", "/application": "application-per-hour",
-			"/ban": "per-hour", "/wait": "per-hour", "/hopeless": "per-hour",
+			"/ban": "per-hour", "/wait": "per-hour", "/costly": "per-hour",
 		} {
 			statuses(engine, path, 9)
 			response := get(engine, path)
 			require.Equal(t, 429, response.Code, path)
 			require.Equal(t, "application/json; charset=utf-8", header(response, "Content-Type"))
-			require.Equal(t, path != "/hopeless", header(response, "Retry-After") != "", path)
+			require.Equal(t, path != "/costly", header(response, "Retry-After") != "", path)
 			banned := "false"
 			if path == "/ban" {
 				banned = "true"
 			}
-			require.JSONEq(t, `{"error":"envelope","name":"`+name+`","asked":true,"banned":`+banned+`}`, response.Body.String(), path)
+			require.JSONEq(t, `{"error":"envelope","name":"`+name+`","found":true,"banned":`+banned+`}`, response.Body.String(), path)
 		}
 		require.Equal(t, []int{200, 418}, statuses(engine, "/own", 2), "the limit's own handler comes first")
-		require.Equal(t, []int{200, 200}, statuses(engine, "/observed", 2), "who is not rejected is not answered")
+		require.Equal(t, []int{200, 200}, statuses(engine, "/observed", 2), "the handler is not called without a rejection")
 	})
 }
 
-func TestOneHandlerAnswersWhatCannotBeDecided(t *testing.T) {
-	unavailable := func(c *gin.Context) { c.JSON(-1, gin.H{"error": "try again", "asked": c.IsAborted()}) }
+func TestOneHandlerAnswersEveryRequestThatCannotBeDecided(t *testing.T) {
+	unavailable := func(c *gin.Context) { c.JSON(-1, gin.H{"error": "try again", "aborted": c.IsAborted()}) }
 	var reported []string
 	for name, limits := range map[string]ratelimiter.Config{
 		"of a route":         {},
@@ -81,10 +81,10 @@ func TestOneHandlerAnswersWhatCannotBeDecided(t *testing.T) {
 				response := get(engine, path)
 				require.Equal(t, 503, response.Code)
 				require.Equal(t, "1", header(response, "Retry-After"))
-				require.JSONEq(t, `{"error":"try again","asked":true}`, response.Body.String())
+				require.JSONEq(t, `{"error":"try again","aborted":true}`, response.Body.String())
 			}
 			if limits["RATELIMITER_DEFAULT_LIMITS"] == nil {
-				require.Contains(t, reported[0], "out of order", "the application is told why")
+				require.Contains(t, reported[0], "out of order", "the reason is in the errors of the context")
 			}
 			require.NoError(t, limiter.Close())
 			require.Equal(t, 503, get(engine, "/").Code)
@@ -93,7 +93,7 @@ func TestOneHandlerAnswersWhatCannotBeDecided(t *testing.T) {
 	}
 }
 
-func TestWhoWaitedInVainIsAnsweredByTheHandler(t *testing.T) {
+func TestTheHandlerAnswersARequestThatIsRejectedAfterWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OVER_LIMIT": envelope, "RATELIMITER_ALGORITHM": "token-bucket"})
 		engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithWait(90*time.Second)), ok)

@@ -14,17 +14,18 @@ import (
 
 const defaultBackend = "memory"
 
-// registered is a backend that has a name.
+// registered is a backend with a name.
 type registered struct {
 	factory backends.Factory
-	// check checks options without connecting. It is nil if only the factory can.
+	// check validates options without connecting. It is nil if only the factory can do
+	// that.
 	check func(options map[string]any) error
 }
 
 var redisBackend = registered{backends.NewRedis, backends.CheckRedisOptions}
 
-// registry holds the backends by name. The last two names are those that
-// Flask-RateLimiter gives its backends.
+// registry contains the backends by name. The last two are the names of the backends in
+// Flask-RateLimiter.
 var registry = struct {
 	sync.RWMutex
 	backends map[string]registered
@@ -43,8 +44,9 @@ func checkMemoryOptions(given map[string]any) error {
 	return backend.Close()
 }
 
-// GetBackend returns the factory of the backend with a name, and that of the
-// default backend, memory, for an unknown name. (InitApp rejects an unknown name.)
+// GetBackend returns the factory of the backend with a name. For an unknown name it
+// returns the factory of the default backend, "memory". (InitApp returns an error for an
+// unknown name.) It is safe for concurrent use.
 func GetBackend(name string) backends.Factory {
 	registry.RLock()
 	defer registry.RUnlock()
@@ -54,10 +56,9 @@ func GetBackend(name string) backends.Factory {
 	return registry.backends[defaultBackend].factory
 }
 
-// RegisterBackend makes a factory available under a name, for use as
-// RATELIMITER_BACKEND. It replaces the factory of a name that is known already. A
-// nil factory removes the name, unless it is that of the default backend. It is
-// safe for use by many goroutines at once.
+// RegisterBackend registers a factory under a name for RATELIMITER_BACKEND, and replaces
+// a factory with the same name. A nil factory removes the name, except that of the
+// default backend. It is safe for concurrent use.
 func RegisterBackend(name string, factory backends.Factory) {
 	registry.Lock()
 	defer registry.Unlock()
@@ -74,15 +75,15 @@ func findBackend(name string) (registered, error) {
 	known, ok := registry.backends[name]
 	registry.RUnlock()
 	if !ok && strings.Contains(name, "://") {
-		return known, fmt.Errorf(`%s is a URL (not shown here); write "redis" there, and the URL as %s, {"url": ...}; known are %s`, ConfigBackend, ConfigBackendOptions, backendNames())
+		return known, fmt.Errorf(`%s is a URL (not shown here); set it to "redis", and set %s to {"url": ...}; the known backends are %s`, ConfigBackend, ConfigBackendOptions, backendNames())
 	}
 	if !ok {
-		return known, fmt.Errorf("%s %q is not known; %sknown are %s", ConfigBackend, name, didYouMean(name), backendNames())
+		return known, fmt.Errorf("%s %q is not known; %sthe known backends are %s", ConfigBackend, name, didYouMean(name), backendNames())
 	}
 	return known, nil
 }
 
-// didYouMean suggests the known name that is nearest.
+// didYouMean suggests the nearest known name.
 func didYouMean(name string) string {
 	if nearest, ok := options.Nearest(name, strings.Split(backendNames(), ", ")); ok {
 		return fmt.Sprintf("did you mean %q? ", nearest)
@@ -96,26 +97,25 @@ func backendNames() string {
 	return strings.Join(slices.Sorted(maps.Keys(registry.backends)), ", ")
 }
 
-// shareOption is given among the options of a backend, but belongs to the memory
-// that is its fallback.
+// shareOption is given with the backend options, but configures the fallback.
 const shareOption = "fallback_share"
 
-// backendChoice is what the configuration says about the backend.
+// backendChoice is the configuration of the backend.
 type backendChoice struct {
-	made    backends.Backend // handed in; nil if one must be made
-	name    string           // of the one to make
-	absent  bool             // no name was given, so it is the default
-	known   registered       // what is registered under the name
-	options map[string]any   // for its factory
+	made    backends.Backend // passed in; nil if it has to be created
+	name    string           // the name of the backend to create
+	absent  bool             // no name was given, so name is the default
+	known   registered       // the registration of name
+	options map[string]any   // for the factory
 	share   float64          // fallback_share; 0 if not given
 }
 
-// readBackend reads which backend to use. It makes none.
+// readBackend reads the configuration of the backend without creating it.
 func readBackend(read *options.Reader) (chosen backendChoice) {
 	value, given := read.Value(ConfigBackend)
 	chosen.options = read.Map(ConfigBackendOptions)
 	if _, isNil := read.Values[ConfigBackend]; isNil && !given {
-		read.Reject(fmt.Errorf("%s is nil; it must be the name of a backend (%s) or a backends.Backend, or be left out", ConfigBackend, backendNames()))
+		read.Reject(fmt.Errorf("%s is nil; it must be the name of a backend (%s) or a backends.Backend, or absent", ConfigBackend, backendNames()))
 		return chosen
 	}
 	if !given {
@@ -131,12 +131,12 @@ func readBackend(read *options.Reader) (chosen backendChoice) {
 	case backends.Backend:
 		chosen.made = backend
 		if pointer := reflect.ValueOf(backend); pointer.Kind() == reflect.Pointer && pointer.IsNil() {
-			err = fmt.Errorf("%s is a nil %T; make it first", ConfigBackend, backend)
+			err = fmt.Errorf("%s is a nil %T; create it first", ConfigBackend, backend)
 		} else if len(chosen.options) > 0 {
-			err = fmt.Errorf("%s cannot change a backend that is made already; leave them out, or give %s a name", ConfigBackendOptions, ConfigBackend)
+			err = fmt.Errorf("%s do not apply to a backend that was passed in; remove them, or set %s to a name", ConfigBackendOptions, ConfigBackend)
 		}
 	default:
-		err = fmt.Errorf("%s is a %T; it must be the name of a backend (%s) or a backends.Backend", ConfigBackend, backend, backendNames())
+		err = fmt.Errorf("%s is of type %T; it must be the name of a backend (%s) or a backends.Backend", ConfigBackend, backend, backendNames())
 	}
 	if err != nil {
 		read.Reject(err)
@@ -144,7 +144,7 @@ func readBackend(read *options.Reader) (chosen backendChoice) {
 	return chosen
 }
 
-// takeShare takes fallback_share out of the options.
+// takeShare removes fallback_share from the options.
 func (chosen *backendChoice) takeShare() error {
 	if _, has := chosen.options[shareOption]; !has {
 		return nil
@@ -159,7 +159,7 @@ func (chosen *backendChoice) takeShare() error {
 	return chosen.fault(read.Finish(func(string) bool { return false }))
 }
 
-// localLimit is what a limit is for this process while the backend is away.
+// localLimit returns the part of a limit that this process enforces during an outage.
 func (chosen *backendChoice) localLimit(limit int64) int64 {
 	if chosen.share == 0 {
 		return limit
@@ -167,18 +167,18 @@ func (chosen *backendChoice) localLimit(limit int64) int64 {
 	return backends.ScaledLimit(limit, chosen.share)
 }
 
-// fault adds to an error in the options where they were given.
+// fault adds to an error in the options where they were set.
 func (chosen *backendChoice) fault(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case chosen.absent:
-		return fmt.Errorf("%s is missing, so %s are read as those of %q; if they are not, set it to \"redis\" or another backend: %w", ConfigBackend, ConfigBackendOptions, chosen.name, err)
+		return fmt.Errorf("%s is missing, so %s must be options of the default backend %q; to use another backend, set %[1]s, for example to \"redis\": %[4]w", ConfigBackend, ConfigBackendOptions, chosen.name, err)
 	}
 	return fmt.Errorf("%s: %w", ConfigBackendOptions, err)
 }
 
-// check checks the options as far as possible without making the backend.
+// check validates the options, as far as that is possible without creating the backend.
 func (chosen *backendChoice) check() error {
 	if chosen.known.check == nil {
 		return nil
@@ -186,7 +186,7 @@ func (chosen *backendChoice) check() error {
 	return chosen.fault(chosen.known.check(chosen.options))
 }
 
-// open makes the backend, or returns the one that was handed in.
+// open creates the backend, or returns the one that was passed in.
 func (chosen *backendChoice) open() (backends.Backend, error) {
 	if chosen.made != nil {
 		return chosen.made, nil

@@ -9,39 +9,42 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// ban is who is banned, and for how long; see WithBan.
+// ban is the configuration of WithBan.
 type ban struct {
 	after     int64
 	per       time.Duration
-	durations []time.Duration // of the first ban, and of those of a client that comes back
+	durations []time.Duration // of the first ban, the second and so on
 }
 
-// WithBan bans a client that was rejected after times within per: it is rejected for
-// duration, whatever is left of the limits and even if it slows down. after is 1 or more, and
-// the durations are from backends.MinPer to backends.MaxPer.
+// WithBan bans a client for duration once after of its requests have been rejected within
+// per. after is at least 1, and the durations are from backends.MinPer to
+// backends.MaxPer. A banned client is rejected whatever remains of its limits, and even
+// if it slows down.
 //
-// With longer the ban grows for a client that comes back: the second ban lasts the first of
-// longer, the third the second, and all further ones the last. A ban is remembered for as
-// long again after its end (all in all 366 days at most); a client that is not banned again by
-// then begins with duration. Each of longer must be longer than the one before. So
-// WithBan(20, time.Hour, time.Hour, 24*time.Hour, 7*24*time.Hour) bans for an hour, for a day
-// if the client is banned again within the next hour, and for a week if it is once more
-// within a day of that.
+// With longer, repeated bans get longer: the second ban lasts the first value of longer,
+// the third the second, and all further ones the last. Each value must be greater than
+// the one before. After its end, a ban is remembered for as long as it lasted, but at
+// most 366 days from its start; the next ban after that lasts duration again. For
+// example, WithBan(20, time.Hour, time.Hour, 24*time.Hour, 7*24*time.Hour) bans for an
+// hour. If another ban follows within an hour after the end of the first, it lasts a day,
+// and if one follows within a day after that, it lasts a week.
 //
-// It applies to the key and scope of the RateLimit, and to rejections there: a limit that
-// WithLimit adds with a key or scope of its own, such as one that all clients share, bans
-// nobody. A banned client takes nothing from any limit, and what is rejected during a ban
-// does not prolong it. Reset lifts the ban and forgets those before. Info.Banned reports it,
-// and Retry-After its end. See RateLimiter.Ban for bans by hand.
+// A ban applies to the key and scope of the RateLimit, and only rejections of limits with
+// that key and scope count. A limit that WithLimit adds with its own key or scope, such
+// as a limit for all clients, therefore never causes a ban. Requests during a ban are not
+// charged and do not extend it. Reset lifts a ban and clears its history. Info.Banned
+// reports a ban, and Retry-After is its end. To ban a client manually, see
+// RateLimiter.Ban.
 //
-// The backend counts rejections, in the question that rejects; with WithWait or longer in one
-// behind it. While the backend is away and each process limits by itself, it also bans by
-// itself. A memory backend that is full forgets the rejections of the clients that have the
-// fewest, to count those of newcomers. It forgets no ban, and bans nobody for what another has
-// done; but where it is full of clients that were banned, it may take a newcomer for one that
-// comes back. Where after is more than 128, a rejection counts up to 1/128 of per longer.
+// The backend counts rejections in the call that rejects the request; with WithWait or
+// longer, a second call is needed. While the backend is away and each process falls back
+// on its own memory, each process also bans separately. A full memory backend evicts the
+// counted rejections of the clients with the fewest, but never a ban. If it is full of
+// bans, it may treat a new client like one that was banned before. If after is more than
+// 128, a rejection counts for up to 1/128 of per longer.
 //
-// It panics on limits that reject nobody (WithShadow, WithOverLimit(nil)).
+// WithBan panics if an argument is out of range. RateLimit panics if WithBan is combined
+// with limits that never reject (WithShadow, WithOverLimit(nil)).
 func WithBan(after int, per, duration time.Duration, longer ...time.Duration) Option {
 	durations := append([]time.Duration{duration}, longer...)
 	call := fmt.Sprintf("ratelimiter: WithBan(%d, %v, %v)", after, per, duration)
@@ -52,19 +55,19 @@ func WithBan(after int, per, duration time.Duration, longer ...time.Duration) Op
 	for i, d := range durations {
 		mustPeriod(call, "duration", d)
 		if i > 0 && d <= durations[i-1] {
-			panic(fmt.Sprintf("%s: the bans of a client that comes back must be longer each time, and %v follows %v", call, d, durations[i-1]))
+			panic(fmt.Sprintf("%s: each repeated ban must be longer than the one before, but %v follows %v", call, d, durations[i-1]))
 		}
 	}
-	return whole("WithBan", func(r *rule) { r.ban = &ban{int64(after), per, durations} })
+	return rateLimitOption("WithBan", func(r *rule) { r.ban = &ban{int64(after), per, durations} })
 }
 
-// checkBan marks the limits whose rejections lead to the ban.
+// checkBan marks the limits whose rejections count towards the ban.
 func (r *rule) checkBan() {
 	if r.ban == nil {
 		return
 	}
 	if r.neverReject || r.limits[0].shadow {
-		panic("ratelimiter: WithBan needs limits that reject; leave out WithShadow and WithObserveOnly, or WithBan")
+		panic("ratelimiter: WithBan needs limits that reject; remove WithShadow and WithObserveOnly, or remove WithBan")
 	}
 	for i := range r.limits {
 		if l := &r.limits[i]; !l.ownKey && !l.shadow {
@@ -73,62 +76,62 @@ func (r *rule) checkBan() {
 	}
 }
 
-// quota asks about the ban on the key and scope of a limit. A cost of 0 looks at it,
-// of 1 counts a rejection, which may lead to the ban of a stage, from 0.
+// quota returns the quota of the ban on the key and scope of a limit. A cost of 0 queries
+// the ban; a cost of 1 counts a rejection, which may start a ban with the duration of a
+// stage, from 0.
 func (b *ban) quota(of *backends.Quota, cost int64, stage int) backends.Quota {
 	return backends.Quota{Key: of.Key, Scope: of.Scope, Limit: b.after, Per: b.per, Ban: b.durations[stage], Cost: cost}
 }
 
-// guard is a ban that is asked about together with the limits that it guards.
+// guard is a ban that is queried together with the limits that it applies to.
 type guard struct {
-	at       int              // where its quota is in the question
-	covers   func(i int) bool // whether limit i is under the ban
-	memories int              // how many quotas behind it tell of earlier bans
+	at       int              // the index of its quota
+	covers   func(i int) bool // whether the ban applies to limit i
+	memories int              // the number of following quotas that remember earlier bans
 }
 
-// guarded is a question about quotas and the bans that guard them.
+// guarded is a call to the backend with quotas and the bans that apply to them.
 type guarded struct {
 	all    []backends.Quota // the quotas first
 	guards []guard
-	notice int // where the notice of bans by hand is asked for, 0 where it is not
+	notice int // the index of the notice of manual bans; 0 for none
 }
 
-// takeWithBans asks the backend about quotas, together with the bans that guard them,
-// and makes the verdicts those of a banned client where there is a ban. A rejection counts
-// for the bans as often as cost says. Quotas beyond those that about describes are
-// under no ban.
-func (s *settings) takeWithBans(ctx context.Context, quotas []backends.Quota, about []asked, verdicts []backends.Verdict, cost int64) error {
+// takeWithBans charges quotas together with the bans that apply to them. If the client is
+// banned, it changes the verdicts accordingly. cost is how often a rejection counts
+// towards a ban. No ban applies to quotas without an entry in limits.
+func (s *settings) takeWithBans(ctx context.Context, quotas []backends.Quota, limits []limitState, verdicts []backends.Verdict, cost int64) error {
 	mayBan := false
-	for i := range about {
-		about[i].banned = false // an earlier ban may be over
-		mayBan = mayBan || about[i].limitRule.ban != nil
+	for i := range limits {
+		limits[i].banned = false // a previous call may have found a ban that is over
+		mayBan = mayBan || limits[i].limitRule.ban != nil
 	}
 	byHand, due := s.bans.known(), s.breaker != nil && s.bans.isDue()
 	if !mayBan && !byHand && !due {
 		return s.decider.Take(ctx, quotas, verdicts)
 	}
 	g := guarded{all: quotas}
-	g.addBans(quotas, about, cost)
+	g.addBans(quotas, limits, cost)
 	if byHand {
-		g.addBansByHand(s, quotas, about)
+		g.addBansByHand(s, quotas, limits)
 	}
 	if due {
 		g.notice = g.add(s.notice(0))
 	}
-	return s.takeGuarded(ctx, &g, about, verdicts[:len(quotas)])
+	return s.takeGuarded(ctx, &g, limits, verdicts[:len(quotas)])
 }
 
-// takeGuarded asks the backend about quotas and bans.
-func (s *settings) takeGuarded(ctx context.Context, g *guarded, about []asked, verdicts []backends.Verdict) error {
+// takeGuarded calls the backend with quotas and bans.
+func (s *settings) takeGuarded(ctx context.Context, g *guarded, limits []limitState, verdicts []backends.Verdict) error {
 	answers := make([]backends.Verdict, len(g.all))
 	if err := s.decider.Take(ctx, g.all, answers); err != nil {
 		return err
 	}
 	copy(verdicts, answers)
 	for _, guard := range g.guards {
-		applyBan(&answers[guard.at], about, verdicts, guard.covers)
+		applyBan(&answers[guard.at], limits, verdicts, guard.covers)
 		if guard.memories > 0 {
-			guard.noteStage(answers, about)
+			guard.noteStage(answers, limits)
 		}
 	}
 	if g.notice > 0 {
@@ -137,68 +140,69 @@ func (s *settings) takeGuarded(ctx context.Context, g *guarded, about []asked, v
 	return nil
 }
 
-// add asks for one more quota, and returns its place.
+// add appends a quota and returns its index.
 func (g *guarded) add(quota backends.Quota) (at int) {
 	g.all = append(slices.Clip(g.all), quota)
 	return len(g.all) - 1
 }
 
-// addBans asks about the bans of WithBan.
-func (g *guarded) addBans(quotas []backends.Quota, about []asked, cost int64) {
-	for i := range about {
-		b := about[i].limitRule.ban
+// addBans adds the bans of WithBan.
+func (g *guarded) addBans(quotas []backends.Quota, limits []limitState, cost int64) {
+	for i := range limits {
+		b := limits[i].limitRule.ban
 		if b == nil || g.covered(i) {
 			continue
 		}
 		if b.grows() {
 			cost = 0
 		}
-		g.guards = append(g.guards, guard{at: g.add(b.quota(&quotas[i], cost, 0)), covers: sameBan(quotas, about, i)})
+		g.guards = append(g.guards, guard{at: g.add(b.quota(&quotas[i], cost, 0)), covers: sameBan(quotas, limits, i)})
 		if b.grows() {
 			g.addMemories(b, &quotas[i])
 		}
 	}
 }
 
-// addBansByHand asks about the bans of RateLimiter.Ban.
-func (g *guarded) addBansByHand(s *settings, quotas []backends.Quota, about []asked) {
+// addBansByHand adds the bans of RateLimiter.Ban.
+func (g *guarded) addBansByHand(s *settings, quotas []backends.Quota, limits []limitState) {
 	byHand := guarded{all: g.all}
-	for i := range about {
+	for i := range limits {
 		if quotas[i].Shadow || byHand.covered(i) {
 			continue
 		}
-		key, scope := about[i].key, quotas[i].Scope
+		key, scope := limits[i].key, quotas[i].Scope
 		byHand.guards = append(byHand.guards, guard{
 			at:     byHand.add(s.banByHand(key, scope)),
-			covers: func(j int) bool { return about[j].key == key && quotas[j].Scope == scope && !quotas[j].Shadow },
+			covers: func(j int) bool { return limits[j].key == key && quotas[j].Scope == scope && !quotas[j].Shadow },
 		})
 	}
 	g.all, g.guards = byHand.all, append(g.guards, byHand.guards...)
 }
 
-// covered reports whether a limit is under a ban that is asked about already.
+// covered reports whether a ban that applies to a limit has already been added.
 func (g *guarded) covered(i int) bool {
 	return slices.ContainsFunc(g.guards, func(one guard) bool { return one.covers(i) })
 }
 
-// sameBan reports of a limit whether it is under the ban of limit i, on one key and scope.
-func sameBan(quotas []backends.Quota, about []asked, i int) func(j int) bool {
+// sameBan returns a function that reports whether a limit is under the same ban as limit
+// i, with the same key and scope.
+func sameBan(quotas []backends.Quota, limits []limitState, i int) func(j int) bool {
 	return func(j int) bool {
-		return about[i].limitRule.ban == about[j].limitRule.ban && quotas[i].Key == quotas[j].Key && quotas[i].Scope == quotas[j].Scope
+		return limits[i].limitRule.ban == limits[j].limitRule.ban && quotas[i].Key == quotas[j].Key && quotas[i].Scope == quotas[j].Scope
 	}
 }
 
-// applyBan makes the verdicts on all limits under a ban what they are to a banned
-// client, if the client is banned.
-func applyBan(answer *backends.Verdict, about []asked, verdicts []backends.Verdict, covers func(i int) bool) {
+// applyBan changes the verdicts of all limits that a ban applies to, if the client is
+// banned.
+func applyBan(answer *backends.Verdict, limits []limitState, verdicts []backends.Verdict, covers func(i int) bool) {
 	if answer.Allowed {
 		return
 	}
-	for i := range about {
+	for i := range limits {
 		if !covers(i) {
 			continue
 		}
-		about[i].banned = true
+		limits[i].banned = true
 		v := &verdicts[i]
 		if v.RetryAfter >= 0 {
 			v.RetryAfter = max(v.RetryAfter, answer.RetryAfter)
@@ -207,19 +211,19 @@ func applyBan(answer *backends.Verdict, about []asked, verdicts []backends.Verdi
 	}
 }
 
-// isBanned reports whether the client was found to be banned.
-func (s *several) isBanned() bool {
-	return slices.ContainsFunc(s.asked, func(a asked) bool { return a.banned })
+// isBanned reports whether the client is banned from any of the limits.
+func (s *decision) isBanned() bool {
+	return slices.ContainsFunc(s.limits, func(a limitState) bool { return a.banned })
 }
 
-// recordRejection counts a rejection that was not to count before it was known whether the
-// request would wait, or how long the ban is to last. It asks for nothing else, and where
-// that fails the request is rejected all the same. It does not end with the request: a client
-// that leaves at once is banned too.
+// recordRejection counts a rejection in a separate call, because it was not known before
+// whether the request would wait or how long the ban would last. It charges nothing else.
+// If it fails, the request is still rejected. It does not end with the request, so a
+// client cannot avoid a ban by disconnecting.
 func (q *request) recordRejection(ctx context.Context) {
-	for i := range q.several.verdicts {
-		a, quota := &q.several.asked[i], q.several.quotas[i]
-		if a.limitRule.ban == nil || a.banned || q.several.verdicts[i].Allowed {
+	for i := range q.decision.verdicts {
+		a, quota := &q.decision.limits[i], q.decision.quotas[i]
+		if a.limitRule.ban == nil || a.banned || q.decision.verdicts[i].Allowed {
 			continue
 		}
 		ctx := context.WithoutCancel(ctx)
@@ -228,7 +232,7 @@ func (q *request) recordRejection(ctx context.Context) {
 		strike := q.ban.quota(&quota, 1, stage)
 		answers := make([]backends.Verdict, 2)
 		if err := q.settings.decider.Take(ctx, []backends.Quota{quota, strike}, answers); err == nil {
-			applyBan(&answers[1], q.several.asked, q.several.verdicts, sameBan(q.several.quotas, q.several.asked, i))
+			applyBan(&answers[1], q.decision.limits, q.decision.verdicts, sameBan(q.decision.quotas, q.decision.limits, i))
 		}
 		if a.banned && q.ban.grows() {
 			q.rememberBan(ctx, &quota, stage)

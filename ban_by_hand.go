@@ -10,19 +10,19 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// A ban by hand is a ban of the backend (see backends.Quota.Ban) under a stored key of its
-// own, which a request asks about together with its limits. It does so only while such a
-// ban is known to exist. Other processes learn of one by a notice in the shared backend,
-// which says when the last ban ends.
+// A manual ban is a ban of the backend (see backends.Quota.Ban) under its own stored key.
+// Requests query it together with their limits, but only while a manual ban is known to
+// exist. Other processes learn about it from a notice in the shared backend, which says
+// when the last ban ends.
 
-// bansByHand is what a process knows of the bans by hand. The zero value knows of none. It
-// is safe for use by many goroutines.
+// bansByHand is what this process knows about manual bans. The zero value knows of none.
+// It is safe for concurrent use.
 type bansByHand struct {
-	until atomic.Int64 // when the last of them ends, in Unix microseconds; 0 where none is known
-	next  atomic.Int64 // when to read the notice again
+	until atomic.Int64 // when the last ban ends, in Unix microseconds; 0 if none is known
+	next  atomic.Int64 // when to read the notice again, in Unix microseconds
 }
 
-// noticeInterval is how often a process reads the notice of bans that others have made.
+// noticeInterval is how often a process reads the notice of bans from other processes.
 const noticeInterval = time.Second
 
 const (
@@ -31,28 +31,29 @@ const (
 	noticeScope  = "notice"
 )
 
-// Ban rejects a scope on a key for a duration, as when somebody abuses the application,
-// and whatever is left of its limits. duration is from backends.MinPer to backends.MaxPer, and
-// counts from now. A later call replaces an earlier one, also by a shorter ban, and Reset
-// lifts it.
+// Ban rejects all requests of a scope on a key for a duration from now, whatever remains
+// of its limits. duration is from backends.MinPer to backends.MaxPer. Key and scope are
+// as for Reset and must not be empty. Another call replaces the ban, even by a shorter
+// one, and Reset lifts it.
 //
-// It holds for every limit on that key and scope, also for those without WithBan and for
-// Take. The key "application" is that of RATELIMITER_APPLICATION_LIMITS, and so bans from the
-// whole application where there are any. Key and scope are as for Reset, and must not be
-// empty. Requests that are not asked about such a limit, as with WithSkip or an Unlimited
-// limit, are allowed, and limits that reject nobody only record the ban. A rejected request
-// takes nothing. Info.Banned reports the ban, and Retry-After and Info.RetryAfter its end.
+// The ban applies to every limit on that key and scope, including limits without WithBan
+// and Take. If there are application limits, a ban from the key "application" applies to
+// all routes. Requests that meet no such limit, for example because of WithSkip or an
+// Unlimited limit, are allowed, and limits that never reject only record the ban. A
+// rejected request is charged nothing. Info.Banned reports the ban, and Retry-After and
+// Info.RetryAfter its end.
 //
-// With a backend that processes share, the ban holds in this process at once and in the
-// others within a second of the requests that they serve. Several RateLimiters on one memory
-// backend do not learn of each other's bans. While no ban is known, a request costs nothing
-// more, but for one a second which reads whether there is one. A memory backend forgets all
-// bans with the process.
+// With a shared backend, the ban applies to this process at once, and to the other
+// processes within a second if they serve requests. RateLimiters that share a memory backend do
+// not learn about each other's bans. As long as no ban is known, requests need no extra
+// work, except that one request per second checks for bans. A memory backend loses its
+// bans when the process ends.
 //
-// Ban fails with ErrNotInitialised before InitApp and backends.ErrClosed after Close, and
-// where the backend fails. With RATELIMITER_ON_ERROR "fallback" this process bans all the same
-// while it limits by itself. After another error the ban may or may not be in force, and so
-// may one that it was to replace. It is safe for use by many goroutines.
+// Ban returns ErrNotInitialised before InitApp, backends.ErrClosed after Close, and an
+// error if an argument is invalid or the backend fails. If the backend fails and
+// RATELIMITER_ON_ERROR is "fallback", the ban still applies to this process while it
+// falls back on its own memory. After other errors the new ban and a ban that it should
+// replace may or may not be in force.
 func (r *RateLimiter) Ban(ctx context.Context, key, scope string, duration time.Duration) error {
 	s := r.settings.Load()
 	if s == nil {
@@ -81,16 +82,16 @@ func (r *RateLimiter) Ban(ctx context.Context, key, scope string, duration time.
 	return nil
 }
 
-// banByHand asks about a ban from a key, as people read it.
+// banByHand returns the quota of a manual ban on a public key.
 func (s *settings) banByHand(key, scope string) backends.Quota {
-	// No count of rejections has so short a period, so nobody else's ban is in the way.
+	// This short period keeps it separate from the bans of WithBan.
 	return backends.Quota{Key: s.banKey(key), Scope: scope, Limit: 1, Per: backends.MinPer, Ban: backends.MinPer}
 }
 
 func (s *settings) banKey(key string) string { return s.prefixed(banNamespace + printable(key)) }
 
-// banShared bans in the backend that was configured. Others are told first, so that none
-// learns of the ban too late.
+// banShared bans in the configured backend. It writes the notice first, so that no other
+// process learns about the ban too late.
 func (s *settings) banShared(ctx context.Context, ban backends.Quota) error {
 	if s.breaker == nil {
 		return banIn(ctx, s.backend, ban)
@@ -101,8 +102,8 @@ func (s *settings) banShared(ctx context.Context, ban backends.Quota) error {
 	return banIn(ctx, s.breaker, ban)
 }
 
-// banIn bans in one backend. A ban that exists would stay as it is, and is lifted first. A
-// ban begins with a rejection, so a limit of nothing is asked as well.
+// banIn bans in one backend. It lifts an existing ban first, which would otherwise stay
+// unchanged. A ban starts with a rejection, so a quota of 0 is charged as well.
 func banIn(ctx context.Context, backend backends.Backend, ban backends.Quota) error {
 	if err := backend.Reset(ctx, ban.Key, ban.Scope); err != nil {
 		return err
@@ -113,13 +114,13 @@ func banIn(ctx context.Context, backend backends.Backend, ban backends.Quota) er
 		return err
 	}
 	if verdicts[1].Allowed {
-		return errors.New("the backend has no room for another ban; raise max_keys if it is the memory")
+		return errors.New("the backend has no room for another ban; for a memory backend, raise max_keys")
 	}
 	return nil
 }
 
-// notice is the bucket that says when the last ban by hand ends: it is full again then. A
-// unit of it is a millisecond.
+// notice returns the token bucket that says when the last manual ban ends: when it is
+// full again. One unit is a millisecond.
 func (s *settings) notice(cost int64) backends.Quota {
 	return backends.Quota{
 		Key: s.prefixed(noticeKey), Scope: noticeScope, Algorithm: TokenBucket,
@@ -128,7 +129,7 @@ func (s *settings) notice(cost int64) backends.Quota {
 	}
 }
 
-// publish makes the notice last as long as a ban, or longer.
+// publish extends the notice to the end of a ban.
 func (s *settings) publish(ctx context.Context, duration time.Duration) error {
 	verdicts := make([]backends.Verdict, 1)
 	if err := s.breaker.Take(ctx, []backends.Quota{s.notice(0)}, verdicts); err != nil {
@@ -142,7 +143,7 @@ func (s *settings) publish(ctx context.Context, duration time.Duration) error {
 	return s.breaker.Take(ctx, []backends.Quota{more}, verdicts)
 }
 
-// known reports whether a ban by hand may be in force.
+// known reports whether a manual ban may be in force.
 func (b *bansByHand) known() bool {
 	until := b.until.Load()
 	if until == 0 {
@@ -155,7 +156,7 @@ func (b *bansByHand) known() bool {
 	return false
 }
 
-// extend makes bans known to exist until a time, or longer.
+// extend records that manual bans exist until the given time or longer.
 func (b *bansByHand) extend(end time.Time) {
 	for {
 		until := b.until.Load()
@@ -165,8 +166,8 @@ func (b *bansByHand) extend(end time.Time) {
 	}
 }
 
-// begin reads the notice when a limiter starts, and lets requests read it from then on.
-// Backends of others are not asked before a request is.
+// begin reads the notice when a limiter starts, and schedules the next reading. Custom
+// backends are not called before the first request.
 func (s *settings) begin(ctx context.Context) {
 	s.bans.next.Store(time.Now().Add(noticeInterval).UnixMicro())
 	if _, isRedis := backends.CachedDenials(s.backend); !isRedis {
@@ -178,13 +179,13 @@ func (s *settings) begin(ctx context.Context) {
 	}
 }
 
-// isDue reports to one caller each second that it is to read the notice.
+// isDue returns true to one caller each second, which has to read the notice.
 func (b *bansByHand) isDue() bool {
 	next, now := b.next.Load(), time.Now()
 	return now.UnixMicro() >= next && b.next.CompareAndSwap(next, now.Add(noticeInterval).UnixMicro())
 }
 
-// read learns what the notice says. The memory that is fallen back on has none.
+// read updates the known end of manual bans. The fallback memory has no notice.
 func (b *bansByHand) read(notice *backends.Verdict) {
 	if notice.ResetAfter > 0 && !notice.Fallback {
 		b.extend(time.Now().Add(notice.ResetAfter))

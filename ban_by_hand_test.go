@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestABanByHandHoldsForEveryLimitOnItsKeyAndScope(t *testing.T) {
+func TestAManualBanAppliesToEveryLimitOnItsKeyAndScope(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		config["RATELIMITER_DEFAULT_LIMITS"] = "50/hour"
 		config["RATELIMITER_APPLICATION_LIMITS"] = "500/hour"
@@ -43,20 +43,20 @@ func TestABanByHandHoldsForEveryLimitOnItsKeyAndScope(t *testing.T) {
 			}
 			require.Equal(t, 200, get(engine, path, from("192.0.2.9:1")).Code, "others are not banned")
 			require.NoError(t, limiter.Reset(t.Context(), key, "192.0.2.1"))
-			require.Equal(t, 200, get(engine, path).Code, "reset lifts it")
+			require.Equal(t, 200, get(engine, path).Code, "Reset lifts the ban")
 		}
 		require.NoError(t, limiter.Ban(t.Context(), "application", "192.0.2.1", time.Hour))
 		for path := range paths {
-			require.Equal(t, 429, get(engine, path).Code, "banned from all")
+			require.Equal(t, 429, get(engine, path).Code, "banned from all routes")
 		}
 		require.NoError(t, limiter.Reset(t.Context(), "application", "192.0.2.1"))
 		infos, err := limiter.Status(t.Context(), "mail", "192.0.2.1")
 		require.NoError(t, err)
-		require.Equal(t, []int64{8, 4}, []int64{infos[0].Remaining, infos[1].Remaining}, "who is banned takes nothing")
+		require.Equal(t, []int64{8, 4}, []int64{infos[0].Remaining, infos[1].Remaining}, "a banned client is charged nothing")
 	})
 }
 
-func TestABanByHandIsToldWhereverALimitIs(t *testing.T) {
+func TestAManualBanIsReportedEverywhere(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		observer := &notebook{}
 		config["RATELIMITER_OBSERVER"] = observer
@@ -68,29 +68,29 @@ func TestABanByHandIsToldWhereverALimitIs(t *testing.T) {
 		observer.read()
 		require.Equal(t, 429, get(engine, "/").Code)
 		require.Equal(t, []string{"per-minute banned"}, observer.read())
-		told := func(info ratelimiter.Info) {
+		requireBanned := func(info ratelimiter.Info) {
 			t.Helper()
 			require.True(t, info.Banned)
 			require.True(t, info.Exceeded)
 			require.Zero(t, info.Remaining)
 			require.InDelta(t, time.Hour, info.RetryAfter, float64(time.Minute))
 		}
-		told(info)
+		requireBanned(info)
 		infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
 		require.NoError(t, err)
-		told(infos[0])
+		requireBanned(infos[0])
 		for cost := range 2 {
 			info, err = limiter.Take(t.Context(), ratelimiter.Limit{Limit: 5, Per: time.Minute}, "GET /", "192.0.2.1", cost)
 			require.NoError(t, err)
-			told(info)
+			requireBanned(info)
 		}
 		refund, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 5, Per: time.Minute}, "GET /", "192.0.2.1", -1)
 		require.NoError(t, err)
-		require.EqualValues(t, 5, refund.Remaining, "also who is banned is given back what is due")
+		require.EqualValues(t, 5, refund.Remaining, "a banned client gets refunds too")
 	})
 }
 
-func TestABanByHandEndsInItsTimeAndALaterOneReplacesIt(t *testing.T) {
+func TestAManualBanEndsOnTimeAndALaterBanReplacesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, config := range []ratelimiter.Config{nil, {"RATELIMITER_BACKEND": newTexts()}} {
 			engine, limiter := application(t, config)
@@ -117,7 +117,7 @@ func TestABanByHandEndsInItsTimeAndALaterOneReplacesIt(t *testing.T) {
 	})
 }
 
-func TestOtherProcessesLearnOfABanByHandWithinASecond(t *testing.T) {
+func TestOtherProcessesLearnOfAManualBanWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newTexts()
 		here, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
@@ -128,13 +128,13 @@ func TestOtherProcessesLearnOfABanByHandWithinASecond(t *testing.T) {
 		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.1", time.Hour))
 		require.Equal(t, 429, get(here, "/").Code, "at once in this process")
 		pass(time.Second)
-		require.Equal(t, 200, get(there, "/").Code, "this request has read that there is a ban")
+		require.Equal(t, 200, get(there, "/").Code, "this request read the notice of the ban")
 		require.Equal(t, 429, get(there, "/").Code)
 
 		require.NoError(t, other.Reset(t.Context(), "GET /", "192.0.2.1"))
 		require.Equal(t, 200, get(here, "/").Code)
 		require.NoError(t, other.Ban(t.Context(), "GET /", "192.0.2.1", time.Minute))
-		require.Equal(t, 429, get(here, "/").Code, "whoever knows of a ban asks for all")
+		require.Equal(t, 429, get(here, "/").Code, "a process that knows of a ban queries all bans")
 		pass(time.Minute)
 		require.Equal(t, []int{200, 200}, []int{get(here, "/").Code, get(there, "/").Code})
 
@@ -143,11 +143,11 @@ func TestOtherProcessesLearnOfABanByHandWithinASecond(t *testing.T) {
 		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.1", 2*time.Hour))
 		pass(time.Second)
 		get(late, "/", from("192.0.2.9:1"))
-		require.Equal(t, 429, get(late, "/").Code, "a process that starts learns of it within a second, too")
+		require.Equal(t, 429, get(late, "/").Code, "a new process learns of the ban within a second, too")
 	})
 }
 
-func TestProcessesOnARedisLearnOfEachOthersBans(t *testing.T) {
+func TestProcessesThatShareRedisLearnOfEachOthersBans(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) map[string]any{
 		"miniredis": func(t *testing.T) map[string]any { return map[string]any{"addr": miniredis.RunT(t).Addr()} },
 		"single":    func(t *testing.T) map[string]any { return map[string]any{"addr": realRedis(t)} },
@@ -170,21 +170,21 @@ func TestProcessesOnARedisLearnOfEachOthersBans(t *testing.T) {
 			require.Equal(t, 200, get(there, "/7", from("192.0.2.9:1")).Code)
 			late, starting := application(t, config)
 			late.GET("/:id", starting.RateLimit(1_000_000, time.Hour), ok)
-			require.Equal(t, 429, get(late, "/7").Code, "a process that starts asks at once")
+			require.Equal(t, 429, get(late, "/7").Code, "a new process reads the notice at once")
 		})
 	}
 }
 
-// Nothing is asked that would not be asked anyway, but for one question a second.
-func TestWhereNobodyIsBannedByHandNobodyIsAskedFor(t *testing.T) {
+// Requests query nothing more, except one request per second.
+func TestWithoutManualBansRequestsQueryNothingMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newTexts()
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
 		engine.GET("/", limiter.RateLimit(500, time.Hour), ok)
 		sizes := func(n int) (sizes []int) {
-			store.asked = nil
+			store.takes = nil
 			statuses(engine, "/", n)
-			for _, quotas := range store.asked {
+			for _, quotas := range store.takes {
 				sizes = append(sizes, len(quotas))
 			}
 			return sizes
@@ -196,11 +196,11 @@ func TestWhereNobodyIsBannedByHandNobodyIsAskedFor(t *testing.T) {
 		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.9", time.Minute))
 		require.Equal(t, []int{2, 2}, sizes(2))
 		pass(time.Minute + time.Microsecond)
-		require.Equal(t, []int{2, 1, 1}, sizes(3), "it is over")
+		require.Equal(t, []int{2, 1, 1}, sizes(3), "the ban is over")
 	})
 }
 
-func TestABanByHandCostsNothingInMemoryOnceItIsOver(t *testing.T) {
+func TestAnExpiredManualBanCausesNoAllocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &nowhere{header: http.Header{}}
 		c, engine := gin.CreateTestContext(w)
@@ -222,13 +222,13 @@ func TestABanByHandCostsNothingInMemoryOnceItIsOver(t *testing.T) {
 	})
 }
 
-func TestALimitThatRejectsNobodyOnlyRecordsABanByHand(t *testing.T) {
+func TestALimitThatNeverRejectsOnlyRecordsAManualBan(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	var info ratelimiter.Info
-	tells := func(c *gin.Context) { info, _ = ratelimiter.FromContext(c) }
-	engine.GET("/observed", limiter.RateLimit(5, time.Hour, ratelimiter.WithObserveOnly()), tells)
-	engine.GET("/shadow", limiter.RateLimit(5, time.Hour, ratelimiter.WithShadow()), tells)
+	record := func(c *gin.Context) { info, _ = ratelimiter.FromContext(c) }
+	engine.GET("/observed", limiter.RateLimit(5, time.Hour, ratelimiter.WithObserveOnly()), record)
+	engine.GET("/shadow", limiter.RateLimit(5, time.Hour, ratelimiter.WithShadow()), record)
 	engine.GET("/skipped", limiter.RateLimit(5, time.Hour, ratelimiter.WithSkip(func(*gin.Context) bool { return true })), ok)
 	for _, key := range []string{"GET /observed", "GET /shadow", "GET /skipped"} {
 		require.NoError(t, limiter.Ban(t.Context(), key, "192.0.2.1", time.Hour))
@@ -242,7 +242,7 @@ func TestALimitThatRejectsNobodyOnlyRecordsABanByHand(t *testing.T) {
 	require.Equal(t, []string{"per-hour shadowed", "shadow-per-hour allowed", "per-hour skipped"}, observer.read())
 }
 
-func TestWhoeverIsBannedByHandDoesNotWait(t *testing.T) {
+func TestAManuallyBannedClientDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithWait(time.Hour)), ok)
@@ -254,21 +254,21 @@ func TestWhoeverIsBannedByHandDoesNotWait(t *testing.T) {
 	})
 }
 
-func TestABanByHandHoldsInThisProcessWhileTheBackendIsAway(t *testing.T) {
+func TestAManualBanAppliesToThisProcessDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := &switching{texts: newTexts()}
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend})
 		engine.GET("/", limiter.RateLimit(500, time.Hour), ok)
 		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.1", 2*time.Hour))
 		backend.away.Store(true)
-		require.Equal(t, []int{429, 429}, statuses(engine, "/", 2), "made before")
+		require.Equal(t, []int{429, 429}, statuses(engine, "/", 2), "banned before the outage")
 		require.Equal(t, 200, get(engine, "/", from("192.0.2.2:1")).Code)
 		require.ErrorContains(t, limiter.Ban(t.Context(), "GET /", "192.0.2.2", time.Hour), "out of order")
-		require.Equal(t, 429, get(engine, "/", from("192.0.2.2:1")).Code, "made meanwhile")
+		require.Equal(t, 429, get(engine, "/", from("192.0.2.2:1")).Code, "banned during the outage")
 		backend.away.Store(false)
 		pass(time.Minute)
 		require.Equal(t, 429, get(engine, "/").Code)
-		require.Equal(t, 200, get(engine, "/", from("192.0.2.2:1")).Code, "the backend was not told")
+		require.Equal(t, 200, get(engine, "/", from("192.0.2.2:1")).Code, "the backend does not know the ban")
 	})
 }
 
@@ -292,14 +292,14 @@ func (s *switching) Reset(ctx context.Context, key, scope string) error {
 	return s.texts.Reset(ctx, key, scope)
 }
 
-func TestBanRejectsNonsense(t *testing.T) {
+func TestBanRejectsInvalidArguments(t *testing.T) {
 	var none ratelimiter.RateLimiter
 	require.ErrorIs(t, none.Ban(t.Context(), "a", "b", time.Hour), ratelimiter.ErrNotInitialised)
 	_, limiter := application(t, nil)
 	require.ErrorContains(t, limiter.Ban(t.Context(), "", "b", time.Hour), "must not be empty")
 	require.ErrorContains(t, limiter.Ban(t.Context(), "a", "", time.Hour), "must not be empty")
-	require.ErrorContains(t, limiter.Ban(t.Context(), "a", "b", 0), "the duration must be over zero")
-	require.ErrorContains(t, limiter.Ban(t.Context(), "a", "b", 3600), "write 3600*time.Second")
+	require.ErrorContains(t, limiter.Ban(t.Context(), "a", "b", 0), "the duration must be positive")
+	require.ErrorContains(t, limiter.Ban(t.Context(), "a", "b", 3600), "use 3600*time.Second")
 	require.ErrorContains(t, limiter.Ban(t.Context(), "a", "b", backends.MaxPer+1), "366 days")
 	require.NoError(t, limiter.Close())
 	require.ErrorIs(t, limiter.Ban(t.Context(), "a", "b", time.Hour), backends.ErrClosed)

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhoeverIsRejectedTooOftenIsBannedEvenIfTheySlowDown(t *testing.T) {
+func TestAClientThatIsRejectedTooOftenIsBannedEvenIfItSlowsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(2, time.Second, ratelimiter.WithBan(3, time.Minute, time.Hour)), ok)
@@ -32,11 +32,11 @@ func TestWhoeverIsRejectedTooOftenIsBannedEvenIfTheySlowDown(t *testing.T) {
 		pass(6*time.Minute - time.Nanosecond)
 		require.Equal(t, 429, get(engine, "/").Code)
 		pass(time.Nanosecond)
-		require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "an hour after it began it is over")
+		require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "the ban ends after an hour")
 	})
 }
 
-func TestRejectionsThatAreFarApartBanNobody(t *testing.T) {
+func TestRejectionsFarApartDoNotBan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Minute, time.Hour)), ok)
@@ -47,7 +47,7 @@ func TestRejectionsThatAreFarApartBanNobody(t *testing.T) {
 	})
 }
 
-func TestABanIsToldWhereverALimitIs(t *testing.T) {
+func TestABanIsReportedEverywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		observer := &notebook{}
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
@@ -67,7 +67,7 @@ func TestABanIsToldWhereverALimitIs(t *testing.T) {
 		require.Equal(t, map[string]string{
 			"Retry-After": "3600", "X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": strconv.FormatInt(hour.Unix(), 10),
 			"RateLimit": `"per-minute";r=0;t=3600, "per-second";r=0;t=3600`, "RateLimit-Policy": `"per-minute";q=5;w=60, "per-second";q=1;w=1`,
-		}, toldBy(banned))
+		}, limitHeadersOf(banned))
 		var problem map[string]any
 		require.NoError(t, json.Unmarshal(banned.Body.Bytes(), &problem))
 		require.Equal(t, "Rate limit was exceeded", problem["title"])
@@ -94,12 +94,12 @@ func TestABanIsToldWhereverALimitIs(t *testing.T) {
 		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
 		infos, err = limiter.Status(t.Context(), "GET /", "192.0.2.1")
 		require.NoError(t, err)
-		require.False(t, infos[0].Banned, "reset lifts it")
+		require.False(t, infos[0].Banned, "Reset lifts the ban")
 		require.Equal(t, 200, get(engine, "/").Code)
 	})
 }
 
-func TestPeekTellsThatABanWasLiftedMeanwhile(t *testing.T) {
+func TestPeekReportsThatABanWasLifted(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var before, after []ratelimiter.Info
 	lift := func(c *gin.Context) {
@@ -114,7 +114,7 @@ func TestPeekTellsThatABanWasLiftedMeanwhile(t *testing.T) {
 	require.EqualValues(t, 1, after[0].Remaining)
 }
 
-func TestAClientIsBannedForItsOwnRejectionsAlone(t *testing.T) {
+func TestAClientIsOnlyBannedForItsOwnRejections(t *testing.T) {
 	engine, limiter := application(t, nil)
 	everyone := ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithName("all"))
 	shadow := ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithShadow())
@@ -127,11 +127,11 @@ func TestAClientIsBannedForItsOwnRejectionsAlone(t *testing.T) {
 	infos, err = limiter.Status(t.Context(), "GET /", "everyone")
 	require.NoError(t, err)
 	for _, info := range infos {
-		require.False(t, info.Banned, "nor are all of them")
+		require.False(t, info.Banned, "all clients together are not banned either")
 	}
 }
 
-func TestStatusTellsOfEachBanByItself(t *testing.T) {
+func TestStatusReportsEachBanSeparately(t *testing.T) {
 	engine, limiter := application(t, nil)
 	shared := ratelimiter.WithKey(ratelimiter.Shared("k"))
 	hourly := limiter.RateLimit(2, time.Hour, shared, ratelimiter.WithBan(1, time.Hour, time.Hour))
@@ -152,12 +152,12 @@ func TestStatusTellsOfEachBanByItself(t *testing.T) {
 		}
 		return names
 	}
-	require.Equal(t, []string{"per-hour-2"}, bans(), "by the name that it was last bound with")
+	require.Equal(t, []string{"per-hour-2"}, bans(), "the name of the last binding")
 	require.Equal(t, 429, get(engine, "/hourly").Code)
 	require.Equal(t, 200, get(engine, "/other").Code)
 }
 
-func TestABanThatIsShorterThanTheWaitForTheLimitHidesNoneOfIt(t *testing.T) {
+func TestRetryAfterOfAShortBanCoversTheWaitForTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithAlgorithm(ratelimiter.FixedWindow), ratelimiter.WithBan(1, time.Hour, time.Second)), ok)
@@ -168,7 +168,7 @@ func TestABanThatIsShorterThanTheWaitForTheLimitHidesNoneOfIt(t *testing.T) {
 	})
 }
 
-func TestABanHelpsNobodyWhoAsksForMoreThanTheLimit(t *testing.T) {
+func TestARequestOverTheLimitHasNoRetryAfterDuringABanEither(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var info ratelimiter.Info
 	engine.GET("/", limiter.RateLimit(1, time.Hour, byHeader, ratelimiter.WithBan(1, time.Hour, time.Hour),
@@ -176,11 +176,11 @@ func TestABanHelpsNobodyWhoAsksForMoreThanTheLimit(t *testing.T) {
 	for range 2 {
 		require.Equal(t, 429, get(engine, "/", ofCost(2)).Code)
 		require.True(t, info.Banned)
-		require.Negative(t, info.RetryAfter, "no waiting helps")
+		require.Negative(t, info.RetryAfter, "waiting does not help")
 	}
 }
 
-func TestAShadowIsUnderNoBan(t *testing.T) {
+func TestABanDoesNotApplyToAShadow(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	engine.GET("/", limiter.RateLimit(0, time.Hour, ratelimiter.WithLimit(9, time.Hour, ratelimiter.WithShadow()), ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
@@ -188,7 +188,7 @@ func TestAShadowIsUnderNoBan(t *testing.T) {
 	require.Equal(t, []string{"per-hour banned", "shadow-per-hour allowed"}, observer.read())
 }
 
-func TestABannedClientTakesNothing(t *testing.T) {
+func TestABannedClientIsChargedNothing(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "100/hour"})
 	everyone := ratelimiter.WithLimit(50, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone))
 	engine.GET("/", limiter.RateLimit(1, time.Second, everyone, ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
@@ -204,9 +204,9 @@ func TestABannedClientTakesNothing(t *testing.T) {
 	}
 }
 
-// Two middlewares with the same limit have counters of their own, of which one ban
-// must see all of its rule.
-func TestABanCountsBesideAnotherMiddlewareWithTheSameLimit(t *testing.T) {
+// Two middlewares with the same limit have separate counters. A ban must see all counters
+// of its own rule.
+func TestABanCountsNextToAnotherMiddlewareWithTheSameLimit(t *testing.T) {
 	engine, limiter := application(t, nil)
 	group := engine.Group("/", limiter.RateLimit(100, time.Hour))
 	group.GET("/", limiter.RateLimit(50, time.Minute, ratelimiter.WithLimit(1, time.Hour), ratelimiter.WithBan(2, time.Hour, 3*time.Hour)), ok)
@@ -221,20 +221,20 @@ func TestMiddlewaresOnOneRouteCountRejectionsForTheirOwnBans(t *testing.T) {
 		engine, limiter := application(t, nil)
 		group := engine.Group("/", limiter.RateLimit(3, time.Minute, ratelimiter.WithBan(3, time.Hour, 24*time.Hour)))
 		group.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(100, time.Hour, time.Hour)), ok)
-		require.Equal(t, []int{200, 429, 429, 429, 429}, statuses(engine, "/", 5), "by the second")
+		require.Equal(t, []int{200, 429, 429, 429, 429}, statuses(engine, "/", 5), "rejected by the second middleware")
 		pass(2 * time.Second)
 		require.Equal(t, 200, get(engine, "/").Code)
 		pass(2 * time.Second)
 		require.Equal(t, 200, get(engine, "/").Code)
-		require.Equal(t, []int{429, 429}, statuses(engine, "/", 2), "by the first")
+		require.Equal(t, []int{429, 429}, statuses(engine, "/", 2), "rejected by the first middleware")
 		pass(2 * time.Minute)
 		require.Equal(t, 200, get(engine, "/").Code, "the first has rejected twice, not six times")
 	})
 }
 
-// What a limit of the rule says for one request must not move the others to other
-// counters, where the ban is not known.
-func TestABanHoldsWhereALimitOfTheRuleIsUnlimited(t *testing.T) {
+// If a limit of the rule is unlimited for a request, the other limits must keep the
+// counters on which the ban is stored.
+func TestABanAppliesEvenIfALimitOfTheRuleIsUnlimited(t *testing.T) {
 	engine, limiter := application(t, nil)
 	unless := func(limit int) func(*gin.Context) int {
 		return func(c *gin.Context) int {
@@ -251,7 +251,7 @@ func TestABanHoldsWhereALimitOfTheRuleIsUnlimited(t *testing.T) {
 	group.GET("/inner", limiter.RateLimit(unless(1), time.Hour, ratelimiter.WithLimit(1, time.Minute), ban), limiter.RateLimit(1, time.Minute), ok)
 	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 	require.Equal(t, 429, get(engine, "/", withHeader("Unlimited", "yes")).Code)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/inner", 2), "the inner limit counts apart from that of the ban")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/inner", 2), "the inner limit has a separate counter")
 	require.Equal(t, 429, get(engine, "/inner", withHeader("Unlimited", "yes")).Code)
 	require.Equal(t, "10800", header(get(engine, "/inner"), "Retry-After"))
 	require.Equal(t, []int{200, 200}, statuses(engine, "/innermost", 2, withHeader("Unlimited", "yes")))
@@ -270,26 +270,26 @@ func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
 			func(c *gin.Context) { c.Status(http.StatusUnauthorized) })
 		engines[i] = engine
 	}
-	var told []int
+	var codes []int
 	for i := range 7 {
-		told = append(told, get(engines[i%2], "/login").Code)
+		codes = append(codes, get(engines[i%2], "/login").Code)
 	}
-	require.Equal(t, []int{401, 401, 429, 429, 429, 429, 429}, told)
+	require.Equal(t, []int{401, 401, 429, 429, 429, 429, 429}, codes)
 	server.SetTime(time.Now().Add(2 * time.Hour))
 	server.FastForward(2 * time.Hour)
 	for _, engine := range engines {
-		require.Equal(t, 429, get(engine, "/login").Code, "two hours later they are banned still")
+		require.Equal(t, 429, get(engine, "/login").Code, "the client is still banned two hours later")
 	}
 }
 
-func TestWhileTheBackendIsAwayEachProcessBansByItself(t *testing.T) {
+func TestEachProcessBansSeparatelyDuringAnOutage(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{errors.New("it is gone")}})
 	engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Hour, time.Hour)), ok)
 	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 	require.Equal(t, "3600", header(get(engine, "/"), "Retry-After"))
 }
 
-func TestABanThatMakesNoSenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
+func TestAnInvalidBanPanicsAtRegistration(t *testing.T) {
 	_, limiter := application(t, nil)
 	most := backends.MaxLimit
 	for name, test := range map[string]struct {
@@ -298,16 +298,16 @@ func TestABanThatMakesNoSenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	}{
 		"after no rejection": {func() { ratelimiter.WithBan(0, time.Minute, time.Hour) }, "must be from 1"},
 		"after too many":     {func() { ratelimiter.WithBan(1+int(most), time.Minute, time.Hour) }, "must be from 1 to 10000000000000"},
-		"no period":          {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be over zero"},
-		"nanoseconds":        {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "write 3600*time.Second"},
-		"for ever":           {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},
+		"no period":          {func() { ratelimiter.WithBan(1, 0, time.Hour) }, "the period must be positive"},
+		"nanoseconds":        {func() { ratelimiter.WithBan(1, time.Hour, 3600) }, "use 3600*time.Second"},
+		"too long":           {func() { ratelimiter.WithBan(1, time.Hour, backends.MaxPer+1) }, "366 days"},
 		"of one limit": {func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithBan(1, time.Hour, time.Hour)))
 		}, "not of WithLimit"},
 		"of a shadow": {func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithBan(1, time.Hour, time.Hour), ratelimiter.WithShadow())
 		}, "WithBan needs limits that reject"},
-		"of nobody": {func() {
+		"observe only": {func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(nil), ratelimiter.WithBan(1, time.Hour, time.Hour))
 		}, "WithBan needs limits that reject"},
 	} {
@@ -318,8 +318,8 @@ func TestABanThatMakesNoSenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	}
 }
 
-// toldBy are the headers of ours that an answer has.
-func toldBy(response *httptest.ResponseRecorder) map[string]string {
+// limitHeadersOf returns the rate limit headers of a response.
+func limitHeadersOf(response *httptest.ResponseRecorder) map[string]string {
 	found := map[string]string{}
 	for _, name := range []string{"Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit", "RateLimit-Policy"} {
 		if value := header(response, name); value != "" {
@@ -329,19 +329,9 @@ func toldBy(response *httptest.ResponseRecorder) map[string]string {
 	return found
 }
 
-func ExampleWithBan() {
-	engine := gin.New()
-	limiter, err := ratelimiter.New(engine, nil)
-	if err != nil {
-		panic(err)
-	}
-	// Ten a minute. Whoever is rejected twenty times within an hour is out for a day.
-	engine.GET("/search", limiter.RateLimit(10, time.Minute, ratelimiter.WithBan(20, time.Hour, 24*time.Hour)), ok)
-}
-
-func TestALimitOfAnotherScopeBansNobodyWhereThatIsTheSame(t *testing.T) {
+func TestALimitWithItsOwnScopeDoesNotBanEvenIfTheScopeIsTheSame(t *testing.T) {
 	engine, limiter := application(t, nil)
-	account := ratelimiter.WithScope(ratelimiter.ByHeader("X-Account")) // the address of those who have none
+	account := ratelimiter.WithScope(ratelimiter.ByHeader("X-Account")) // the client address without the header
 	engine.GET("/", limiter.RateLimit(100, time.Second, ratelimiter.WithBan(1, time.Hour, time.Hour), ratelimiter.WithLimit(1, time.Minute, account)), ok)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 	require.Equal(t, []int{200}, statuses(engine, "/", 1, withHeader("X-Account", "7")))

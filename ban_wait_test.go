@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhoWaitsIsNotRejectedAndWhoIsRejectedCountsOnce(t *testing.T) {
+func TestAWaitingRequestIsNotARejectionAndARejectionCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),
 			ratelimiter.WithWait(1500*time.Millisecond), ratelimiter.WithBan(2, time.Hour, time.Minute)), ok)
 		began := time.Now()
-		require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/", 4), "each waits for its turn")
+		require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/", 4), "each request waits for its turn")
 		require.Equal(t, 3*time.Second, time.Since(began))
 		var group sync.WaitGroup
 		var answers [3]*httptest.ResponseRecorder
@@ -27,18 +27,18 @@ func TestWhoWaitsIsNotRejectedAndWhoIsRejectedCountsOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		group.Wait()
-		require.Equal(t, []int{429, 429, 429}, []int{answers[0].Code, answers[1].Code, answers[2].Code}, "the ban is for the one in line too")
-		require.Equal(t, "2", header(answers[1], "Retry-After"), "two seconds, behind the one that waited")
+		require.Equal(t, []int{429, 429, 429}, []int{answers[0].Code, answers[1].Code, answers[2].Code}, "the ban applies to the waiting request too")
+		require.Equal(t, "2", header(answers[1], "Retry-After"), "two seconds, after the waiting request")
 		require.Equal(t, "60", header(answers[2], "Retry-After"), "the second rejection bans")
 		began = time.Now()
 		require.Equal(t, 429, get(engine, "/").Code)
-		require.Zero(t, time.Since(began), "whoever is banned does not wait, though the ban is the longer")
+		require.Zero(t, time.Since(began), "a banned client does not wait, even if it could wait for longer than the ban")
 		pass(time.Minute - time.Second)
 		require.Equal(t, 200, get(engine, "/").Code)
 	})
 }
 
-func TestABanThatIsShorterThanTheWaitIsNotWaitedFor(t *testing.T) {
+func TestARequestDoesNotWaitForTheEndOfABan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithWait(time.Minute), ratelimiter.WithBan(1, time.Hour, time.Second)), ok)
@@ -49,8 +49,8 @@ func TestABanThatIsShorterThanTheWaitIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-// The limit that all share is the one that Retry-After is about in both.
-func TestBesideALimitThatAllShareABanIsCountedAndNotWaitedFor(t *testing.T) {
+// In both cases Retry-After is about the limit that all clients share.
+func TestRequestsDoNotWaitForABanNextToASharedLimit(t *testing.T) {
 	one := func(*gin.Context) int { return 1 }
 	everyone := ratelimiter.WithLimit(1, 10*time.Minute, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithCost(one))
 	t.Run("counted", func(t *testing.T) {

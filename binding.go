@@ -13,59 +13,61 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
-// binding is a rule on a route: all that the requests of the route have in common,
-// resolved at the first of them. It does not change afterwards.
+// binding is a rule on a route: everything that is the same for all requests of the
+// route. It is built at the first request and does not change afterwards.
 type binding struct {
 	*rule
-	settings *settings
-	limiter  *RateLimiter
-	engine   *gin.Engine
-	route    route
-	shown    string   // the route as people read it
-	earlier  *binding // of the RateLimit before it on the route; nil for the first
-	position int      // among the RateLimits, or the Concurrents, of the request, from 1; see storedKey
-	onRoute  bool     // Gin calls it, and not a handler
-	passed   int      // RateLimits that stand on the route, up to and with this one
-	limits   []boundLimit
+	settings  *settings
+	limiter   *RateLimiter
+	engine    *gin.Engine
+	route     route
+	routeName string   // the route as text, such as "GET /users/:id"
+	earlier   *binding // the previous RateLimit of the route; nil for the first
+	position  int      // among the RateLimits (or Concurrents) of the request, from 1; see storedKey
+	onRoute   bool     // it is called by Gin and not by a handler
+	passed    int      // number of RateLimits registered on the route, up to this one
+	limits    []boundLimit
 
-	// plain is set where a request needs nothing but its scope: see takePlain.
+	// plain is true if a request needs nothing but its scope; see takePlain.
 	plain bool
-	// sharing is set where two limits of a request may have one counter; see payer.
-	sharing bool
-	kinds   kinds
-	// leftOut is set for a RateLimit that a later one of the route leaves out.
-	leftOut bool
-	// defaults is set where the default limits apply behind this binding, to a request
-	// that no RateLimit of the route can reject, or to all; see takeDefaults.
+	// sharing is true if two limits of a request may have the same counter; see payer.
+	sharing  bool
+	handlers routeHandlers
+	// replaced is true if a later RateLimit of the route has WithoutGroup.
+	replaced bool
+	// defaults is true if the default limits may apply after this binding; see
+	// takeDefaults.
 	defaults       bool
-	defaultsChoice defaultsChoice // of the RateLimits up to this one
-	mustAsk        bool           // one of those up to this one can reject every request
+	defaultsChoice defaultsChoice // by the RateLimits up to this one
+	alwaysLimited  bool           // a RateLimit up to this one can reject every request
 
 	headerSet
-	policy string // RateLimit-Policy; empty where it depends on the request
-	// oneLimit is set where the headers tell of one limit whose policy is known, in the
-	// form that writeHeaders has; see addHeaders.
+	policy string // RateLimit-Policy; "" if it depends on the request
+	// oneLimit is true if writeHeaders can write the headers: they describe a single
+	// limit whose policy is known.
 	oneLimit bool
 }
 
 // boundLimit is a limit of a binding.
 type boundLimit struct {
 	*limitRule
-	quota backends.Quota // all but the scope, and what functions say
-	key   string         // as people read it; empty where functions say it
-	name  string         // which no other limit on the route has
-	seen  *seenKeys      // those that functions have said; see Status
-	// What is in the answers to all requests, empty where a function says the limit.
+	quota backends.Quota // complete except for the scope and the results of functions
+	key   string         // the public key; "" if functions determine it
+	name  string         // unique on the route
+	seen  *seenKeys      // results of key functions; see Status
+	// The parts of a response that are the same for all requests; empty if a function
+	// determines the limit.
 	number    string        // for X-RateLimit-Limit
-	rejection []byte        // when this limit alone rejects a request
-	listed    *listedLimits // of a function that returns lists; nil for any other
+	rejection []byte        // used if only this limit rejects a request
+	listed    *listedLimits // for a function that returns a list; otherwise nil
 }
 
-// route is a route of the application. Requests that match none have no path, and
-// the status of their answer in place of the method, which may be any word.
+// route is a route of the application. For a request that matches no route, path is empty
+// and method is the status of the response, because the method is whatever the client
+// sent.
 type route struct{ method, path string }
 
-// unmatched is the route of requests that match none (404 and 405), as people read it.
+// unmatched is the name of the route of requests that match no route (404 and 405).
 const unmatched = "unmatched"
 
 func routeOf(c *gin.Context) route {
@@ -78,7 +80,7 @@ func routeOf(c *gin.Context) route {
 	return route{"404", ""}
 }
 
-// String is the route as people read it: "GET /users/:id".
+// String returns the route as text: "GET /users/:id".
 func (r route) String() string {
 	if r.path == "" {
 		return unmatched
@@ -86,27 +88,28 @@ func (r route) String() string {
 	return r.method + " " + r.path
 }
 
-// bindings are those of one rule, by route. Most rules stand on one route.
+// bindings holds the bindings of a rule by route. Most rules are on one route.
 type bindings struct {
 	latest atomic.Pointer[binding]
-	known  atomic.Pointer[map[bindingID]*binding] // replaced, never changed
-	mu     sync.Mutex                             // held while it is replaced
+	known  atomic.Pointer[map[bindingID]*binding] // copy-on-write
+	mu     sync.Mutex                             // serialises writers of known
 }
 
-// bindingID is where a rule stands. The same route may exist on several engines.
+// bindingID identifies the place where a rule is used. The same route may exist on
+// several engines.
 type bindingID struct {
 	route
 	engine   *gin.Engine
 	position int
 }
 
-// bindingFor finds the binding of a rule for a request, or makes it.
+// bindingFor returns the binding of a rule for a request, and builds it if necessary.
 func (r *RateLimiter) bindingFor(c *gin.Context, s *settings, rule *rule, earlier *binding) *binding {
 	route, engine := routeOf(c), clientip.EngineOf(c)
 	if b := rule.bindings.latest.Load(); b != nil && b.fits(s, route, engine, earlier) {
 		return b
 	}
-	id := bindingID{route, engine, earlier.next(rule)}
+	id := bindingID{route, engine, earlier.nextPosition(rule)}
 	if known := rule.bindings.known.Load(); known != nil {
 		if b := (*known)[id]; b != nil && b.fits(s, route, engine, earlier) {
 			return b
@@ -119,9 +122,9 @@ func (b *binding) fits(s *settings, route route, engine *gin.Engine, earlier *bi
 	return b.route == route && b.earlier == earlier && b.engine == engine && b.settings == s
 }
 
-// next is the position of a rule behind a binding, which may be nil. Configured
-// limits have no position.
-func (b *binding) next(rule *rule) int {
+// nextPosition returns the position of a rule after a binding, which may be nil.
+// Configured limits have no position of their own.
+func (b *binding) nextPosition(rule *rule) int {
 	position := 0
 	for e := b; e != nil && position == 0; e = e.earlier {
 		if !e.isConfigured() && e.isConcurrent() == rule.isConcurrent() {
@@ -134,40 +137,40 @@ func (b *binding) next(rule *rule) int {
 	return position + 1
 }
 
-// isConfigured reports whether the limits are those of the configuration.
+// isConfigured reports whether the limits come from the configuration.
 func (r *rule) isConfigured() bool { return r.configured != nil }
 
-// bind resolves a rule on a route.
+// bind builds the binding of a rule on a route.
 func (r *RateLimiter) bind(c *gin.Context, s *settings, rule *rule, earlier *binding, id bindingID) *binding {
 	b := &binding{
 		rule: rule, settings: s, limiter: r, engine: id.engine,
-		route: id.route, shown: id.route.String(), earlier: earlier, position: id.position,
+		route: id.route, routeName: id.route.String(), earlier: earlier, position: id.position,
 	}
-	b.kinds = kindsOf(c.HandlerNames())
+	b.handlers = findHandlers(c.HandlerNames())
 	b.onRoute = isCalledByGin()
 	if b.countIf != nil && !b.onRoute && !b.isConfigured() {
-		panic("ratelimiter: WithCountIf was used in a RateLimit that a handler calls itself, where nothing is left to run and to judge; put the RateLimit on the route, or call SetCost(c, 0) when the request is not to count")
+		panic("ratelimiter: WithCountIf was used in a RateLimit that a handler calls directly, so it cannot see the outcome of the request; register the RateLimit on the route, or call SetCost(c, 0) if the request should not count")
 	}
 	if b.isConcurrent() && !b.onRoute {
-		panic("ratelimiter: a handler called Concurrent itself, where nothing is left to run that could be in progress; put the Concurrent on the route")
+		panic("ratelimiter: a handler called Concurrent directly, so it cannot see when the request ends; register the Concurrent on the route")
 	}
 	if earlier != nil {
 		b.passed = earlier.passed
 	}
 	if b.onRoute && !b.isConfigured() && !b.isConcurrent() {
 		b.passed++
-		b.leftOut = b.passed <= b.kinds.leftOut
+		b.replaced = b.passed <= b.handlers.replaced
 	}
 	b.bindLimits()
 	b.bindDefaults()
 	b.bindHeaders()
 	b.plain = b.isPlain()
-	r.known.learn(b)
+	r.known.addBound(b)
 	rule.bindings.keep(id, b)
 	return b
 }
 
-// keep remembers a binding, in the place of one that no longer fits.
+// keep stores a binding and replaces one that no longer fits.
 func (bs *bindings) keep(id bindingID, b *binding) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
@@ -180,7 +183,7 @@ func (bs *bindings) keep(id bindingID, b *binding) {
 	bs.latest.Store(b)
 }
 
-// bindLimits fills in all that is known of the quotas.
+// bindLimits fills in everything about the quotas that is known without a request.
 func (b *binding) bindLimits() {
 	b.limits = make([]boundLimit, len(b.rule.limits))
 	for i := range b.limits {
@@ -193,8 +196,8 @@ func (b *binding) bindLimits() {
 		if l.listFunc != nil {
 			bound.listed = &listedLimits{}
 		}
-		if !l.varies() {
-			bound.number = strconv.FormatInt(mostAtOnce(&bound.quota), 10)
+		if !l.isDynamic() {
+			bound.number = strconv.FormatInt(capacity(&bound.quota), 10)
 			bound.rejection = l.rejection(l.limit, []string{bound.name})
 		}
 		if name, ok := l.staticKey(b.route); ok {
@@ -205,7 +208,7 @@ func (b *binding) bindLimits() {
 	}
 }
 
-// quota is what a limit asks of all clients alike.
+// quota returns the quota of a limit without key and scope.
 func (l *limitRule) quota(s *settings) backends.Quota {
 	algorithm := s.algorithm
 	if l.algorithm != nil {
@@ -221,28 +224,28 @@ func (l *limitRule) quota(s *settings) backends.Quota {
 	}
 }
 
-// staticKey is the key of a limit, if no request is needed to tell it.
+// staticKey returns the key of a limit if it does not depend on the request.
 func (l *limitRule) staticKey(route route) (name string, ok bool) {
 	switch l.namespace {
-	case ofRoute, ofDefault, ofFallback:
+	case routeNamespace, defaultNamespace, fallbackNamespace:
 		return route.String(), true
-	case ofApplication:
+	case applicationNamespace:
 		return applicationKey, true
 	}
 	return sharedName(l.key)
 }
 
-// hasName reports whether the limit of a name stands before limit i on the route, or
-// elsewhere in the same rule.
+// hasName reports whether a name is taken by an earlier limit on the route, or by another
+// limit of the same rule.
 func (b *binding) hasName(name string, i int) bool {
 	for j := range b.rule.limits {
-		if j < i && b.mayName(j, name) || j > i && b.rule.limits[j].name == name {
+		if j < i && b.mayHaveName(j, name) || j > i && b.rule.limits[j].name == name {
 			return true
 		}
 	}
 	for e := b.earlier; e != nil; e = e.earlier {
 		for j := range e.limits {
-			if !e.leftOut && e.mayName(j, name) {
+			if !e.replaced && e.mayHaveName(j, name) {
 				return true
 			}
 		}
@@ -250,23 +253,23 @@ func (b *binding) hasName(name string, i int) bool {
 	return false
 }
 
-// mayShare reports whether an earlier limit on the route may have the counter of limit i
-// for some requests. Only keys of functions, and added limits on another scope, can.
+// mayShare reports whether limit i and an earlier limit of the request may have the same
+// counter. Only the results of key functions, and added limits with another scope, can.
 func (b *binding) mayShare(i int) bool {
 	l := &b.limits[i]
 	same := func(o *boundLimit) bool {
 		samePer := o.quota.Per == l.quota.Per || o.listed != nil || l.listed != nil
-		sameAlgorithm := o.quota.Algorithm == l.quota.Algorithm || o.mayFollowCalendar(b.settings) || l.mayFollowCalendar(b.settings) // those of a list have several
+		sameAlgorithm := o.quota.Algorithm == l.quota.Algorithm || o.mayFollowCalendar(b.settings) || l.mayFollowCalendar(b.settings) // a list may use both
 		return samePer && sameAlgorithm && o.quota.Shadow == l.quota.Shadow
 	}
-	for j := range i { // no namespace is compared, as an empty key is the route
+	for j := range i { // regardless of the namespace, because an empty key means the route
 		if !b.isConfigured() && same(&b.limits[j]) {
 			return true
 		}
 	}
-	for e := b.earlier; e != nil && l.namespace == ofKey; e = e.earlier {
+	for e := b.earlier; e != nil && l.namespace == keyNamespace; e = e.earlier {
 		for j := range e.limits {
-			if o := &e.limits[j]; !e.leftOut && o.namespace == ofKey && e.settings == b.settings && same(o) {
+			if o := &e.limits[j]; !e.replaced && o.namespace == keyNamespace && e.settings == b.settings && same(o) {
 				return true
 			}
 		}
@@ -274,26 +277,27 @@ func (b *binding) mayShare(i int) bool {
 	return false
 }
 
-// bindDefaults finds out whether the default limits are asked behind this binding: the last
-// RateLimit of the route, or the application limits where the route has none.
+// bindDefaults determines whether the default limits may apply after this binding: after
+// the last RateLimit of the route, or after the application limits if there is no
+// RateLimit.
 func (b *binding) bindDefaults() {
 	if b.earlier != nil {
-		b.defaultsChoice, b.mustAsk = b.earlier.defaultsChoice, b.earlier.mustAsk
+		b.defaultsChoice, b.alwaysLimited = b.earlier.defaultsChoice, b.earlier.alwaysLimited
 	}
-	due := b.kinds.configured > 0 && !b.kinds.exempt
+	due := b.handlers.limiters > 0 && !b.handlers.exempt
 	if b.isConfigured() {
-		b.defaults = due && b.kinds.limits == 0 && b.rule == b.configured.first && b.rule == b.configured.applicationRule
+		b.defaults = due && b.handlers.rateLimits == 0 && b.rule == b.configured.first && b.rule == b.configured.applicationRule
 		return
 	}
-	if b.leftOut || b.isConcurrent() {
+	if b.replaced || b.isConcurrent() {
 		return
 	}
-	if b.rule.defaults != defaultsWhereNothingRejects {
+	if b.rule.defaults != defaultsUnlessLimited {
 		b.defaultsChoice = b.rule.defaults
 	}
-	b.mustAsk = b.mustAsk || b.alwaysAsks()
-	last := b.passed >= b.kinds.limits
-	b.defaults = due && last && b.defaultsChoice != defaultsNever && (b.defaultsChoice == defaultsBeside || !b.mustAsk)
+	b.alwaysLimited = b.alwaysLimited || b.alwaysLimits()
+	last := b.passed >= b.handlers.rateLimits
+	b.defaults = due && last && b.defaultsChoice != defaultsNever && (b.defaultsChoice == defaultsAlways || !b.alwaysLimited)
 }
 
 func (b *binding) bindHeaders() {
@@ -304,7 +308,7 @@ func (b *binding) bindHeaders() {
 			b.headerSet = b.settings.switchedOn
 		}
 	}
-	if b.isConcurrent() { // which has no window, and nothing for X-RateLimit-Reset
+	if b.isConcurrent() { // these headers describe a window, and there is none
 		b.xHeaders, b.draft7Headers, b.draft6Headers = false, false, false
 	}
 	if b.settings.secret != "" {
@@ -314,27 +318,27 @@ func (b *binding) bindHeaders() {
 	for i := range b.limits {
 		l := &b.limits[i]
 		switch {
-		case l.varies():
+		case l.isDynamic():
 			return
 		case l.limit >= 0 && !l.shadow:
 			policy = l.appendPolicy(headers.AppendSeparator(policy), l.limit)
 		}
 	}
 	b.policy = string(policy)
-	b.oneLimit = len(b.limits) == 1 && b.policy != "" && b.earlier == nil && !b.ofEarlierDrafts() && !b.isConcurrent()
+	b.oneLimit = len(b.limits) == 1 && b.policy != "" && b.earlier == nil && !b.hasEarlierDrafts() && !b.isConcurrent()
 }
 
-// isPlain reports whether a request needs nothing but its scope to be decided, in
-// the memory of this process. Anything else goes the general way.
+// isPlain reports whether requests can take the fast path: they need nothing but their
+// scope, and the counters are in memory.
 func (b *binding) isPlain() bool {
 	special := len(b.skip) > 0 || b.countIf != nil || b.ban != nil || b.longestWait > 0 || b.neverReject ||
-		b.mixed || b.sharing || b.defaults || b.leftOut || b.earlier != nil || b.isConcurrent()
+		b.mixed || b.sharing || b.defaults || b.replaced || b.earlier != nil || b.isConcurrent()
 	if special || b.settings.memory == nil || len(b.limits) > maxPlain || b.standardHeaders && b.policy == "" {
 		return false
 	}
 	for i := range b.limits {
 		l := &b.limits[i]
-		if l.varies() || l.costFunc != nil || l.shadow || l.limit < 0 || l.key == "" || l.quota.Prepare() != nil {
+		if l.isDynamic() || l.costFunc != nil || l.shadow || l.limit < 0 || l.key == "" || l.quota.Prepare() != nil {
 			return false
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// repairable is a backend that answers nothing until it is repaired.
+// repairable is a backend that does not answer until it is repaired.
 type repairable struct {
 	broken
 	repaired atomic.Bool
@@ -36,11 +36,11 @@ func (b *repairable) Take(ctx context.Context, quotas []backends.Quota, verdicts
 	return nil
 }
 
-func TestAfterFiveFailuresNobodyWaitsUntilTheBackendAnswersAgain(t *testing.T) {
+func TestAfterFiveFailuresRequestsDoNotWaitForTheBackend(t *testing.T) {
 	for policy, during := range map[string][]int{"fallback": {200, 429, 429}, "allow": {200, 200, 200}, "deny": {503, 503, 503}} {
 		t.Run(policy, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				backend := &repairable{} // it keeps everybody waiting
+				backend := &repairable{} // every call times out
 				engine, limiter := application(t, ratelimiter.Config{
 					"RATELIMITER_BACKEND": backend, "RATELIMITER_ON_ERROR": policy, "RATELIMITER_TIMEOUT": "70ms",
 				})
@@ -71,7 +71,7 @@ func TestAfterFiveFailuresNobodyWaitsUntilTheBackendAnswersAgain(t *testing.T) {
 	}
 }
 
-func TestTheReasonOfA503NamesTheLastFailureOfTheBackend(t *testing.T) {
+func TestTheErrorOfA503ContainsTheLastFailureOfTheBackend(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": newRepairable(), "RATELIMITER_ON_ERROR": "deny"})
 	var reasons []error
 	engine.Use(func(c *gin.Context) { c.Next(); reasons = append(reasons, c.Errors.Last().Err) })
@@ -82,15 +82,15 @@ func TestTheReasonOfA503NamesTheLastFailureOfTheBackend(t *testing.T) {
 	require.ErrorContains(t, reasons[5], "out of order")
 }
 
-func TestABackendInTheProcessIsAlwaysHealthy(t *testing.T) {
+func TestAMemoryBackendIsAlwaysHealthy(t *testing.T) {
 	var uninitialised ratelimiter.RateLimiter
 	require.Zero(t, uninitialised.Health())
 	_, limiter := application(t, nil)
 	require.Zero(t, limiter.Health())
 }
 
-func TestCloseEndsTheProbesOfABackendThatWasHandedIn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
+func TestCloseEndsTheProbesOfABackendThatWasPassedIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
 		engine := gin.New()
 		limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_BACKEND": newRepairable()})
 		require.NoError(t, err)
@@ -101,8 +101,8 @@ func TestCloseEndsTheProbesOfABackendThatWasHandedIn(t *testing.T) {
 	})
 }
 
-// The permissions are those that docs and tests of the backend name.
-func TestAProbeNeedsNoFurtherPermissionsAndLeavesNothing(t *testing.T) {
+// The permissions are those that the documentation and the tests of the backend name.
+func TestAProbeNeedsNoExtraPermissionsAndLeavesNoKeys(t *testing.T) {
 	server := redistest.Single(t, "--user", "limiter", "on", ">pa55", "~rate_limit/*", "-@all",
 		"+hello", "+auth", "+eval", "+evalsha", "+time", "+get", "+set", "+del")
 	engine, limiter := application(t, ratelimiter.Config{
@@ -122,13 +122,13 @@ func TestAProbeNeedsNoFurtherPermissionsAndLeavesNothing(t *testing.T) {
 	redistest.Eventually(t, "the probe is forgotten", func(ctx context.Context) bool { return len(probes(ctx)) == 0 })
 }
 
-func TestWhileRedisIsAwayAProcessLimitsAtItsShare(t *testing.T) {
+func TestAProcessEnforcesItsShareDuringAnOutage(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
 	for name, options := range map[string]map[string]any{
 		"own connection": {"addr": server.Addr(), "fallback_share": 0.25},
-		"handed in":      {"client": client, "fallback_share": 0.25},
+		"passed in":      {"client": client, "fallback_share": 0.25},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.FlushAll()
@@ -144,17 +144,17 @@ func TestWhileRedisIsAwayAProcessLimitsAtItsShare(t *testing.T) {
 			}{{200, "1"}, {200, "0"}, {429, "0"}} {
 				response := get(engine, "/")
 				require.Equal(t, want.status, response.Code, "request %d", i+1)
-				require.Equal(t, want.remaining, header(response, "X-RateLimit-Remaining"), "what is left here")
-				require.Equal(t, "8", header(response, "X-RateLimit-Limit"), "of the limit that was promised")
+				require.Equal(t, want.remaining, header(response, "X-RateLimit-Remaining"), "what remains in this process")
+				require.Equal(t, "8", header(response, "X-RateLimit-Limit"), "the headers show the configured limit")
 			}
 			server.SetError("")
 			require.Equal(t, "6", header(get(engine, "/"), "X-RateLimit-Remaining"))
-			require.Contains(t, options, "fallback_share", "the application's map is left as it is")
+			require.Contains(t, options, "fallback_share", "the map of the application is unchanged")
 		})
 	}
 }
 
-func TestAShareThatIsWrongOrHasNoEffectIsRejected(t *testing.T) {
+func TestAnInvalidOrIneffectiveShareIsRejected(t *testing.T) {
 	for name, test := range map[string]struct {
 		backend, policy string
 		share           any
@@ -163,7 +163,7 @@ func TestAShareThatIsWrongOrHasNoEffectIsRejected(t *testing.T) {
 		"over 1":             {"redis", "fallback", 40, []string{`"fallback_share" of backend "redis" is 40`, "greater than 0 and at most 1"}},
 		"zero":               {"redis", "fallback", 0, []string{"greater than 0 and at most 1"}},
 		"a text":             {"redis", "fallback", "half", []string{`"half"`}},
-		"in memory":          {"memory", "fallback", 0.5, []string{"no effect", "leave it out"}},
+		"in memory":          {"memory", "fallback", 0.5, []string{"no effect", "remove it"}},
 		"without a fallback": {"redis", "deny", 0.5, []string{"no effect", "RATELIMITER_ON_ERROR"}},
 	} {
 		t.Run(name, func(t *testing.T) {

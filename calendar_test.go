@@ -20,7 +20,8 @@ func zoneNamed(t *testing.T, name string) *time.Location {
 	return zone
 }
 
-// calendarEnds are a month's end and both days on which clocks change, in two time zones.
+// calendarEnds are the end of a month and both days on which the clocks change, in two
+// time zones.
 var calendarEnds = []struct {
 	what, zone string
 	per        time.Duration
@@ -42,10 +43,10 @@ func parseTime(t *testing.T, text string) time.Time {
 	return parsed
 }
 
-// moveTo moves the clock of a bubble of synctest.
+// moveTo moves the clock of a synctest bubble.
 func moveTo(to time.Time) { <-time.After(time.Until(to)) }
 
-// calendarEngine has one route, of two requests a period.
+// calendarEngine returns an engine with one route that allows two requests per period.
 func calendarEngine(t *testing.T, config ratelimiter.Config, per time.Duration, zone *time.Location) *gin.Engine {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, config)
@@ -80,7 +81,8 @@ func TestACalendarLimitEndsWithItsWindow(t *testing.T) {
 	}
 }
 
-// checkWindow uses up a limit of 2, which is denied until the window ends and not longer.
+// checkWindow uses up a limit of 2 and checks that requests are rejected until the end of
+// the window, and not longer.
 func checkWindow(t *testing.T, engine *gin.Engine, now, end time.Time, goTo func(time.Time)) {
 	for range 2 {
 		require.Equal(t, http.StatusOK, get(engine, "/").Code)
@@ -94,7 +96,7 @@ func checkWindow(t *testing.T, engine *gin.Engine, now, end time.Time, goTo func
 	require.Equal(t, http.StatusOK, get(engine, "/").Code)
 }
 
-func TestTheClockOfRedisDecidesOnTheWindowOfACalendar(t *testing.T) {
+func TestTheClockOfRedisDeterminesTheCalendarWindow(t *testing.T) {
 	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour, -50 * time.Hour, 50 * time.Hour} {
 		server := miniredis.RunT(t)
 		now := time.Now().Truncate(time.Second).Add(ahead)
@@ -119,7 +121,7 @@ func TestTheResetOfACalendarLimitIsTheEndOfItsWindow(t *testing.T) {
 	})
 }
 
-func TestACalendarInAListIsAboutItsDaysAndLongerPeriods(t *testing.T) {
+func TestACalendarInAListAppliesToDaysAndLongerPeriods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := parseTime(t, "2026-10-31T23:59:00+01:00")
 		moveTo(now)
@@ -157,24 +159,24 @@ func TestACalendarInAListIsAboutItsDaysAndLongerPeriods(t *testing.T) {
 	})
 }
 
-func TestACalendarHasDaysWeeksMonthsAndYears(t *testing.T) {
+func TestACalendarSupportsDaysWeeksMonthsAndYears(t *testing.T) {
 	limiter, err := ratelimiter.New(gin.New(), nil)
 	require.NoError(t, err)
 	calendar := ratelimiter.WithCalendar(time.UTC)
-	require.PanicsWithValue(t, "ratelimiter: WithCalendar is for a period of ratelimiter.Day, Week, Month or Year, not of 1h0m0s; write one of these, or leave it out",
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar requires a period of ratelimiter.Day, Week, Month or Year, not 1h0m0s; change the period or remove WithCalendar",
 		func() { limiter.RateLimit(1, time.Hour, calendar) })
-	require.PanicsWithValue(t, "ratelimiter: WithCalendar counts in fixed windows, not by sliding-log; leave WithAlgorithm and WithBurst out",
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar requires fixed windows, not sliding-log; remove WithAlgorithm and WithBurst",
 		func() {
 			limiter.RateLimit(1, ratelimiter.Day, calendar, ratelimiter.WithAlgorithm(ratelimiter.SlidingLog))
 		})
-	require.PanicsWithValue(t, "ratelimiter: WithCalendar counts in fixed windows, not by token-bucket; leave WithAlgorithm and WithBurst out",
+	require.PanicsWithValue(t, "ratelimiter: WithCalendar requires fixed windows, not token-bucket; remove WithAlgorithm and WithBurst",
 		func() { limiter.RateLimit(1, ratelimiter.Day, ratelimiter.WithBurst(5), calendar) })
 	require.NotPanics(t, func() {
 		limiter.RateLimit(1, time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket), ratelimiter.WithLimit(1, ratelimiter.Day, calendar))
 	})
 }
 
-func TestTwoZonesOnOneKeyCountApart(t *testing.T) {
+func TestTwoTimeZonesOnOneKeyCountSeparately(t *testing.T) {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// left is what remains of the only limit of a route.
+// left returns what remains of the only limit of a route.
 func left(t *testing.T, limiter *ratelimiter.RateLimiter, c *gin.Context) int64 {
 	infos, err := limiter.Peek(c)
 	require.NoError(t, err)
@@ -25,7 +25,7 @@ func left(t *testing.T, limiter *ratelimiter.RateLimiter, c *gin.Context) int64 
 
 var algorithms = []ratelimiter.Algorithm{ratelimiter.SlidingWindow, ratelimiter.FixedWindow, ratelimiter.SlidingLog, ratelimiter.TokenBucket}
 
-func TestARequestTakesItsCost(t *testing.T) {
+func TestARequestIsChargedItsCost(t *testing.T) {
 	engine, limiter := application(t, nil)
 	size := ratelimiter.WithCost(func(c *gin.Context) int { return int(c.Request.ContentLength) })
 	engine.GET("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithCost(4)), ok)
@@ -34,11 +34,11 @@ func TestARequestTakesItsCost(t *testing.T) {
 	costing := func(n int64) func(*http.Request) { return func(r *http.Request) { r.ContentLength = n } }
 	require.Equal(t, 200, get(engine, "/size", costing(9)).Code)
 	require.Equal(t, 429, get(engine, "/size", costing(2)).Code)
-	require.Equal(t, 200, get(engine, "/size", costing(-5)).Code, "that counts as 0, and gives nothing back")
+	require.Equal(t, 200, get(engine, "/size", costing(-5)).Code, "a negative cost counts as 0 and refunds nothing")
 	require.Equal(t, []int{200, 429}, statuses(engine, "/size", 2, costing(1)))
 }
 
-func TestChargeCorrectsWhatARequestHasCost(t *testing.T) {
+func TestSetCostCorrectsTheCostOfARequest(t *testing.T) {
 	for _, algorithm := range algorithms {
 		synctest.Test(t, func(t *testing.T) {
 			engine, limiter := application(t, nil)
@@ -48,14 +48,14 @@ func TestChargeCorrectsWhatARequestHasCost(t *testing.T) {
 					require.NoError(t, ratelimiter.SetCost(c, step.n))
 					require.EqualValues(t, step.left, left(t, limiter, c), "%s after %d", algorithm, step.n)
 				}
-				require.ErrorContains(t, ratelimiter.SetCost(c, -1), "cannot cost -1 units")
+				require.ErrorContains(t, ratelimiter.SetCost(c, -1), "cannot be -1 units")
 			})
 			require.Equal(t, 200, get(engine, "/").Code)
 		})
 	}
 }
 
-func TestChargeIsForTheLimitsThatHaveACost(t *testing.T) {
+func TestSetCostAppliesToLimitsWithACost(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "5/hour"})
 	group := engine.Group("/", limiter.RateLimit(1000, 24*time.Hour, ratelimiter.WithName("tokens"), ratelimiter.WithCost(0)))
 	group.GET("/", limiter.RateLimit(5, time.Hour), func(c *gin.Context) {
@@ -74,12 +74,12 @@ func TestChargeIsForTheLimitsThatHaveACost(t *testing.T) {
 		infos, _ := limiter.Peek(c)
 		require.EqualValues(t, 70, infos[1].Remaining)
 	})
-	require.Equal(t, 200, get(engine, "/plain").Code, "without any cost, those of the route")
+	require.Equal(t, 200, get(engine, "/plain").Code, "without WithCost, the limits of the route")
 	engine.GET("/free", limiter.Exempt(), func(c *gin.Context) { require.NoError(t, ratelimiter.SetCost(c, 5)) })
 	require.Equal(t, 200, get(engine, "/free").Code)
 }
 
-func TestChargesAtTheSameTimeAreExact(t *testing.T) {
+func TestConcurrentSetCostsAreExact(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1000, time.Hour, ratelimiter.WithCost(1)), func(c *gin.Context) {
 		var all sync.WaitGroup
@@ -110,8 +110,8 @@ func TestOnlyFailedLoginsCount(t *testing.T) {
 	}
 }
 
-// What is asked at the same time is reserved, so guesses never exceed the limit.
-func TestGuessesAtTheSameTimeNeverExceedTheLimit(t *testing.T) {
+// Concurrent requests reserve their units first, so guesses never exceed the limit.
+func TestConcurrentGuessesNeverExceedTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		tried := make(chan int, 100)
@@ -129,7 +129,7 @@ func TestGuessesAtTheSameTimeNeverExceedTheLimit(t *testing.T) {
 	})
 }
 
-func TestTheOutcomeIsKnownAlsoOfAPanic(t *testing.T) {
+func TestCountIfSeesTheOutcomeOfAPanic(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var seen []int
 	engine.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusTeapot) }))
@@ -142,12 +142,12 @@ func TestTheOutcomeIsKnownAlsoOfAPanic(t *testing.T) {
 		}
 		panic("no database")
 	})
-	require.Equal(t, []int{418, 418, 418}, statuses(engine, "/", 3), "they do not count")
-	require.Equal(t, []int{202, 202, 429}, statuses(engine, "/?begun=1", 3), "these had been answered")
+	require.Equal(t, []int{418, 418, 418}, statuses(engine, "/", 3), "these requests do not count")
+	require.Equal(t, []int{202, 202, 429}, statuses(engine, "/?begun=1", 3), "these requests were already answered")
 	require.Equal(t, []int{500, 500, 500, 202, 202}, seen)
 }
 
-func TestTheOutcomeOfARequestThatWasNotDecidedIsNotAsked(t *testing.T) {
+func TestCountIfIsNotCalledForAnUndecidedRequest(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "allow"})
 	engine.GET("/", limiter.RateLimit(2, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool {
 		t.Error("there is nothing to give back")
@@ -156,7 +156,7 @@ func TestTheOutcomeOfARequestThatWasNotDecidedIsNotAsked(t *testing.T) {
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 }
 
-func TestTheOutcomeCountsAlsoWhenTheClientHasLeft(t *testing.T) {
+func TestCountIfIsCalledEvenIfTheClientHasLeft(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Query("left") == "" })), func(c *gin.Context) {
 		ctx, cancel := context.WithCancel(c.Request.Context())
@@ -167,7 +167,7 @@ func TestTheOutcomeCountsAlsoWhenTheClientHasLeft(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
-// leftOfRoute is what the client of a server in a test has left on GET /.
+// leftOfRoute returns what the client of a test server has left on GET /.
 func leftOfRoute(t *testing.T, limiter *ratelimiter.RateLimiter) int64 {
 	t.Helper()
 	infos, err := limiter.Status(t.Context(), "GET /", "127.0.0.1")
@@ -175,11 +175,11 @@ func leftOfRoute(t *testing.T, limiter *ratelimiter.RateLimiter) int64 {
 	return infos[0].Remaining
 }
 
-func TestTheOutcomeIsAskedOnceWhenAHijackedConnectionEnds(t *testing.T) {
+func TestCountIfIsCalledOnceAtTheEndOfAHijackedConnection(t *testing.T) {
 	engine, limiter := application(t, nil)
-	var asked atomic.Int32
+	var calls atomic.Int32
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool {
-		asked.Add(1)
+		calls.Add(1)
 		return false
 	})), func(c *gin.Context) {
 		connection, _, err := c.Writer.Hijack()
@@ -193,13 +193,13 @@ func TestTheOutcomeIsAskedOnceWhenAHijackedConnectionEnds(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusNoContent, response.StatusCode)
-		require.Eventually(t, func() bool { return asked.Load() == 1 && leftOfRoute(t, limiter) == 1 }, 5*time.Second, time.Millisecond)
-		asked.Store(0)
+		require.Eventually(t, func() bool { return calls.Load() == 1 && leftOfRoute(t, limiter) == 1 }, 5*time.Second, time.Millisecond)
+		calls.Store(0)
 	}
 	server.Close()
 }
 
-func TestARequestRejectedBehindIsGivenBackOnce(t *testing.T) {
+func TestARequestRejectedByALaterLimitIsRefundedOnce(t *testing.T) {
 	engine, limiter := application(t, nil)
 	group := engine.Group("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("outer")),
 		ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.Writer.Status() == 200 })))
@@ -215,8 +215,8 @@ func TestARequestRejectedBehindIsGivenBackOnce(t *testing.T) {
 	require.Equal(t, []int64{9, 8, 7}, left)
 }
 
-// A reservation that outlasts its window has nothing to give back in the next.
-func TestUnitsThatAreForgottenAreNotGivenBack(t *testing.T) {
+// A reservation from a past window has nothing to refund in the next one.
+func TestUnitsOfAPastWindowAreNotRefunded(t *testing.T) {
 	for _, algorithm := range algorithms {
 		synctest.Test(t, func(t *testing.T) {
 			engine, limiter := application(t, nil)

@@ -9,11 +9,11 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// BenchmarkConcurrent measures what a place costs a request, beside a RateLimit.
+// BenchmarkConcurrent measures what a slot costs a request, compared with a RateLimit.
 func BenchmarkConcurrent(b *testing.B) {
 	empty := func(*gin.Context) {}
 	off := ratelimiter.WithHeaders(false)
-	observed := ratelimiter.WithSkip(func(*gin.Context) bool { return false }) // takes the general way
+	observed := ratelimiter.WithSkip(func(*gin.Context) bool { return false }) // disables the fast path
 	for _, test := range []struct {
 		name string
 		rule func(*ratelimiter.RateLimiter) gin.HandlerFunc

@@ -18,14 +18,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Redis on the virtual clock of a bubble, and the processes that share it.
+// cluster is a Redis on the virtual clock of a synctest bubble, and the processes that
+// share it.
 
 type cluster struct {
 	t     *testing.T
 	redis *miniredis.Miniredis
 	hall  *hall
 	crowd *crowd
-	// rule makes the middleware of each process.
+	// rule creates the middleware of each process.
 	rule func(*ratelimiter.RateLimiter) gin.HandlerFunc
 }
 
@@ -33,25 +34,25 @@ func newCluster(t *testing.T, limit any, options ...ratelimiter.Option) *cluster
 	server := miniredis.NewMiniRedis()
 	server.ClockTTL(true)
 	t.Cleanup(server.Close)
-	options = append(options, ratelimiter.WithKey(ratelimiter.Shared("jobs"))) // which Status knows from the start
+	options = append(options, ratelimiter.WithKey(ratelimiter.Shared("jobs"))) // known to Status from the start
 	rule := func(limiter *ratelimiter.RateLimiter) gin.HandlerFunc { return limiter.Concurrent(limit, options...) }
 	return &cluster{t, server, newHall(), newCrowd(), rule}
 }
 
-// process is one of the processes.
+// process is a process with its own limiter.
 type process struct {
 	*gin.Engine
 	limiter *ratelimiter.RateLimiter
 	link    *link
 }
 
-// link is the way of a process to Redis.
+// link is the connection of a process to Redis.
 type link struct {
 	backends.Backend
 	down  atomic.Bool
-	asked atomic.Int64
-	lose  atomic.Bool   // the next answer
-	delay time.Duration // of answers
+	calls atomic.Int64
+	lose  atomic.Bool   // lose the next reply
+	delay time.Duration // of replies
 }
 
 var errLost = errors.New("the answer was lost")
@@ -60,7 +61,7 @@ func (l *link) Take(ctx context.Context, quotas []backends.Quota, verdicts []bac
 	if l.down.Load() {
 		return errLost
 	}
-	l.asked.Add(1)
+	l.calls.Add(1)
 	err := l.Backend.Take(ctx, quotas, verdicts)
 	if l.delay > 0 {
 		select {
@@ -75,7 +76,8 @@ func (l *link) Take(ctx context.Context, quotas []backends.Quota, verdicts []bac
 	return err
 }
 
-// clientOf is a client that asks no name server, as one outside a bubble would answer.
+// clientOf returns a client that resolves no host name, because a name server outside the
+// bubble would answer.
 func clientOf(dial func(context.Context, string, string) (net.Conn, error)) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Dialer: dial, PoolSize: 100, MaxRetries: -1, DialerRetries: 1,
@@ -107,7 +109,7 @@ func (w *cluster) process(config ...ratelimiter.Config) *process {
 	return p
 }
 
-// enter sends a request, and returns its status, 200 if it is in progress.
+// enter sends a request and returns its status, or 200 if it is in progress.
 func (w *cluster) enter(p *process) int {
 	visit := w.crowd.send(p, "/")
 	if visit.response == nil {
@@ -116,7 +118,7 @@ func (w *cluster) enter(p *process) int {
 	return visit.response.Code
 }
 
-// inShared is for tests of processes that share a limit on requests in progress.
+// inShared runs a test of processes that share a limit on requests in progress.
 func inShared(t *testing.T, limit any, test func(t *testing.T, w *cluster), options ...ratelimiter.Option) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCluster(t, limit, options...)

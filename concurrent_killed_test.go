@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shopVariable is set in the environment of the processes that these tests start, and
-// tells them where Redis is.
+// shopVariable is set in the environment of the processes that these tests start. It
+// contains the address of Redis.
 const shopVariable = "RATELIMITER_TEST_SHOP"
 
 const (
@@ -28,11 +28,11 @@ const (
 	shopLease  = 2 * time.Second
 )
 
-// TestShop is no test, but a process that serves requests until it is killed.
+// TestShop is not a test. It is the process that serves requests until it is killed.
 func TestShop(t *testing.T) {
 	addr := os.Getenv(shopVariable)
 	if addr == "" {
-		t.Skip("it is run by TestTheProcessThatIsKilledFreesItsPlacesWithinOneLease")
+		t.Skip("it is run by TestAKilledProcessFreesItsSlotsWithinOneLease")
 	}
 	engine := shop(t, addr)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,7 +41,7 @@ func TestShop(t *testing.T) {
 	require.NoError(t, http.Serve(listener, engine))
 }
 
-// shop is an application with a request that goes on for ever, and one that ends.
+// shop is an application with a request that never ends and one that ends at once.
 func shop(t *testing.T, addr string) *gin.Engine {
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": addr}, "RATELIMITER_ON_ERROR": "deny",
@@ -56,7 +56,7 @@ func shop(t *testing.T, addr string) *gin.Engine {
 	return engine
 }
 
-// startShop starts a process, and returns its URL.
+// startShop starts a process and returns its URL.
 func startShop(t *testing.T, addr string) (url string, kill func()) {
 	command := exec.Command(os.Args[0], "-test.run=^TestShop$", "-test.timeout=5m")
 	command.Env = append(os.Environ(), shopVariable+"="+addr)
@@ -65,7 +65,7 @@ func startShop(t *testing.T, addr string) (url string, kill func()) {
 	require.NoError(t, command.Start())
 	kill = sync.OnceFunc(func() {
 		_ = command.Process.Kill() // SIGKILL
-		_ = command.Wait()         // it says that it was killed
+		_ = command.Wait()         // returns "killed"
 	})
 	t.Cleanup(kill)
 	for lines := bufio.NewScanner(output); lines.Scan(); {
@@ -77,7 +77,8 @@ func startShop(t *testing.T, addr string) (url string, kill func()) {
 	return "", nil
 }
 
-// visitShop returns the status, and leaves long requests in progress until the test ends.
+// visitShop returns the status of a request. A long request stays in progress until the
+// test ends.
 func visitShop(t *testing.T, url string) int {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	require.NoError(t, err)
@@ -87,7 +88,7 @@ func visitShop(t *testing.T, url string) int {
 	return response.StatusCode
 }
 
-func TestTheProcessThatIsKilledFreesItsPlacesWithinOneLease(t *testing.T) {
+func TestAKilledProcessFreesItsSlotsWithinOneLease(t *testing.T) {
 	server := redistest.Single(t)
 	first, kill := startShop(t, server.Addr)
 	second, _ := startShop(t, server.Addr)
@@ -111,27 +112,27 @@ func TestTheProcessThatIsKilledFreesItsPlacesWithinOneLease(t *testing.T) {
 
 	kill()
 	killed := time.Now()
-	redistest.Eventually(t, "a place is free", func(context.Context) bool { return visitShop(t, second+"/short") == 200 })
-	t.Logf("a place of the process that was killed was free after %v; the lease is %v", time.Since(killed).Round(time.Millisecond), shopLease)
+	redistest.Eventually(t, "a slot is free", func(context.Context) bool { return visitShop(t, second+"/short") == 200 })
+	t.Logf("a slot of the killed process was free after %v; the lease is %v", time.Since(killed).Round(time.Millisecond), shopLease)
 	require.Equal(t, 200, visitShop(t, second+"/long"))
-	redistest.Eventually(t, "the other place is free", func(context.Context) bool { return visitShop(t, second+"/long") == 200 })
+	redistest.Eventually(t, "the other slot is free", func(context.Context) bool { return visitShop(t, second+"/long") == 200 })
 	require.Equal(t, 429, visitShop(t, second+"/long"))
 	left, err := client.PTTL(t.Context(), key[0]).Result()
 	require.NoError(t, err)
 	require.LessOrEqual(t, left, shopLease, "Redis promises that no lease is longer")
 }
 
-func TestRedisRestartsWhileRequestsAreInProgress(t *testing.T) {
+func TestProcessesRegisterTheirRequestsAgainAfterARestartOfRedis(t *testing.T) {
 	server := redistest.Single(t)
 	first, _ := startShop(t, server.Addr)
 	second, _ := startShop(t, server.Addr)
 	require.Equal(t, []int{200, 200}, []int{visitShop(t, first+"/long"), visitShop(t, first+"/long")})
 	server.Kill()
 	server.Start()
-	redistest.Eventually(t, "the first process has told of its requests", func(ctx context.Context) bool {
+	redistest.Eventually(t, "the first process has registered its requests", func(ctx context.Context) bool {
 		keys, err := server.Client().Keys(ctx, "*exports*").Result()
 		return err == nil && len(keys) == 1
 	})
-	redistest.Eventually(t, "the second gets the last place", func(context.Context) bool { return visitShop(t, second+"/long") == 200 })
+	redistest.Eventually(t, "the second process gets the last slot", func(context.Context) bool { return visitShop(t, second+"/long") == 200 })
 	require.Equal(t, []int{429, 429}, []int{visitShop(t, first+"/short"), visitShop(t, second+"/short")})
 }

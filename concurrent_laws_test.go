@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// party is a history of requests in progress, with what is known of each from outside.
+// party is a history of requests in progress, seen from outside.
 type party struct {
 	limit     int
 	cluster   *cluster // nil for one process that counts in memory
@@ -22,15 +22,15 @@ type party struct {
 	guests    []*partyGuest
 
 	mu     sync.Mutex
-	inside map[int]bool // guests by their number
+	inside map[int]bool // requests by their number
 }
 
-// member is a process, until it is killed.
+// member is a process that may be killed.
 type member struct {
 	*gin.Engine
 	*link
 	killed time.Time
-	left   int // requests in progress then, whose leases end later
+	left   int // requests in progress when it was killed, whose leases end later
 }
 
 type partyGuest struct {
@@ -42,7 +42,8 @@ type partyGuest struct {
 const (
 	partyLease = 10 * time.Second
 	partyWait  = 25 * time.Second
-	// partyPatience is when those who wait have noticed a place of another process.
+	// partyPatience is the time after which a waiting request has noticed a slot that
+	// another process freed.
 	partyPatience = 1100 * time.Millisecond
 )
 
@@ -67,7 +68,7 @@ func (p *party) open(t *testing.T, processes int) {
 	}
 }
 
-// handle is in progress until the client leaves.
+// handle keeps a request in progress until the client leaves.
 func (p *party) handle(c *gin.Context) {
 	number, _ := strconv.Atoi(c.GetHeader("Number"))
 	p.set(number, true)
@@ -81,7 +82,7 @@ func (p *party) set(number int, inside bool) {
 	p.inside[number] = inside
 }
 
-// partyStep is something that happens; pick chooses whom it happens to.
+// partyStep is an event; pick selects the process or request that it affects.
 type partyStep struct {
 	what string
 	pick int
@@ -100,7 +101,7 @@ func drawSteps(t *rapid.T) (steps []partyStep) {
 	return steps
 }
 
-// take makes something happen, and tells which law it breaks.
+// take performs a step and returns the law that it breaks.
 func (p *party) take(crowd *crowd, s partyStep) (broken error) {
 	process := p.processes[s.pick%len(p.processes)]
 	switch s.what {
@@ -154,8 +155,8 @@ func (p *party) alive() (n int) {
 	return n
 }
 
-// taken counts them with those whose process was killed less than a lease ago, or a
-// little more.
+// taken counts the requests in progress and those whose process was killed less than a
+// lease ago.
 func (p *party) taken(more time.Duration) int {
 	n := p.alive()
 	for _, process := range p.processes {
@@ -188,7 +189,7 @@ func (p *party) someoneWaits(process *member) bool {
 	return false
 }
 
-// end ends all requests, and finds out whether all places have come back.
+// end ends all requests and checks that all slots are free.
 func (p *party) end(crowd *crowd) (broken error) {
 	for _, guest := range p.guests {
 		guest.leave()
@@ -211,9 +212,9 @@ func (p *party) end(crowd *crowd) (broken error) {
 	return nil
 }
 
-// A killed process takes those with it who wait there, and no request of it that ends
-// is told to Redis.
-func TestNoMoreThanTheLimitAreEverInProgressAndNoPlaceIsLost(t *testing.T) {
+// The waiting requests of a killed process disappear with it, and Redis does not learn
+// about the end of its requests.
+func TestTheRequestsInProgressNeverExceedTheLimitAndNoSlotIsLost(t *testing.T) {
 	for name, most := range map[string]int{"memory": 1, "Redis": 3} {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {

@@ -24,7 +24,7 @@ func TestProcessesShareALimitOnRequestsInProgress(t *testing.T) {
 	})
 }
 
-func TestAPlaceIsRenewedWhileItsRequestIsInProgress(t *testing.T) {
+func TestASlotIsRenewedWhileItsRequestIsInProgress(t *testing.T) {
 	inShared(t, 2, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		w.enter(a)
@@ -35,13 +35,13 @@ func TestAPlaceIsRenewedWhileItsRequestIsInProgress(t *testing.T) {
 			require.Equal(t, 429, w.enter(b))
 		}
 		w.hall.letOut(2)
-		require.Equal(t, []int{200, 200, 429}, []int{w.enter(b), w.enter(b), w.enter(a)}, "both come back, whoever held them")
+		require.Equal(t, []int{200, 200, 429}, []int{w.enter(b), w.enter(b), w.enter(a)}, "both slots are free")
 		w.hall.letOut(2)
 		require.Empty(t, w.redis.Keys())
 	})
 }
 
-func TestShortRequestsCostTwoQuestionsAndNoRenewal(t *testing.T) {
+func TestAShortRequestTakesTwoCallsAndNoRenewal(t *testing.T) {
 	inShared(t, 5, func(t *testing.T, w *cluster) {
 		p := w.process()
 		for range 10 {
@@ -49,20 +49,20 @@ func TestShortRequestsCostTwoQuestionsAndNoRenewal(t *testing.T) {
 			w.hall.letOut(1)
 		}
 		pass(time.Hour)
-		require.EqualValues(t, 20, p.link.asked.Load())
+		require.EqualValues(t, 20, p.link.calls.Load())
 		for range 5 {
 			w.enter(p)
 		}
-		require.EqualValues(t, 25, p.link.asked.Load())
+		require.EqualValues(t, 25, p.link.calls.Load())
 		require.Equal(t, 429, w.enter(p))
-		require.EqualValues(t, 25, p.link.asked.Load(), "the process knows that all places are its own")
+		require.EqualValues(t, 25, p.link.calls.Load(), "the process knows that it holds all slots")
 		pass(time.Minute + time.Millisecond)
-		require.EqualValues(t, 31, p.link.asked.Load(), "one question renews all places, three times in each lease")
+		require.EqualValues(t, 31, p.link.calls.Load(), "one call renews all slots, three times in each lease")
 	})
 }
 
 // Limits above 128 merge cells of the log.
-func TestPlacesAboveWhatALogKeepsApartAreCounted(t *testing.T) {
+func TestSlotsBeyondTheCellsOfALogAreCounted(t *testing.T) {
 	const limit = 400
 	inShared(t, limit, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
@@ -83,7 +83,7 @@ func TestPlacesAboveWhatALogKeepsApartAreCounted(t *testing.T) {
 	})
 }
 
-func TestPlacesOfAProcessThatIsGoneComeBackWithinOneLease(t *testing.T) {
+func TestSlotsOfADeadProcessAreFreeAfterOneLease(t *testing.T) {
 	inShared(t, 3, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		require.Equal(t, []int{200, 200, 200}, []int{w.enter(a), w.enter(a), w.enter(b)})
@@ -96,7 +96,7 @@ func TestPlacesOfAProcessThatIsGoneComeBackWithinOneLease(t *testing.T) {
 	}, ratelimiter.WithLease(10*time.Second))
 }
 
-func TestAProcessThatComesBackHasNotLostItsPlaces(t *testing.T) {
+func TestAProcessKeepsItsSlotsThroughAnOutage(t *testing.T) {
 	inShared(t, 2, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(a)})
@@ -110,21 +110,21 @@ func TestAProcessThatComesBackHasNotLostItsPlaces(t *testing.T) {
 			require.Equal(t, 429, w.enter(b))
 		}
 		a.link.down.Store(true)
-		pass(time.Minute) // more than a lease: others come in
+		pass(time.Minute) // more than a lease, so others are allowed
 		require.Equal(t, 200, w.enter(b))
 		a.link.down.Store(false)
 		pass(2 * time.Second)
 		w.hall.letOut(1) // of three
-		require.Equal(t, 429, w.enter(b), "three of two were in progress, and two are left")
+		require.Equal(t, 429, w.enter(b), "three requests were in progress, and two still are")
 	})
 }
 
-func TestWhileRedisIsAwayAProcessCountsAllRequestsThatItHas(t *testing.T) {
+func TestAProcessCountsAllItsRequestsDuringAnOutage(t *testing.T) {
 	inShared(t, 3, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(a)})
 		a.link.down.Store(true)
-		require.Equal(t, []int{200, 429}, []int{w.enter(a), w.enter(a)}, "also those from before")
+		require.Equal(t, []int{200, 429}, []int{w.enter(a), w.enter(a)}, "including those from before the outage")
 		require.Equal(t, []int{200, 429}, []int{w.enter(b), w.enter(b)}, "Redis knows of two")
 		w.hall.letOut(1) // of a
 		require.Equal(t, []int{200, 429}, []int{w.enter(a), w.enter(a)})
@@ -137,25 +137,25 @@ func TestWhileRedisIsAwayAProcessCountsAllRequestsThatItHas(t *testing.T) {
 	})
 }
 
-func TestAPlaceThatIsGivenBackWhileRedisIsAwayIsFreeWhenItIsBack(t *testing.T) {
+func TestASlotFreedDuringAnOutageIsFreeAfterIt(t *testing.T) {
 	inShared(t, 9, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		for range 9 {
 			w.enter(a)
 		}
 		a.link.down.Store(true)
-		w.hall.letOut(5) // these questions fail, and may have been answered
+		w.hall.letOut(5) // these calls fail, although Redis may have run them
 		require.True(t, a.limiter.Health().Open)
-		w.hall.letOut(4) // these are not asked
+		w.hall.letOut(4) // these make no call
 		a.link.down.Store(false)
 		pass(3 * time.Second)
 		require.EqualValues(t, 4, info(t, b.limiter, "jobs").Remaining)
 		pass(28 * time.Second)
-		require.EqualValues(t, 9, info(t, b.limiter, "jobs").Remaining, "the others after a lease")
+		require.EqualValues(t, 9, info(t, b.limiter, "jobs").Remaining, "the other slots are free after a lease")
 	})
 }
 
-func TestOnErrorSaysWhatHappensToRequestsInProgressWhileRedisIsAway(t *testing.T) {
+func TestOnErrorAppliesToConcurrentDuringAnOutage(t *testing.T) {
 	for policy, want := range map[string]int{"allow": 200, "deny": 503} {
 		t.Run(policy, func(t *testing.T) {
 			inShared(t, 1, func(t *testing.T, w *cluster) {
@@ -164,14 +164,14 @@ func TestOnErrorSaysWhatHappensToRequestsInProgressWhileRedisIsAway(t *testing.T
 				require.Equal(t, want, w.enter(p))
 				p.link.down.Store(false)
 				pass(time.Minute)
-				require.Equal(t, 200, w.enter(p), "nothing is held")
+				require.Equal(t, 200, w.enter(p), "no slot is held")
 				require.Equal(t, 429, w.enter(p))
 			})
 		})
 	}
 }
 
-func TestAShareOfTheLimitHoldsForRequestsInProgressToo(t *testing.T) {
+func TestFallbackShareAppliesToConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCluster(t, 4)
 		engine, limiter := gin.New(), &ratelimiter.RateLimiter{}
@@ -186,11 +186,11 @@ func TestAShareOfTheLimitHoldsForRequestsInProgressToo(t *testing.T) {
 		w.hall.letOut(2)
 		require.NoError(t, limiter.Close())
 		require.NoError(t, nowhere.Close())
-		pass(time.Minute) // the client notices
+		pass(time.Minute) // the go-redis client reconnects
 	})
 }
 
-func TestATrialOfProcessesThatShareALimitIsAShadow(t *testing.T) {
+func TestProcessesShareAShadowConcurrent(t *testing.T) {
 	inShared(t, 2, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		require.Equal(t, []int{200, 200, 200, 200}, []int{w.enter(a), w.enter(b), w.enter(a), w.enter(b)})
@@ -198,12 +198,12 @@ func TestATrialOfProcessesThatShareALimitIsAShadow(t *testing.T) {
 			pass(12 * time.Second)
 			require.Zero(t, info(t, a.limiter, "jobs").Remaining)
 		}
-		w.hall.letOut(4) // two of them had a place
+		w.hall.letOut(4) // two of them had a slot
 		require.EqualValues(t, 2, info(t, a.limiter, "jobs").Remaining)
 	}, ratelimiter.WithShadow())
 }
 
-func TestLeasesThatRedisHasLostAreRenewed(t *testing.T) {
+func TestLeasesThatRedisLostAreRenewed(t *testing.T) {
 	inShared(t, 3, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(a)})
@@ -211,16 +211,16 @@ func TestLeasesThatRedisHasLostAreRenewed(t *testing.T) {
 		pass(10 * time.Second)
 		require.Equal(t, []int{200, 429, 429}, []int{w.enter(b), w.enter(b), w.enter(a)}, "a third of a lease later")
 		w.redis.FlushAll()
-		w.hall.letOut(1) // of a, whose receipt is of a lease that is lost
+		w.hall.letOut(1) // of a, with the receipt of a lost lease
 		require.Equal(t, 200, w.enter(a))
 		pass(time.Millisecond)
-		require.EqualValues(t, 1, info(t, b.limiter, "jobs").Remaining, "the next request has told of those before; that of b comes later")
+		require.EqualValues(t, 1, info(t, b.limiter, "jobs").Remaining, "the next request of a renews its earlier slots; b renews its slot later")
 		pass(10 * time.Second)
 		require.Zero(t, info(t, b.limiter, "jobs").Remaining)
 	})
 }
 
-func TestAPlaceWhoseLeaseIsLostFreesNobodyElses(t *testing.T) {
+func TestASlotWithALostLeaseDoesNotFreeAnother(t *testing.T) {
 	inShared(t, 2, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		w.enter(a)
@@ -232,7 +232,7 @@ func TestAPlaceWhoseLeaseIsLostFreesNobodyElses(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatIsLostCountsForNoLongerThanALease(t *testing.T) {
+func TestALostReplyCountsForAtMostOneLease(t *testing.T) {
 	inShared(t, 2, func(t *testing.T, w *cluster) {
 		a, b := w.process(ratelimiter.Config{"RATELIMITER_ON_ERROR": "deny"}), w.process()
 		a.link.lose.Store(true)
@@ -243,7 +243,7 @@ func TestAnAnswerThatIsLostCountsForNoLongerThanALease(t *testing.T) {
 
 		require.Equal(t, 200, w.enter(a))
 		a.link.lose.Store(true)
-		pass(12 * time.Second) // a renewal, whose answer is lost, and another
+		pass(12 * time.Second) // a renewal whose reply is lost, and another one
 		require.Zero(t, info(t, b.limiter, "jobs").Remaining, "counted twice")
 		pass(30 * time.Second)
 		require.EqualValues(t, 1, info(t, b.limiter, "jobs").Remaining)
@@ -253,7 +253,7 @@ func TestAnAnswerThatIsLostCountsForNoLongerThanALease(t *testing.T) {
 	})
 }
 
-func TestAClientThatLeavesWhileRedisIsAskedLeavesNoPlaceBehind(t *testing.T) {
+func TestAClientThatLeavesDuringTheCallLeavesNoSlotBehind(t *testing.T) {
 	inShared(t, 1, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		a.link.delay = 50 * time.Millisecond
@@ -264,7 +264,7 @@ func TestAClientThatLeavesWhileRedisIsAskedLeavesNoPlaceBehind(t *testing.T) {
 	})
 }
 
-func TestTheClockOfRedisMayBeSet(t *testing.T) {
+func TestConcurrentSurvivesAChangeOfTheRedisClock(t *testing.T) {
 	inShared(t, 2, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		require.Equal(t, []int{200, 200}, []int{w.enter(a), w.enter(b)})
@@ -283,7 +283,7 @@ func TestTheClockOfRedisMayBeSet(t *testing.T) {
 	})
 }
 
-func TestThoseWhoWaitAreLetInWhenAnotherProcessGivesAPlaceBack(t *testing.T) {
+func TestAWaitingRequestGetsASlotThatAnotherProcessFrees(t *testing.T) {
 	inShared(t, 1, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		w.enter(a)
@@ -291,18 +291,18 @@ func TestThoseWhoWaitAreLetInWhenAnotherProcessGivesAPlaceBack(t *testing.T) {
 			w.enter(b)
 		}
 		pass(5 * time.Second)
-		require.Less(t, b.link.asked.Load(), int64(15), "the first asks again, more and more seldom")
+		require.Less(t, b.link.calls.Load(), int64(15), "the first in the queue polls at growing intervals")
 		require.Equal(t, 3, b.limiter.Stats().Waiting)
 		w.hall.letOut(1)
 		pass(time.Second)
 		require.Equal(t, 2, b.limiter.Stats().Waiting)
 		w.hall.letOut(1)
-		require.Equal(t, 1, b.limiter.Stats().Waiting, "those of this process are noticed at once")
+		require.Equal(t, 1, b.limiter.Stats().Waiting, "slots that this process frees are noticed at once")
 		w.hall.letOut(2)
 	}, ratelimiter.WithWait(time.Minute))
 }
 
-func TestCloseLetsRequestsInProgressKeepTheirPlaces(t *testing.T) {
+func TestRequestsInProgressKeepTheirSlotsAfterClose(t *testing.T) {
 	inShared(t, 2, func(t *testing.T, w *cluster) {
 		a, b := w.process(), w.process()
 		w.enter(a)
@@ -314,10 +314,10 @@ func TestCloseLetsRequestsInProgressKeepTheirPlaces(t *testing.T) {
 			require.Equal(t, 429, w.enter(b))
 		}
 		w.hall.letOut(1)
-		require.Equal(t, []int{200, 429}, []int{w.enter(b), w.enter(b)}, "and give them back")
-		asked := a.link.asked.Load()
+		require.Equal(t, []int{200, 429}, []int{w.enter(b), w.enter(b)}, "and free them")
+		calls := a.link.calls.Load()
 		pass(time.Hour)
-		require.Equal(t, asked, a.link.asked.Load(), "nothing is renewed any more")
+		require.Equal(t, calls, a.link.calls.Load(), "nothing is renewed after that")
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hall is a handler whose requests stay in progress until they are let out, or their
+// hall is a handler whose requests stay in progress until letOut ends them or their
 // clients leave.
 type hall struct {
 	exit   chan struct{}
@@ -36,7 +36,7 @@ func (h *hall) handle(c *gin.Context) {
 	ok(c)
 }
 
-// letOut ends so many requests, one after the other.
+// letOut ends n requests, one after the other.
 func (h *hall) letOut(n int) {
 	for range n {
 		h.exit <- struct{}{}
@@ -44,7 +44,7 @@ func (h *hall) letOut(n int) {
 	}
 }
 
-func TestAtMostSoManyRequestsAreInProgressAtOnce(t *testing.T) {
+func TestConcurrentLimitsTheRequestsInProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -53,7 +53,7 @@ func TestAtMostSoManyRequestsAreInProgressAtOnce(t *testing.T) {
 			crowd.send(engine, "/")
 		}
 		require.EqualValues(t, 2, hall.inside.Load())
-		pass(400 * 24 * time.Hour) // no place ever expires
+		pass(400 * 24 * time.Hour) // slots in memory never expire
 		rejected := crowd.send(engine, "/").response
 		require.Equal(t, 429, rejected.Code)
 		require.Equal(t, "1", header(rejected, "Retry-After"))
@@ -67,7 +67,7 @@ func TestAtMostSoManyRequestsAreInProgressAtOnce(t *testing.T) {
 
 		require.Equal(t, 429, get(engine, "/").Code)
 		other := crowd.send(engine, "/", from("198.51.100.7:1"))
-		require.EqualValues(t, 3, hall.inside.Load(), "another client has places of its own")
+		require.EqualValues(t, 3, hall.inside.Load(), "another client has its own slots")
 		hall.letOut(3)
 		require.Equal(t, `"concurrent";r=1`, header(other.response, "RateLimit"))
 		crowd.send(engine, "/")
@@ -77,7 +77,7 @@ func TestAtMostSoManyRequestsAreInProgressAtOnce(t *testing.T) {
 	})
 }
 
-func TestAPlaceComesBackHoweverARequestEnds(t *testing.T) {
+func TestASlotIsFreedHoweverTheRequestEnds(t *testing.T) {
 	recovery := gin.RecoveryWithWriter(io.Discard)
 	panics := func(*gin.Context) { panic("a mistake") }
 	for name, handlers := range map[string]func(limit gin.HandlerFunc) []gin.HandlerFunc{
@@ -88,7 +88,7 @@ func TestAPlaceComesBackHoweverARequestEnds(t *testing.T) {
 		"a panic, recovered behind": func(limit gin.HandlerFunc) []gin.HandlerFunc {
 			return []gin.HandlerFunc{limit, recovery, panics}
 		},
-		"a panic that nobody recovers": func(limit gin.HandlerFunc) []gin.HandlerFunc { return []gin.HandlerFunc{limit, panics} },
+		"a panic without recovery": func(limit gin.HandlerFunc) []gin.HandlerFunc { return []gin.HandlerFunc{limit, panics} },
 		"http.ErrAbortHandler": func(limit gin.HandlerFunc) []gin.HandlerFunc {
 			return []gin.HandlerFunc{limit, func(*gin.Context) { panic(http.ErrAbortHandler) }}
 		},
@@ -137,8 +137,8 @@ func TestAPlaceComesBackHoweverARequestEnds(t *testing.T) {
 	}
 }
 
-// A server, as clients leave and connections are hijacked there alone.
-func TestAPlaceOfAConnectionComesBackWhenTheConnectionEnds(t *testing.T) {
+// A real server, because only there clients leave and connections are hijacked.
+func TestTheSlotOfAConnectionIsFreedWhenTheConnectionEnds(t *testing.T) {
 	engine, limiter := application(t, nil)
 	ended := make(chan struct{}, 1)
 	engine.GET("/stream", limiter.Concurrent(1, ratelimiter.WithKey(ratelimiter.Shared("live"))), func(c *gin.Context) {
@@ -168,7 +168,7 @@ func TestAPlaceOfAConnectionComesBackWhenTheConnectionEnds(t *testing.T) {
 		require.NoError(t, err)
 		request.Header.Set("Connection", "Upgrade")
 		request.Header.Set("Upgrade", "lines")
-		response, err := http.DefaultClient.Do(request) //nolint:bodyclose // leave does
+		response, err := http.DefaultClient.Do(request) //nolint:bodyclose // closed by leave
 		require.NoError(t, err)
 		return response.StatusCode, func() { cancel(); _ = response.Body.Close() }
 	}
@@ -185,7 +185,7 @@ func TestAPlaceOfAConnectionComesBackWhenTheConnectionEnds(t *testing.T) {
 	}
 }
 
-func TestALimitOfRequestsInProgressIsANumberOrAFunction(t *testing.T) {
+func TestTheLimitOfConcurrentIsANumberOrAFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -205,7 +205,7 @@ func TestALimitOfRequestsInProgressIsANumberOrAFunction(t *testing.T) {
 
 		rejected := get(engine, "/none")
 		require.Equal(t, 429, rejected.Code)
-		require.Empty(t, header(rejected, "Retry-After"), "no waiting helps")
+		require.Empty(t, header(rejected, "Retry-After"), "waiting does not help")
 		for path, inside := range map[string]int64{"/any": 5, "/int64": 1, "/scope": 1} {
 			for range 5 {
 				crowd.send(engine, path)
@@ -225,7 +225,7 @@ func TestALimitOfRequestsInProgressIsANumberOrAFunction(t *testing.T) {
 	})
 }
 
-func TestLimitsOfRequestsInProgressHaveCountersOfTheirOwn(t *testing.T) {
+func TestConcurrentsHaveSeparateCounters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -236,7 +236,7 @@ func TestLimitsOfRequestsInProgressHaveCountersOfTheirOwn(t *testing.T) {
 		engine.GET("/other", limiter.Concurrent(2, shared), hall.handle)
 		first, second := crowd.send(engine, "/"), crowd.send(engine, "/other")
 		require.EqualValues(t, 2, hall.inside.Load())
-		require.Equal(t, 429, get(engine, "/other").Code, "routes share the places of a key")
+		require.Equal(t, 429, get(engine, "/other").Code, "routes share the slots of a key")
 		require.Equal(t, 429, get(engine, "/").Code)
 		hall.letOut(2)
 		require.Equal(t, []int{200, 200}, []int{first.response.Code, second.response.Code})
@@ -249,7 +249,7 @@ func TestLimitsOfRequestsInProgressHaveCountersOfTheirOwn(t *testing.T) {
 	})
 }
 
-func TestARequestHoldsOnePlaceOfACounter(t *testing.T) {
+func TestARequestHoldsOneSlotPerCounter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -260,17 +260,17 @@ func TestARequestHoldsOnePlaceOfACounter(t *testing.T) {
 		crowd.send(engine, "/few")
 		crowd.send(engine, "/few")
 		require.EqualValues(t, 2, hall.inside.Load())
-		require.Equal(t, 429, get(engine, "/few").Code, "it would be the third, and has a place that others wait for")
+		require.Equal(t, 429, get(engine, "/few").Code, "it would be the third, and takes no slot that others wait for")
 		crowd.send(engine, "/any")
 		require.EqualValues(t, 3, hall.inside.Load())
 		hall.letOut(3)
 		crowd.all.Wait()
 		require.Equal(t, "concurrent", info(t, limiter, "jobs").Name)
-		require.EqualValues(t, 3, info(t, limiter, "jobs").Remaining, "all are back")
+		require.EqualValues(t, 3, info(t, limiter, "jobs").Remaining, "all slots are free")
 	})
 }
 
-// info is the first limit on a key, for the client of get.
+// info returns the first limit on a key, for the client of get.
 func info(t *testing.T, limiter *ratelimiter.RateLimiter, key string) ratelimiter.Info {
 	t.Helper()
 	infos, err := limiter.Status(t.Context(), key, "192.0.2.1")
@@ -278,7 +278,7 @@ func info(t *testing.T, limiter *ratelimiter.RateLimiter, key string) ratelimite
 	return infos[0]
 }
 
-func TestWhoIsRejectedForRequestsInProgressPaysNothing(t *testing.T) {
+func TestARequestRejectedByConcurrentIsChargedNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -295,7 +295,7 @@ func TestWhoIsRejectedForRequestsInProgressPaysNothing(t *testing.T) {
 		crowd.send(engine, "/behind")
 		for range 5 {
 			rejected := get(engine, "/behind")
-			require.Equal(t, 429, rejected.Code, "by the RateLimit behind, and the place is back")
+			require.Equal(t, 429, rejected.Code, "rejected by the RateLimit that follows, and the slot is freed")
 			require.Equal(t, `"concurrent";r=0, "per-hour";r=0;t=3600`, header(rejected, "RateLimit"))
 		}
 		hall.letOut(2)
@@ -303,7 +303,7 @@ func TestWhoIsRejectedForRequestsInProgressPaysNothing(t *testing.T) {
 	})
 }
 
-func TestRequestsInProgressLeaveTheDefaultLimitsAsTheyAre(t *testing.T) {
+func TestConcurrentDoesNotReplaceTheDefaultLimits(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"})
 	engine.GET("/", limiter.Concurrent(5), ok)
 	engine.GET("/own", limiter.Concurrent(5), limiter.RateLimit(3, time.Hour), ok)
@@ -316,7 +316,7 @@ func TestRequestsInProgressLeaveTheDefaultLimitsAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestRequestsInProgressAreTriedOutAndObserved(t *testing.T) {
+func TestConcurrentCanBeAShadowAndIsObserved(t *testing.T) {
 	for name, option := range map[string]ratelimiter.Option{"shadow": ratelimiter.WithShadow(), "observe only": ratelimiter.WithObserveOnly()} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -335,7 +335,7 @@ func TestRequestsInProgressAreTriedOutAndObserved(t *testing.T) {
 				}
 				hall.letOut(3)
 				crowd.send(engine, "/")
-				require.False(t, <-exceeded, "who was over the limit had no place to give back")
+				require.False(t, <-exceeded, "a request over the limit has no slot to free")
 				hall.letOut(1)
 				crowd.all.Wait()
 				var outcomes []ratelimiter.Outcome
@@ -350,7 +350,7 @@ func TestRequestsInProgressAreTriedOutAndObserved(t *testing.T) {
 	}
 }
 
-func TestAHandlerReadsHowManyPlacesAreLeft(t *testing.T) {
+func TestAHandlerReadsTheNumberOfFreeSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -358,8 +358,8 @@ func TestAHandlerReadsHowManyPlacesAreLeft(t *testing.T) {
 			got, known := ratelimiter.FromContext(c)
 			require.True(t, known)
 			require.Equal(t, ratelimiter.Info{Name: "exports", Key: "GET /", Scope: "192.0.2.1", Limit: 3, Remaining: 2}, got)
-			require.NoError(t, ratelimiter.SetCost(c, 2), "a place is a place")
-			require.NoError(t, limiter.Reset(c, "GET /", "192.0.2.1"), "requests are in progress all the same")
+			require.NoError(t, ratelimiter.SetCost(c, 2), "Reset frees no slot")
+			require.NoError(t, limiter.Reset(c, "GET /", "192.0.2.1"), "the requests are still in progress")
 			now, err := limiter.Peek(c)
 			require.NoError(t, err)
 			require.Equal(t, []ratelimiter.Info{got}, now)
@@ -372,7 +372,7 @@ func TestAHandlerReadsHowManyPlacesAreLeft(t *testing.T) {
 	})
 }
 
-func TestRequestsInProgressWhereLimitingIsSwitchedOff(t *testing.T) {
+func TestADisabledLimiterDoesNotCountRequestsInProgress(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ENABLED": false})
 	engine.GET("/", limiter.Concurrent(0), ok)
 	require.Equal(t, 200, get(engine, "/").Code)

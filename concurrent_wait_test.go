@@ -11,7 +11,7 @@ import (
 
 func waiting(longest time.Duration) ratelimiter.Option { return ratelimiter.WithWait(longest) }
 
-func TestRequestsWaitForAPlaceInTheOrderOfTheirArrival(t *testing.T) {
+func TestRequestsWaitForASlotInTheOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -21,7 +21,7 @@ func TestRequestsWaitForAPlaceInTheOrderOfTheirArrival(t *testing.T) {
 			pass(time.Second)
 		}
 		require.Equal(t, 4, limiter.Stats().Waiting)
-		for range 6 { // the third comes in at 6s, the fourth at 7s and so on
+		for range 6 { // the third is allowed at 6s, the fourth at 7s and so on
 			hall.letOut(1)
 			pass(time.Second)
 		}
@@ -30,7 +30,7 @@ func TestRequestsWaitForAPlaceInTheOrderOfTheirArrival(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsForAPlaceIsRejectedWhenTheTimeIsOver(t *testing.T) {
+func TestARequestThatWaitsForASlotIsRejectedAfterItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -42,13 +42,13 @@ func TestWhoWaitsForAPlaceIsRejectedWhenTheTimeIsOver(t *testing.T) {
 		pass(time.Second)
 		crowd.send(engine, "/")
 		pass(2500 * time.Millisecond)
-		hall.letOut(2) // the first, and the last who came
+		hall.letOut(2) // the first and the last
 		require.Equal(t, []string{"200 at 3.5s", "429 at 3s", "429 at 0s", "200 at 3.5s"}, crowd.result())
 		require.Equal(t, "1", header(crowd.sent[1].response, "Retry-After"))
 	})
 }
 
-func TestAClientThatLeavesTheLineForAPlacePaysNothing(t *testing.T) {
+func TestAClientThatLeavesTheQueueForASlotIsChargedNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -69,7 +69,7 @@ func TestAClientThatLeavesTheLineForAPlacePaysNothing(t *testing.T) {
 	})
 }
 
-func TestNobodyOvertakesThoseWhoWaitForAPlace(t *testing.T) {
+func TestNoRequestOvertakesTheQueueForASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -79,7 +79,7 @@ func TestNobodyOvertakesThoseWhoWaitForAPlace(t *testing.T) {
 		crowd.send(engine, "/patient")
 		crowd.send(engine, "/rich")
 		require.EqualValues(t, 2, hall.inside.Load())
-		crowd.send(engine, "/patient") // waits until both have gone
+		crowd.send(engine, "/patient") // waits until both have ended
 		require.Equal(t, 429, get(engine, "/rich").Code, "though its limit has room")
 		hall.letOut(1)
 		require.EqualValues(t, 1, hall.inside.Load())
@@ -88,7 +88,7 @@ func TestNobodyOvertakesThoseWhoWaitForAPlace(t *testing.T) {
 	})
 }
 
-func TestPlacesThatComeBackTogetherAreTakenTogether(t *testing.T) {
+func TestSlotsFreedTogetherAreTakenTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -105,7 +105,7 @@ func TestPlacesThatComeBackTogetherAreTakenTogether(t *testing.T) {
 	})
 }
 
-func TestTheNextInLineMayHaveRoomWhereTheFirstHadNone(t *testing.T) {
+func TestTheNextInTheQueueMayFitWhereTheFirstDidNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -124,7 +124,7 @@ func TestTheNextInLineMayHaveRoomWhereTheFirstHadNone(t *testing.T) {
 	})
 }
 
-func TestCloseSendsThoseAwayWhoWaitForAPlace(t *testing.T) {
+func TestCloseReleasesRequestsThatWaitForASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()
@@ -141,7 +141,7 @@ func TestCloseSendsThoseAwayWhoWaitForAPlace(t *testing.T) {
 	})
 }
 
-func TestOnlySoManyWaitForPlaces(t *testing.T) {
+func TestTheQueueForSlotsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hall, crowd := newHall(), newCrowd()

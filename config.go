@@ -13,11 +13,10 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
-// Config is the configuration of a RateLimiter: a map, so that it can come from
-// anywhere. Its keys are the constants that begin with Config, such as
-// ConfigBackend for RATELIMITER_BACKEND. Each of them says which values it takes
-// and what its default is. A nil value counts as absent. InitApp checks all of it
-// and reports all faults at once.
+// Config is the configuration of a RateLimiter, as a map. Its keys are the constants that
+// begin with Config, such as ConfigBackend for RATELIMITER_BACKEND; each constant
+// documents its type and default. A nil value counts as absent. InitApp checks the whole
+// map and reports all mistakes at once.
 //
 //	config := ratelimiter.Config{
 //		"RATELIMITER_BACKEND":         "redis",
@@ -25,86 +24,89 @@ import (
 //		"RATELIMITER_DEFAULT_LIMITS":  "100/minute; 5/second",
 //	}
 //
-// Keys are matched without regard to case, because many configuration libraries
-// turn them to lower case. The same key in two spellings is an error.
+// Keys are not case-sensitive, because many configuration libraries convert them to lower
+// case. A key that occurs in two spellings is an error.
 //
-// The map may be the application's own. Keys that do not begin with RATELIMITER_
-// belong to others and are ignored. Two kinds of them are an error nevertheless,
-// because they were probably meant for the rate limiter:
+// The map may contain the application's own keys. Keys that do not begin with
+// RATELIMITER_ are ignored, except for two kinds that were probably meant for the rate
+// limiter and are reported as errors:
 //
-//   - a slip: a key that differs from one of these in no more than two characters,
-//     such as RATELIMTER_BACKEND or ratelimiter.backend. RATELIMIT_ and
-//     RATE_LIMITER_ at its beginning count as RATELIMITER_; RATE_LIMIT_ does not.
+//   - a misspelled key, which differs from a known key in at most two characters, such as
+//     RATELIMTER_BACKEND or ratelimiter.backend. The prefixes RATELIMIT_ and
+//     RATE_LIMITER_ are treated as RATELIMITER_ here; RATE_LIMIT_ is not.
 //   - a nested map, such as "ratelimiter" with the key "backend".
 //
-// Of the keys that begin with RATELIMITER_, two kinds are ignored: the variables
-// that Kubernetes sets in each container for a service whose name begins with
-// "ratelimiter" (RATELIMITER_REDIS_SERVICE_HOST, RATELIMITER_REDIS_PORT_6379_TCP
-// and the like, and RATELIMITER_REDIS_PORT with a value such as
-// tcp://10.0.0.11:6379), and RATELIMITER_TEST_..., which this project's tests use.
+// Two kinds of keys that begin with RATELIMITER_ are ignored too: the variables that
+// Kubernetes sets for a service whose name begins with "ratelimiter"
+// (RATELIMITER_REDIS_SERVICE_HOST, RATELIMITER_REDIS_PORT_6379_TCP and so on, and
+// RATELIMITER_REDIS_PORT with a value such as tcp://10.0.0.11:6379), and
+// RATELIMITER_TEST_..., which the tests of this project use.
 type Config map[string]any
 
 // The keys of a Config.
 const (
-	// ConfigEnabled is a bool, true by default. If it is false, every request is
-	// allowed. The configuration is still checked, but nothing is connected to: no
-	// backend is made and none that was handed in is used, and RateLimiter.Backend
-	// returns an empty one in memory. Options of a backend that was registered with
-	// RegisterBackend are not checked then.
+	// ConfigEnabled is a bool; the default is true. If it is false, every request is
+	// allowed and nothing is connected to: InitApp neither creates a backend nor uses one
+	// that was passed in, and RateLimiter.Backend returns an empty memory backend. The
+	// configuration is still checked, except for the options of a backend that was
+	// registered with RegisterBackend.
 	ConfigEnabled = "RATELIMITER_ENABLED"
 
-	// ConfigBackend says where the counters are kept. It is the name of a backend
-	// ("memory", "redis", or one given to RegisterBackend), or a backends.Backend,
-	// which Close leaves open. The default is "memory"; nil is an error here, as it
-	// is what a backend is that could not be made.
+	// ConfigBackend is where the counters are kept: the name of a backend ("memory",
+	// "redis" or a name given to RegisterBackend) or a backends.Backend. The default is
+	// "memory". Close does not close a backends.Backend that was passed in. Unlike for
+	// other keys, nil is an error, because it usually is a backend that could not be
+	// created.
 	ConfigBackend = "RATELIMITER_BACKEND"
 
-	// ConfigBackendOptions is a map[string]any with the options of the named
-	// backend; none by default. See backends.NewMemory and backends.NewRedis.
+	// ConfigBackendOptions is a map[string]any with the options of the named backend; the
+	// default is no options. See backends.NewMemory and backends.NewRedis.
 	//
-	// One option belongs to the limiter and exists for all backends but memory:
-	// fallback_share, a number over 0 and up to 1, by default 1. It is the part of
-	// each limit that this process enforces while it falls back on its own memory,
-	// such as 0.025 for one of forty processes.
+	// In addition, every backend except memory accepts fallback_share, a number over 0
+	// and at most 1; the default is 1. It is the share of each limit that this process
+	// enforces while it counts in its own memory during an outage: 0.025 for one of forty
+	// processes, for example.
 	ConfigBackendOptions = "RATELIMITER_BACKEND_OPTIONS"
 
-	// ConfigKeyPrefix is a string, "rate_limit" by default, with which every key in
-	// the backend begins. It may be empty. All applications that use one Redis with
-	// the same prefix share the counters of equal keys, so each needs a prefix of
-	// its own. If it is absent and the option client of backend redis is given, the
-	// key CACHE_KEY_PREFIX of the same map takes its place.
+	// ConfigKeyPrefix is a string with which every key in the backend begins. The default
+	// is "rate_limit"; it may be empty. Applications that use the same Redis and the same
+	// prefix share their counters, so give each application its own prefix. If this key
+	// is absent and the Redis backend has the option client, CACHE_KEY_PREFIX from the
+	// same map is used instead.
 	ConfigKeyPrefix = "RATELIMITER_KEY_PREFIX"
 
-	// ConfigAlgorithm is how limits are counted unless WithAlgorithm says
-	// otherwise: an Algorithm or its name ("sliding-window", "fixed-window",
-	// "sliding-log" or "token-bucket"). The default is SlidingWindow.
+	// ConfigAlgorithm is the algorithm of all limits without WithAlgorithm: an Algorithm
+	// or its name ("sliding-window", "fixed-window", "sliding-log" or "token-bucket").
+	// The default is SlidingWindow.
 	ConfigAlgorithm = "RATELIMITER_ALGORITHM"
 
-	// ConfigDefaultLimits is a string such as "100/minute; 5/second", see
-	// ParseLimits: the limits of every route that has no RateLimit of its own. The
-	// default is "", none. Update changes it while the application runs.
+	// ConfigDefaultLimits is a string such as "100/minute; 5/second"; see ParseLimits.
+	// These limits apply to every route that has no RateLimit of its own, and each route
+	// counts separately. The default is "", no limits. Update can change it while the
+	// application runs.
 	ConfigDefaultLimits = "RATELIMITER_DEFAULT_LIMITS"
 
-	// ConfigApplicationLimits is a string of the same form: the limits of all
-	// routes together. The default is "", none. Update changes it while the
-	// application runs.
+	// ConfigApplicationLimits is a string such as "1000/hour"; see ParseLimits. These
+	// limits apply to all routes together. The default is "", no limits. Update can
+	// change it while the application runs.
 	ConfigApplicationLimits = "RATELIMITER_APPLICATION_LIMITS"
 
-	// ConfigDefaultOptions is a []Option that applies to the default limits; none
-	// by default. They are options of RateLimit: a scope, a skip, a cost, an algorithm, a
-	// shadow, a ban, a wait and so on. WithKey, WithName, WithBurst, WithLimit,
-	// WithDefaults and the options that leave something out do not suit, and are an
-	// error, as are options that exclude each other.
+	// ConfigDefaultOptions is a []Option that applies to the default limits; the default
+	// is no options. It accepts the options of RateLimit except WithKey, WithName,
+	// WithBurst, WithLimit, WithDefaults, WithoutDefaults, WithoutApplication and
+	// WithoutGroup. An option that does not fit is an error, and so are options that
+	// exclude each other.
 	ConfigDefaultOptions = "RATELIMITER_DEFAULT_OPTIONS"
 
-	// ConfigApplicationOptions is a []Option that applies to the application
-	// limits; none by default. It takes what ConfigDefaultOptions takes. Options other
-	// than WithCost, WithAlgorithm and WithShadow, in either key, make the two kinds of
-	// limits two questions to the backend in place of one.
+	// ConfigApplicationOptions is a []Option that applies to the application limits; the
+	// default is no options. It accepts the same options as ConfigDefaultOptions. If
+	// either list contains anything but WithCost, WithAlgorithm and WithShadow, default
+	// and application limits take two calls to the backend instead of one.
 	ConfigApplicationOptions = "RATELIMITER_APPLICATION_OPTIONS"
 
-	// ConfigHeaders says which headers responses have beside Retry-After, which is always
-	// sent: a list of texts, or one text with commas. The default is "x, draft-11". WithHeaders overrides it.
+	// ConfigHeaders selects the response headers: a string with commas or a list of
+	// strings. The default is "x, draft-11". WithHeaders overrides it for one RateLimit.
+	// Retry-After is always sent with a rejection.
 	//
 	//	x          X-RateLimit-Limit, X-RateLimit-Remaining, and X-RateLimit-Reset
 	//	           in Unix seconds
@@ -114,86 +116,91 @@ const (
 	//	           limit=100, remaining=50, reset=30
 	//	draft-6    RateLimit-Policy as in draft-7, RateLimit-Limit,
 	//	           RateLimit-Remaining, and RateLimit-Reset in seconds from now
-	//	none       none of them
+	//	none       no headers
 	//
-	// Draft-7 and draft-11 exclude each other, as they write different things into the same
-	// headers. With draft-6 and draft-11, RateLimit-Policy is that of draft-11.
+	// draft-7 and draft-11 cannot be combined, because they use the same header names. If
+	// draft-6 and draft-11 are combined, RateLimit-Policy has the format of draft-11.
 	ConfigHeaders = "RATELIMITER_HEADERS"
 
-	// ConfigInjectXHeaders is a bool: whether ConfigHeaders has x. It must not contradict
-	// ConfigHeaders where both are given.
+	// ConfigInjectXHeaders is a bool; the default is true. It switches the headers "x" of
+	// ConfigHeaders on or off. It is an error if it contradicts ConfigHeaders.
 	ConfigInjectXHeaders = "RATELIMITER_INJECT_X_HEADERS"
 
-	// ConfigInjectRateLimitHeaders is a bool: whether ConfigHeaders has draft-11, or with
-	// ConfigHeaders any draft. It must not contradict ConfigHeaders where both are given.
+	// ConfigInjectRateLimitHeaders is a bool; the default is true. It switches the
+	// headers "draft-11" of ConfigHeaders on or off. If ConfigHeaders is given too, this
+	// key has to be true if ConfigHeaders contains a draft, and false if it does not.
 	ConfigInjectRateLimitHeaders = "RATELIMITER_INJECT_RATELIMIT_HEADERS"
 
-	// ConfigPartitionSecret is a string of 16 bytes or more; none by default. With
-	// it the RateLimit headers have the parameter pk, an HMAC of key and scope: it
-	// tells quotas apart without telling whose they are.
+	// ConfigPartitionSecret is a string of at least 16 bytes; the default is "", no
+	// secret. With a secret, the RateLimit headers carry the parameter pk, an HMAC of key
+	// and scope. It lets a client distinguish quotas without revealing whose they are.
 	ConfigPartitionSecret = "RATELIMITER_PARTITION_SECRET"
 
-	// ConfigOverLimit is a gin.HandlerFunc or a func(*gin.Context) that answers
-	// requests over any limit that has no WithOverLimit, also default and application
-	// limits, who is banned and who has waited in vain. FromContext tells it about the limit. The
-	// default is a problem document with status 429.
+	// ConfigOverLimit is a gin.HandlerFunc or a func(*gin.Context) that answers every
+	// rejected request, including requests of banned clients and requests that waited
+	// first, unless the limit has WithOverLimit. The handler can read the limit with
+	// FromContext. The default is a problem document with status 429.
 	ConfigOverLimit = "RATELIMITER_OVER_LIMIT"
 
-	// ConfigOnError says what happens to a request that the backend does not
-	// decide: "fallback" (the default) limits it in the memory of this process,
-	// "allow" allows it, and "deny" answers 503. After five failures in a row the
-	// backend is no longer asked, until it answers a probe; see backends.Breaker.
+	// ConfigOnError is a string that says what happens to a request if the backend fails:
+	// "fallback" counts in the memory of this process, "allow" allows the request, and
+	// "deny" answers 503. The default is "fallback". After five failures in a row the
+	// backend is not called again until it answers a probe; see backends.Breaker.
 	ConfigOnError = "RATELIMITER_ON_ERROR"
 
-	// ConfigFallbackLimits is a string such as "20/minute", see ParseLimits: limits that apply
-	// beside all others while the backend is away and "fallback" decides, so that the
-	// stricter counts. The default is "", none. Each client has them on each route, in the
-	// memory of each process; who the client is, is as for the default limits: the
-	// address, or what WithScope in ConfigDefaultOptions says. They reject no request that
-	// would not have been rejected otherwise: one that is skipped, or met nothing but shadows
-	// and limits that only observe. fallback_share does not divide them. They are an error
-	// with ConfigOnError "allow" or "deny", and have no effect with the backend "memory".
+	// ConfigFallbackLimits is a string such as "20/minute"; see ParseLimits. While the
+	// backend is away and ConfigOnError is "fallback", these limits apply in addition to
+	// all others. The default is "", no limits.
+	//
+	// Each process counts them in its own memory, separately for each route and each
+	// client. A client is an IP address, or what WithScope in ConfigDefaultOptions
+	// returns. They do not apply to requests that no other limit could have rejected:
+	// skipped requests, and requests that only met shadow limits and limits that only
+	// observe. fallback_share does not reduce them. They are an error if ConfigOnError is
+	// "allow" or "deny", and have no effect with the backend "memory".
 	ConfigFallbackLimits = "RATELIMITER_FALLBACK_LIMITS"
 
 	// ConfigOnUnavailable is a gin.HandlerFunc or a func(*gin.Context) that answers
-	// requests which "deny" rejects, and all requests after Close. What the backend
-	// failed with is in the Errors of the context. The default is a problem document with
+	// requests that "deny" rejects, and all requests after Close. The error of the
+	// backend is in the Errors of the context. The default is a problem document with
 	// status 503.
 	ConfigOnUnavailable = "RATELIMITER_ON_UNAVAILABLE"
 
-	// ConfigTimeout is the longest wait for a decision: a time.Duration or a string
-	// such as "250ms", 1ms or more. The default is 100ms.
+	// ConfigTimeout is the longest wait for a decision of the backend: a time.Duration or
+	// a string such as "250ms". The default is 100ms, the minimum 1ms.
 	ConfigTimeout = "RATELIMITER_TIMEOUT"
 
-	// ConfigIPv6Prefix is an int from 1 to 128, by default 64: how many bits of an
-	// IPv6 address identify a client.
+	// ConfigIPv6Prefix is an int from 1 to 128: the number of leading bits of an IPv6
+	// address that identify a client. The default is 64.
 	ConfigIPv6Prefix = "RATELIMITER_IPV6_PREFIX"
 
-	// ConfigTimeZone is the time zone of calendar limits: a *time.Location, or a name such
-	// as "Europe/Zurich", "UTC" or "Local". Where it is set, limits per day, week, month and
-	// year in a list follow the calendar of the zone, such as the "10000/month" of RateLimits
-	// and of the limits in the configuration, unless WithAlgorithm or WithBurst chose another
-	// algorithm for them. Where it is not set, these limits count a month as 30 days, and
-	// WithCalendar(nil) follows UTC.
+	// ConfigTimeZone is the time zone of calendar limits: a *time.Location or a name such
+	// as "Europe/Zurich", "UTC" or "Local". The default is UTC for WithCalendar(nil), and
+	// no calendar for all other limits.
+	//
+	// If it is set, limits per day, week, month and year in a list follow the calendar of
+	// this zone, unless WithAlgorithm or WithBurst selects another algorithm for them. A
+	// list is the argument of RateLimits or a list of limits in this configuration. If it
+	// is not set, a month in a list is 30 days.
 	ConfigTimeZone = "RATELIMITER_TIME_ZONE"
 
-	// ConfigObserver is an Observer or a []Observer, none by default, which are told
-	// of every decision.
+	// ConfigObserver is an Observer or a []Observer that receives every decision; the
+	// default is none.
 	ConfigObserver = "RATELIMITER_OBSERVER"
 )
 
 const (
-	// keyPrefix is how all keys of a Config begin.
+	// keyPrefix begins every key of a Config.
 	keyPrefix = "RATELIMITER_"
-	// cacheKeyPrefix is the key of another extension's prefix.
+	// cacheKeyPrefix is the key of Flask-Cache that readPrefix honours.
 	cacheKeyPrefix = "CACHE_KEY_PREFIX"
 )
 
-// configKeys are all keys.
+// configKeys returns the known keys in sorted order.
 func configKeys() []string { return slices.Sorted(maps.Keys(environment)) }
 
-// own returns what is meant for the rate limiter, by the constants above, and an
-// error for every key that is misspelled or given twice.
+// own returns the entries that belong to the rate limiter, under the names of the
+// constants. It returns an error for every key that is misspelled or given twice.
 func (config Config) own() (Config, error) {
 	if config == nil {
 		return nil, nil
@@ -203,10 +210,10 @@ func (config Config) own() (Config, error) {
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		key, value := strings.ToUpper(name), config[name]
 		if !strings.HasPrefix(key, keyPrefix) {
-			faults = append(faults, slips(name, value)...)
+			faults = append(faults, misspellings(name, value)...)
 			continue
 		}
-		if foreign(key, value) {
+		if isForeign(key, value) {
 			continue
 		}
 		if other, twice := spelled[key]; twice {
@@ -217,10 +224,10 @@ func (config Config) own() (Config, error) {
 	return own, errors.Join(faults...)
 }
 
-// slips returns an error if a key without our prefix was probably meant to have it,
-// and one for each such key of a nested map.
-func slips(name string, value any) (faults []error) {
-	if key, found := nearlyKey(name); found {
+// misspellings reports a key without our prefix that was probably meant to have it, and
+// every such key in a nested map.
+func misspellings(name string, value any) (faults []error) {
+	if key, found := nearestKey(name); found {
 		return []error{fmt.Errorf("%s is not known; did you mean %q?", name, key)}
 	}
 	nested := reflect.ValueOf(value)
@@ -228,15 +235,15 @@ func slips(name string, value any) (faults []error) {
 		return nil
 	}
 	for _, inner := range nested.MapKeys() {
-		if key, found := nearlyKey(fmt.Sprintf("%s.%v", name, inner)); found {
+		if key, found := nearestKey(fmt.Sprintf("%s.%v", name, inner)); found {
 			faults = append(faults, fmt.Errorf("%s has the key %q, but nested maps are not read; write the key as %s in the map itself", name, fmt.Sprint(inner), key))
 		}
 	}
 	return faults
 }
 
-// nearlyKey finds the key that differs from a name in two characters at most.
-func nearlyKey(name string) (key string, found bool) {
+// nearestKey finds the known key that differs from a name in at most two characters.
+func nearestKey(name string) (key string, found bool) {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			return unicode.ToUpper(r)
@@ -252,17 +259,18 @@ func nearlyKey(name string) (key string, found bool) {
 }
 
 // kubernetesVariable matches the names of the variables that Kubernetes sets for a
-// service, except NAME_PORT, which only its value tells from a slip.
+// service. NAME_PORT is missing here: only its value distinguishes it from a misspelled
+// key.
 var kubernetesVariable = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
 
-// foreign reports whether a key with our prefix is not meant for us.
-func foreign(key string, value any) bool {
+// isForeign reports whether a key with our prefix belongs to something else.
+func isForeign(key string, value any) bool {
 	text, isText := value.(string)
 	return isText && (strings.HasPrefix(key, "RATELIMITER_TEST_") || kubernetesVariable.MatchString(key) ||
 		strings.HasSuffix(key, "_PORT") && strings.Contains(text, "://"))
 }
 
-// cachePrefix returns the value of CACHE_KEY_PREFIX, in whatever case, or nil.
+// cachePrefix returns the value of CACHE_KEY_PREFIX in any spelling, or nil.
 func (config Config) cachePrefix() (any, error) {
 	var found any
 	var spelled []string

@@ -13,41 +13,41 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
-// environment says how the value of each key is written in an environment
-// variable; nil for those that only Go can write.
+// environment contains the parser of each key in the environment. It is nil for values
+// that only exist in Go.
 var environment = map[string]func(text string) (any, error){
-	ConfigEnabled:                parseFlag,
-	ConfigBackend:                parseText,
+	ConfigEnabled:                parseBool,
+	ConfigBackend:                parseString,
 	ConfigBackendOptions:         parseBackendOptions,
-	ConfigKeyPrefix:              parseText,
-	ConfigAlgorithm:              parseText,
-	ConfigDefaultLimits:          parseText,
-	ConfigApplicationLimits:      parseText,
+	ConfigKeyPrefix:              parseString,
+	ConfigAlgorithm:              parseString,
+	ConfigDefaultLimits:          parseString,
+	ConfigApplicationLimits:      parseString,
 	ConfigDefaultOptions:         nil,
 	ConfigApplicationOptions:     nil,
-	ConfigHeaders:                parseText,
-	ConfigInjectXHeaders:         parseFlag,
-	ConfigInjectRateLimitHeaders: parseFlag,
-	ConfigPartitionSecret:        parseText,
+	ConfigHeaders:                parseString,
+	ConfigInjectXHeaders:         parseBool,
+	ConfigInjectRateLimitHeaders: parseBool,
+	ConfigPartitionSecret:        parseString,
 	ConfigOverLimit:              nil,
-	ConfigOnError:                parseText,
-	ConfigFallbackLimits:         parseText,
+	ConfigOnError:                parseString,
+	ConfigFallbackLimits:         parseString,
 	ConfigOnUnavailable:          nil,
-	ConfigTimeout:                parseText,
-	ConfigIPv6Prefix:             parseWhole,
-	ConfigTimeZone:               parseText,
+	ConfigTimeout:                parseString,
+	ConfigIPv6Prefix:             parseInteger,
+	ConfigTimeZone:               parseString,
 	ConfigObserver:               nil,
 }
 
-// ConfigFromEnv reads the configuration from environment variables, which have the
-// names of the keys: RATELIMITER_BACKEND and so on. Flags are written true or
-// false, and RATELIMITER_BACKEND_OPTIONS is a JSON object or a redis:// URL. An
-// empty variable counts as absent. What the values mean is checked by InitApp.
+// ConfigFromEnv reads the configuration from environment variables with the names of the
+// keys, such as RATELIMITER_BACKEND. A bool is "true" or "false", and
+// RATELIMITER_BACKEND_OPTIONS is a JSON object or a redis:// URL. An empty variable
+// counts as absent. InitApp validates the values.
 //
-// Names are matched like the keys of a Config: case does not matter, and the
-// variables that Kubernetes sets for services are ignored. An unknown RATELIMITER_
-// variable is an error, and so are a slip such as RATELIMIT_BACKEND and a variable
-// whose value only Go can write, such as RATELIMITER_OBSERVER.
+// Names are matched as in a Config: they are not case-sensitive, and the variables that
+// Kubernetes sets for services are ignored. ConfigFromEnv returns an error for an unknown
+// RATELIMITER_ variable, for a misspelled name such as RATELIMIT_BACKEND, and for a key
+// that has no text form, such as RATELIMITER_OBSERVER.
 func ConfigFromEnv() (Config, error) {
 	given := Config{}
 	for _, variable := range os.Environ() {
@@ -78,14 +78,14 @@ func parseVariable(name, text string) (any, error) {
 	case !known:
 		return nil, fmt.Errorf("is not known; %s", options.Suggest(name, configKeys()))
 	case parse == nil:
-		return nil, errors.New("is a value that only Go can write; set it in the Config that ConfigFromEnv returns")
+		return nil, errors.New("cannot be set in the environment; set it in the Config that ConfigFromEnv returns")
 	}
 	return parse(text)
 }
 
-func parseText(text string) (any, error) { return text, nil }
+func parseString(text string) (any, error) { return text, nil }
 
-func parseFlag(text string) (any, error) {
+func parseBool(text string) (any, error) {
 	flag, err := strconv.ParseBool(strings.TrimSpace(text))
 	if err != nil {
 		return nil, fmt.Errorf("is %q; it must be true or false", text)
@@ -93,7 +93,7 @@ func parseFlag(text string) (any, error) {
 	return flag, nil
 }
 
-func parseWhole(text string) (any, error) {
+func parseInteger(text string) (any, error) {
 	number, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
 		return nil, fmt.Errorf("is %q; it must be a whole number", text)
@@ -101,8 +101,8 @@ func parseWhole(text string) (any, error) {
 	return number, nil
 }
 
-// parseBackendOptions repeats nothing of the text in an error: it may hold a
-// password. Which URLs can be used is for the backend to say.
+// parseBackendOptions does not quote the text in an error, because it may contain a
+// password. The backend validates the URL.
 func parseBackendOptions(text string) (any, error) {
 	text = strings.TrimSpace(text)
 	if !strings.HasPrefix(text, "{") && strings.Contains(text, "://") {

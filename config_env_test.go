@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheEnvironmentConfigures(t *testing.T) {
+func TestConfigFromEnvReadsTheEnvironment(t *testing.T) {
 	server := miniredis.RunT(t)
 	for name, value := range map[string]string{
 		"RATELIMITER_BACKEND":          "redis",
@@ -47,16 +47,16 @@ func TestTheEnvironmentConfigures(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAWrongEnvironmentIsRejected(t *testing.T) {
+func TestAnInvalidEnvironmentIsRejected(t *testing.T) {
 	for name, test := range map[string]struct{ variable, value, says string }{
 		"unknown":      {"RATELIMITER_BACKND", "redis", `did you mean "RATELIMITER_BACKEND"?`},
 		"flag":         {"RATELIMITER_ENABLED", "maybe", "true or false"},
 		"number":       {"RATELIMITER_IPV6_PREFIX", "many", "whole number"},
 		"options":      {"RATELIMITER_BACKEND_OPTIONS", "host=secret", "JSON object"},
 		"null options": {"RATELIMITER_BACKEND_OPTIONS", "null", "JSON object"},
-		"a slip":       {"RATELIMIT_BACKEND", "redis", `did you mean "RATELIMITER_BACKEND"?`},
-		"a Go value":   {"RATELIMITER_OBSERVER", "log", "only Go can write"},
-		"a handler":    {"RATELIMITER_OVER_LIMIT", "429", "only Go can write"},
+		"misspelled":   {"RATELIMIT_BACKEND", "redis", `did you mean "RATELIMITER_BACKEND"?`},
+		"a Go value":   {"RATELIMITER_OBSERVER", "log", "cannot be set in the environment"},
+		"a handler":    {"RATELIMITER_OVER_LIMIT", "429", "cannot be set in the environment"},
 		"its own port": {"RATELIMITER_PORT", "6379", "not known"},
 		"a port":       {"RATELIMITER_REDIS_PORT", "6379", "not known"},
 	} {
@@ -70,7 +70,7 @@ func TestAWrongEnvironmentIsRejected(t *testing.T) {
 	}
 }
 
-func TestAURLInTheEnvironmentIsReadWhereOptionsAre(t *testing.T) {
+func TestBackendOptionsInTheEnvironmentMayBeAURL(t *testing.T) {
 	server := miniredis.RunT(t)
 	t.Setenv("RATELIMITER_BACKEND", "redis")
 	t.Setenv("RATELIMITER_BACKEND_OPTIONS", " redis://"+server.Addr()+"/3\n")
@@ -98,7 +98,7 @@ func TestAURLInTheEnvironmentIsReadWhereOptionsAre(t *testing.T) {
 	require.ErrorContains(t, err, "RATELIMITER_BACKEND is missing")
 }
 
-func TestNamesInTheEnvironmentAreMatchedWithoutRegardToCase(t *testing.T) {
+func TestNamesInTheEnvironmentAreNotCaseSensitive(t *testing.T) {
 	t.Setenv("ratelimiter_ipv6_prefix", "56\n")
 	t.Setenv("Ratelimiter_Time_Zone", "Europe/Zurich")
 	config, err := ratelimiter.ConfigFromEnv()
@@ -110,7 +110,7 @@ func TestNamesInTheEnvironmentAreMatchedWithoutRegardToCase(t *testing.T) {
 	require.ErrorContains(t, err, `RATELIMITER_IPV6_PREFIX is given twice, as "RATELIMITER_IPV6_PREFIX" and as "ratelimiter_ipv6_prefix"`)
 }
 
-// kubernetes are the variables that it sets for a service.
+// kubernetes returns the variables that Kubernetes sets for a service.
 func kubernetes(service string) map[string]string {
 	return map[string]string{
 		service + "_SERVICE_HOST":        "10.0.0.11",
@@ -131,7 +131,7 @@ func kubernetes(service string) map[string]string {
 	}
 }
 
-func TestTheVariablesOfAKubernetesServiceConfigureNothing(t *testing.T) {
+func TestKubernetesServiceVariablesAreIgnored(t *testing.T) {
 	for _, service := range []string{"RATELIMITER", "RATELIMITER_REDIS", "RATELIMITER_BACKEND", "RATELIMITER_REDIS_2", "RATELIMIT", "RATE_LIMITER", "RATELIMIT_BACKEND"} {
 		t.Run(service, func(t *testing.T) {
 			everything, lower := ratelimiter.Config{}, ratelimiter.Config{} // as libraries read the environment

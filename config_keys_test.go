@@ -13,9 +13,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Many configuration libraries turn keys to lower case.
-func TestKeysAreMatchedWithoutRegardToCase(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"ratelimiter_default_limits": "2/hour", "ratelımıter_key_prefix": "mine"}) // also where it is Turkish that has no I
+// Many configuration libraries convert keys to lower case.
+func TestKeysAreNotCaseSensitive(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"ratelimiter_default_limits": "2/hour", "ratelımıter_key_prefix": "mine"}) // even with the Turkish dotless i
 	engine.GET("/", ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 	require.Equal(t, "mine", limiter.Config()["RATELIMITER_KEY_PREFIX"])
@@ -29,7 +29,7 @@ func TestKeysAreMatchedWithoutRegardToCase(t *testing.T) {
 	require.Equal(t, "3/hour", limiter.Config()["RATELIMITER_DEFAULT_LIMITS"])
 }
 
-func TestAnyCaseOfAnyKeyIsThatKey(t *testing.T) {
+func TestEveryKeyIsFoundInAnyCase(t *testing.T) {
 	_, limiter := application(t, nil)
 	var keys []string
 	for key := range limiter.Config() {
@@ -55,7 +55,7 @@ func TestAnyCaseOfAnyKeyIsThatKey(t *testing.T) {
 	})
 }
 
-func TestAKeyThatIsNearlyOursIsRejected(t *testing.T) {
+func TestAMisspelledKeyIsRejected(t *testing.T) {
 	for name, meant := range map[string]string{
 		"RATELIMIT_BACKEND":               "RATELIMITER_BACKEND",
 		"ratelimit_backend":               "RATELIMITER_BACKEND",
@@ -102,7 +102,7 @@ func TestANestedMapIsRejected(t *testing.T) {
 	}
 }
 
-func TestOtherPeoplesKeysAreLeftAlone(t *testing.T) {
+func TestKeysOfTheApplicationAreIgnored(t *testing.T) {
 	config := ratelimiter.Config{"DEBUG": true, "": 1}
 	for _, name := range []string{
 		"CACHE_TYPE", "CACHE_KEY_PREFIX", "cache_key_prefix", "KEY_PREFIX", "BACKEND", "TIMEOUT", "ENABLED", "TIME_ZONE", "OBSERVER",
@@ -117,7 +117,7 @@ func TestOtherPeoplesKeysAreLeftAlone(t *testing.T) {
 	require.NoError(t, limiter.Update(config))
 }
 
-func TestTheCachesPrefixIsFoundInAnyCase(t *testing.T) {
+func TestCacheKeyPrefixIsFoundInAnyCase(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
@@ -134,7 +134,7 @@ func TestTheCachesPrefixIsFoundInAnyCase(t *testing.T) {
 	require.ErrorContains(t, err, "CACHE_KEY_PREFIX, cache_key_prefix")
 	config["CACHE_KEY_PREFIX"], config["RATELIMITER_KEY_PREFIX"] = 7, "mine"
 	_, err = ratelimiter.New(gin.New(), config)
-	require.NoError(t, err, "it is not needed")
+	require.NoError(t, err, "CACHE_KEY_PREFIX is not needed")
 	delete(config, "RATELIMITER_KEY_PREFIX")
 	delete(config, "cache_key_prefix")
 	_, err = ratelimiter.New(gin.New(), config)

@@ -12,17 +12,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAWrongConfigurationIsRejectedAndSaysWhatWouldBeRight(t *testing.T) {
+func TestAnInvalidConfigurationIsRejectedWithACorrection(t *testing.T) {
 	for name, test := range map[string]struct {
 		config ratelimiter.Config
 		says   []string
 	}{
 		"unknown key":           {ratelimiter.Config{"RATELIMITER_BACKND": "redis"}, []string{"RATELIMITER_BACKND", `"RATELIMITER_BACKEND"`}},
-		"quite unknown key":     {ratelimiter.Config{"RATELIMITER_COLOUR": "red"}, []string{"RATELIMITER_COLOUR", "RATELIMITER_TIMEOUT"}},
+		"unrelated key":         {ratelimiter.Config{"RATELIMITER_COLOUR": "red"}, []string{"RATELIMITER_COLOUR", "RATELIMITER_TIMEOUT"}},
 		"unknown backend":       {ratelimiter.Config{"RATELIMITER_BACKEND": "radis"}, []string{`"radis"`, `did you mean "redis"?`, "memory"}},
 		"backend of wrong type": {ratelimiter.Config{"RATELIMITER_BACKEND": 7}, []string{"RATELIMITER_BACKEND", "int", "memory"}},
-		"options of a made backend": {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_BACKEND_OPTIONS": map[string]any{"x": 1}},
-			[]string{"RATELIMITER_BACKEND_OPTIONS", "leave them out"}},
+		"options of a passed backend": {ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_BACKEND_OPTIONS": map[string]any{"x": 1}},
+			[]string{"RATELIMITER_BACKEND_OPTIONS", "remove them"}},
 		"options of wrong type": {ratelimiter.Config{"RATELIMITER_BACKEND_OPTIONS": "port=1"}, []string{"RATELIMITER_BACKEND_OPTIONS", "map[string]any"}},
 		"unknown option":        {ratelimiter.Config{"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_key": 1}}, []string{`"max_key"`, `"max_keys"`}},
 		"port that is text": {ratelimiter.Config{"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"port": "6379"}},
@@ -42,7 +42,7 @@ func TestAWrongConfigurationIsRejectedAndSaysWhatWouldBeRight(t *testing.T) {
 		"handler that is a text":  {ratelimiter.Config{"RATELIMITER_OVER_LIMIT": "no"}, []string{"RATELIMITER_OVER_LIMIT", `"no"`, "gin.HandlerFunc"}},
 		"handler of net/http": {ratelimiter.Config{"RATELIMITER_ON_UNAVAILABLE": func(http.ResponseWriter, *http.Request) {}},
 			[]string{"RATELIMITER_ON_UNAVAILABLE", "http.ResponseWriter", "func(*gin.Context)"}},
-		"nil handler":               {ratelimiter.Config{"RATELIMITER_OVER_LIMIT": gin.HandlerFunc(nil)}, []string{"RATELIMITER_OVER_LIMIT", "a nil gin.HandlerFunc", "left out"}},
+		"nil handler":               {ratelimiter.Config{"RATELIMITER_OVER_LIMIT": gin.HandlerFunc(nil)}, []string{"RATELIMITER_OVER_LIMIT", "a nil gin.HandlerFunc", "absent"}},
 		"unknown time zone":         {ratelimiter.Config{"RATELIMITER_TIME_ZONE": "Middle/Earth"}, []string{"RATELIMITER_TIME_ZONE", `"Middle/Earth"`, "Europe/Zurich", "time/tzdata"}},
 		"empty time zone":           {ratelimiter.Config{"RATELIMITER_TIME_ZONE": ""}, []string{"RATELIMITER_TIME_ZONE", `""`}},
 		"nil time zone":             {ratelimiter.Config{"RATELIMITER_TIME_ZONE": (*time.Location)(nil)}, []string{"RATELIMITER_TIME_ZONE", "a nil *time.Location"}},
@@ -63,7 +63,7 @@ func TestAWrongConfigurationIsRejectedAndSaysWhatWouldBeRight(t *testing.T) {
 	}
 }
 
-func TestEveryKeyHasTheTypesItSays(t *testing.T) {
+func TestEveryKeyAcceptsItsDocumentedTypes(t *testing.T) {
 	_, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_ENABLED":                  true,
 		"RATELIMITER_BACKEND":                  "memory",
@@ -103,7 +103,7 @@ func TestKeysInRedisBeginWithThePrefix(t *testing.T) {
 			test.config["RATELIMITER_BACKEND_OPTIONS"] = map[string]any{"addr": server.Addr()}
 			if test.handIn {
 				client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-				t.Cleanup(func() { require.NoError(t, client.Close()) }) // fails if the limiter had closed it
+				t.Cleanup(func() { require.NoError(t, client.Close()) }) // fails if the limiter closed it
 				test.config["RATELIMITER_BACKEND_OPTIONS"] = map[string]any{"client": client}
 			}
 			engine, limiter := application(t, test.config)
@@ -115,7 +115,7 @@ func TestKeysInRedisBeginWithThePrefix(t *testing.T) {
 	}
 }
 
-func TestARedisThatIsDownAtTheStartIsNoError(t *testing.T) {
+func TestInitAppSucceedsWhileRedisIsDown(t *testing.T) {
 	server := miniredis.RunT(t)
 	addr := server.Addr()
 	server.Close()
@@ -124,13 +124,13 @@ func TestARedisThatIsDownAtTheStartIsNoError(t *testing.T) {
 		"RATELIMITER_TIMEOUT": time.Second,
 	})
 	engine.GET("/", limiter.RateLimit(2, time.Hour), ok)
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "each process limits by itself meanwhile")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "each process counts separately during the outage")
 	require.NoError(t, server.StartAddr(addr))
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "and shares the limit once Redis is there")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "the limit is shared once Redis is up")
 	require.Len(t, server.Keys(), 1)
 }
 
-func TestARedisThatRejectsThePasswordIsAnError(t *testing.T) {
+func TestInitAppFailsIfRedisRejectsThePassword(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.RequireAuth("right")
 	for _, password := range []string{"", "wrong-secret"} {

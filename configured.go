@@ -11,26 +11,26 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
-// applicationKey is the key of the limits that all routes share, as people read it.
+// applicationKey is the public key of the application limits.
 const applicationKey = "application"
 
-// configured are the limits in the configuration, as they are now. Rules are nil
-// where there are no limits.
+// configured holds the configured limits that are currently in effect. A rule is nil if
+// it has no limits.
 type configured struct {
-	defaults, application        []Limit // of each route by itself, and of all together
+	defaults, application        []Limit // for each route, and for all routes together
 	defaultRule, applicationRule *rule
-	// first is asked first on a route without a RateLimit: both kinds in one question where
-	// their options allow that; else the application limits, behind which the default
-	// limits are asked; or the only kind that there is.
+	// first is checked first on a route without a RateLimit. It contains both kinds of
+	// limits if their options allow it. Otherwise it contains the application limits,
+	// which the default limits follow, or the only kind that exists.
 	first *rule
-	// retired is set once Update has replaced these limits.
+	// retired is true after Update has replaced these limits.
 	retired atomic.Bool
 }
 
 func newConfigured(defaults, application []Limit, defaultOptions, applicationOptions []Option) (*configured, error) {
 	limits := &configured{defaults: defaults, application: application}
-	each, failed := configuredRule(ConfigDefaultOptions, defaults, defaultOptions, ofDefault, "")
-	shared, err := configuredRule(ConfigApplicationOptions, application, applicationOptions, ofApplication, "application-")
+	each, failed := configuredRule(ConfigDefaultOptions, defaults, defaultOptions, defaultNamespace, "")
+	shared, err := configuredRule(ConfigApplicationOptions, application, applicationOptions, applicationNamespace, "application-")
 	limits.defaultRule, limits.applicationRule = each, shared
 	switch {
 	case each == nil:
@@ -50,9 +50,9 @@ func newConfigured(defaults, application []Limit, defaultOptions, applicationOpt
 	return limits, errors.Join(failed, err)
 }
 
-// configuredRule makes the rule of one kind of limits. key is that of the options, which
-// are checked even where there are no limits: Update may bring some. What an option
-// panics with is an error here.
+// configuredRule creates the rule of one kind of limits. key is the key of the options,
+// which are validated even without limits, because Update may add limits. A panic of an
+// option becomes an error.
 func configuredRule(key string, limits []Limit, options []Option, of namespace, prefix string) (made *rule, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -73,28 +73,28 @@ func configuredRule(key string, limits []Limit, options []Option, of namespace, 
 	return r, nil
 }
 
-// hasLimitOptionsOnly reports whether no option is about the rule as a whole or about the
-// scope, so that its limits can be asked together with others.
+// hasLimitOptionsOnly reports whether all options apply to single limits, so that the
+// limits can be combined with others in one rule.
 func (r *rule) hasLimitOptionsOnly() bool {
 	return len(r.skip) == 0 && r.sendHeaders == nil && r.overLimit == nil && !r.neverReject && r.countIf == nil &&
 		r.ban == nil && r.longestWait == 0 && r.limits[0].scope == nil
 }
 
-// any reports whether there is a limit at all.
+// any reports whether there is at least one limit.
 func (limits *configured) any() bool { return limits.first != nil }
 
-// applies reports whether the limits of a binding apply to its route. Some are bound to
-// find out that they do not.
+// applies reports whether the limits of a binding apply to its route. Some limits are
+// bound only to find out that they do not.
 func (b *binding) applies() bool {
 	switch {
 	case !b.isConfigured():
-		return !b.leftOut
-	case b.local || b.kinds.exempt:
+		return !b.replaced
+	case b.local || b.handlers.exempt:
 		return false
-	case b.kinds.limits == 0:
+	case b.handlers.rateLimits == 0:
 		return true
 	case b.rule == b.configured.applicationRule:
-		return !b.kinds.withoutApplication
+		return !b.handlers.withoutApplication
 	}
-	return b.position > 0 && b.rule == b.configured.defaultRule // behind the last RateLimit
+	return b.position > 0 && b.rule == b.configured.defaultRule // after the last RateLimit
 }

@@ -15,14 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// options are the options of a configuration key.
+// options returns the value of an options key.
 func options(list ...ratelimiter.Option) []ratelimiter.Option { return list }
 
 var byAccount = ratelimiter.WithScope(ratelimiter.ByHeader("X-Account"))
 
 func isFailed(c *gin.Context) bool { return c.Writer.Status() >= 400 }
 
-// kinds are the configurations of a limit of 2/hour, as a default and as an application limit.
+// kinds are configurations with a default limit of 2/hour and with an application limit
+// of 2/hour.
 var kinds = map[string]func(config ratelimiter.Config, list ...ratelimiter.Option) ratelimiter.Config{
 	"default": func(config ratelimiter.Config, list ...ratelimiter.Option) ratelimiter.Config {
 		return with(config, "RATELIMITER_DEFAULT_LIMITS", "2/hour", "RATELIMITER_DEFAULT_OPTIONS", list)
@@ -36,7 +37,7 @@ var kinds = map[string]func(config ratelimiter.Config, list ...ratelimiter.Optio
 	},
 }
 
-// with is a configuration with further keys and values.
+// with returns a configuration with additional keys and values.
 func with(config ratelimiter.Config, pairs ...any) ratelimiter.Config {
 	config = maps.Clone(config)
 	for i := 0; i < len(pairs); i += 2 {
@@ -45,7 +46,7 @@ func with(config ratelimiter.Config, pairs ...any) ratelimiter.Config {
 	return config
 }
 
-func TestOptionsChangeTheLimitsInTheConfiguration(t *testing.T) {
+func TestOptionsApplyToConfiguredLimits(t *testing.T) {
 	failing := withHeader("X-Fail", "yes")
 	for name, test := range map[string]struct {
 		options  []ratelimiter.Option
@@ -99,7 +100,7 @@ func TestABanOfADefaultLimitOutlastsIt(t *testing.T) {
 	})
 }
 
-func TestDefaultLimitsMakeRequestsWait(t *testing.T) {
+func TestRequestsCanWaitForDefaultLimits(t *testing.T) {
 	for kind, of := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -114,20 +115,20 @@ func TestDefaultLimitsMakeRequestsWait(t *testing.T) {
 	}
 }
 
-// questions counts what a backend is asked.
+// questions counts the calls to a backend.
 type questions struct {
 	backends.Backend
-	asked  atomic.Int64
+	calls  atomic.Int64
 	quotas atomic.Int64
 }
 
 func (q *questions) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
-	q.asked.Add(1)
+	q.calls.Add(1)
 	q.quotas.Add(int64(len(quotas)))
 	return q.Backend.Take(ctx, quotas, verdicts)
 }
 
-func TestBothKindsAreOneQuestionWhereTheirOptionsAllowIt(t *testing.T) {
+func TestBothKindsOfLimitsTakeOneCallIfTheirOptionsAllowIt(t *testing.T) {
 	for name, test := range map[string]struct {
 		defaults, application []ratelimiter.Option
 		want                  int64
@@ -149,13 +150,13 @@ func TestBothKindsAreOneQuestionWhereTheirOptionsAllowIt(t *testing.T) {
 			})
 			engine.GET("/", ok)
 			require.Equal(t, 200, get(engine, "/").Code)
-			require.Equal(t, test.want, backend.asked.Load())
+			require.Equal(t, test.want, backend.calls.Load())
 			require.Equal(t, int64(2), backend.quotas.Load())
 		})
 	}
 }
 
-func TestARequestThatDefaultLimitsRejectCostsTheApplicationNothing(t *testing.T) {
+func TestARequestRejectedByDefaultLimitsIsNotChargedToTheApplication(t *testing.T) {
 	onEveryBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		engine, limiter := application(t, with(config, "RATELIMITER_DEFAULT_LIMITS", "1/hour", "RATELIMITER_DEFAULT_OPTIONS", options(byAccount),
 			"RATELIMITER_APPLICATION_LIMITS", "9/hour", "RATELIMITER_APPLICATION_OPTIONS", options(ratelimiter.WithScope(ratelimiter.ByEveryone))))
@@ -169,7 +170,7 @@ func TestARequestThatDefaultLimitsRejectCostsTheApplicationNothing(t *testing.T)
 	})
 }
 
-func TestWhatCountsIsAskedOncePerKindAlsoOfAPanic(t *testing.T) {
+func TestCountIfIsCalledOncePerKindOfLimitEvenForAPanic(t *testing.T) {
 	var judged atomic.Int64
 	counts := ratelimiter.WithCountIf(func(c *gin.Context) bool {
 		judged.Add(1)
@@ -194,11 +195,11 @@ func TestWhatCountsIsAskedOncePerKindAlsoOfAPanic(t *testing.T) {
 	}
 	judged.Store(0)
 	require.Equal(t, 500, get(engine, "/panic").Code)
-	require.Equal(t, 429, get(engine, "/panic").Code, "the application's two are used")
-	require.Equal(t, int64(2), judged.Load(), "what is rejected is not judged")
+	require.Equal(t, 429, get(engine, "/panic").Code, "both application limits are used")
+	require.Equal(t, int64(2), judged.Load(), "CountIf is not called for a rejected request")
 }
 
-func TestDefaultLimitsWithOptionsApplyBehindARateLimitToo(t *testing.T) {
+func TestDefaultLimitsWithOptionsApplyAfterARateLimitToo(t *testing.T) {
 	engine, limiter := application(t, kinds["both"](ratelimiter.Config{}, ratelimiter.WithCountIf(isFailed), byAccount))
 	fail := func(c *gin.Context) { c.Status(http.StatusBadRequest) }
 	engine.GET("/beside", limiter.RateLimit(9, time.Hour, ratelimiter.WithDefaults()), fail)
@@ -209,15 +210,15 @@ func TestDefaultLimitsWithOptionsApplyBehindARateLimitToo(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/own", 3, withHeader("X-Account", "cid")))
 }
 
-// The limits of the configuration are asked once, also where a handler limits by itself.
-func TestDefaultLimitsAreTakenOnceWhereAHandlerLimitsItself(t *testing.T) {
+// Configured limits are charged once, even if a handler calls a RateLimit.
+func TestDefaultLimitsAreChargedOnceIfAHandlerCallsARateLimit(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"})
 	unlimited := limiter.RateLimit(ratelimiter.Unlimited, time.Hour)
 	engine.GET("/", func(c *gin.Context) { unlimited(c) })
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 }
 
-func TestWhatARequestCostsIsForTheRateLimitAndNotForDefaultLimits(t *testing.T) {
+func TestSetCostAppliesToTheRateLimitAndNotToDefaultLimits(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/hour"})
 	cost := func(c *gin.Context) { require.NoError(t, ratelimiter.SetCost(c, 40)) }
 	engine.GET("/beside", limiter.RateLimit(100, time.Minute, ratelimiter.WithDefaults()), cost)
@@ -227,38 +228,38 @@ func TestWhatARequestCostsIsForTheRateLimitAndNotForDefaultLimits(t *testing.T) 
 		left, err := limiter.Status(t.Context(), "GET "+path, "192.0.2.1")
 		require.NoError(t, err)
 		var remaining []int64
-		for _, info := range left { // the shortest period first
+		for _, info := range left { // sorted by period
 			remaining = append(remaining, info.Remaining)
 		}
 		require.Equal(t, want, remaining, path)
 	}
 }
 
-func TestOptionsStayWhenLimitsChange(t *testing.T) {
+func TestUpdateKeepsTheOptions(t *testing.T) {
 	config := with(kinds["both"](ratelimiter.Config{}, byAccount), "RATELIMITER_APPLICATION_LIMITS", "")
 	engine, limiter := application(t, config)
 	engine.GET("/", ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3, withHeader("X-Account", "ann")))
 	require.NoError(t, limiter.Update(with(config, "RATELIMITER_DEFAULT_LIMITS", "3/hour", "RATELIMITER_APPLICATION_LIMITS", "9/day")))
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withHeader("X-Account", "ann")), "nothing is forgotten")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withHeader("X-Account", "ann")), "the counters are kept")
 	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4, withHeader("X-Account", "bob")))
 	require.ErrorContains(t, limiter.Update(with(config, "RATELIMITER_DEFAULT_OPTIONS", options(byAccount, byAccount))),
 		"RATELIMITER_DEFAULT_OPTIONS cannot change while the application runs")
 }
 
-func TestAnOptionThatDoesNotSuitTheConfigurationIsAnError(t *testing.T) {
+func TestAnOptionThatDoesNotFitTheConfigurationIsAnError(t *testing.T) {
 	shared := ratelimiter.WithKey(ratelimiter.Shared("api"))
 	for says, option := range map[string]ratelimiter.Option{
 		"WithKey is an option of RateLimit":            shared,
-		"WithName is about one limit":                  ratelimiter.WithName("x"),
-		"WithBurst is about one limit":                 ratelimiter.WithBurst(3),
-		"which are a text; write the limit there":      ratelimiter.WithLimit(1, time.Minute),
+		"WithName applies to one limit":                ratelimiter.WithName("x"),
+		"WithBurst applies to one limit":               ratelimiter.WithBurst(3),
+		"which are a text; add the limit to that text": ratelimiter.WithLimit(1, time.Minute),
 		"WithDefaults is an option of RateLimit":       ratelimiter.WithDefaults(),
 		"WithoutDefaults is an option of RateLimit":    ratelimiter.WithoutDefaults(),
 		"WithoutApplication is an option of RateLimit": ratelimiter.WithoutApplication(),
 		"WithoutGroup is an option of RateLimit":       ratelimiter.WithoutGroup(),
-		"holds a nil Option; leave it out":             nil,
-		"WithAlgorithm(9) is none of":                  ratelimiter.WithAlgorithm(9),
+		"contains a nil Option; remove it":             nil,
+		"WithAlgorithm(9) is not an algorithm":         ratelimiter.WithAlgorithm(9),
 	} {
 		for _, limits := range []string{"1/hour", ""} {
 			for key, value := range map[string]string{
@@ -273,5 +274,5 @@ func TestAnOptionThatDoesNotSuitTheConfigurationIsAnError(t *testing.T) {
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{
 		"RATELIMITER_DEFAULT_OPTIONS": options(ratelimiter.WithWait(time.Second), ratelimiter.WithShadow()),
 	})
-	require.ErrorContains(t, err, "RATELIMITER_DEFAULT_OPTIONS: WithWait holds requests")
+	require.ErrorContains(t, err, "RATELIMITER_DEFAULT_OPTIONS: WithWait needs limits that reject")
 }

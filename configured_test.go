@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLimitsChangeWhileRunning(t *testing.T) {
+func TestUpdateChangesLimitsAtRunTime(t *testing.T) {
 	config := ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour", "RATELIMITER_KEY_PREFIX": "mine", "OTHER": 1}
 	engine, limiter := application(t, config)
 	engine.GET("/", ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "4/hour"}))
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "two were used before")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "two units were already used")
 	config["RATELIMITER_APPLICATION_LIMITS"] = "1/day"
 	config["RATELIMITER_DEFAULT_LIMITS"] = ""
 	require.NoError(t, limiter.Update(config))
@@ -37,7 +37,7 @@ func TestLimitsChangeWhileRunning(t *testing.T) {
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 }
 
-func TestUpdateReachesAnEngineThatHadNoLimits(t *testing.T) {
+func TestUpdateAddsLimitsToAnEngineWithoutLimits(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", ok)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
@@ -53,7 +53,7 @@ func TestUpdateReachesAnEngineThatHadNoLimits(t *testing.T) {
 	require.ErrorIs(t, none.Update(nil), ratelimiter.ErrNotInitialised)
 }
 
-func TestLimitsThatChangeUnderLoadAdmitWhatOneOfThemAllows(t *testing.T) {
+func TestUnderLoadEveryRequestIsDecidedByOldOrNewLimits(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/day"})
 	admitted := make(chan struct{}, 1000)
 	engine.GET("/", func(*gin.Context) { admitted <- struct{}{} })
@@ -79,12 +79,12 @@ type toldFunc func(ratelimiter.Event)
 
 func (f toldFunc) Observe(e ratelimiter.Event) { f(e) }
 
-// valued is an observer that is no pointer.
+// valued is an observer that is not a pointer.
 type valued struct{ tell func(ratelimiter.Event) }
 
 func (v valued) Observe(e ratelimiter.Event) { v.tell(e) }
 
-func TestUpdateTakesTheWholeConfigurationWhateverIsInIt(t *testing.T) {
+func TestUpdateAcceptsTheWholeConfiguration(t *testing.T) {
 	nobody := func(ratelimiter.Event) {}
 	backend, err := backends.NewMemory(nil)
 	require.NoError(t, err)
@@ -110,7 +110,7 @@ func TestUpdateTakesTheWholeConfigurationWhateverIsInIt(t *testing.T) {
 	}
 }
 
-func TestUpdateLeavesWhatIsNilAndSuggestsWhatWasMeant(t *testing.T) {
+func TestUpdateIgnoresNilValuesAndSuggestsCorrections(t *testing.T) {
 	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "3/hour"})
 	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": nil, "RATELIMITER_APPLICATION_LIMITS": nil}))
 	require.Equal(t, "3/hour", limiter.Config()["RATELIMITER_DEFAULT_LIMITS"], "nil counts as absent, as for InitApp")
@@ -120,7 +120,7 @@ func TestUpdateLeavesWhatIsNilAndSuggestsWhatWasMeant(t *testing.T) {
 	require.ErrorContains(t, limiter.Update(ratelimiter.Config{"RATELIMITER_OBSERVERS": nil, "RATELIMITER_COLOUR": 1}), "RATELIMITER_COLOUR is not known")
 }
 
-func TestStatusForgetsLimitsThatARequestStillHeldWhenTheyChanged(t *testing.T) {
+func TestStatusForgetsReplacedLimitsEvenIfARequestIsStillRunning(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", ok)
 	var stop atomic.Bool

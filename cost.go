@@ -11,62 +11,67 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// ledger is what a request has been charged of each limit that it was asked about.
+// ledger records what a request has been charged by each of its limits.
 type ledger struct {
-	// changing is held while the cost of a request changes, on all of its RateLimits.
-	// It is that of the first of them.
+	// changing is held while the cost of a request changes on all of its RateLimits. All
+	// of them use the mutex of the first.
 	changing sync.Mutex
 
-	mu       sync.Mutex // held while what follows changes
+	mu       sync.Mutex // guards the fields below
 	units    []int64
-	receipts []int64            // for refunding the last of them
-	left     []backends.Verdict // what was left when it was last corrected
-	refunded bool               // all of it; nothing is charged after that
+	receipts []int64            // of the last charges, for refunds
+	left     []backends.Verdict // the state after the last correction
+	refunded bool               // everything was refunded; no charge may follow
 }
 
-// payer is a limit that a request was charged by, on a counter that a later limit
-// of the same request looks at. The request pays a counter once.
+// payer is a limit that charged the request on the same counter as a later limit of that
+// request. A request pays a counter only once.
 type payer struct {
 	*request
 	limit int
 }
 
-// SetCost sets what a request costs in all, where that is known only afterwards: the tokens
-// of a language model, bytes sent, rows read. total is from 0 to backends.MaxLimit. The
-// difference from what was charged before is charged, even past the limit, which time pays
-// back, or refunded. So calling it again with the same total changes nothing. See AddCost
-// for a stream.
+// SetCost sets the total cost of a request, if it is only known after the limits have
+// been checked: the tokens of a language model, bytes sent, rows read. total is from 0 to
+// backends.MaxLimit. The difference from what has been charged so far is charged or
+// refunded. It is charged even if it exceeds the limit; the client then has to wait for
+// longer. Calling SetCost again with the same total changes nothing. For a stream, see
+// AddCost.
 //
-// It applies to the limits that have a cost (WithCost). Where none has, it applies to those
-// of the last RateLimit before the handler, or to the configured limits on a route without
-// one. A counter that several of them share is charged once. A request that no limit was asked about costs nothing. FromContext still returns
-// what was decided before; Peek returns what is left now. It is safe for use by many
-// goroutines, also on a copy of the context.
+// It applies to the limits with WithCost. If there are none, it applies to the limits of
+// the last RateLimit before the handler, or, on a route without one, to the configured
+// limits. A counter that several of them share is charged once. SetCost does nothing if
+// the request met no limit. FromContext still returns the original decision; Peek returns
+// the current state.
+//
+// SetCost returns an error if total is out of range or the backend fails. It is safe for
+// concurrent use, also on a copy of the context.
 func SetCost(c *gin.Context, total int) error {
 	if total < 0 || int64(total) > backends.MaxLimit {
-		return fmt.Errorf("a request cannot cost %d units; the cost is from 0 to %d", total, backends.MaxLimit)
+		return fmt.Errorf("the cost of a request cannot be %d units; it must be from 0 to %d", total, backends.MaxLimit)
 	}
 	return changeCost(c, func(int64) int64 { return int64(total) })
 }
 
-// AddCost adds to the cost of a request: more units than were charged up to now, or fewer
-// if the number is negative. It suits a loop over the parts of a stream. The number is from
-// -backends.MaxLimit to backends.MaxLimit, and the total stays from 0 to backends.MaxLimit:
-// a request never refunds more than it was charged. Everything else is as for SetCost, and
-// concurrent calls lose nothing.
+// AddCost adds to the cost of a request, for example for each part of a stream; a
+// negative number refunds units. more is from -backends.MaxLimit to backends.MaxLimit,
+// and the total is clamped to the range from 0 to backends.MaxLimit, so a request never
+// refunds more than it was charged. It applies to the same limits as SetCost. It is safe
+// for concurrent use, and concurrent calls add up.
 //
-// After an error some limits may have been charged. SetCost with the total settles them.
+// AddCost returns an error if more is out of range or the backend fails. After an error
+// some of the limits may have been charged; SetCost with the total corrects them.
 func AddCost(c *gin.Context, more int) error {
 	if int64(more) < -backends.MaxLimit || int64(more) > backends.MaxLimit {
-		return fmt.Errorf("a request cannot cost %d units more; the number is from %d to %d", more, -backends.MaxLimit, backends.MaxLimit)
+		return fmt.Errorf("the cost of a request cannot change by %d units; the number must be from %d to %d", more, -backends.MaxLimit, backends.MaxLimit)
 	}
 	return changeCost(c, func(paid int64) int64 { return min(max(0, paid+int64(more)), backends.MaxLimit) })
 }
 
-// changeCost corrects the cost of a request, on the limits that have one. change is
-// given what was paid, and returns what it should be.
+// changeCost corrects the cost of a request on the limits that have one. change receives
+// what was paid and returns what should be paid.
 func changeCost(c *gin.Context, change func(paid int64) int64) error {
-	var chain []*request // the first RateLimit first, as later ones charge the difference
+	var chain []*request // in the order of the route, because later RateLimits charge the difference
 	for q := lastRequest(c); q != nil; q = q.earlier {
 		if q.at != 0 && !q.isConcurrent() {
 			chain = append(chain, q)
@@ -97,7 +102,8 @@ func changeCost(c *gin.Context, change func(paid int64) int64) error {
 	return nil
 }
 
-// lastOfRoute is the last RateLimit in a chain, or of configured limits alone the last.
+// lastOfRoute returns the index of the last RateLimit in a chain, or of the last
+// configured limits if there is no RateLimit.
 func lastOfRoute(chain []*request) int {
 	for i := len(chain) - 1; i >= 0; i-- {
 		if !chain[i].isConfigured() {
@@ -107,19 +113,19 @@ func lastOfRoute(chain []*request) int {
 	return len(chain) - 1
 }
 
-// hasCosts reports whether any limit has a cost of its own.
+// hasCosts reports whether any limit has WithCost.
 func (q *request) hasCosts() bool {
-	return slices.ContainsFunc(q.details().asked, func(a asked) bool { return a.hasCost })
+	return slices.ContainsFunc(q.details().limits, func(a limitState) bool { return a.hasCost })
 }
 
-// refund gives back what this RateLimit has taken. Nothing is charged after that. What
-// a later limit, which counts the request, has found paid stays charged.
+// refund refunds what this RateLimit has charged, and prevents further charges. Units
+// that a later limit relies on stay charged.
 func (q *request) refund(c *gin.Context) error {
-	if q.at == 0 || q.isConcurrent() { // a place is given back when the request ends
+	if q.at == 0 || q.isConcurrent() { // a slot is freed when the request ends
 		return nil
 	}
 	t := q.openLedger()
-	kept := make([]bool, len(t.units)) // found out before the lock: later ledgers are locked before earlier ones
+	kept := make([]bool, len(t.units)) // computed before the lock, because later ledgers are locked before earlier ones
 	for i := range kept {
 		kept[i] = q.pays(i, lastRequest(c))
 	}
@@ -138,16 +144,15 @@ func (q *request) refund(c *gin.Context) error {
 	return q.charge(c, t, want)
 }
 
-// pays reports whether limit i has paid a counter also for a later limit of the request
-// that was not refunded.
+// pays reports whether limit i has also paid for a later limit that was not refunded.
 func (q *request) pays(i int, last *request) bool {
 	for e := last; e != nil && e != q; e = e.earlier {
 		if !e.sharing || e.isRefunded() {
 			continue
 		}
 		d := e.details()
-		for j := range d.asked {
-			if e.wasCharged(&d.verdicts[j]) && d.asked[j].payer.includes(q, i) {
+		for j := range d.limits {
+			if e.wasCharged(&d.verdicts[j]) && d.limits[j].payer.includes(q, i) {
 				return true
 			}
 		}
@@ -165,15 +170,15 @@ func (q *request) isRefunded() bool {
 	return t.refunded
 }
 
-// refundAll refunds what this RateLimit and those before have taken for a request
-// that is rejected now. What cannot be refunded stays charged, which is strict but safe.
+// refundAll refunds what this RateLimit and the earlier ones have charged for a request
+// that is rejected. If the backend fails, units stay charged, which is the safe side.
 func (q *request) refundAll(c *gin.Context) {
 	for ; q != nil; q = q.earlier {
 		_ = q.refund(c)
 	}
 }
 
-// unitsOf is what each request of a chain has been charged of each of its limits.
+// unitsOf returns what each RateLimit of a chain has charged, by limit.
 func unitsOf(chain []*request) map[*request][]int64 {
 	units := make(map[*request][]int64, len(chain))
 	for _, q := range chain {
@@ -185,9 +190,9 @@ func unitsOf(chain []*request) map[*request][]int64 {
 	return units
 }
 
-// correct makes what some limits have charged what it should be. before is what the
-// chain had been charged when the change began: limits that share a counter change to
-// one total, and a later one charges what the earlier ones have left of it.
+// correct brings the charges of some limits to their new total. before is what the chain
+// had charged when the change began. Limits that share a counter have one total, of which
+// a later limit charges what the earlier ones do not.
 func (q *request) correct(c *gin.Context, before map[*request][]int64, concerns func(*limitRule) bool, change func(paid int64) int64) error {
 	t := q.openLedger()
 	t.mu.Lock()
@@ -198,8 +203,8 @@ func (q *request) correct(c *gin.Context, before map[*request][]int64, concerns 
 	d := q.details()
 	want := slices.Clone(t.units)
 	for i := range want {
-		if concerns(d.asked[i].limitRule) {
-			payer := d.asked[i].payer
+		if concerns(d.limits[i].limitRule) {
+			payer := d.limits[i].payer
 			total := change(payer.paidIn(before) + before[q][i])
 			want[i] = max(0, total-payer.paid(q, want))
 		}
@@ -207,7 +212,7 @@ func (q *request) correct(c *gin.Context, before map[*request][]int64, concerns 
 	return q.charge(c, t, want)
 }
 
-// openLedger is what the request has been charged, made when it is first needed.
+// openLedger returns the ledger of a request, and creates it when it is first needed.
 func (q *request) openLedger() *ledger {
 	if t := q.ledger.Load(); t != nil {
 		return t
@@ -224,21 +229,21 @@ func (q *request) openLedger() *ledger {
 }
 
 // wasCharged reports whether a limit was charged when the request was decided. If the
-// request exceeded an enforced limit, none was charged, not even a shadow.
+// request exceeded an enforced limit, no limit was charged, not even a shadow limit.
 func (q *request) wasCharged(v *backends.Verdict) bool {
 	return q.at != 0 && v.Allowed && !q.exceeded()
 }
 
-// leftOf is what is left of a limit.
+// leftOf returns the state of a limit after the last correction.
 func (t *ledger) leftOf(i int) backends.Verdict {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.left[i]
 }
 
-// charge asks the backend for the difference between what was taken and what is
-// wanted, in one question. It does not end with the request: a client that has left
-// must pay. It is called with the ledger locked.
+// charge charges or refunds the differences in one call to the backend. It does not end
+// with the request, because a client that has disconnected must pay too. The caller holds
+// the lock of the ledger.
 func (q *request) charge(c *gin.Context, t *ledger, want []int64) error {
 	d := q.details()
 	var changes []backends.Quota
@@ -259,7 +264,7 @@ func (q *request) charge(c *gin.Context, t *ledger, want []int64) error {
 	}
 	verdicts := make([]backends.Verdict, len(changes))
 	if err := q.settings.decider.Take(context.WithoutCancel(c.Request.Context()), changes, verdicts); err != nil {
-		return fmt.Errorf("the rate limiter could not correct what a request on %s costs: %w", d.asked[of[0]].key, err)
+		return fmt.Errorf("the rate limiter could not change the cost of a request on %s: %w", d.limits[of[0]].key, err)
 	}
 	for n, i := range of {
 		t.units[i] = want[i]
@@ -273,29 +278,29 @@ func (q *request) charge(c *gin.Context, t *ledger, want []int64) error {
 	return nil
 }
 
-// findPayers finds limits of this request, here and in RateLimits before, that
-// charge the same counter. The later then charges no more than the difference.
+// findPayers finds the limits that charge the counter of another limit of this request,
+// here or in earlier RateLimits. The later limit only charges the difference.
 func (q *request) findPayers() {
-	s := q.several
+	s := q.decision
 	for i := range s.quotas {
 		quota := &s.quotas[i]
 		before := q.payerOf(quota, i)
 		if before == nil {
 			continue
 		}
-		s.asked[i].payer = before
+		s.limits[i].payer = before
 		paid := before.paid(q, nil)
 		quota.Cost = max(quota.Cost, paid)
-		if !costsTooMuch(quota) { // else it is asked for all of it, and answers that no waiting helps
+		if !costsTooMuch(quota) { // otherwise the full cost shows that waiting does not help
 			quota.Cost -= paid
 		}
 	}
 }
 
-// costsTooMuch reports whether a quota can never be charged what is asked of it.
-func costsTooMuch(quota *backends.Quota) bool { return quota.Cost > mostAtOnce(quota) }
+// costsTooMuch reports whether the cost is more than the quota ever allows.
+func costsTooMuch(quota *backends.Quota) bool { return quota.Cost > capacity(quota) }
 
-// payerOf finds the last limit before limit i that charges the counter of a quota.
+// payerOf returns the last limit before limit i that charges the same counter, or nil.
 func (q *request) payerOf(quota *backends.Quota, i int) *payer {
 	for e, n := q, i; e != nil; {
 		d := e.details()
@@ -317,9 +322,9 @@ func sameCounter(a, b *backends.Quota) bool {
 	return a.Key == b.Key && a.Scope == b.Scope && a.Algorithm == b.Algorithm && a.Per == b.Per && a.Shadow == b.Shadow && sameZone(a.Calendar, b.Calendar)
 }
 
-// paid is what this limit and those before it on the same counter have charged. The
-// limits of asking count with planned, what they are about to charge, or, where that
-// is nil, with the cost in their quotas.
+// paid returns what this limit and earlier ones on the same counter have charged. The
+// limits of asking count with planned, the units that they are about to charge, or with
+// the cost in their quotas if planned is nil.
 func (p *payer) paid(asking *request, planned []int64) int64 {
 	var sum int64
 	for p != nil {
@@ -333,14 +338,14 @@ func (p *payer) paid(asking *request, planned []int64) int64 {
 		case p.request == asking || p.wasCharged(&p.details().verdicts[p.limit]):
 			sum += p.details().quotas[p.limit].Cost
 		}
-		p = p.details().asked[p.limit].payer
+		p = p.details().limits[p.limit].payer
 	}
 	return sum
 }
 
-// includes reports whether a limit is this payer, or one before it.
+// includes reports whether a limit is this payer or an earlier one.
 func (p *payer) includes(q *request, limit int) bool {
-	for ; p != nil; p = p.details().asked[p.limit].payer {
+	for ; p != nil; p = p.details().limits[p.limit].payer {
 		if p.request == q && p.limit == limit {
 			return true
 		}
@@ -348,10 +353,10 @@ func (p *payer) includes(q *request, limit int) bool {
 	return false
 }
 
-// paidIn is what a request had paid of a counter, up to this limit, when its units were
-// these.
+// paidIn returns what this limit and earlier ones on the same counter have charged,
+// according to units.
 func (p *payer) paidIn(units map[*request][]int64) (sum int64) {
-	for ; p != nil; p = p.details().asked[p.limit].payer {
+	for ; p != nil; p = p.details().limits[p.limit].payer {
 		if of := units[p.request]; of != nil {
 			sum += of[p.limit]
 		}
@@ -359,17 +364,18 @@ func (p *payer) paidIn(units map[*request][]int64) (sum int64) {
 	return sum
 }
 
-// countAfter runs the handlers, if the limits behind this one allow that, and
-// refunds what the request has taken unless it is to count. It does not recover a panic, so
-// whoever does sees the whole stack.
-func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) (goesOn bool) {
+// countAfter runs the handlers, unless a following limit rejects the request, and refunds
+// the request if it should not count. It does not recover a panic, so that the recovering
+// middleware sees the whole stack.
+func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) (proceed bool) {
 	panicking, rejected := true, false
 	defer func() {
 		if rejected {
 			return
 		}
 		if panicking && !c.Writer.Written() {
-			// What answers a panic comes later: until then the status is that of success.
+			// The response to a panic is written later. Until then the status is still
+			// 200.
 			before := c.Writer.Status()
 			c.Status(http.StatusInternalServerError)
 			defer c.Status(before)
@@ -378,12 +384,12 @@ func (q *request) countAfter(c *gin.Context, counts func(*gin.Context) bool) (go
 			return
 		}
 		if err := q.refund(c); err != nil {
-			_ = c.Error(err) // it returns what it was given
+			_ = c.Error(err) // returns its argument
 			return
 		}
 		lastRequest(c).rewriteHeaders(c)
 	}()
-	if rejected = !q.takeBehind(c, q); rejected {
+	if rejected = !q.takeFollowing(c, q); rejected {
 		return false
 	}
 	c.Next()

@@ -6,34 +6,37 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// RateLimit is the middleware: at most limit requests in per, for each route and
-// client address unless options say otherwise. It can stand on a route, on a
-// group and, with engine.Use, on all routes registered afterwards. Each route counts
-// by itself, and so does each method of engine.Any: with WithKey(ByPath) all methods
-// of a path share a counter, with WithKey(Shared("api")) all routes do.
+// RateLimit returns a middleware that allows at most limit requests in per, for each
+// route and each client address. Options change the key, the scope, the cost, the
+// response and more. The middleware can be registered on a route, on a group, or with
+// engine.Use on all routes that are registered later. Each route counts separately, and
+// so does each method of engine.Any. To share a counter, use WithKey(ByPath) for all
+// methods of a path, or WithKey(Shared("api")) for any routes.
 //
-// The limit is an int, an int64, a func(*gin.Context) int, or a func(c *gin.Context,
-// key, scope string) int, which is called for each request. 0 rejects every request, a
-// negative number (Unlimited) does not limit, and a function may return any
-// number: those above backends.MaxLimit count as that. A limit that changes
-// applies at once and forgets nothing. (A token bucket pays back at the new pace what
-// was taken before, so a raised limit frees nothing at once there.)
+// The limit is an int, an int64, a func(*gin.Context) int, or a func(c *gin.Context, key,
+// scope string) int; a function is called for each request. A limit of 0 rejects every
+// request, and a negative limit (Unlimited) allows every request. The maximum is
+// backends.MaxLimit, which is 10^13; a higher result of a function is treated as the
+// maximum. When the limit of a client changes, the new limit applies at once to what it
+// has already used. (The token bucket is an exception: it refills at the new rate, so a
+// raised limit frees nothing at once.)
 //
-// The period is backends.MinPer to backends.MaxPer. RateLimit panics on a wrong
-// type or a number out of range, as Gin does for a bad route.
+// The period per is from backends.MinPer to backends.MaxPer, a millisecond to 366 days.
+// RateLimit panics if an argument has the wrong type or is out of range, as Gin does for
+// an invalid route.
 //
-// Where several stand on the way of a request, each has counters of its own, unless
-// they have the same WithKey, and a request that a later one rejects costs the earlier
-// ones nothing. Limits in one RateLimit (see WithLimit) are decided in one question to
-// the backend.
+// A request may pass several RateLimits. Each has its own counter, unless they use the
+// same WithKey. If one of them rejects the request, the units that the earlier ones
+// charged are refunded. The limits within one RateLimit (see WithLimit) are decided in a
+// single call to the backend.
 //
-// A RateLimit that a handler calls itself, limiter.RateLimit(...)(c), limits as usual.
-// But only one that stands on the route takes the place of the default limits, as it
-// is looked for among the handlers of the route; and WithCountIf cannot see what
-// comes of the request then.
+// A handler may also call a RateLimit directly: limiter.RateLimit(...)(c). It limits as
+// usual, with two exceptions: it does not replace the default limits, which only a
+// RateLimit registered on the route does, and it panics with WithCountIf, because it
+// cannot see the outcome of the request.
 //
-// A request over the limit is answered 429 with Retry-After and a problem
-// document (RFC 9457). It is answered 500 if InitApp was never called.
+// A request over the limit is answered with status 429, Retry-After and a problem
+// document (RFC 9457). Before InitApp, requests are answered with status 500.
 func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option) gin.HandlerFunc {
 	if r == nil {
 		panic("ratelimiter: RateLimit was called on a nil *RateLimiter; check the error of New")
@@ -41,29 +44,29 @@ func (r *RateLimiter) RateLimit(limit any, per time.Duration, options ...Option)
 	return r.middleware(newRule(limit, per, options))
 }
 
-// RateLimits is RateLimit with a list of limits that differ in period. A request takes from
-// all of them, or from none if any of them rejects it. The list is one of these:
+// RateLimits is RateLimit for a list of limits with different periods. A request is
+// charged to all of them, or to none if any of them rejects it. The list is one of these:
 //
-//   - a text that ParseLimits reads, such as "100/minute; 5/second"
-//   - a []Limit, with one limit or more and no period twice
-//   - a func(*gin.Context) []Limit, which is called for each request, so that the plan of a
-//     customer is a list of limits
+//   - a string that ParseLimits reads, such as "100/minute; 5/second"
+//   - a []Limit with at least one limit and no period twice
+//   - a func(*gin.Context) []Limit, which is called for each request, for example to look
+//     up a customer's plan
 //
 // The options are those of RateLimit and apply to every limit of the list. WithLimit adds
-// a limit to it, with a key or a scope of its own for instance. WithName and WithBurst are
-// about one limit and panic; give them to RateLimit and WithLimit.
+// another limit, for example one with its own key or scope. WithName and WithBurst panic,
+// because they describe a single limit; use them with RateLimit and WithLimit.
 //
-// What a function returns counts as follows. An empty list does not limit the request, and
-// neither does a negative limit. A limit over backends.MaxLimit counts as that. Of two
-// limits for one period the smaller counts. A period out of range (backends.MinPer to
-// backends.MaxPer) cannot be counted: the request is answered 500, or goes on without that
-// limit where the limits reject nobody (WithShadow, WithObserveOnly). The last two cases are
-// mistakes and reported through c.Error. A limit that the function no longer returns
-// keeps what was used of it, for as long as its period remembers, and applies with that
-// when it comes back.
+// A function may return any list. An empty list and negative limits do not limit the
+// request. A limit over backends.MaxLimit is treated as that maximum. Two results are
+// mistakes, and are reported through c.Error. If two limits have the same period, the
+// smaller one applies. If a period is not from backends.MinPer to backends.MaxPer, the
+// request is answered with status 500, or continues without that limit if the limits
+// never reject (WithShadow, WithObserveOnly). A limit that the function stops returning
+// keeps its counter until the period has passed, and continues with it when the function
+// returns it again.
 //
-// Text and []Limit are checked when the route is registered, where RateLimits panics on a
-// mistake, and are as fast as limits that WithLimit adds.
+// A string or a []Limit is checked when the route is registered, and RateLimits panics if
+// it is invalid. Such a list is as fast as limits that were added with WithLimit.
 func (r *RateLimiter) RateLimits(limits any, options ...Option) gin.HandlerFunc {
 	if r == nil {
 		panic("ratelimiter: RateLimits was called on a nil *RateLimiter; check the error of New")
@@ -71,9 +74,9 @@ func (r *RateLimiter) RateLimits(limits any, options ...Option) gin.HandlerFunc 
 	return r.middleware(newListRule(limits, options))
 }
 
-// middleware makes a rule the handler of a route. Gin tells the handlers of a route by
-// the names of their functions, and nothing else: so what the handlers before it must know
-// of a rule is in the name of the function that returns it. See kindsOf.
+// middleware wraps a rule in a handler. Gin only exposes the function names of a route's
+// handlers, so the options that other handlers have to know about are encoded in the name
+// of the function that returns it. See findHandlers.
 func (r *RateLimiter) middleware(rule *rule) gin.HandlerFunc {
 	r.register(rule)
 	switch {
@@ -87,7 +90,8 @@ func (r *RateLimiter) middleware(rule *rule) gin.HandlerFunc {
 	return r.limiting(rule)
 }
 
-// limiting and the next three are not inlined, which would change the names.
+// limiting and the three functions below must not be inlined: that would change their
+// names.
 //
 //go:noinline
 func (r *RateLimiter) limiting(rule *rule) gin.HandlerFunc {
@@ -109,13 +113,13 @@ func (r *RateLimiter) limitingWithoutGroupAndApplication(rule *rule) gin.Handler
 	return func(c *gin.Context) { r.limit(c, rule) }
 }
 
-// Exempt marks a route that default and application limits do not apply to. Limits of
-// its own do. With several RateLimiters it is exempt from those of all, as the
-// RateLimit of any takes the place of the default limits of all.
+// Exempt returns a middleware that exempts a route from the default and application
+// limits of all RateLimiters. RateLimits on the route still apply.
 //
-// It is looked for among the handlers of the route. A handler may also call it itself,
-// limiter.Exempt()(c): in a middleware before InitApp's it exempts the request, and later
-// it refunds what the default and application limits have taken.
+// The limiter finds it among the handlers of the route. A handler may also call it
+// directly: limiter.Exempt()(c). In a middleware that runs before the limits, this
+// exempts the request; later, it refunds what the default and application limits have
+// charged.
 //
 //go:noinline
 func (r *RateLimiter) Exempt() gin.HandlerFunc {
@@ -124,7 +128,7 @@ func (r *RateLimiter) Exempt() gin.HandlerFunc {
 		last := lastRequest(c)
 		for q := last; q != nil; q = q.earlier {
 			if q.isConfigured() {
-				_ = q.refund(c) // what cannot be refunded stays charged
+				_ = q.refund(c) // if the backend fails, the units stay charged
 			}
 		}
 		last.rewriteHeaders(c)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAMiddlewareStandsOnARouteAGroupOrTheEngine(t *testing.T) {
+func TestRateLimitWorksOnARouteAGroupAndTheEngine(t *testing.T) {
 	t.Run("on a group each route has its own counter", func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		group := engine.Group("/api", limiter.RateLimit(1, time.Hour))
@@ -28,17 +28,17 @@ func TestAMiddlewareStandsOnARouteAGroupOrTheEngine(t *testing.T) {
 		require.Equal(t, 429, get(engine, "/api/b/2").Code, "the route is the key, not the path")
 		require.Equal(t, []int{200, 200}, statuses(engine, "/free", 2))
 	})
-	t.Run("on the engine it holds for what no route matches, too", func(t *testing.T) {
+	t.Run("on the engine it applies to unmatched requests too", func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.Use(limiter.RateLimit(1, time.Hour))
 		engine.GET("/", ok)
 		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 		require.Equal(t, 404, get(engine, "/nowhere").Code)
-		require.Equal(t, 429, get(engine, "/elsewhere").Code, "all of them share one key")
+		require.Equal(t, 429, get(engine, "/elsewhere").Code, "all unmatched requests share one key")
 	})
 }
 
-func TestZeroRejectsEverybodyAndANegativeLimitNobody(t *testing.T) {
+func TestALimitOfZeroRejectsEverythingAndANegativeLimitNothing(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/none", limiter.RateLimit(0, time.Minute), ok)
 	engine.GET("/all", limiter.RateLimit(ratelimiter.Unlimited, time.Minute), func(c *gin.Context) {
@@ -68,7 +68,7 @@ func TestKeysAndScopesAreFunctionsOfTheRequest(t *testing.T) {
 	require.Equal(t, []int{200}, statuses(engine, "/a", 1, from("192.0.2.77:1")))
 }
 
-func TestAnEmptyKeyIsTheRoute(t *testing.T) {
+func TestAnEmptyKeyMeansTheRoute(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(func(*gin.Context) string { return "" })), func(c *gin.Context) {
 		info, _ := ratelimiter.FromContext(c)
@@ -77,8 +77,8 @@ func TestAnEmptyKeyIsTheRoute(t *testing.T) {
 	require.Equal(t, "GET /", get(engine, "/").Body.String())
 }
 
-func TestOverTheLimit(t *testing.T) {
-	t.Run("a handler answers in place of the problem", func(t *testing.T) {
+func TestWithOverLimitAnswersARequestOverTheLimit(t *testing.T) {
+	t.Run("a handler replaces the problem document", func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		reached := 0
 		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(func(c *gin.Context) {
@@ -89,19 +89,19 @@ func TestOverTheLimit(t *testing.T) {
 		})), func(*gin.Context) { reached++ })
 		get(engine, "/")
 		response := get(engine, "/")
-		require.Equal(t, 429, response.Code, "unless the handler says otherwise")
+		require.Equal(t, 429, response.Code, "unless the handler sets another status")
 		require.Equal(t, "slow down", response.Body.String())
 		require.NotEmpty(t, header(response, "Retry-After"))
 		require.Equal(t, 1, reached)
 	})
-	t.Run("its status counts", func(t *testing.T) {
+	t.Run("its status is used", func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(0, time.Hour, ratelimiter.WithOverLimit(func(c *gin.Context) {
 			c.Redirect(http.StatusFound, "/login")
 		})), ok)
 		require.Equal(t, 302, get(engine, "/").Code)
 	})
-	t.Run("nil rejects nobody and records", func(t *testing.T) {
+	t.Run("nil records without rejecting", func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		var exceeded []bool
 		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithOverLimit(nil)), func(c *gin.Context) {
@@ -121,7 +121,7 @@ func TestAHandlerReadsTheDecision(t *testing.T) {
 		engine.GET("/users/:id", limiter.RateLimit(5, time.Hour, ratelimiter.WithName("reads"), ratelimiter.WithAlgorithm(ratelimiter.FixedWindow)), func(c *gin.Context) {
 			info, _ = ratelimiter.FromContext(c)
 		})
-		pass(10 * time.Minute) // virtual: the clock begins at a full hour
+		pass(10 * time.Minute) // the virtual clock starts at a full hour
 		start := time.Now()
 		get(engine, "/users/7")
 		require.Equal(t, ratelimiter.Info{
@@ -132,9 +132,9 @@ func TestAHandlerReadsTheDecision(t *testing.T) {
 	})
 }
 
-// Whoever waits as long as Retry-After says must be let in, whatever the
-// algorithm, and X-RateLimit-Reset must be when the limit is whole again.
-func TestRetryAfterAndResetTellTheTruth(t *testing.T) {
+// A client that waits as long as Retry-After says must be allowed with every algorithm,
+// and X-RateLimit-Reset must be when the full limit is available.
+func TestRetryAfterAndResetAreExact(t *testing.T) {
 	for _, algorithm := range []ratelimiter.Algorithm{
 		ratelimiter.SlidingWindow, ratelimiter.FixedWindow, ratelimiter.SlidingLog, ratelimiter.TokenBucket,
 	} {
@@ -151,7 +151,7 @@ func TestRetryAfterAndResetTellTheTruth(t *testing.T) {
 					wait, err := strconv.Atoi(header(response, "Retry-After"))
 					require.NoError(t, err)
 					pass(time.Duration(wait-1) * time.Second)
-					require.Equal(t, 429, get(engine, "/").Code, "a second earlier is too early")
+					require.Equal(t, 429, get(engine, "/").Code, "rejected a second before that")
 					pass(time.Second)
 					require.Equal(t, 200, get(engine, "/").Code)
 				}
@@ -164,18 +164,18 @@ func TestRetryAfterAndResetTellTheTruth(t *testing.T) {
 	}
 }
 
-func TestSeveralLimitsOnARouteAreTakenTogether(t *testing.T) {
+func TestLimitsOnARouteAreChargedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(2, time.Second, ratelimiter.WithLimit(3, time.Hour)), ok)
 		pass(10 * time.Second)
 		response := get(engine, "/")
 		require.Equal(t, `"per-second";q=2;w=1, "per-hour";q=3;w=3600`, header(response, "RateLimit-Policy"))
-		require.Equal(t, "2", header(response, "X-RateLimit-Limit"), "the one closest to rejecting")
+		require.Equal(t, "2", header(response, "X-RateLimit-Limit"), "the limit that is closest to rejecting")
 		require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 		pass(2 * time.Second)
 		response = get(engine, "/")
-		require.Equal(t, 200, response.Code, "what one limit rejected, the other has not counted")
+		require.Equal(t, 200, response.Code, "a request that one limit rejected is not charged to the other")
 		require.Equal(t, "3", header(response, "X-RateLimit-Limit"))
 		require.Equal(t, "0", header(response, "X-RateLimit-Remaining"))
 		require.Equal(t, `"per-second";r=1;t=1, "per-hour";r=0;t=5988`, header(response, "RateLimit"))
@@ -183,7 +183,7 @@ func TestSeveralLimitsOnARouteAreTakenTogether(t *testing.T) {
 	})
 }
 
-func TestSeveralMiddlewaresOnARouteShowTheStrictestAndListAll(t *testing.T) {
+func TestHeadersOfSeveralMiddlewaresShowTheStrictestAndListAll(t *testing.T) {
 	for _, order := range []string{"strict first", "strict last"} {
 		t.Run(order, func(t *testing.T) {
 			engine, limiter := application(t, nil)
@@ -205,7 +205,7 @@ func TestSeveralMiddlewaresOnARouteShowTheStrictestAndListAll(t *testing.T) {
 	}
 }
 
-func TestNonsenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
+func TestInvalidArgumentsPanicAtRegistration(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	var noLimit func(*gin.Context) int
 	var noLimitOfKey func(c *gin.Context, key, scope string) int
@@ -215,12 +215,12 @@ func TestNonsenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	}{
 		"seconds as a bare number": {func() { limiter.RateLimit(300, 200) }, "200*time.Second"},
 		"no period":                {func() { limiter.RateLimit(1, 0) }, "time.Minute"},
-		"a negative period":        {func() { limiter.RateLimit(1, -time.Second) }, "over zero"},
+		"a negative period":        {func() { limiter.RateLimit(1, -time.Second) }, "must be positive"},
 		"too long a period":        {func() { limiter.RateLimit(1, 367*24*time.Hour) }, "366 days"},
 		"too high a limit":         {func() { limiter.RateLimit(1<<60, time.Second) }, "ratelimiter.Unlimited"},
-		"a limit as text":          {func() { limiter.RateLimit("5", time.Second) }, "is a string; write an int"},
-		"a limit as float":         {func() { limiter.RateLimit(5.0, time.Second) }, "is a float64; write an int"},
-		"no limit":                 {func() { limiter.RateLimit(nil, time.Second) }, "write an int"},
+		"a limit as text":          {func() { limiter.RateLimit("5", time.Second) }, "is of type string; pass an int"},
+		"a limit as float":         {func() { limiter.RateLimit(5.0, time.Second) }, "is of type float64; pass an int"},
+		"no limit":                 {func() { limiter.RateLimit(nil, time.Second) }, "pass an int"},
 		"a nil function":           {func() { limiter.RateLimit(noLimit, time.Second) }, "nil function"},
 		"another nil function":     {func() { limiter.RateLimit(noLimitOfKey, time.Second) }, "nil function"},
 		"a nil option":             {func() { limiter.RateLimit(1, time.Second, nil) }, "nil Option"},
@@ -246,7 +246,7 @@ func TestNonsenseIsRejectedWhenARouteIsRegistered(t *testing.T) {
 	}
 }
 
-// broken is a backend that never decides.
+// broken is a backend that always fails.
 type broken struct{ err error }
 
 func (b broken) Take(ctx context.Context, _ []backends.Quota, _ []backends.Verdict) error {
@@ -259,7 +259,7 @@ func (b broken) Take(ctx context.Context, _ []backends.Quota, _ []backends.Verdi
 func (broken) Reset(context.Context, string, string) error { return nil }
 func (broken) Close() error                                { return nil }
 
-func TestWhenTheBackendFailsTheConfigurationDecides(t *testing.T) {
+func TestOnErrorDecidesWhenTheBackendFails(t *testing.T) {
 	for policy, want := range map[string][]int{
 		"fallback": {200, 429},
 		"allow":    {200, 200},
@@ -275,13 +275,13 @@ func TestWhenTheBackendFailsTheConfigurationDecides(t *testing.T) {
 				response := get(engine, "/")
 				require.Equal(t, "1", header(response, "Retry-After"))
 				require.Equal(t, "application/problem+json", header(response, "Content-Type"))
-				require.NotContains(t, response.Body.String(), "out of order", "clients are not told why")
+				require.NotContains(t, response.Body.String(), "out of order", "the reason is not in the response")
 			}
 		})
 	}
 }
 
-func TestADecisionWaitsNoLongerThanTheTimeout(t *testing.T) {
+func TestADecisionTakesNoLongerThanTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_TIMEOUT": "70ms"})
 		engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
@@ -291,7 +291,7 @@ func TestADecisionWaitsNoLongerThanTheTimeout(t *testing.T) {
 	})
 }
 
-func TestARequestThatWasCancelledIsNotLetThrough(t *testing.T) {
+func TestACancelledRequestIsNotAllowed(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "allow"})
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
 	cancelled, cancel := context.WithCancel(t.Context())
@@ -299,5 +299,5 @@ func TestARequestThatWasCancelledIsNotLetThrough(t *testing.T) {
 	require.Equal(t, 499, get(engine, "/", func(r *http.Request) { *r = *r.WithContext(cancelled) }).Code)
 }
 
-// pass lets time pass on the virtual clock of synctest.
+// pass advances the virtual clock of synctest.
 func pass(d time.Duration) { <-time.After(d) }

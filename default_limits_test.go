@@ -9,19 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Default limits apply where no RateLimit on the route can reject the request. In these
-// tests requests of staff are those that the RateLimit cannot reject.
+// Default limits apply if no RateLimit on the route can reject the request. In these
+// tests, the RateLimit cannot reject requests of staff.
 
 func withDefaults(t *testing.T, limits string) (*gin.Engine, *ratelimiter.RateLimiter) {
 	return application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": limits})
 }
 
-func TestDefaultLimitsStayWhereTheLimitOfTheRouteCannotReject(t *testing.T) {
+func TestDefaultLimitsApplyIfTheLimitOfTheRouteCannotReject(t *testing.T) {
 	staff := withHeader("X-Staff", "yes")
 	for name, test := range map[string]struct {
 		limit   any
 		options []ratelimiter.Option
-		never   bool // it rejects nobody, staff or not
+		never   bool // the limit never rejects, not even others than staff
 	}{
 		"shadow":                 {100, []ratelimiter.Option{ratelimiter.WithShadow()}, true},
 		"shadow that is over":    {0, []ratelimiter.Option{ratelimiter.WithShadow()}, true},
@@ -41,12 +41,12 @@ func TestDefaultLimitsStayWhereTheLimitOfTheRouteCannotReject(t *testing.T) {
 			if test.never {
 				others = []int{429, 429, 429}
 			}
-			require.Equal(t, others, statuses(engine, "/", 3), "those that it can reject")
+			require.Equal(t, others, statuses(engine, "/", 3), "requests that the limit can reject")
 		})
 	}
 }
 
-func TestDefaultLimitsAreReplacedWhereOneOfTwoLimitsCanReject(t *testing.T) {
+func TestDefaultLimitsAreReplacedIfOneOfTwoLimitsCanReject(t *testing.T) {
 	staff := withHeader("X-Staff", "yes")
 	engine, limiter := withDefaults(t, "1/hour")
 	shadow := limiter.RateLimit(100, time.Hour, ratelimiter.WithShadow())
@@ -65,7 +65,7 @@ func TestDefaultLimitsAreReplacedWhereOneOfTwoLimitsCanReject(t *testing.T) {
 	}
 }
 
-func TestDefaultLimitsApplyOnceBehindSeveralLimitsThatCannotReject(t *testing.T) {
+func TestDefaultLimitsApplyOnceAfterSeveralLimitsThatCannotReject(t *testing.T) {
 	engine, limiter := withDefaults(t, "2/hour")
 	shadow := limiter.RateLimit(100, time.Hour, ratelimiter.WithShadow())
 	group := engine.Group("/", shadow, limiter.RateLimit(100, time.Hour, ratelimiter.WithObserveOnly()))
@@ -73,7 +73,7 @@ func TestDefaultLimitsApplyOnceBehindSeveralLimitsThatCannotReject(t *testing.T)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 }
 
-func TestWithDefaultsKeepsTheDefaultLimitsBesideThoseOfTheRoute(t *testing.T) {
+func TestWithDefaultsAddsTheDefaultLimitsToThoseOfTheRoute(t *testing.T) {
 	for name, options := range map[string][2][]ratelimiter.Option{
 		"of the first": {{ratelimiter.WithDefaults()}, nil},
 		"of the last":  {nil, {ratelimiter.WithDefaults()}},
@@ -86,7 +86,7 @@ func TestWithDefaultsKeepsTheDefaultLimitsBesideThoseOfTheRoute(t *testing.T) {
 	}
 }
 
-func TestARequestThatTheDefaultLimitsRejectCostsTheLimitsBeforeNothing(t *testing.T) {
+func TestARequestRejectedByDefaultLimitsIsNotChargedToEarlierLimits(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour", "RATELIMITER_APPLICATION_LIMITS": "9/hour"})
 	ran := 0
 	engine.GET("/", limiter.RateLimit(5, time.Hour, ratelimiter.WithDefaults()), func(*gin.Context) { ran++ })
@@ -100,16 +100,16 @@ func TestARequestThatTheDefaultLimitsRejectCostsTheLimitsBeforeNothing(t *testin
 			remaining[info.Limit] = info.Remaining
 		}
 	}
-	require.Equal(t, map[int64]int64{2: 0, 5: 3, 9: 7}, remaining, "two each")
+	require.Equal(t, map[int64]int64{2: 0, 5: 3, 9: 7}, remaining, "each is charged twice")
 }
 
-func TestWithCountIfIsNotAskedOfARequestThatTheDefaultLimitsReject(t *testing.T) {
+func TestCountIfIsNotCalledForARequestRejectedByDefaultLimits(t *testing.T) {
 	engine, limiter := withDefaults(t, "1/hour")
-	asked := 0
-	counts := ratelimiter.WithCountIf(func(*gin.Context) bool { asked++; return false })
+	calls := 0
+	counts := ratelimiter.WithCountIf(func(*gin.Context) bool { calls++; return false })
 	engine.GET("/", limiter.RateLimit(5, time.Hour, ratelimiter.WithDefaults(), counts), ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "what it does not count is counted by default")
-	require.Equal(t, 1, asked)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "the default limits count what this limit does not")
+	require.Equal(t, 1, calls)
 }
 
 func TestExemptCalledInAMiddlewareBeforeInitAppExemptsTheRequest(t *testing.T) {
@@ -128,7 +128,7 @@ func TestExemptCalledInAMiddlewareBeforeInitAppExemptsTheRequest(t *testing.T) {
 	staff := withHeader("X-Staff", "yes")
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/plain", 3, staff))
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/shadow", 3, staff))
-	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/kept", 4, staff), "its own limit holds")
+	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/kept", 4, staff), "its own limit applies")
 	require.Empty(t, header(get(engine, "/plain", staff), "RateLimit-Policy"))
 	require.Equal(t, []int{200, 429}, statuses(engine, "/plain", 2))
 }
@@ -146,19 +146,19 @@ func TestExemptCalledInAHandlerRefundsTheConfiguredLimits(t *testing.T) {
 	staff := withHeader("X-Staff", "yes")
 	require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/plain", 4, staff))
 	require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/shadow", 4, staff))
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/own", 3, staff), "its own limit keeps what it has taken")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/own", 3, staff), "its own limit stays charged")
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/plain", 3))
 	require.Equal(t, []int{200, 429}, statuses(engine, "/shadow", 2), "the application limit has one left")
 }
 
-func TestExemptCalledBetweenLimitsSparesTheRequestTheDefaultLimits(t *testing.T) {
+func TestExemptCalledBetweenLimitsExemptsFromTheDefaultLimits(t *testing.T) {
 	engine, limiter := withDefaults(t, "1/hour")
 	exempt := func(c *gin.Context) { limiter.Exempt()(c) }
 	engine.GET("/", exempt, limiter.RateLimit(9, time.Hour, ratelimiter.WithShadow()), ok)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 }
 
-func TestALimitThatAHandlerCallsLimitsBesideTheDefaultLimits(t *testing.T) {
+func TestARateLimitCalledByAHandlerAppliesInAdditionToDefaultLimits(t *testing.T) {
 	engine, limiter := withDefaults(t, "3/hour")
 	strict, lax := limiter.RateLimit(1, time.Hour), limiter.RateLimit(100, time.Hour)
 	shadow := limiter.RateLimit(100, time.Hour, ratelimiter.WithShadow())
@@ -174,13 +174,13 @@ func TestALimitThatAHandlerCallsLimitsBesideTheDefaultLimits(t *testing.T) {
 	engine.GET("/shadow", calls(shadow))
 	engine.GET("/shadows", shadow, calls(shadow))
 	engine.GET("/twice", calls(func(c *gin.Context) { shadow(c); lax(c); shadow(c) }))
-	require.Equal(t, []int{200, 429, 429, 429, 429}, statuses(engine, "/strict", 5), "what it rejects costs nothing")
+	require.Equal(t, []int{200, 429, 429, 429, 429}, statuses(engine, "/strict", 5), "a rejected request is not charged")
 	for _, path := range []string{"/lax", "/shadow", "/shadows", "/twice"} {
 		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, path, 4), "%s: the default limits are taken once", path)
 	}
 }
 
-func TestALimitThatAMiddlewareCallsBeforeInitAppReplacesTheDefaultLimits(t *testing.T) {
+func TestARateLimitCalledBeforeInitAppReplacesTheDefaultLimits(t *testing.T) {
 	engine, limiter := gin.New(), &ratelimiter.RateLimiter{}
 	own := limiter.RateLimit(3, time.Hour)
 	engine.Use(func(c *gin.Context) {
@@ -195,7 +195,7 @@ func TestALimitThatAMiddlewareCallsBeforeInitAppReplacesTheDefaultLimits(t *test
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
-func TestWithDefaultsHoldsAlsoBehindALimitThatAHandlerCalls(t *testing.T) {
+func TestWithDefaultsAppliesAfterARateLimitCalledByAHandler(t *testing.T) {
 	engine, limiter := withDefaults(t, "2/hour")
 	inline := limiter.RateLimit(100, time.Hour)
 	engine.GET("/", func(c *gin.Context) { inline(c) }, limiter.RateLimit(100, time.Minute, ratelimiter.WithDefaults()), ok)
@@ -205,7 +205,7 @@ func TestWithDefaultsHoldsAlsoBehindALimitThatAHandlerCalls(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/shadow", 3, withHeader("X-Staff", "yes")))
 }
 
-func TestWithDefaultsHoldsAlsoInALimitBeforeInitApp(t *testing.T) {
+func TestWithDefaultsAppliesToARateLimitBeforeInitApp(t *testing.T) {
 	engine := gin.New()
 	var limiter ratelimiter.RateLimiter
 	engine.Use(limiter.RateLimit(100, time.Hour, ratelimiter.WithDefaults()))
@@ -214,7 +214,7 @@ func TestWithDefaultsHoldsAlsoInALimitBeforeInitApp(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 }
 
-func TestDefaultLimitsAreChargedOnceBehindAnUnlimitedMiddlewareBeforeInitApp(t *testing.T) {
+func TestDefaultLimitsAreChargedOnceAfterAnUnlimitedMiddlewareBeforeInitApp(t *testing.T) {
 	engine := gin.New()
 	var limiter ratelimiter.RateLimiter
 	inline := limiter.RateLimit(ratelimiter.Unlimited, time.Hour)

@@ -10,10 +10,10 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
-// configuredLimits is the middleware of the limits in the configuration, which
-// InitApp puts before all routes of an engine. Default limits are taken here on a
-// route without a RateLimit; elsewhere the last RateLimit takes them, as it knows
-// whether any of them can reject the request.
+// configuredLimits returns the middleware of the configured limits, which InitApp
+// registers on an engine before all routes. It applies the default limits on routes
+// without a RateLimit. On other routes the last RateLimit applies them, because only then
+// is it known whether any RateLimit can reject the request.
 //
 //go:noinline
 func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
@@ -28,14 +28,14 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 		}
 		earlier := lastRequest(c)
 		b := r.bindingFor(c, s, limits.first, earlier.boundTo())
-		if b.kinds.exempt || isExempt(c) {
+		if b.handlers.exempt || isExempt(c) {
 			return
 		}
-		if b.kinds.limits > 0 || earlier.anyRejects() || earlier.hasDefaults(r) {
-			if b.kinds.configured > 1 && limits.defaultRule != nil {
+		if b.handlers.rateLimits > 0 || earlier.anyCanReject() || earlier.hasDefaults(r) {
+			if b.handlers.limiters > 1 && limits.defaultRule != nil {
 				c.Set(postponedKey{}, append(postponed(c), r))
 			}
-			if limits.applicationRule == nil || b.kinds.withoutApplication {
+			if limits.applicationRule == nil || b.handlers.withoutApplication {
 				return
 			}
 			b = r.bindingFor(c, s, limits.applicationRule, earlier.boundTo())
@@ -44,27 +44,27 @@ func (r *RateLimiter) configuredLimits() gin.HandlerFunc {
 	}
 }
 
-// takeDefaults takes the default limits behind the last RateLimit of a route, if no
-// RateLimit can reject this request or one has kept them, or behind the application
-// limits. It reports whether they do not reject the request.
-func (b *binding) takeDefaults(c *gin.Context, q *request) (goesOn bool) {
-	if !b.defaults || isExempt(c) || b.defaultsChoice != defaultsBeside && q.anyRejects() {
+// takeDefaults applies the default limits after the last RateLimit of a route, if no
+// RateLimit can reject this request or one has WithDefaults, or after the application
+// limits. It returns false if they reject the request.
+func (b *binding) takeDefaults(c *gin.Context, q *request) (proceed bool) {
+	if !b.defaults || isExempt(c) || b.defaultsChoice != defaultsAlways && q.anyCanReject() {
 		return true
 	}
 	limits := b.configured
 	if limits == nil {
 		limits = b.settings.limits.Load()
 	}
-	goesOn = b.limiter.takeDefaults(c, b.settings, limits)
+	proceed = b.limiter.takeDefaults(c, b.settings, limits)
 	for _, other := range postponed(c) {
 		s := other.settings.Load()
-		goesOn = goesOn && other.takeDefaults(c, s, s.limits.Load())
+		proceed = proceed && other.takeDefaults(c, s, s.limits.Load())
 	}
-	return goesOn
+	return proceed
 }
 
-// takeDefaults takes the default limits of one RateLimiter, unless it has.
-func (r *RateLimiter) takeDefaults(c *gin.Context, s *settings, limits *configured) (goesOn bool) {
+// takeDefaults applies the default limits of one RateLimiter, unless it already has.
+func (r *RateLimiter) takeDefaults(c *gin.Context, s *settings, limits *configured) (proceed bool) {
 	last := lastRequest(c)
 	if limits.defaultRule == nil || last.hasDefaults(r) {
 		return true
@@ -72,8 +72,8 @@ func (r *RateLimiter) takeDefaults(c *gin.Context, s *settings, limits *configur
 	return r.take(c, r.bindingFor(c, s, limits.defaultRule, last.boundTo()), last)
 }
 
-// postponedKey is where a context keeps the RateLimiters whose default limits the last
-// RateLimit of the route takes, where several have some. It knows its own without that.
+// postponedKey is the context key of the other RateLimiters whose default limits the last
+// RateLimit of the route has to apply.
 type postponedKey struct{}
 
 func postponed(c *gin.Context) []*RateLimiter {
@@ -82,28 +82,28 @@ func postponed(c *gin.Context) []*RateLimiter {
 	return list
 }
 
-// anyRejects reports whether this RateLimit or one before it can reject the request.
-func (q *request) anyRejects() bool {
+// anyCanReject reports whether this RateLimit or an earlier one can reject the request.
+func (q *request) anyCanReject() bool {
 	for ; q != nil; q = q.earlier {
-		if !q.isConfigured() && !q.isConcurrent() && q.rejects() {
+		if !q.isConfigured() && !q.isConcurrent() && q.canReject() {
 			return true
 		}
 	}
 	return false
 }
 
-// hasDefaults reports whether the default limits were taken already, as before a
-// RateLimit that a handler calls itself.
+// hasDefaults reports whether the default limits have already been applied, for example
+// before a RateLimit that a handler calls directly.
 func (q *request) hasDefaults(r *RateLimiter) bool {
 	for ; q != nil; q = q.earlier {
-		if q.isConfigured() && q.limiter == r && q.limits[len(q.limits)-1].namespace == ofDefault {
+		if q.isConfigured() && q.limiter == r && q.limits[len(q.limits)-1].namespace == defaultNamespace {
 			return true
 		}
 	}
 	return false
 }
 
-// exemptKey is set in the context of a request that Exempt was called for.
+// exemptKey is set in the context of a request for which Exempt was called.
 type exemptKey struct{}
 
 func isExempt(c *gin.Context) bool {
@@ -114,17 +114,18 @@ func isExempt(c *gin.Context) bool {
 	return exempt
 }
 
-// Update changes RATELIMITER_DEFAULT_LIMITS and RATELIMITER_APPLICATION_LIMITS
-// while requests are being served: each is decided by the limits before or by
-// those after. What clients have used is not forgotten, as long as the period and
-// the algorithm stay. A raised limit counts at once, but in a token bucket: what was
-// taken of that is paid back at the new pace.
+// Update changes RATELIMITER_DEFAULT_LIMITS and RATELIMITER_APPLICATION_LIMITS while
+// requests are being served. Each request is decided by either the old or the new limits.
+// Limits whose period and algorithm stay the same keep their counters. A raised limit
+// applies at once, except in a token bucket, which refills at the new rate.
 //
-// The configuration is that of InitApp, or these two keys alone. One that is
-// absent stays as it is; an empty text removes its limits. Any other key must have
-// the value it had. After an error nothing has changed. It fails with
-// ErrNotInitialised before InitApp and after Close, and where an engine had routes
-// already at its InitApp, which new limits would not reach.
+// config is the complete configuration of InitApp or contains just these two keys. A key
+// that is absent keeps its value, and an empty string removes its limits. Any other key
+// must have the same value as before.
+//
+// Update returns an error, and changes nothing, if config is invalid, or if an engine
+// already had routes when InitApp was called, because new limits could not apply to them.
+// It returns ErrNotInitialised before InitApp and after Close.
 func (r *RateLimiter) Update(config Config) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,18 +153,19 @@ func (r *RateLimiter) Update(config Config) error {
 	}
 	next, fault := newConfigured(defaults, application, s.defaultOptions, s.applicationOptions)
 	failed = errors.Join(failed, fault)
-	if failed == nil && next.any() && r.unreached > 0 {
-		failed = fmt.Errorf("an engine had %d routes when InitApp was called, which these limits cannot reach; call InitApp before the first route or group", r.unreached)
+	if failed == nil && next.any() && r.earlyRoutes > 0 {
+		failed = fmt.Errorf("an engine had %d routes when InitApp was called, to which these limits cannot apply; call InitApp before the first route or group", r.earlyRoutes)
 	}
 	if failed != nil {
-		return fmt.Errorf("the rate limiter's limits are as before: %w", failed)
+		return fmt.Errorf("the limits of the rate limiter are unchanged: %w", failed)
 	}
 	s.limits.Store(next)
 	r.known.replaceConfigured(s, now, next)
 	return nil
 }
 
-// changed lists the keys that have another value than they had, and must not.
+// changed returns the keys, other than those of the limits, whose values differ from the
+// current configuration.
 func (s *settings) changed(own Config) (names []string) {
 	for name, value := range own {
 		limits := name == ConfigDefaultLimits || name == ConfigApplicationLimits
@@ -175,15 +177,15 @@ func (s *settings) changed(own Config) (names []string) {
 	return names
 }
 
-// sameConfig reports whether a configuration is equal to one that was checked. No
-// configuration and one without keys are not equal.
+// sameConfig reports whether a configuration equals one that was checked. A nil
+// configuration and one without keys are different.
 func sameConfig(config Config, given Config) bool {
 	own, err := config.own()
 	return err == nil && (own == nil) == (given == nil) && same(reflect.ValueOf(own), reflect.ValueOf(given))
 }
 
-// same reports whether two values of a configuration are the same. What they point to is
-// not looked at: backends and observers change while they work.
+// same reports whether two configuration values are the same. It compares pointers and
+// not what they point to, because backends and observers change while they work.
 func same(a, b reflect.Value) bool {
 	if !a.IsValid() || !b.IsValid() {
 		return a.IsValid() == b.IsValid()

@@ -10,16 +10,15 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// notShown takes the place of a value that may be secret.
-const notShown = "(not shown)"
+// redacted replaces a value that may be secret.
+const redacted = "(not shown)"
 
-// Config returns the configuration in effect, for a page that shows it to
-// operators: every key with its value or its default, and the limits as Update has
-// left them. It can be written as JSON. A backend that was handed in is shown by
-// its type, a handler as "gin.HandlerFunc" or "" for none, observers and options by
-// their number. Secrets are not shown, and of the texts among the options of a
-// backend, which may be passwords, only those that say where it is. Config is nil
-// before InitApp.
+// Config returns the configuration in effect, for example for an admin page: every key
+// with its value or default, with the limits that Update has set. It can be encoded as
+// JSON. A backend that was passed in is shown as its type, a handler as "gin.HandlerFunc"
+// or "" for none, and observers and options as their number. Secrets are hidden. The
+// strings in the backend options are hidden too, because they may be passwords, except
+// for addresses. Config returns nil before InitApp.
 func (r *RateLimiter) Config() Config {
 	s := r.settings.Load()
 	if s == nil {
@@ -32,12 +31,12 @@ func (s *settings) effectiveConfig(observers int) Config {
 	limits := s.limits.Load()
 	secret := ""
 	if s.secret != "" {
-		secret = notShown
+		secret = redacted
 	}
 	return Config{
 		ConfigEnabled:                s.enabled,
-		ConfigBackend:                shownBackend(s.given[ConfigBackend]),
-		ConfigBackendOptions:         shownOptions(s.given[ConfigBackendOptions]),
+		ConfigBackend:                displayBackend(s.given[ConfigBackend]),
+		ConfigBackendOptions:         displayOptions(s.given[ConfigBackendOptions]),
 		ConfigKeyPrefix:              s.prefix,
 		ConfigAlgorithm:              s.algorithm.String(),
 		ConfigDefaultLimits:          limitsText(limits.defaults),
@@ -46,12 +45,12 @@ func (s *settings) effectiveConfig(observers int) Config {
 		ConfigApplicationOptions:     len(s.applicationOptions),
 		ConfigHeaders:                s.sent.String(),
 		ConfigInjectXHeaders:         s.sent.xHeaders,
-		ConfigInjectRateLimitHeaders: s.sent.standardHeaders || s.sent.ofEarlierDrafts(),
+		ConfigInjectRateLimitHeaders: s.sent.standardHeaders || s.sent.hasEarlierDrafts(),
 		ConfigPartitionSecret:        secret,
-		ConfigOverLimit:              shownHandler(s.overLimit),
+		ConfigOverLimit:              displayHandler(s.overLimit),
 		ConfigOnError:                string(s.onError),
 		ConfigFallbackLimits:         limitsText(s.fallbackLimits),
-		ConfigOnUnavailable:          shownHandler(s.onUnavailable),
+		ConfigOnUnavailable:          displayHandler(s.onUnavailable),
 		ConfigTimeout:                s.timeout.String(),
 		ConfigIPv6Prefix:             s.ipv6Prefix,
 		ConfigTimeZone:               s.timeZone.String(),
@@ -59,14 +58,14 @@ func (s *settings) effectiveConfig(observers int) Config {
 	}
 }
 
-func shownHandler(handler gin.HandlerFunc) string {
+func displayHandler(handler gin.HandlerFunc) string {
 	if handler == nil {
 		return ""
 	}
 	return fmt.Sprintf("%T", handler)
 }
 
-func shownBackend(given any) string {
+func displayBackend(given any) string {
 	switch backend := given.(type) {
 	case string:
 		return backend
@@ -76,31 +75,31 @@ func shownBackend(given any) string {
 	return defaultBackend
 }
 
-// addressOptions are the options that say where a backend is.
+// addressOptions are the backend options that contain addresses, which are not secret.
 var addressOptions = []string{"host", "addr", "addrs", "master_name"}
 
-func shownOptions(given any) map[string]any {
+func displayOptions(given any) map[string]any {
 	all, _ := given.(map[string]any)
-	shown := make(map[string]any, len(all))
+	display := make(map[string]any, len(all))
 	for name, value := range all {
 		switch value := value.(type) {
 		case bool, int, int64, float64:
-			shown[name] = value
+			display[name] = value
 		case time.Duration:
-			shown[name] = value.String()
+			display[name] = value.String()
 		case string, []string, []any:
-			shown[name] = notShown
+			display[name] = redacted
 			if slices.Contains(addressOptions, name) {
-				shown[name] = value
+				display[name] = value
 			}
 		default:
-			shown[name] = fmt.Sprintf("%T", value)
+			display[name] = fmt.Sprintf("%T", value)
 		}
 	}
-	return shown
+	return display
 }
 
-// limitsText writes limits as ParseLimits reads them; none are an empty text.
+// limitsText formats limits as ParseLimits reads them; "" for no limits.
 func limitsText(limits []Limit) string {
 	texts := make([]string, len(limits))
 	for i, l := range limits {

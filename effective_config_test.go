@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestConfigShowsWhatIsInEffectAndNoSecrets(t *testing.T) {
+func TestConfigReturnsTheEffectiveConfigurationWithoutSecrets(t *testing.T) {
 	var none ratelimiter.RateLimiter
 	require.Nil(t, none.Config())
 
@@ -67,7 +67,7 @@ func TestConfigShowsWhatIsInEffectAndNoSecrets(t *testing.T) {
 	require.Equal(t, "ratelimiter_test.broken", limiter.Config()["RATELIMITER_BACKEND"])
 }
 
-func TestConfigShowsGoValuesByTheirKind(t *testing.T) {
+func TestConfigShowsGoValuesByTheirType(t *testing.T) {
 	zurich, err := time.LoadLocation("Europe/Zurich")
 	require.NoError(t, err)
 	_, limiter := application(t, ratelimiter.Config{
@@ -87,7 +87,7 @@ func TestConfigShowsGoValuesByTheirKind(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestConfigHasEveryKeyThatInitAppKnows(t *testing.T) {
+func TestConfigContainsEveryKeyThatInitAppAccepts(t *testing.T) {
 	_, limiter := application(t, nil)
 	for name := range limiter.Config() {
 		_, err := ratelimiter.New(gin.New(), ratelimiter.Config{name: struct{}{}})
@@ -96,6 +96,6 @@ func TestConfigHasEveryKeyThatInitAppKnows(t *testing.T) {
 	}
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_COLOUR": 1})
 	for name := range limiter.Config() {
-		require.ErrorContains(t, err, name, "the keys that are known are those that are shown")
+		require.ErrorContains(t, err, name, "Config contains exactly the known keys")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// onEveryBackend runs a test with the counters in memory, in Redis, and in a backend as
-// applications write them. The configuration is the test's to add to.
+// onEveryBackend runs a test with the counters in memory, in Redis, and in a backend that
+// an application might implement. The test may add to the configuration.
 func onEveryBackend(t *testing.T, test func(t *testing.T, config ratelimiter.Config)) {
 	t.Run("memory", func(t *testing.T) { test(t, ratelimiter.Config{}) })
 	t.Run("redis", func(t *testing.T) {
@@ -27,7 +27,7 @@ func onEveryBackend(t *testing.T, test func(t *testing.T, config ratelimiter.Con
 	})
 }
 
-// ownBackend keeps the states that backends.Decide makes in a map.
+// ownBackend keeps the states of backends.Decide in a map.
 type ownBackend struct {
 	mu    sync.Mutex
 	texts map[[2]string]string // by key and scope

@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// paths are the rows of the table in docs/every-path.md, in its order.
+// paths are the rows of the table in docs/every-path.md, in the same order.
 var paths = []struct {
 	name, method, path string
 }{
@@ -49,7 +49,7 @@ var paths = []struct {
 	{"an upgrade (`101`)", "GET", "/upgrade"},
 }
 
-// everyPath is an application with all these ways, each with a limit of its own.
+// everyPath is an application with all these paths, each with its own limit.
 func everyPath(t *testing.T, config ratelimiter.Config, limit int) *gin.Engine {
 	engine, limiter := application(t, config)
 	engine.RedirectFixedPath, engine.HandleMethodNotAllowed = true, true
@@ -85,12 +85,12 @@ func everyPath(t *testing.T, config ratelimiter.Config, limit int) *gin.Engine {
 	folder := t.TempDir()
 	require.NoError(t, os.WriteFile(folder+"/file", []byte("ok"), 0o600))
 	engine.Group("/static", limited()).Static("/", folder)
-	engine.Use(limited()) // from here on, and for what no route matches
+	engine.Use(limited()) // applies to the routes below and to unmatched requests
 	engine.GET("/only-get", ok)
 	return engine
 }
 
-// wire is an answer as it came over a connection.
+// wire is a response as it arrived over a connection.
 type wire struct {
 	method string // of the request
 	status int
@@ -98,8 +98,8 @@ type wire struct {
 	body   []byte
 }
 
-// asked makes one request over a real connection and follows no redirect.
-func asked(t *testing.T, url, method, path string) wire {
+// fetch sends a request over a real connection and follows no redirect.
+func fetch(t *testing.T, url, method, path string) wire {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url+path, nil)
 	require.NoError(t, err)
@@ -115,11 +115,11 @@ func asked(t *testing.T, url, method, path string) wire {
 	return answer
 }
 
-// limitHeaders are the five that tell of limits, as a client in Go sees them.
+// limitHeaders are the five rate limit headers, as a Go client sees them.
 var limitHeaders = []string{"Ratelimit", "Ratelimit-Policy", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"}
 
-// inWords is the status, which of our headers there are, and whether it is a
-// problem document, as the table has it.
+// inWords describes the status, our headers and whether there is a problem document, in
+// the words of the table.
 func (w wire) inWords(t *testing.T) string {
 	t.Helper()
 	words := []string{strconv.Itoa(w.status)}
@@ -130,7 +130,7 @@ func (w wire) inWords(t *testing.T) string {
 	case slices.Equal(ours, limitHeaders):
 		words = append(words, "limits")
 	case len(ours) > 0:
-		words = append(words, ours...) // some only, which no row of the table has
+		words = append(words, ours...) // an incomplete set, which is in no row
 	}
 	for name, values := range w.header {
 		require.Len(t, values, 1, name)
@@ -153,7 +153,7 @@ func (w wire) inWords(t *testing.T) string {
 	return strings.Join(words, " ")
 }
 
-// isProblem demands a problem document that is whole, or its length after HEAD.
+// isProblem checks for a complete problem document, or for its length after HEAD.
 func (w wire) isProblem(t *testing.T) {
 	t.Helper()
 	require.Equal(t, "Accept", w.header.Get("Vary"))
@@ -177,7 +177,7 @@ func TestEveryHeaderIsRightOnEveryPath(t *testing.T) {
 		limit  int
 	}{
 		{nil, 5},
-		{nil, 1}, // and used up
+		{nil, 1}, // over the limit
 		{ratelimiter.Config{"RATELIMITER_BACKEND": fails, "RATELIMITER_ON_ERROR": "allow"}, 0},
 		{ratelimiter.Config{"RATELIMITER_BACKEND": fails, "RATELIMITER_ON_ERROR": "deny"}, 5},
 		{ratelimiter.Config{"RATELIMITER_BACKEND": fails, "RATELIMITER_ON_ERROR": "fallback"}, 5},
@@ -191,15 +191,15 @@ func TestEveryHeaderIsRightOnEveryPath(t *testing.T) {
 		table.WriteString("| " + row.name)
 		for column, url := range urls {
 			if column == 1 {
-				asked(t, url, row.method, row.path)
+				fetch(t, url, row.method, row.path)
 			}
-			table.WriteString(" | " + asked(t, url, row.method, row.path).inWords(t))
+			table.WriteString(" | " + fetch(t, url, row.method, row.path).inWords(t))
 		}
 		table.WriteString(" |\n")
 	}
 	page, err := os.ReadFile("docs/every-path.md")
 	require.NoError(t, err)
 	shown := regexp.MustCompile(`(?s)\n\| request \|[^\n]*\n\|---[^\n]*\n(.*?)\n\n`).FindSubmatch(page)
-	require.NotNil(t, shown, "the page has the table")
+	require.NotNil(t, shown, "the table on the page")
 	require.Equal(t, string(shown[1])+"\n", table.String())
 }

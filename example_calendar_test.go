@@ -2,6 +2,7 @@ package ratelimiter_test
 
 import (
 	"fmt"
+	"log"
 	"net/http"
 	"time"
 	_ "time/tzdata"
@@ -10,16 +11,16 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// Two exports a month, which begins on the 1st at midnight in Zurich.
+// This example allows two exports per calendar month in Zurich.
 func ExampleWithCalendar() {
 	zurich, err := time.LoadLocation("Europe/Zurich")
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine.GET("/exports", limiter.RateLimit(2, ratelimiter.Month, ratelimiter.WithCalendar(zurich)), func(c *gin.Context) {
 		info, _ := ratelimiter.FromContext(c)

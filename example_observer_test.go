@@ -2,6 +2,7 @@ package ratelimiter_test
 
 import (
 	"fmt"
+	"log"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -10,7 +11,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// rejections counts the requests that were rejected, by many goroutines at once.
+// rejections is an observer that counts rejections. Observe is called concurrently.
 type rejections struct{ count atomic.Int64 }
 
 func (r *rejections) Observe(event ratelimiter.Event) {
@@ -24,7 +25,7 @@ func ExampleObserver() {
 	observer := &rejections{}
 	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
 

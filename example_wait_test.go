@@ -2,6 +2,7 @@ package ratelimiter_test
 
 import (
 	"fmt"
+	"log"
 	"net/http"
 	"time"
 
@@ -9,13 +10,13 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// One message goes out every 50 milliseconds, in the order in which they came. The
-// client of the second notices nothing but that the answer takes a little longer.
+// This example sends one message every 50 milliseconds, in the order of arrival. A client
+// that has to wait only notices that the response takes longer.
 func ExampleWithWait() {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine.POST("/messages", limiter.RateLimit(1, 50*time.Millisecond,
 		ratelimiter.WithScope(ratelimiter.ByEveryone),
@@ -24,7 +25,6 @@ func ExampleWithWait() {
 	), func(c *gin.Context) { c.Status(http.StatusAccepted) })
 
 	began := time.Now()
-	post := func(r *http.Request) { r.Method = http.MethodPost }
 	fmt.Println(statuses(engine, "/messages", 3, post))
 	fmt.Println("paced:", time.Since(began) >= 99*time.Millisecond)
 	// Output:

@@ -8,12 +8,13 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
-// This file is about RATELIMITER_FALLBACK_LIMITS: limits that a request is asked about once
-// it was decided in the memory of this process, as the backend is away. They are like
-// default limits, behind the first limits of the request that were decided so.
+// This file implements RATELIMITER_FALLBACK_LIMITS. When a request has been decided in
+// the memory of this process because the backend is away, these limits apply to it as
+// well. Like default limits, they are checked after the first RateLimit that was decided
+// that way.
 
-// newFallbackRule makes the rule of these limits, nil for none. Of the options of the
-// default limits, which were checked, the scope alone is for them.
+// newFallbackRule creates the rule of the fallback limits, or returns nil. They only use
+// the scope of the default options, which have been validated before.
 func newFallbackRule(limits []Limit, defaultOptions []Option) *rule {
 	if len(limits) == 0 {
 		return nil
@@ -23,17 +24,17 @@ func newFallbackRule(limits []Limit, defaultOptions []Option) *rule {
 	r := &rule{local: true, configured: &configured{}}
 	for _, l := range limits {
 		r.limits = append(r.limits, limitRule{
-			namespace: ofFallback, limit: l.Limit, per: l.Per, cost: 1, inList: true, scope: asDefaults.limits[0].scope,
+			namespace: fallbackNamespace, limit: l.Limit, per: l.Per, cost: 1, inList: true, scope: asDefaults.limits[0].scope,
 			name:      "fallback-" + headers.PolicyName(l.Per),
-			tentative: true, // or a refund would not know that it is for this memory
+			tentative: true, // so that a refund reaches the memory of this process
 		})
 	}
 	return r
 }
 
-// takeBehind asks what is asked behind the limits of a binding: those of the fallback, and
-// the default limits. It reports whether they do not reject the request.
-func (b *binding) takeBehind(c *gin.Context, q *request) (goesOn bool) {
+// takeFollowing applies the limits that follow a binding: the fallback limits and the
+// default limits. It returns false if they reject the request.
+func (b *binding) takeFollowing(c *gin.Context, q *request) (proceed bool) {
 	if q.needsFallbackLimits() {
 		if !b.limiter.take(c, b.limiter.bindingFor(c, b.settings, b.settings.fallbackRule, b), q) {
 			return false
@@ -43,10 +44,10 @@ func (b *binding) takeBehind(c *gin.Context, q *request) (goesOn bool) {
 	return b.takeDefaults(c, q)
 }
 
-// needsFallbackLimits reports whether the fallback has decided a request that could have been
-// rejected, and its limits were not asked before.
+// needsFallbackLimits reports whether the fallback decided a request that could have been
+// rejected, and the fallback limits have not been applied to it yet.
 func (q *request) needsFallbackLimits() bool {
-	if q.settings.fallbackRule == nil || q.at == 0 || q.several == nil || !q.several.verdicts[0].Fallback || !q.rejects() {
+	if q.settings.fallbackRule == nil || q.at == 0 || q.decision == nil || !q.decision.verdicts[0].Fallback || !q.canReject() {
 		return false
 	}
 	for e := q; e != nil; e = e.earlier {
@@ -57,8 +58,8 @@ func (q *request) needsFallbackLimits() bool {
 	return true
 }
 
-// takeLocal asks the memory that is fallen back on, without a share. Its receipts are
-// those of backends.NewFallback, so that refunds find their way back.
+// takeLocal charges the fallback memory at the full limit. It marks the receipts as
+// backends.NewFallback does, so that a refund reaches the same memory.
 func (s *settings) takeLocal(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
 	if err := s.local.Take(ctx, quotas, verdicts); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 
 const fallbackLimits = "RATELIMITER_FALLBACK_LIMITS"
 
-func TestOtherLimitsApplyWhileRedisIsAway(t *testing.T) {
+func TestFallbackLimitsApplyWhileRedisIsAway(t *testing.T) {
 	server := redistest.Single(t)
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr, "fallback_share": 0.5},
@@ -29,14 +29,14 @@ func TestOtherLimitsApplyWhileRedisIsAway(t *testing.T) {
 	server.Kill()
 	response := get(engine, "/")
 	require.Equal(t, `"per-hour";q=100;w=3600, "fallback-per-hour";q=3;w=3600, "fallback-per-day";q=100;w=86400`, header(response, "RateLimit-Policy"))
-	require.Equal(t, "2", header(response, "X-RateLimit-Remaining"), "half of the route's are 50; no part of the others is taken away")
+	require.Equal(t, "2", header(response, "X-RateLimit-Remaining"), "the share is 50 of the route's limit; it does not apply to the fallback limits")
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 	response = get(engine, "/")
 	require.Contains(t, response.Body.String(), `"violated-policies":["fallback-per-hour"]`)
 	require.Contains(t, response.Body.String(), "3 requests per hour")
 	require.NotEmpty(t, header(response, "Retry-After"))
 	require.Equal(t, []int{200}, statuses(engine, "/", 1, from("192.0.2.7:1")), "another client")
-	require.Equal(t, []int{200, 429}, statuses(engine, "/strict", 2), "a stricter limit stays as it is")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/strict", 2), "a stricter limit still applies")
 	require.NoError(t, ignoring(limiter.Reset(t.Context(), "GET /", "192.0.2.1")))
 	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4), "Reset reaches what this process counts")
 
@@ -46,16 +46,16 @@ func TestOtherLimitsApplyWhileRedisIsAway(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 200, 200}, statuses(engine, "/", 5))
 }
 
-// ignoring is for an error that an outage brings along.
+// ignoring is used for an error that an outage causes.
 func ignoring(error) error { return nil }
 
-// outage is an application on a backend of its own that has failed.
+// outage returns an application with its own backend, which has failed.
 func outage(t *testing.T, pairs ...any) (*gin.Engine, *ratelimiter.RateLimiter) {
 	config := with(ratelimiter.Config{"RATELIMITER_BACKEND": broken{errors.New("out of order")}, fallbackLimits: "2/hour"}, pairs...)
 	return application(t, config)
 }
 
-func TestARequestIsAskedAboutFallbackLimitsOnce(t *testing.T) {
+func TestFallbackLimitsAreChargedOncePerRequest(t *testing.T) {
 	engine, limiter := outage(t, "RATELIMITER_APPLICATION_LIMITS", "50/hour", "RATELIMITER_DEFAULT_LIMITS", "40/hour",
 		"RATELIMITER_DEFAULT_OPTIONS", options(ratelimiter.WithCountIf(func(*gin.Context) bool { return true })))
 	seen := notebook{}
@@ -65,7 +65,7 @@ func TestARequestIsAskedAboutFallbackLimitsOnce(t *testing.T) {
 	engine.GET("/exempt", limiter.Exempt(), ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/two", 3))
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/none", 3))
-	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/exempt", 3), "what meets no limit meets none of these")
+	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/exempt", 3), "requests without limits have no fallback limits")
 	seen.read()
 	get(engine, "/two", from("192.0.2.7:1"))
 	require.Equal(t, []string{
@@ -78,15 +78,15 @@ func TestARequestIsAskedAboutFallbackLimitsOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsRejectedElsewhereCostsTheFallbackLimitsNothing(t *testing.T) {
+func TestARequestRejectedElsewhereIsNotChargedToFallbackLimits(t *testing.T) {
 	engine, limiter := outage(t, fallbackLimits, "5/hour")
 	skip := ratelimiter.WithSkip(func(c *gin.Context) bool { return c.GetHeader("X-Skip") != "" })
 	engine.Group("/", limiter.RateLimit(30, time.Hour)).GET("/", limiter.RateLimit(1, time.Hour, skip), ok)
 	require.Equal(t, []int{200, 429, 429, 429, 429}, statuses(engine, "/", 5))
-	require.Equal(t, []int{200, 200, 200, 200, 429}, statuses(engine, "/", 5, withHeader("X-Skip", "yes")), "one of five was used")
+	require.Equal(t, []int{200, 200, 200, 200, 429}, statuses(engine, "/", 5, withHeader("X-Skip", "yes")), "one of five units was used")
 }
 
-func TestLimitsThatRejectNobodyDoNotBeginToInAnOutage(t *testing.T) {
+func TestLimitsThatNeverRejectDoNotRejectInAnOutage(t *testing.T) {
 	engine, limiter := outage(t)
 	engine.GET("/shadow", limiter.RateLimit(9, time.Hour, ratelimiter.WithShadow()), ok)
 	engine.GET("/observed", limiter.RateLimit(9, time.Hour, ratelimiter.WithObserveOnly()), ok)
@@ -97,15 +97,15 @@ func TestLimitsThatRejectNobodyDoNotBeginToInAnOutage(t *testing.T) {
 	}
 }
 
-func TestTheClientOfAFallbackLimitIsThatOfTheDefaultLimits(t *testing.T) {
+func TestFallbackLimitsUseTheScopeOfTheDefaultLimits(t *testing.T) {
 	engine, limiter := outage(t, "RATELIMITER_DEFAULT_OPTIONS", options(byAccount))
 	everyone := ratelimiter.WithScope(ratelimiter.ByEveryone)
 	engine.GET("/", limiter.RateLimit(9, time.Hour, everyone), ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3, withHeader("X-Account", "ann")))
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3, withHeader("X-Account", "bob")), "whatever the limit of the route counts")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3, withHeader("X-Account", "bob")), "the cost only applies to the route")
 }
 
-func TestACostIsThatOfTheRouteNotOfTheFallback(t *testing.T) {
+func TestACostAppliesToTheRouteAndNotToFallbackLimits(t *testing.T) {
 	engine, limiter := outage(t)
 	engine.GET("/", limiter.RateLimit(100, time.Hour), func(c *gin.Context) {
 		require.NoError(t, ratelimiter.SetCost(c, 40))

@@ -15,10 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// month is a period that no test sees the end of.
+// month is a period that no test outlasts.
 const month = 720 * time.Hour
 
-// service is an application under load, with what is seen of it from outside.
+// service is an application under load, observed from outside.
 type service struct {
 	policy  string
 	engine  *gin.Engine
@@ -27,8 +27,8 @@ type service struct {
 
 	served, slow atomic.Int64
 	longest      atomic.Int64
-	admitted     atomic.Int64 // of what is scarce
-	excused      atomic.Int64 // those among them that nobody has decided
+	admitted     atomic.Int64 // requests for the scarce resource
+	excused      atomic.Int64 // those of them that were allowed without a decision
 	unavailable  atomic.Int64
 	rejected     atomic.Int64
 
@@ -57,8 +57,8 @@ func named(key string) ratelimiter.Option {
 	return ratelimiter.WithKey(func(*gin.Context) string { return key })
 }
 
-// load makes requests until it is stopped: some for what is scarce, more for
-// what is not, as rejections are decided even where nothing can be written.
+// load sends requests until it is stopped: some to the scarce resource and more to the
+// plentiful one, because rejections are possible even if nothing can be written.
 func (s *service) load(t *testing.T) {
 	for _, path := range []string{"/scarce", "/plenty", "/plenty", "/plenty", "/plenty", "/plenty"} {
 		s.group.Go(func() {
@@ -118,12 +118,12 @@ func (s *service) worst() time.Duration { return time.Duration(s.longest.Load())
 
 func (s *service) usedUp() bool { return s.rejected.Load() > 0 }
 
-// over is how many units were admitted that the limit did not allow.
+// over returns how many units were allowed beyond the limit.
 func (s *service) over() int64 { return max(0, s.admitted.Load()-scarce) }
 
-// check compares what was seen with what may be seen. Of the limit as such may
-// be admitted: what Redis allows, once more if it forgets it, and once more by
-// the memory of the process if that is what is fallen back on.
+// check compares the allowed requests with the maximum: the limit in Redis, once more if
+// Redis loses its data, and once more for the memory of the process if that is the
+// fallback.
 func (s *service) check(t *testing.T, f fault) {
 	t.Helper()
 	require.Less(t, s.worst(), longestWait)
@@ -149,12 +149,12 @@ func (s *service) check(t *testing.T, f fault) {
 	}
 }
 
-// charged asks Redis what was taken of what is plenty: again if it has to be, as
-// a connection that a network has lost may be among those that are kept.
+// charged reads the units that Redis has charged for the plentiful resource. It retries,
+// because a pooled connection may be broken.
 func (s *service) charged(t *testing.T) int64 {
 	peek := backends.Quota{Key: s.policy + "/key/plenty", Scope: "192.0.2.1", Limit: plenty, Per: month}
 	verdicts := make([]backends.Verdict, 1)
-	redistest.Eventually(t, "Redis tells what was charged", func(ctx context.Context) bool {
+	redistest.Eventually(t, "Redis returns the charged units", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
 		defer cancel()
 		return s.witness.Backend.Take(ctx, []backends.Quota{peek}, verdicts) == nil
@@ -162,11 +162,11 @@ func (s *service) charged(t *testing.T) int64 {
 	return plenty - verdicts[0].Remaining
 }
 
-// witness sees what a backend is asked and what it answers.
+// witness records the calls to a backend and its answers.
 type witness struct {
 	backends.Backend
-	granted, failed atomic.Int64 // of what is plenty
-	inARow          atomic.Int64 // granted since the last that failed
+	granted, failed atomic.Int64 // of the plentiful resource
+	inARow          atomic.Int64 // granted since the last failure
 	probesFailed    atomic.Int64
 }
 

@@ -12,23 +12,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is checked of every fault. The time-out is the limiter's, the rest of
-// longestWait is for a machine that is busy with other things.
+// The bounds for every fault. The timeout is that of the limiter; longestWait adds to it
+// for a busy machine.
 const (
 	longestWait    = time.Second
 	longestOutage  = 5 * time.Second // after Redis answers again; about two are possible
-	scarce, plenty = 40, 1 << 40     // units that the two routes of a service have
+	scarce, plenty = 40, 1 << 40     // limits of the two routes of a service
 )
 
-// fault is something that a Redis can do to an application.
+// fault is a failure of Redis.
 type fault struct {
-	arguments []string                     // of the server
-	options   func(*scene) map[string]any  // of the backend; by default the server's address
-	strike    func(t *testing.T, s *scene) // lets it happen
-	mend      func(t *testing.T, s *scene) // ends it
-	absent    bool                         // the server comes later than the application
-	harmless  bool                         // every decision is made all the same
-	lasting   bool                         // no decision that writes is made, so the breaker opens
+	arguments []string                     // of redis-server
+	options   func(*scene) map[string]any  // backend options; the default is the address
+	strike    func(t *testing.T, s *scene) // starts the fault
+	mend      func(t *testing.T, s *scene) // ends the fault
+	absent    bool                         // the server starts after the application
+	harmless  bool                         // decisions are still made
+	lasting   bool                         // no writing decision is made, so the breaker opens
 	forgets   bool                         // the server loses its counters
 }
 
@@ -38,7 +38,7 @@ var faults = map[string]fault{
 		mend:    func(_ *testing.T, s *scene) { s.server.Start() },
 		lasting: true, forgets: true,
 	},
-	"killed until the client stops dialling": { // it dials once a second then
+	"killed until the client stops dialling": { // it then dials once a second
 		options: func(s *scene) map[string]any { return map[string]any{"addr": s.server.Addr, "pool_size": 2} },
 		strike:  func(_ *testing.T, s *scene) { s.server.Kill() },
 		mend:    func(_ *testing.T, s *scene) { s.server.Start() },
@@ -127,12 +127,12 @@ const password = "s3cret"
 
 func proxied(s *scene) map[string]any { return map[string]any{"addr": s.proxy.Addr} }
 
-// scene is a Redis, the ways to it, and an application for each policy.
+// scene is a Redis, the connections to it, and an application for each error policy.
 type scene struct {
 	server   *redistest.Server
 	proxy    *redistest.Proxy
-	admin    *redis.Client // on a connection that stays
-	named    *redis.Client // which asks for the address each time
+	admin    *redis.Client // on a connection that survives the faults
+	named    *redis.Client // resolves the host name each time
 	nameless atomic.Bool
 	services []*service
 }
@@ -160,7 +160,7 @@ func newScene(t *testing.T, f fault) *scene {
 	if f.options != nil {
 		options = f.options(s)
 	}
-	if f.forgets { // or the processes would remember what Redis has forgotten
+	if f.forgets { // otherwise the processes remember denials that Redis has lost
 		options["local_denials"] = false
 	}
 	for _, policy := range []string{"fallback", "allow", "deny"} {
@@ -177,12 +177,12 @@ func (s *scene) permit(t *testing.T, rule string) {
 	require.NoError(t, s.admin.Do(t.Context(), "acl", "setuser", "default", rule).Err())
 }
 
-// hangUp ends all connections but its own.
+// hangUp closes all connections except its own.
 func (s *scene) hangUp(t *testing.T) {
 	require.NoError(t, s.admin.ClientKillByFilter(t.Context(), "TYPE", "normal").Err())
 }
 
-// until waits for all services at once.
+// until waits for a condition on all services.
 func (s *scene) until(t *testing.T, what string, yes func(*service) bool) {
 	t.Helper()
 	redistest.Eventually(t, what, func(context.Context) bool {
@@ -195,7 +195,7 @@ func (s *scene) until(t *testing.T, what string, yes func(*service) bool) {
 	})
 }
 
-func TestAnApplicationStaysUpAndLimitedWhateverRedisDoes(t *testing.T) {
+func TestAnApplicationStaysUpAndLimitedDuringEveryRedisFault(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -225,7 +225,7 @@ func TestAnApplicationStaysUpAndLimitedWhateverRedisDoes(t *testing.T) {
 	}
 }
 
-// endure lets a fault last until everybody has felt it.
+// endure keeps a fault up until every service is affected.
 func (s *scene) endure(t *testing.T, f fault) {
 	t.Helper()
 	if f.lasting {
@@ -240,8 +240,8 @@ func (s *scene) endure(t *testing.T, f fault) {
 	s.until(t, "more requests are served", func(service *service) bool { return service.served.Load() > before[service]+100 })
 }
 
-// recover measures how long each service takes until Redis has decided ten times
-// in a row.
+// recover measures how long each service takes until Redis has decided ten requests in a
+// row.
 func (s *scene) recover(t *testing.T) []time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -265,12 +265,12 @@ func (s *scene) recover(t *testing.T) []time.Duration {
 	return back
 }
 
-// hold waits until the limit rejects by itself again.
+// hold waits until the limit rejects requests again.
 func (s *scene) hold(t *testing.T) {
 	t.Helper()
 	before := map[*service]int64{}
 	for _, service := range s.services {
 		before[service] = service.rejected.Load()
 	}
-	s.until(t, "the limit holds again", func(service *service) bool { return service.rejected.Load() > before[service]+5 })
+	s.until(t, "the limit applies again", func(service *service) bool { return service.rejected.Load() > before[service]+5 })
 }

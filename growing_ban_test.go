@@ -15,22 +15,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// banned gets a client of a limit of one a second banned by three rejections, and
-// returns how long.
+// banned causes a ban with three rejections by a limit of one per second, and returns its
+// duration.
 func banned(t *testing.T, engine *gin.Engine) string {
 	t.Helper()
 	require.Equal(t, []int{200, 429, 429, 429}, statuses(engine, "/", 4))
 	return header(get(engine, "/"), "Retry-After")
 }
 
-func TestABanGrowsForAClientThatComesBack(t *testing.T) {
+func TestRepeatedBansGetLonger(t *testing.T) {
 	for _, config := range []ratelimiter.Config{nil, {"RATELIMITER_BACKEND": newTexts()}} {
 		synctest.Test(t, func(t *testing.T) {
 			engine, limiter := application(t, config)
 			grows := ratelimiter.WithBan(3, time.Minute, time.Hour, 5*time.Hour, 20*time.Hour)
 			engine.GET("/", limiter.RateLimit(1, time.Second, grows), ok)
 			for _, step := range []struct {
-				comesBack time.Duration // after the end of the last ban
+				comesBack time.Duration // after the end of the previous ban
 				seconds   string
 			}{
 				{0, "3600"}, {0, "18000"}, {0, "72000"}, {0, "72000"}, {19 * time.Hour, "72000"}, {20 * time.Hour, "3600"},
@@ -46,19 +46,19 @@ func TestABanGrowsForAClientThatComesBack(t *testing.T) {
 			}
 			require.Equal(t, "18000", banned(t, engine))
 			require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
-			require.Equal(t, "3600", banned(t, engine), "reset forgets the earlier bans too")
+			require.Equal(t, "3600", banned(t, engine), "Reset clears the history of bans too")
 		})
 	}
 }
 
-func TestABanGrowsInRedisWhicheverProcessHasMadeTheLast(t *testing.T) {
+func TestRepeatedBansGetLongerAcrossProcesses(t *testing.T) {
 	server := miniredis.RunT(t)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	server.SetTime(now)
 	var engines []*gin.Engine
 	for range 2 {
 		config := onRedis(server.Addr())
-		config["RATELIMITER_BACKEND_OPTIONS"].(map[string]any)["local_denials"] = false // its clock stands still
+		config["RATELIMITER_BACKEND_OPTIONS"].(map[string]any)["local_denials"] = false // the clock of miniredis does not move
 		engine, limiter := application(t, config)
 		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(3, time.Minute, time.Hour, 5*time.Hour)), ok)
 		engines = append(engines, engine)
@@ -76,7 +76,7 @@ func TestABanGrowsInRedisWhicheverProcessHasMadeTheLast(t *testing.T) {
 	}
 }
 
-func TestTheSecondBanIsLongerOnARealServerAlsoForThoseWhoMayWait(t *testing.T) {
+func TestTheSecondBanIsLongerOnARealServerEvenWithWait(t *testing.T) {
 	addr := realRedis(t)
 	for name, options := range map[string][]ratelimiter.Option{"rejected at once": nil, "waiting": {ratelimiter.WithWait(time.Millisecond)}} {
 		t.Run(name, func(t *testing.T) {
@@ -98,8 +98,8 @@ func TestTheSecondBanIsLongerOnARealServerAlsoForThoseWhoMayWait(t *testing.T) {
 	}
 }
 
-// Rejections at the same time make one ban, which counts once.
-func TestABanThatManyRequestsMakeAtOnceIsOne(t *testing.T) {
+// Concurrent rejections make one ban, which counts once.
+func TestConcurrentRejectionsMakeOneBan(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		engine, limiter := application(t, config)
 		engine.GET("/", limiter.RateLimit(0, time.Hour, ratelimiter.WithBan(10, time.Hour, time.Hour, 2*time.Hour, 3*time.Hour)), ok)
@@ -115,7 +115,7 @@ func TestABanThatManyRequestsMakeAtOnceIsOne(t *testing.T) {
 	})
 }
 
-func TestAClientThatLeavesIsBannedToo(t *testing.T) {
+func TestAClientThatDisconnectsIsBannedToo(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": newTexts()})
 	ctx, leave := context.WithCancel(t.Context())
 	grows := ratelimiter.WithBan(1, time.Hour, time.Hour, 2*time.Hour)
@@ -127,12 +127,12 @@ func TestAClientThatLeavesIsBannedToo(t *testing.T) {
 	require.True(t, infos[0].Banned)
 }
 
-func TestTheBansOfWithBanMustGrow(t *testing.T) {
+func TestRepeatedBansMustBeLonger(t *testing.T) {
 	for says, longer := range map[string][]time.Duration{
-		"must be longer each time, and 1h0m0s follows 1h0m0s": {time.Hour},
-		"and 1h30m0s follows 2h0m0s":                          {2 * time.Hour, 90 * time.Minute},
-		"366 days":                                            {backends.MaxPer + 1},
-		"write 7200*time.Second":                              {7200},
+		"must be longer than the one before, but 1h0m0s follows 1h0m0s": {time.Hour},
+		"but 1h30m0s follows 2h0m0s":                                    {2 * time.Hour, 90 * time.Minute},
+		"366 days":                                                      {backends.MaxPer + 1},
+		"use 7200*time.Second":                                          {7200},
 	} {
 		func() {
 			defer func() { require.Contains(t, recover(), says) }()

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sentHeaders are the headers of a response that tell of limits, as lines.
+// sentHeaders returns the rate limit headers of a response, as lines.
 func sentHeaders(response *httptest.ResponseRecorder) (lines []string) {
 	for _, name := range []string{
 		"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit",
@@ -32,7 +32,7 @@ var (
 	draft6Headers  = []string{"Ratelimit-Policy: 2;w=60, 9;w=3600", "Ratelimit-Limit: 2", "Ratelimit-Remaining: 1", "Ratelimit-Reset: 30"}
 )
 
-func TestWhichHeadersAClientGets(t *testing.T) {
+func TestConfigHeadersSelectsTheHeaders(t *testing.T) {
 	on := []ratelimiter.Option{ratelimiter.WithHeaders(true)}
 	for name, test := range map[string]struct {
 		headers any
@@ -40,7 +40,7 @@ func TestWhichHeadersAClientGets(t *testing.T) {
 		want    [][]string
 	}{
 		"by default":             {nil, nil, [][]string{xHeaders, draft11Headers}},
-		"those of the default":   {"x, draft-11", nil, [][]string{xHeaders, draft11Headers}},
+		"the defaults":           {"x, draft-11", nil, [][]string{xHeaders, draft11Headers}},
 		"none":                   {"none", nil, nil},
 		"an empty list":          {[]string{}, nil, nil},
 		"x":                      {"X", nil, [][]string{xHeaders}},
@@ -60,7 +60,8 @@ func TestWhichHeadersAClientGets(t *testing.T) {
 				for _, lines := range test.want {
 					want = append(want, lines...)
 				}
-				// One RateLimit with two limits, and two of one each, tell the same.
+				// One RateLimit with two limits and two RateLimits with one limit send
+				// the same headers.
 				engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_HEADERS": test.headers, "RATELIMITER_ALGORITHM": "token-bucket"})
 				engine.GET("/one", limiter.RateLimit(2, time.Minute, append(test.options, ratelimiter.WithLimit(9, time.Hour))...), ok)
 				engine.GET("/two", limiter.RateLimit(2, time.Minute, test.options...), limiter.RateLimit(9, time.Hour, test.options...), ok)
@@ -83,7 +84,7 @@ func TestHeadersOfEarlierDraftsOnEveryBackend(t *testing.T) {
 	})
 }
 
-func TestEarlierDraftsTellOfTheStrictestAndOfNoShadow(t *testing.T) {
+func TestEarlierDraftsShowTheStrictestLimitAndNoShadow(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_HEADERS": "draft-7"})
 	bucket := ratelimiter.WithAlgorithm(ratelimiter.TokenBucket)
 	engine.GET("/first", limiter.RateLimit(3, time.Hour, bucket), limiter.RateLimit(9, time.Minute, ratelimiter.WithHeaders(false)), limiter.RateLimit(8, time.Minute), ok)
@@ -96,7 +97,7 @@ func TestEarlierDraftsTellOfTheStrictestAndOfNoShadow(t *testing.T) {
 	require.Equal(t, []string{"Ratelimit-Policy: 3;w=3600", "Ratelimit: limit=2, remaining=1, reset=1200"}, sentHeaders(get(engine, "/burst")))
 }
 
-func TestEarlierDraftsTellWhatIsLeftAfterARefund(t *testing.T) {
+func TestEarlierDraftsShowWhatIsLeftAfterARefund(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_HEADERS": "draft-7, draft-6"})
 	engine.GET("/", limiter.RateLimit(3, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool { return false })), func(*gin.Context) {})
 	require.Equal(t, []string{
@@ -105,18 +106,18 @@ func TestEarlierDraftsTellWhatIsLeftAfterARefund(t *testing.T) {
 	}, sentHeaders(get(engine, "/")))
 }
 
-func TestHeadersThatContradictAreAnError(t *testing.T) {
+func TestContradictoryHeaderKeysAreAnError(t *testing.T) {
 	const key = "RATELIMITER_HEADERS"
 	for says, config := range map[string]ratelimiter.Config{
-		key + " holds draft-11 and draft-7":                           {key: "x,draft-11,draft-7"},
-		key + ` is "draft-8"`:                                         {key: "draft-8"},
-		key + ` is "x,none"`:                                          {key: "x,none"},
-		`"none", or one or more of "x", "draft-11"`:                   {key: []string{"x", ""}},
-		key + " is true":                                              {key: true},
-		"INJECT_X_HEADERS is false, and " + key + " has x; leave":     {key: "x", "RATELIMITER_INJECT_X_HEADERS": false},
-		"INJECT_X_HEADERS is true, and " + key + " does not have x":   {key: "draft-6", "RATELIMITER_INJECT_X_HEADERS": true},
-		"INJECT_RATELIMIT_HEADERS is true, and " + key + " does not":  {key: "x", "RATELIMITER_INJECT_RATELIMIT_HEADERS": true},
-		"INJECT_RATELIMIT_HEADERS is false, and " + key + " has a dr": {key: "draft-7", "RATELIMITER_INJECT_RATELIMIT_HEADERS": false},
+		key + " contains draft-11 and draft-7":                             {key: "x,draft-11,draft-7"},
+		key + ` is "draft-8"`:                                              {key: "draft-8"},
+		key + ` is "x,none"`:                                               {key: "x,none"},
+		`"none", or one or more of "x", "draft-11"`:                        {key: []string{"x", ""}},
+		key + " is true":                                                   {key: true},
+		"INJECT_X_HEADERS is false, but " + key + " contains x; remove":    {key: "x", "RATELIMITER_INJECT_X_HEADERS": false},
+		"INJECT_X_HEADERS is true, but " + key + " does not contain x":     {key: "draft-6", "RATELIMITER_INJECT_X_HEADERS": true},
+		"INJECT_RATELIMIT_HEADERS is true, but " + key + " does not":       {key: "x", "RATELIMITER_INJECT_RATELIMIT_HEADERS": true},
+		"INJECT_RATELIMIT_HEADERS is false, but " + key + " contains a dr": {key: "draft-7", "RATELIMITER_INJECT_RATELIMIT_HEADERS": false},
 	} {
 		_, err := ratelimiter.New(gin.New(), config)
 		require.ErrorContains(t, err, says)
@@ -129,8 +130,8 @@ func TestHeadersThatContradictAreAnError(t *testing.T) {
 	require.Equal(t, "none", limiter.Config()[key])
 }
 
-// Only who asks for the headers of earlier drafts pays for them.
-func TestTheUsualHeadersCostWhatTheyDid(t *testing.T) {
+// Only applications that enable the headers of earlier drafts pay for them.
+func TestTheDefaultHeadersTakeThreeAllocations(t *testing.T) {
 	require.Equal(t, allocations(t, ratelimiter.Config{}), allocations(t, ratelimiter.Config{"RATELIMITER_HEADERS": "draft-11, x"}))
 	require.Equal(t, 3.0, allocations(t, ratelimiter.Config{"RATELIMITER_HEADERS": "x"}))
 }

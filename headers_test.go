@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// parameters reads a list of named items with a parser that is not ours.
+// parameters parses a list of named items with an independent parser.
 func parameters(t *testing.T, values []string) map[string]map[string]any {
 	list, err := httpsfv.UnmarshalList(values)
 	require.NoError(t, err)
@@ -24,7 +24,7 @@ func parameters(t *testing.T, values []string) map[string]map[string]any {
 		}
 		found[item.Value.(string)] = params
 	}
-	require.Len(t, found, len(list), "no two have the same name")
+	require.Len(t, found, len(list), "the names are unique")
 	return found
 }
 
@@ -71,7 +71,7 @@ func TestTheRateLimitHeadersAreStructuredFields(t *testing.T) {
 	require.NotContains(t, err.Error(), "short")
 }
 
-func TestABrowserIsRejectedWithAPage(t *testing.T) {
+func TestABrowserGetsAnHTMLPage(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket), ratelimiter.WithName("a<b")), ok)
 	get(engine, "/")

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// infoJSON is an Info in JSON.
+// infoJSON is the JSON form of Info.
 type infoJSON struct {
 	Name       string    `json:"name"`
 	Key        string    `json:"key"`
@@ -41,15 +41,15 @@ func (i infoJSON) info() Info {
 	}
 }
 
-// MarshalJSON writes the fields in snake case, durations as numbers of seconds, and
-// Reset as RFC 3339 has times, in UTC: {"name": "per-minute", ..., "per": 60,
-// "retry_after": 1.5, "reset": "2026-01-01T00:00:30Z", ...}. A negative RetryAfter is -1.
-// A Burst of 0 and a zero Reset are left out.
+// MarshalJSON encodes the fields in snake case. Durations are numbers of seconds, and
+// Reset is an RFC 3339 time in UTC: {"name": "per-minute", ..., "per": 60, "retry_after":
+// 1.5, "reset": "2026-01-01T00:00:30Z", ...}. A negative RetryAfter is -1. A Burst of 0
+// and a zero Reset are omitted.
 func (i Info) MarshalJSON() ([]byte, error) { return json.Marshal(i.toJSON()) }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON decodes the output of MarshalJSON. Fields that are absent keep their value.
 func (i *Info) UnmarshalJSON(text []byte) error {
-	read := i.toJSON() // what is absent stays
+	read := i.toJSON()
 	if err := json.Unmarshal(text, &read); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (i *Info) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// eventJSON is an Event in JSON.
+// eventJSON is the JSON form of Event.
 type eventJSON struct {
 	infoJSON
 	Route          string  `json:"route"`
@@ -70,8 +70,8 @@ type eventJSON struct {
 	Err            string  `json:"error,omitempty"`
 }
 
-// MarshalJSON writes the fields of the Info, and beside them the others in the same way.
-// Outcome is its name, and Err, as "error", its text.
+// MarshalJSON encodes the fields of the Info and, next to them, the other fields in the
+// same way. Outcome is encoded as its name, and Err, as "error", as its text.
 func (e Event) MarshalJSON() ([]byte, error) {
 	written := eventJSON{e.Info.toJSON(), e.Route, e.Outcome.String(), e.Cost, e.Fallback, seconds(e.BackendLatency), seconds(e.QueueTime), e.LimitIndex, ""}
 	if e.Err != nil {
@@ -80,7 +80,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(written)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes. Of an error it knows the text alone.
+// UnmarshalJSON decodes the output of MarshalJSON. Err then only has the text of the error.
 func (e *Event) UnmarshalJSON(text []byte) error {
 	var read eventJSON
 	if err := json.Unmarshal(text, &read); err != nil {
@@ -88,7 +88,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 	}
 	outcome := slices.Index(outcomeNames[:], read.Outcome)
 	if outcome < 0 {
-		return fmt.Errorf("%q is not an outcome; it is one of %s", read.Outcome, strings.Join(outcomeNames[:], ", "))
+		return fmt.Errorf("%q is not an outcome; use one of %s", read.Outcome, strings.Join(outcomeNames[:], ", "))
 	}
 	*e = Event{read.info(), read.Route, Outcome(outcome), read.Cost, read.Fallback, time.Duration(read.BackendLatency), time.Duration(read.QueueTime), read.LimitIndex, nil}
 	if read.Err != "" {
@@ -97,8 +97,8 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// seconds is a duration that JSON has as a number of seconds. All that are negative are
-// never, and -1.
+// seconds is a duration that JSON encodes as a number of seconds. Every negative duration
+// means "never" and is encoded as -1.
 type seconds time.Duration
 
 const never = -time.Microsecond
@@ -115,7 +115,8 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 	return text, nil
 }
 
-// UnmarshalJSON reads digits exactly, and an exponent with the precision of a float64.
+// UnmarshalJSON decodes decimal digits exactly, and an exponent with the precision of a
+// float64.
 func (s *seconds) UnmarshalJSON(text []byte) error {
 	if string(text) == "null" {
 		return nil // as encoding/json does with every number
@@ -124,7 +125,7 @@ func (s *seconds) UnmarshalJSON(text []byte) error {
 	if err != nil {
 		number, isNumber := strconv.ParseFloat(string(text), 64)
 		if isNumber != nil || number > (1<<63-1<<10)/1e9 {
-			return fmt.Errorf("%s is not a duration; write a number of seconds", text)
+			return fmt.Errorf("%s is not a duration; use a number of seconds", text)
 		}
 		d = time.Duration(max(number, -1) * 1e9)
 	}

@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestAnInfoIsJSONInSnakeCaseAndSeconds(t *testing.T) {
+func TestInfoIsEncodedInSnakeCaseAndSeconds(t *testing.T) {
 	info := ratelimiter.Info{
 		Name: "per-minute", Key: "GET /", Scope: "192.0.2.1", Limit: 100, Remaining: 7, Burst: 20,
 		Per: time.Minute, RetryAfter: 1500 * time.Millisecond, Reset: time.Date(2026, 1, 1, 1, 0, 30, 5000, time.FixedZone("", 3600)), Exceeded: true,
@@ -35,7 +35,7 @@ func TestAnInfoIsJSONInSnakeCaseAndSeconds(t *testing.T) {
 		"route":"GET /","outcome":"rejected","cost":2,"fallback":true,"backend_latency":0.000001001,"queue_time":3600,"limit_index":1,"error":"away"}`, string(event))
 }
 
-func TestAnInfoComesBackFromJSONAsItWas(t *testing.T) {
+func TestInfoSurvivesARoundTripThroughJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		duration := func(name string) time.Duration {
 			return time.Duration(rapid.Int64Range(0, math.MaxInt64).Draw(t, name))
@@ -60,8 +60,8 @@ func TestAnInfoComesBackFromJSONAsItWas(t *testing.T) {
 	})
 }
 
-// What waiting does not help comes back as a backend says it.
-func TestAHopelessRequestComesBackFromJSON(t *testing.T) {
+// A RetryAfter of "never" has the value that a backend returns.
+func TestANegativeRetryAfterSurvivesARoundTripThroughJSON(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(0, time.Hour, ratelimiter.WithOverLimit(func(c *gin.Context) {
 		info, _ := ratelimiter.FromContext(c)
@@ -76,7 +76,7 @@ func TestAHopelessRequestComesBackFromJSON(t *testing.T) {
 	require.Contains(t, get(engine, "/").Body.String(), `"retry_after":-1,`)
 }
 
-func TestJSONThatIsNoInfoIsAnError(t *testing.T) {
+func TestInvalidJSONIsAnError(t *testing.T) {
 	for text, want := range map[string]time.Duration{"60": time.Minute, "6e1": time.Minute, "0.25": 250 * time.Millisecond, "null": 0, "-5": -time.Microsecond, "-1e99": -time.Microsecond} {
 		var info ratelimiter.Info
 		require.NoError(t, json.Unmarshal([]byte(`{"per":`+text+`}`), &info), text)
@@ -84,8 +84,8 @@ func TestJSONThatIsNoInfoIsAnError(t *testing.T) {
 	}
 	for _, text := range []string{`"1m"`, `"60"`, `1e99`, `true`, `9223372037`} {
 		var info ratelimiter.Info
-		require.ErrorContains(t, json.Unmarshal([]byte(`{"per":`+text+`}`), &info), "write a number of seconds", text)
+		require.ErrorContains(t, json.Unmarshal([]byte(`{"per":`+text+`}`), &info), "use a number of seconds", text)
 	}
 	var event ratelimiter.Event
-	require.ErrorContains(t, json.Unmarshal([]byte(`{"outcome":"lost"}`), &event), `"lost" is not an outcome; it is one of allowed`)
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"outcome":"lost"}`), &event), `"lost" is not an outcome; use one of allowed`)
 }

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestResetAndStatusTakeWhatTheFunctionsReturnedAndWhatInfoTells(t *testing.T) {
+func TestResetAndStatusAcceptResultsOfFunctionsAndValuesOfInfo(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var info ratelimiter.Info
 	engine.GET("/", limiter.RateLimit(2, time.Hour,
@@ -35,7 +35,7 @@ func TestResetAndStatusTakeWhatTheFunctionsReturnedAndWhatInfoTells(t *testing.T
 			}
 		}
 	}
-	require.NoError(t, limiter.Reset(t.Context(), long, "ann|red"), "a long key by its own text")
+	require.NoError(t, limiter.Reset(t.Context(), long, "ann|red"), "a long key by its original text")
 	require.Equal(t, 200, get(engine, "/", withHeader("X-What", long), withHeader("X-User", "ann"), withHeader("X-Team", "red")).Code)
 	left, err := limiter.Status(t.Context(), long, "ann|red")
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestALongRouteIsResetByItsName(t *testing.T) {
 	require.Equal(t, 200, get(engine, path).Code)
 }
 
-func TestNobodyCanPretendToBeAHash(t *testing.T) {
+func TestAClientCannotForgeAHash(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-Key"))), func(c *gin.Context) {
 		info, _ := ratelimiter.FromContext(c)
@@ -62,12 +62,12 @@ func TestNobodyCanPretendToBeAHash(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withHeader("X-Key", hash)))
 }
 
-func TestDifferentPartsNeverMakeOneScope(t *testing.T) {
+func TestDifferentPartsNeverJoinToTheSameScope(t *testing.T) {
 	part := rapid.OneOf(rapid.StringMatching(`[a|]{0,3}`), rapid.StringMatching(`[ab|]{126,130}`), rapid.String())
 	list := rapid.SliceOfN(part, 1, 3)
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := list.Draw(t, "a"), list.Draw(t, "b")
-		if len(a) != len(b) { // one WithScope always has as many
+		if len(a) != len(b) { // the number of parts of one WithScope is fixed
 			return
 		}
 		require.Equal(t, strings.Join(a, "\x00") == strings.Join(b, "\x00"), ratelimiter.Join(a...) == ratelimiter.Join(b...))

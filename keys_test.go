@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tells answers with what was limited, and who.
-func tells(c *gin.Context) {
+// respond responds with the key and the scope of the decision.
+func respond(c *gin.Context) {
 	info, _ := ratelimiter.FromContext(c)
 	c.String(http.StatusOK, info.Key+" "+info.Scope)
 }
 
-func TestKeysAndScopesAreMadeOfParts(t *testing.T) {
+func TestKeysAndScopesCanHaveSeveralParts(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) {
 		c.Set("user", 7)
@@ -43,18 +43,18 @@ func TestKeysAndScopesAreMadeOfParts(t *testing.T) {
 		{"the address takes the place of an empty part", ratelimiter.WithScope(ratelimiter.ByHeader("X-None"), ratelimiter.ByParam("id")), "ROUTE address:192.0.2.1|5"},
 	} {
 		path := "/" + strings.ReplaceAll(test.name, " ", "-") + "/:id"
-		engine.GET(path, limiter.RateLimit(5, time.Hour, test.option), tells)
+		engine.GET(path, limiter.RateLimit(5, time.Hour, test.option), respond)
 		got := get(engine, strings.Replace(path, ":id", "5", 1), withHeader("X-API-Key", "k-1")).Body.String()
 		require.Equal(t, strings.ReplaceAll(test.want, "ROUTE", "GET "+path), got, test.name)
 	}
 }
 
-func TestLongAndOddScopesAreHashed(t *testing.T) {
+func TestLongAndUnprintableScopesAreHashed(t *testing.T) {
 	engine, limiter := application(t, nil)
 	one := ratelimiter.WithScope(ratelimiter.ByHeader("X-User"))
 	two := ratelimiter.WithScope(ratelimiter.ByHeader("X-User"), ratelimiter.ByHeader("X-Team"))
-	engine.GET("/one", limiter.RateLimit(1, time.Hour, one), tells)
-	engine.GET("/two", limiter.RateLimit(1, time.Hour, two), tells)
+	engine.GET("/one", limiter.RateLimit(1, time.Hour, one), respond)
+	engine.GET("/two", limiter.RateLimit(1, time.Hour, two), respond)
 	long := strings.Repeat("a", 129)
 	for _, odd := range []string{long, "a\tb", "a\u200bb", "\xff"} {
 		scope := strings.TrimPrefix(get(engine, "/one", withHeader("X-User", odd)).Body.String(), "GET /one ")
@@ -72,7 +72,7 @@ func TestLongAndOddScopesAreHashed(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 429}, []int{apart("a|b", "c"), apart("a", "b|c"), apart("a", "b"), apart("a", "b")})
 }
 
-func TestLimitsOfOneRateLimitMayBeOnDifferentScopes(t *testing.T) {
+func TestLimitsOfOneRateLimitMayHaveDifferentScopes(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(2, time.Hour,
 		ratelimiter.WithLimit(3, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithName("all"))), ok)
@@ -80,14 +80,14 @@ func TestLimitsOfOneRateLimitMayBeOnDifferentScopes(t *testing.T) {
 	other := get(engine, "/", from("192.0.2.2:1"))
 	require.Equal(t, 200, other.Code)
 	require.Equal(t, `"per-hour";q=2;w=3600, "all";q=3;w=3600`, header(other, "RateLimit-Policy"))
-	require.Equal(t, 429, get(engine, "/", from("192.0.2.3:1")).Code, "all have used three")
+	require.Equal(t, 429, get(engine, "/", from("192.0.2.3:1")).Code, "each has used three units")
 
 	engine.GET("/same", limiter.RateLimit(2, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone),
 		ratelimiter.WithLimit(2, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone))), ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/same", 3), "two limits never share a counter")
 }
 
-func TestTheHostIsAHeaderToo(t *testing.T) {
+func TestByHeaderReadsTheHost(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("host"))), ok)
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
@@ -95,7 +95,7 @@ func TestTheHostIsAHeaderToo(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, host("two.example")))
 }
 
-func TestSkippedRequestsTakeNothing(t *testing.T) {
+func TestSkippedRequestsAreChargedNothing(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour,
 		ratelimiter.WithSkip(func(c *gin.Context) bool { return c.GetHeader("X-Staff") != "" }),
@@ -114,26 +114,26 @@ func TestSkippedRequestsTakeNothing(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, from("11.0.0.1:1"), withHeader("X-Forwarded-For", "10.0.0.1")), "forged")
 }
 
-func TestSenselessOptionsPanicWhereTheRouteIsRegistered(t *testing.T) {
+func TestInvalidOptionsPanicAtRegistration(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	for want, register := range map[string]func(){
-		"FromNetworks: \"10.0.0.0/99\" is neither": func() { limiter.FromNetworks("10.0.0.0/99") },
-		"ByAddress(0, 64) must be from 1 to 32":    func() { limiter.ByAddress(0, 64) },
-		"Shared was given no name":                 func() { ratelimiter.Shared("") },
-		"ByParam was given no name":                func() { ratelimiter.ByParam("") },
-		"ByHeader was given no name":               func() { ratelimiter.ByHeader("") },
-		"WithScope was given no function":          func() { ratelimiter.WithScope() },
-		"WithKey was given a nil function":         func() { ratelimiter.WithKey(nil) },
-		"WithSkip was given a nil function":        func() { ratelimiter.WithSkip(nil) },
-		"WithCountIf was given a nil function":     func() { ratelimiter.WithCountIf(nil) },
-		"WithCost(-1) must be from 0":              func() { ratelimiter.WithCost(-1) },
-		"the cost of WithCost is a string":         func() { ratelimiter.WithCost("1") },
+		"FromNetworks: \"10.0.0.0/99\" is neither":      func() { limiter.FromNetworks("10.0.0.0/99") },
+		"ByAddress(0, 64) is out of range":              func() { limiter.ByAddress(0, 64) },
+		"Shared was given an empty name":                func() { ratelimiter.Shared("") },
+		"ByParam was given an empty name":               func() { ratelimiter.ByParam("") },
+		"ByHeader was given an empty name":              func() { ratelimiter.ByHeader("") },
+		"WithScope was given no function":               func() { ratelimiter.WithScope() },
+		"WithKey was given a nil function":              func() { ratelimiter.WithKey(nil) },
+		"WithSkip was given a nil function":             func() { ratelimiter.WithSkip(nil) },
+		"WithCountIf was given a nil function":          func() { ratelimiter.WithCountIf(nil) },
+		"the cost of WithCost is -1; it must be from 0": func() { ratelimiter.WithCost(-1) },
+		"the cost of WithCost is of type string":        func() { ratelimiter.WithCost("1") },
 		"WithHeaders is an option of RateLimit": func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithHeaders(true)))
 		},
 		"WithLimit was given a nil Option":    func() { limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, nil)) },
-		"there is a limit for 1h0m0s already": func() { limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Hour)) },
-		"WithBurst is for the token bucket alone, not for": func() {
+		"there already is a limit per 1h0m0s": func() { limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Hour)) },
+		"WithBurst requires the token bucket, not": func() {
 			limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithBurst(2), ratelimiter.WithAlgorithm(ratelimiter.FixedWindow)))
 		},
 	} {

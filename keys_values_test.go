@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestASpellingOfAHostIsTheSameHost(t *testing.T) {
+func TestSpellingsOfAHostAreTheSameHost(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("host"))), tellScope)
 	for _, test := range []struct{ sent, want string }{
@@ -26,7 +26,7 @@ func TestASpellingOfAHostIsTheSameHost(t *testing.T) {
 		{"[2001:DB8::1]:443", "[2001:db8::1]"},
 		{"[2001:db8::80]", "[2001:db8::80]"},
 		{"[2001:db8::1]:8080", "[2001:db8::1]:8080"},
-		{"2001:db8::80", "2001:db8::80"}, // not valid, but never cut to another host
+		{"2001:db8::80", "2001:db8::80"}, // invalid, but not cut to another host
 	} {
 		got := get(engine, "/", func(r *http.Request) { r.Host = test.sent }).Body.String()
 		require.Equal(t, test.want, got, test.sent)
@@ -35,7 +35,7 @@ func TestASpellingOfAHostIsTheSameHost(t *testing.T) {
 
 type account int
 
-func TestAWholeNumberIsAScopeWhateverItsType(t *testing.T) {
+func TestAWholeNumberOfAnyTypeIsAScope(t *testing.T) {
 	for _, test := range []struct {
 		value any
 		want  string
@@ -65,10 +65,10 @@ func TestAValueThatCannotBeAScopeIsReportedOnce(t *testing.T) {
 	engine.GET("/absent", limiter.RateLimit(100, time.Hour, ratelimiter.WithScope(ratelimiter.ByContext("nobody"))), ok)
 	statuses(engine, "/", 3)
 	statuses(engine, "/absent", 3)
-	require.Equal(t, []string{"ratelimiter: the context value user is a map[string]interface {}, which cannot be a key or scope; store a string, a whole number or a fmt.Stringer"}, reported)
+	require.Equal(t, []string{"ratelimiter: the context value user is of type map[string]interface {}, which cannot be a key or scope; store a string, a whole number or a fmt.Stringer"}, reported)
 }
 
-func TestAnAccountThatIsNamedLikeAnAddressIsNotThatAddress(t *testing.T) {
+func TestAnAccountCannotUseTheCounterOfAnAddress(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-Account"))), tellScope)
 	require.Equal(t, "address:192.0.2.1", get(engine, "/").Body.String())
@@ -79,7 +79,7 @@ func TestAnAccountThatIsNamedLikeAnAddressIsNotThatAddress(t *testing.T) {
 	require.Equal(t, 200, get(engine, "/").Code)
 }
 
-func TestAllMethodsOfAPathShareACounterByPath(t *testing.T) {
+func TestByPathSharesACounterBetweenMethods(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Any("/each/:id", limiter.RateLimit(1, time.Hour), ok)
 	engine.Any("/path/:id", limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(ratelimiter.ByPath)), func(c *gin.Context) {
@@ -87,7 +87,7 @@ func TestAllMethodsOfAPathShareACounterByPath(t *testing.T) {
 		c.String(200, info.Key)
 	})
 	put := func(r *http.Request) { r.Method = http.MethodPut }
-	require.Equal(t, []int{200, 200}, []int{get(engine, "/each/1").Code, get(engine, "/each/2", put).Code}, "each method is a route")
+	require.Equal(t, []int{200, 200}, []int{get(engine, "/each/1").Code, get(engine, "/each/2", put).Code}, "each method is a separate route")
 	require.Equal(t, "/path/:id", get(engine, "/path/1").Body.String())
 	require.Equal(t, 429, get(engine, "/path/2", put).Code)
 	engine.NoRoute(limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(ratelimiter.ByPath)))

@@ -10,10 +10,9 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// knownLimits are the limits that Status and Keys tell of, by the key that people
-// read. Limits come when they are registered or bound to a route; only those on keys
-// of functions come with requests. The zero value is ready. It is safe for use by many
-// goroutines.
+// knownLimits are the limits that Status and Keys report, by public key. A limit is added
+// when it is registered or bound to a route, or, if functions determine its key, with the
+// requests. The zero value is ready to use. It is safe for concurrent use.
 type knownLimits struct {
 	mu    sync.Mutex
 	byKey map[string][]knownLimit
@@ -21,30 +20,29 @@ type knownLimits struct {
 
 // knownLimit is a limit on a key.
 type knownLimit struct {
-	asked
+	limitState
 	quota backends.Quota // without a scope
 }
 
-// maxKnownKeys is how many keys are known in all: routes are few, but a limiter may
-// be given new names without end.
+// maxKnownKeys limits the number of keys. There are few routes, but functions may return
+// an unlimited number of keys.
 const maxKnownKeys = 10_000
 
-// maxLimitsOfKey is how many limits are known on one key, as a limiter may also be given
-// new numbers without end.
+// maxLimitsOfKey limits the number of limits on one key, because an application may
+// register a new limit for each request.
 const maxLimitsOfKey = 64
 
-// seenKeys are the keys that functions have made of requests for one limit of a route. They are
-// looked at in each such request, and so are in a map that is replaced, never changed.
+// seenKeys are the keys that functions have returned for one limit of a route. Every
+// request reads them, so the map is copy-on-write.
 type seenKeys struct {
 	keys atomic.Pointer[map[string]bool] // as stored
 	mu   sync.Mutex
 }
 
-// maxSeenKeys is how many keys of a limit are known. Functions may make up keys
-// without end.
+// maxSeenKeys limits the number of keys of one limit.
 const maxSeenKeys = 1024
 
-// isNew reports whether a limit meets a key for the first time, and remembers it.
+// isNew reports whether a key is new to a limit, and remembers it.
 func (n *seenKeys) isNew(key string) bool {
 	if known := n.keys.Load(); known != nil && ((*known)[key] || len(*known) >= maxSeenKeys) {
 		return false
@@ -63,50 +61,50 @@ func (n *seenKeys) isNew(key string) bool {
 	return true
 }
 
-// registered learns the limits of a rule whose keys are known without a request.
-func (k *knownLimits) registered(s *settings, rule *rule) {
+// addRegistered adds the limits of a rule whose keys are known without a request.
+func (k *knownLimits) addRegistered(s *settings, rule *rule) {
 	for i := range rule.limits {
 		l := &rule.limits[i]
-		if l.namespace != ofKey && l.namespace != ofApplication || !l.varies() && l.limit < 0 {
+		if l.namespace != keyNamespace && l.namespace != applicationNamespace || !l.isDynamic() && l.limit < 0 {
 			continue
 		}
 		if key, ok := l.staticKey(route{}); ok {
 			quota := l.quota(s)
 			quota.Key = l.storedKey(s, l.namespace, 1, key)
-			k.add(s, knownLimit{asked{boundLimit: &boundLimit{limitRule: l, name: l.name}, key: key}, quota}, rule.configured)
+			k.add(s, knownLimit{limitState{boundLimit: &boundLimit{limitRule: l, name: l.name}, key: key}, quota}, rule.configured)
 		}
 	}
 }
 
-// learn learns the limits of a binding that have a key of their own.
-func (k *knownLimits) learn(b *binding) {
+// addBound adds the limits of a binding whose keys are known without a request.
+func (k *knownLimits) addBound(b *binding) {
 	if !b.applies() {
 		return
 	}
 	for i := range b.limits {
-		if l := &b.limits[i]; l.key != "" && (l.varies() || l.limit >= 0) {
-			k.add(b.settings, knownLimit{asked{boundLimit: l, key: l.key}, l.quota}, b.configured)
+		if l := &b.limits[i]; l.key != "" && (l.isDynamic() || l.limit >= 0) {
+			k.add(b.settings, knownLimit{limitState{boundLimit: l, key: l.key}, l.quota}, b.configured)
 		}
 	}
 }
 
-// note learns the keys that functions have made of a request.
-func (k *knownLimits) note(q *request) {
-	for i := range q.several.asked {
-		a, quota := &q.several.asked[i], q.several.quotas[i]
+// addSeen adds the keys that functions have returned for a request.
+func (k *knownLimits) addSeen(q *request) {
+	for i := range q.decision.limits {
+		a, quota := &q.decision.limits[i], q.decision.quotas[i]
 		if a.boundLimit.key == "" && a.seen.isNew(quota.Key) {
 			quota.Scope = ""
-			k.add(q.settings, knownLimit{asked{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
+			k.add(q.settings, knownLimit{limitState{boundLimit: a.boundLimit, key: a.key}, quota}, nil)
 		}
 	}
 }
 
-// add learns a limit, in the place of an earlier one on the same counter.
+// add adds a limit, or replaces an equal one on the same counter.
 func (k *knownLimits) add(s *settings, added knownLimit, of *configured) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s.closed.Load() || of != nil && of.retired.Load() {
-		return // a request was on its way during Close, or while Update replaced the limits
+		return // a request was still running during Close, or while Update replaced the limits
 	}
 	list, known := k.byKey[added.key]
 	if !known && len(k.byKey) >= maxKnownKeys {
@@ -129,27 +127,27 @@ func (k *knownLimits) add(s *settings, added knownLimit, of *configured) {
 	k.byKey[added.key] = list
 }
 
-// replaces reports whether an earlier limit on the same counter is the same limit: of
-// the same rule, or an equal one that was registered anew.
+// replaces reports whether an earlier limit on the same counter is the same limit: part
+// of the same rule, or an equal limit that was registered again.
 func (k *knownLimit) replaces(old knownLimit) bool {
 	same := old.limitRule == k.limitRule || old.quota.Limit == k.quota.Limit && old.quota.Burst == k.quota.Burst
 	return same && sameCounter(&old.quota, &k.quota)
 }
 
-// of lists the limits on a key that are the same for everybody.
-func (k *knownLimits) of(key string) []knownLimit {
+// lookup returns the limits on a key that are the same for every request.
+func (k *knownLimits) lookup(key string) []knownLimit {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(k.byKey[key]), func(one knownLimit) bool { return one.varies() })
+	return slices.DeleteFunc(slices.Clone(k.byKey[key]), func(one knownLimit) bool { return one.isDynamic() })
 }
 
-// replaceConfigured forgets configured limits that Update has replaced.
+// replaceConfigured removes the configured limits that Update has replaced.
 func (k *knownLimits) replaceConfigured(s *settings, before, now *configured) {
 	k.mu.Lock()
 	before.retired.Store(true)
 	for key, list := range k.byKey {
 		left := slices.DeleteFunc(slices.Clone(list), func(one knownLimit) bool {
-			return one.namespace == ofDefault || one.namespace == ofApplication
+			return one.namespace == defaultNamespace || one.namespace == applicationNamespace
 		})
 		k.byKey[key] = left
 		if len(left) == 0 {
@@ -158,20 +156,21 @@ func (k *knownLimits) replaceConfigured(s *settings, before, now *configured) {
 	}
 	k.mu.Unlock()
 	if now.applicationRule != nil {
-		k.registered(s, now.applicationRule)
+		k.addRegistered(s, now.applicationRule)
 	}
 }
 
-// forgetAll forgets all limits, after the settings that they belong to were closed.
+// forgetAll removes all limits after Close.
 func (k *knownLimits) forgetAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.byKey = nil
 }
 
-// Keys lists the keys that a limit is known on, sorted: the routes, and what WithKey
-// has made of requests. They are those of Status, and those whose limits functions
-// decide, which Status leaves out and Reset resets. It is empty before InitApp.
+// Keys returns the keys of all known limits in sorted order: routes, and results of
+// WithKey functions. Status accepts them, except keys whose limits are all determined by
+// functions, and Reset accepts all of them. Keys returns nil before InitApp. See Status
+// for when a limit becomes known.
 func (r *RateLimiter) Keys() []string {
 	if r.settings.Load() == nil {
 		return nil

@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAfterCloseInitAppBeginsAnew(t *testing.T) {
+func TestInitAppWorksAgainAfterClose(t *testing.T) {
 	limiter := &ratelimiter.RateLimiter{}
-	handler := limiter.RateLimit(1, time.Hour) // of a package variable
+	handler := limiter.RateLimit(1, time.Hour) // like a package variable
 	var engines []*gin.Engine
 	for _, config := range []ratelimiter.Config{nil, {"RATELIMITER_DEFAULT_LIMITS": "1/hour"}, nil} {
 		engine := gin.New()
@@ -30,12 +30,12 @@ func TestAfterCloseInitAppBeginsAnew(t *testing.T) {
 		require.NoError(t, limiter.Close(), "a second time does nothing")
 		require.Equal(t, 503, get(engine, "/").Code)
 	}
-	require.NoError(t, limiter.InitApp(engines[1], ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"}), "an engine that has routes, and the middleware from before")
-	require.Equal(t, []int{200, 200, 429}, statuses(engines[1], "/free", 3), "once, not twice, on a request")
+	require.NoError(t, limiter.InitApp(engines[1], ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"}), "an engine with routes and the middleware from the first InitApp")
+	require.Equal(t, []int{200, 200, 429}, statuses(engines[1], "/free", 3), "charged once per request")
 	require.NoError(t, limiter.Close())
 }
 
-func TestAnEqualConfigurationJoins(t *testing.T) {
+func TestAnEngineJoinsWithAnEqualConfiguration(t *testing.T) {
 	config := func() ratelimiter.Config {
 		return ratelimiter.Config{"RATELIMITER_BACKEND": "memory", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 10}, "of": "others"}
 	}
@@ -62,7 +62,7 @@ func TestAnEqualConfigurationJoins(t *testing.T) {
 	require.ErrorIs(t, limiter.InitApp(second, nil), ratelimiter.ErrAlreadyInitialised)
 }
 
-func TestObserversOfAConfigurationLeaveWithIt(t *testing.T) {
+func TestObserversAreRemovedWithTheirConfiguration(t *testing.T) {
 	limiter := &ratelimiter.RateLimiter{}
 	first, second, added := &notebook{}, &notebook{}, &notebook{}
 	defer limiter.AddObserver(added)()
@@ -78,7 +78,7 @@ func TestObserversOfAConfigurationLeaveWithIt(t *testing.T) {
 	require.Len(t, added.read(), 2)
 }
 
-func TestStatusKnowsLimitsFromTheStartWhereNoRequestIsNeeded(t *testing.T) {
+func TestStatusKnowsLimitsWithFixedKeysFromTheStart(t *testing.T) {
 	limiter := &ratelimiter.RateLimiter{}
 	early := limiter.RateLimit(10, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("early")))
 	engine := gin.New()
@@ -99,7 +99,7 @@ func TestStatusKnowsLimitsFromTheStartWhereNoRequestIsNeeded(t *testing.T) {
 	require.Equal(t, []string{"application", "early", "late"}, limiter.Keys())
 }
 
-func TestALimitThatIsMadeForEachRequestDoesNotLetStatusGrow(t *testing.T) {
+func TestALimitCreatedForEachRequestDoesNotMakeStatusGrow(t *testing.T) {
 	engine, limiter := application(t, nil)
 	n := 0
 	engine.GET("/", func(c *gin.Context) {
@@ -124,7 +124,7 @@ func TestALimitThatIsMadeForEachRequestDoesNotLetStatusGrow(t *testing.T) {
 	require.LessOrEqual(t, len(limiter.Keys()), 10_000)
 }
 
-func TestStatusKnowsAllKeysAgainAfterInitAppBeganAnew(t *testing.T) {
+func TestStatusKnowsAllKeysAfterASecondInitApp(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/:id", limiter.RateLimit(5, time.Hour, ratelimiter.WithKey(ratelimiter.ByParam("id"))), ok)
 	engine.GET("/", limiter.RateLimit(5, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("s"))), ok)
@@ -141,7 +141,7 @@ func TestStatusKnowsAllKeysAgainAfterInitAppBeganAnew(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestStatusKnowsNothingOfRequestsBetweenCloseAndInitApp(t *testing.T) {
+func TestStatusIgnoresRequestsBetweenCloseAndInitApp(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(5, time.Hour), ok)
 	require.NoError(t, limiter.Close())

@@ -14,12 +14,12 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/period"
 )
 
-// This file is about the lists of RateLimits. A list that is known at registration
-// becomes the limits of a rule, as if WithLimit had added them. One that a function
-// returns stands in the rule as a single limit without a period, and is bound to a route
-// period by period as the periods come.
+// This file implements RateLimits. A list that is known at registration becomes the
+// limits of a rule, as if it had been added with WithLimit. For a function, the rule
+// contains a single limit without a period, and each period that the function returns is
+// bound to the route when it first occurs.
 
-// listName is the name of such a limit where the function was not asked.
+// listName is the name of a function's list when the function was not called.
 const listName = "limits"
 
 // newListRule is newRule for a list of limits.
@@ -36,11 +36,11 @@ func newListRule(limits any, options []Option) *rule {
 		r.addAll(limits)
 	case func(*gin.Context) []Limit:
 		if limits == nil {
-			panic("ratelimiter: RateLimits was given a nil function; write a list or a function that returns one")
+			panic("ratelimiter: RateLimits was given a nil function; pass a list or a function that returns one")
 		}
 		r.limits = []limitRule{{listFunc: limits, name: listName, cost: 1, inList: true}}
 	default:
-		panic(fmt.Sprintf(`ratelimiter: the limits of RateLimits are a %T; write a text such as "100/minute; 5/second", a []ratelimiter.Limit, or a func(*gin.Context) []ratelimiter.Limit`, limits))
+		panic(fmt.Sprintf(`ratelimiter: the limits of RateLimits are of type %T; pass a string such as "100/minute; 5/second", a []ratelimiter.Limit or a func(*gin.Context) []ratelimiter.Limit`, limits))
 	}
 	r.apply("RateLimits", options)
 	return r.finish()
@@ -49,21 +49,21 @@ func newListRule(limits any, options []Option) *rule {
 // addAll adds the limits of a list that is known at registration.
 func (r *rule) addAll(list []Limit) {
 	if len(list) == 0 {
-		panic("ratelimiter: RateLimits was given an empty list; write a limit, or leave the middleware out")
+		panic("ratelimiter: RateLimits was given an empty list; add a limit or remove the middleware")
 	}
 	for i, limit := range list {
 		r.add("RateLimits", limit.Limit, limit.Per)
 		r.limits[i].inList = true
 		for _, before := range list[:i] {
 			if before.Per == limit.Per {
-				panic(fmt.Sprintf("ratelimiter: RateLimits was given two limits for %v, %d and %d; keep one of them", limit.Per, before.Limit, limit.Limit))
+				panic(fmt.Sprintf("ratelimiter: RateLimits was given two limits per %v, %d and %d; remove one of them", limit.Per, before.Limit, limit.Limit))
 			}
 		}
 	}
 }
 
-// addList asks for what the request costs of each limit that a function returns. It
-// fails if one of them cannot be counted.
+// addList adds the limits that a function returns. It fails if one of them cannot be
+// counted.
 func (q *request) addList(c *gin.Context, i int, scope string) error {
 	l := &q.limits[i]
 	list := l.listFunc(c)
@@ -72,27 +72,27 @@ func (q *request) addList(c *gin.Context, i int, scope string) error {
 		case limit.Limit < 0:
 			continue
 		case limit.Per < backends.MinPer || limit.Per > backends.MaxPer:
-			err := fmt.Errorf("the rate limiter cannot count the limit of %d in %v that a function returned on %s: the period must be from %v to %v, where a bare number counts nanoseconds", limit.Limit, limit.Per, q.shown, backends.MinPer, backends.MaxPer)
+			err := fmt.Errorf("the rate limiter cannot count the limit of %d per %v that a function returned on %s: the period must be from %v to %v; a bare number is in nanoseconds", limit.Limit, limit.Per, q.routeName, backends.MinPer, backends.MaxPer)
 			if !l.shadow && !q.neverReject {
 				return err
 			}
-			_ = c.Error(err) // it returns what it was given
+			_ = c.Error(err) // returns its argument
 			continue
-		case isOutdone(list, n):
-			_ = c.Error(fmt.Errorf("ratelimiter: of the limits in %v that a function returned on %s, %d is left out; the smaller one counts", limit.Per, q.shown, limit.Limit))
+		case isSuperseded(list, n):
+			_ = c.Error(fmt.Errorf("ratelimiter: a function returned two limits per %v on %s; %d is ignored, because the smaller limit applies", limit.Per, q.routeName, limit.Limit))
 			continue
 		}
 		bound := q.listedLimit(i, limit.Per)
 		quota, key := q.newQuota(c, bound, scope)
 		quota.Limit = min(limit.Limit, backends.MaxLimit)
-		q.askFor(c, bound, quota, key)
+		q.addQuota(c, bound, quota, key)
 	}
 	return nil
 }
 
-// isOutdone reports whether another limit of the list counts in the place of limit n, as
-// both are for one period.
-func isOutdone(list []Limit, n int) bool {
+// isSuperseded reports whether another limit of the list has the same period as limit n
+// and applies instead.
+func isSuperseded(list []Limit, n int) bool {
 	for m, other := range list {
 		if m == n || other.Per != list[n].Per || other.Limit < 0 {
 			continue
@@ -105,17 +105,17 @@ func isOutdone(list []Limit, n int) bool {
 }
 
 // listedLimits are the limits that a function has returned on a route, bound to it. The
-// zero value is ready. It is safe for use by many goroutines.
+// zero value is ready to use. It is safe for concurrent use.
 type listedLimits struct {
-	byPer atomic.Pointer[map[time.Duration]*boundLimit] // replaced, never changed
-	mu    sync.Mutex                                    // held while it is replaced
+	byPer atomic.Pointer[map[time.Duration]*boundLimit] // copy-on-write
+	mu    sync.Mutex                                    // serialises writers
 }
 
-// maxListed is how many periods are kept. Plans have few, and a function may make up
-// more without end: those are bound for each request.
+// maxListed is how many periods are kept. Further periods, which a function can produce
+// without end, are bound again for each request.
 const maxListed = 64
 
-// listedLimit is the limit of a period, in the list of limit i.
+// listedLimit returns the limit with a period in the list of limit i.
 func (b *binding) listedLimit(i int, per time.Duration) *boundLimit {
 	known := b.limits[i].listed
 	if bound := known.of(per); bound != nil {
@@ -155,7 +155,7 @@ func (b *binding) bindListed(i int, per time.Duration) *boundLimit {
 	return &bound
 }
 
-// listedName is the name of a period, in the list of limit i.
+// listedName returns the name of a period in the list of limit i.
 func (b *binding) listedName(i int, per time.Duration) string {
 	name := headers.PolicyName(per)
 	if b.limits[i].shadow {
@@ -164,22 +164,23 @@ func (b *binding) listedName(i int, per time.Duration) string {
 	return uniqueName(name, func(name string) bool { return b.hasName(name, i) })
 }
 
-// mayName reports whether limit i has a name, or a limit of its list may have it. What
-// follows on the route has another, whether or not that limit was ever returned.
-func (b *binding) mayName(i int, name string) bool {
+// mayHaveName reports whether limit i has a name, or whether a limit of its list could
+// have it. Later limits on the route avoid such a name, whether or not the function ever
+// returns that limit.
+func (b *binding) mayHaveName(i int, name string) bool {
 	l := &b.limits[i]
 	if l.listed == nil {
 		return l.name == name
 	}
 	base := name
 	if end := strings.LastIndexByte(name, '-'); end > 0 && !strings.ContainsFunc(name[end+1:], isNoDigit) {
-		base = name[:end] // it may be numbered
+		base = name[:end] // without the number of uniqueName
 	}
 	return b.isListedName(i, name, name) || base != name && b.isListedName(i, base, name)
 }
 
-// isListedName reports whether base names a period, and name is what the limit of a list
-// for that period is called on this route.
+// isListedName reports whether base is the name of a period, and name is the name of the
+// limit with that period on this route.
 func (b *binding) isListedName(i int, base, name string) bool {
 	if b.limits[i].shadow {
 		base = strings.TrimPrefix(base, shadowPrefix)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// listed is the X-List header of a request as limits, as a plan that a test chooses.
+// listed parses the X-List header of a request as limits.
 func listed(c *gin.Context) []ratelimiter.Limit {
 	list, err := ratelimiter.ParseLimits(c.GetHeader("X-List"))
 	if err != nil {
@@ -26,7 +26,7 @@ func listed(c *gin.Context) []ratelimiter.Limit {
 
 func withList(text string) func(*http.Request) { return withHeader("X-List", text) }
 
-func TestAListOfLimitsIsTakenTogether(t *testing.T) {
+func TestTheLimitsOfAListAreChargedTogether(t *testing.T) {
 	onEveryBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		engine, limiter := application(t, config)
 		list := []ratelimiter.Limit{{Limit: 5, Per: ratelimiter.Day}, {Limit: 2, Per: time.Hour}}
@@ -37,7 +37,7 @@ func TestAListOfLimitsIsTakenTogether(t *testing.T) {
 			require.Equal(t, []int{200, 200, 429, 429}, statuses(engine, path, 4), path)
 			response := get(engine, path)
 			require.Equal(t, `"per-day";q=5;w=86400, "per-hour";q=2;w=3600`, header(response, "RateLimit-Policy"), path)
-			require.Equal(t, int64(3), parameters(t, response.Header().Values("RateLimit"))["per-day"]["r"], "a rejected request costs nothing")
+			require.Equal(t, int64(3), parameters(t, response.Header().Values("RateLimit"))["per-day"]["r"], "a rejected request is not charged")
 			require.Equal(t, "2", header(response, "X-RateLimit-Limit"))
 			require.Contains(t, response.Body.String(), `"violated-policies":["per-hour"]`)
 		}
@@ -50,13 +50,13 @@ func TestALimitThatIsNotReturnedKeepsItsHistory(t *testing.T) {
 		engine.GET("/", limiter.RateLimits(listed), ok)
 		require.Equal(t, []int{200, 200}, statuses(engine, "/", 2, withList("3/day; 9/second")))
 		require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3, withList("7/second")))
-		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withList("3/day")), "two of three were used before")
-		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withList("4/day")), "a plan that grows counts on")
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withList("3/day")), "two of three units were already used")
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withList("4/day")), "a larger plan continues the counter")
 	})
 }
 
-// The short period is over long before the long one, and must not take it along.
-func TestALimitThatComesBackAfterAWhileRemembers(t *testing.T) {
+// The short period ends long before the long one, and must not end it.
+func TestALimitThatIsReturnedAgainContinuesItsCounter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimits(listed), ok)
@@ -69,23 +69,23 @@ func TestALimitThatComesBackAfterAWhileRemembers(t *testing.T) {
 	})
 }
 
-func TestAListThatAsksForNothingLimitsNothing(t *testing.T) {
+func TestAnEmptyListDoesNotLimit(t *testing.T) {
 	list := []ratelimiter.Limit(nil)
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "3/hour"})
 	engine.GET("/", limiter.RateLimits(func(*gin.Context) []ratelimiter.Limit { return list }), func(c *gin.Context) {
 		info, _ := ratelimiter.FromContext(c)
 		c.String(http.StatusOK, info.Name+" "+strconv.FormatInt(info.Limit, 10))
 	})
-	require.Equal(t, "per-hour-2 3", get(engine, "/").Body.String(), "the default limits take the place of an empty list")
+	require.Equal(t, "per-hour-2 3", get(engine, "/").Body.String(), "the default limits replace an empty list")
 	list = []ratelimiter.Limit{{Limit: ratelimiter.Unlimited, Per: time.Hour}}
-	require.Equal(t, "per-hour-2 3", get(engine, "/").Body.String(), "and of one that is unlimited")
+	require.Equal(t, "per-hour-2 3", get(engine, "/").Body.String(), "and an unlimited list")
 	list = append(list, ratelimiter.Limit{Limit: 1 << 62, Per: time.Minute})
 	require.Equal(t, fmt.Sprintf("per-minute %d", backends.MaxLimit), get(engine, "/").Body.String())
 	list = []ratelimiter.Limit{{Limit: 0, Per: time.Minute}}
 	require.Equal(t, 429, get(engine, "/").Code)
 }
 
-func TestAMistakeInAListIsNoFreePass(t *testing.T) {
+func TestAnInvalidListDoesNotAllowTheRequest(t *testing.T) {
 	var reported []string
 	var list []ratelimiter.Limit
 	returned := func(*gin.Context) []ratelimiter.Limit { return list }
@@ -102,10 +102,10 @@ func TestAMistakeInAListIsNoFreePass(t *testing.T) {
 		list = []ratelimiter.Limit{{Limit: 5, Per: time.Hour}, {Limit: 7, Per: per}}
 		require.Equal(t, 500, get(engine, "/").Code, per)
 		require.Len(t, reported, 1)
-		require.Contains(t, reported[0], fmt.Sprintf("the limit of 7 in %v that a function returned on GET /: the period must be from 1ms to 8784h0m0s", per))
+		require.Contains(t, reported[0], fmt.Sprintf("the limit of 7 per %v that a function returned on GET /: the period must be from 1ms to 8784h0m0s", per))
 		for _, path := range []string{"/shadow", "/observed"} {
 			response := get(engine, path)
-			require.Equal(t, 200, response.Code, "limits that reject nobody do not begin to")
+			require.Equal(t, 200, response.Code, "limits that never reject let the request continue")
 			require.Len(t, reported, 1)
 		}
 	}
@@ -116,13 +116,13 @@ func TestAMistakeInAListIsNoFreePass(t *testing.T) {
 			list = append(list, ratelimiter.Limit{Limit: limit, Per: time.Hour})
 		}
 		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
-		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "the smaller counts, and counts once: %v", twice)
-		require.Contains(t, reported[0], "the smaller one counts", twice)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "the smaller limit applies, and is charged once: %v", twice)
+		require.Contains(t, reported[0], "the smaller limit applies", twice)
 		require.Equal(t, `"per-hour";q=1;w=3600`, header(get(engine, "/"), "RateLimit-Policy"))
 	}
 }
 
-func TestOptionsAreForAllLimitsOfAList(t *testing.T) {
+func TestOptionsApplyToAllLimitsOfAList(t *testing.T) {
 	for name, limits := range map[string]any{"text": "3/hour; 4/day", "function": listed} {
 		t.Run(name, func(t *testing.T) {
 			engine, limiter := application(t, nil)
@@ -154,7 +154,7 @@ func TestOptionsAreForAllLimitsOfAList(t *testing.T) {
 	}
 }
 
-func TestAListIsTriedOutAsAShadow(t *testing.T) {
+func TestAListCanBeAShadow(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimits(listed, ratelimiter.WithShadow()), func(c *gin.Context) {
 		info, _ := ratelimiter.FromContext(c)
@@ -164,7 +164,7 @@ func TestAListIsTriedOutAsAShadow(t *testing.T) {
 	require.Equal(t, "shadow-per-hour true", get(engine, "/", withList("1/hour")).Body.String())
 }
 
-func TestNoLimitOfAListHasTheNameOfAnother(t *testing.T) {
+func TestLimitsOfAListHaveUniqueNames(t *testing.T) {
 	engine, limiter := application(t, nil)
 	group := engine.Group("/", limiter.RateLimits(listed))
 	group.GET("/", limiter.RateLimits(listed, ratelimiter.WithScope(ratelimiter.ByEveryone)), limiter.RateLimit(99, time.Minute),
@@ -175,8 +175,8 @@ func TestNoLimitOfAListHasTheNameOfAnother(t *testing.T) {
 		header(get(engine, "/", withList("7/minute; 8 per 5 minutes")), "RateLimit-Policy"))
 }
 
-// Functions may make up periods without end.
-func TestPeriodsWithoutEndAreCountedAndNotKept(t *testing.T) {
+// Functions can return an unlimited number of periods.
+func TestUnboundedPeriodsAreCountedButNotKept(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimits(listed), ok)
 	for seconds := 100; seconds < 300; seconds++ {
@@ -188,15 +188,15 @@ func TestPeriodsWithoutEndAreCountedAndNotKept(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withList("1 per 299 seconds")))
 }
 
-func TestAListWithTheCounterOfAnotherLimitIsChargedOnce(t *testing.T) {
+func TestAListThatSharesACounterIsChargedOnce(t *testing.T) {
 	engine, limiter := application(t, nil)
 	shared := ratelimiter.WithKey(ratelimiter.Shared("api"))
 	engine.GET("/", limiter.RateLimit(4, time.Hour, shared), limiter.RateLimits(listed, shared, ratelimiter.WithLimit(3, time.Hour)), ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3, withList("2/hour")))
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withList("9/hour")), "the strictest on the counter decides")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, withList("9/hour")), "the strictest limit on the counter decides")
 }
 
-func TestAStaticListIsAsFastAsAddedLimits(t *testing.T) {
+func TestAFixedListIsAsFastAsAddedLimits(t *testing.T) {
 	added := allocations(t, nil, func(limiter *ratelimiter.RateLimiter) gin.HandlerFunc {
 		return limiter.RateLimit(1<<40, time.Minute, ratelimiter.WithLimit(1<<30, time.Second))
 	})
@@ -205,7 +205,8 @@ func TestAStaticListIsAsFastAsAddedLimits(t *testing.T) {
 	}))
 }
 
-// allocations is how many a request makes on a route with a middleware, or one limit.
+// allocations returns the allocations of a request on a route with a middleware, or with
+// one limit.
 func allocations(t *testing.T, config ratelimiter.Config, middleware ...func(*ratelimiter.RateLimiter) gin.HandlerFunc) float64 {
 	w := &nowhere{http.Header{}}
 	c, engine := gin.CreateTestContext(w)
@@ -223,23 +224,23 @@ func allocations(t *testing.T, config ratelimiter.Config, middleware ...func(*ra
 	})
 }
 
-func TestANonsensicalListIsRejectedWhenARouteIsRegistered(t *testing.T) {
+func TestAnInvalidListPanicsAtRegistration(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	var noList func(*gin.Context) []ratelimiter.Limit
 	for says, register := range map[string]func(){
-		"nil *RateLimiter":                  func() { (*ratelimiter.RateLimiter)(nil).RateLimits("1/minute") },
-		`write 100/minute`:                  func() { limiter.RateLimits("100 minute") },
-		"holds no limit":                    func() { limiter.RateLimits("") },
-		"empty list":                        func() { limiter.RateLimits([]ratelimiter.Limit{}) },
-		"nil function":                      func() { limiter.RateLimits(noList) },
-		"are a int; write a text such as":   func() { limiter.RateLimits(100) },
-		"60*time.Second":                    func() { limiter.RateLimits([]ratelimiter.Limit{{1, 60}}) },
-		"two limits for 1m0s, 1 and 2":      func() { limiter.RateLimits([]ratelimiter.Limit{{1, time.Minute}, {2, time.Minute}}) },
-		"write ratelimiter.Unlimited":       func() { limiter.RateLimits([]ratelimiter.Limit{{1 << 60, time.Minute}}) },
-		"there is a limit for 1m0s already": func() { limiter.RateLimits("1/minute", ratelimiter.WithLimit(2, time.Minute)) },
-		"RateLimits was given a nil Option": func() { limiter.RateLimits("1/minute", nil) },
-		"RateLimits is about a list; write RateLimit(limit, per, WithName(": func() { limiter.RateLimits("1/minute", ratelimiter.WithName("x")) },
-		"WithBurst is about one limit":                                      func() { limiter.RateLimits("1/minute", ratelimiter.WithBurst(2)) },
+		"nil *RateLimiter":                       func() { (*ratelimiter.RateLimiter)(nil).RateLimits("1/minute") },
+		`write 100/minute`:                       func() { limiter.RateLimits("100 minute") },
+		"contains no limit":                      func() { limiter.RateLimits("") },
+		"empty list":                             func() { limiter.RateLimits([]ratelimiter.Limit{}) },
+		"nil function":                           func() { limiter.RateLimits(noList) },
+		"are of type int; pass a string such as": func() { limiter.RateLimits(100) },
+		"60*time.Second":                         func() { limiter.RateLimits([]ratelimiter.Limit{{1, 60}}) },
+		"two limits per 1m0s, 1 and 2":           func() { limiter.RateLimits([]ratelimiter.Limit{{1, time.Minute}, {2, time.Minute}}) },
+		"use ratelimiter.Unlimited":              func() { limiter.RateLimits([]ratelimiter.Limit{{1 << 60, time.Minute}}) },
+		"there already is a limit per 1m0s":      func() { limiter.RateLimits("1/minute", ratelimiter.WithLimit(2, time.Minute)) },
+		"RateLimits was given a nil Option":      func() { limiter.RateLimits("1/minute", nil) },
+		"RateLimits takes a list; use RateLimit(limit, per, WithName(": func() { limiter.RateLimits("1/minute", ratelimiter.WithName("x")) },
+		"WithBurst applies to one limit":                               func() { limiter.RateLimits("1/minute", ratelimiter.WithBurst(2)) },
 	} {
 		t.Run(says, func(t *testing.T) {
 			defer func() {

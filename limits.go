@@ -16,8 +16,8 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/period"
 )
 
-// Periods that package time has no name for. They are of one length everywhere: a
-// Month is 30 days, a Year 365.
+// Periods for which package time has no constant: 24 hours, 7 days, 30 days and 365 days.
+// WithCalendar counts calendar weeks, months and years instead.
 const (
 	Day   = period.Day
 	Week  = period.Week
@@ -25,13 +25,13 @@ const (
 	Year  = period.Year
 )
 
-// Limit is at most Limit units in Per.
+// Limit allows at most Limit units in Per. The zero value is not valid.
 type Limit struct {
 	Limit int64
 	Per   time.Duration
 }
 
-// String writes a limit as ParseLimits reads it: "100/minute", "30 per 1m30s".
+// String formats a limit so that ParseLimits can read it: "100/minute", "30 per 1m30s".
 func (l Limit) String() string {
 	number, per := strconv.FormatInt(l.Limit, 10), period.Name(l.Per)
 	if hasDigits(per) {
@@ -40,21 +40,24 @@ func (l Limit) String() string {
 	return number + "/" + per
 }
 
-// ParseLimits reads limits as people write them, separated by semicolons, commas,
-// vertical bars or newlines:
+// ParseLimits parses a list of limits that are separated by semicolons, commas, vertical
+// bars or newlines. These are the forms of a limit:
 //
 //	100/minute; 5/second
 //	100 per 5 minutes
 //	100 requests/minute   (also req and r, as in 10r/s)
-//	10k/hour              (k is a thousand, M a million)
+//	10k/hour              (k means thousand, M means million)
 //	10-M                  (the letters S, M, H and D)
 //	30 per 1m30s          (a Go duration)
 //
-// Periods are Go's units from us to h, or milliseconds, seconds, minutes, hours, days,
-// weeks, months (30 days) and years (365 days). White space and, but for M, upper and
-// lower case do not matter. A limit is a whole number from 0 (nobody may pass) to
-// backends.MaxLimit, a period backends.MinPer to backends.MaxPer, and no two periods
-// may be the same. An error tells the place and, where it can, what to write.
+// The units of a period are Go's, from us to h, and milliseconds, seconds, minutes,
+// hours, days, weeks, months (30 days) and years (365 days). Spaces are optional, and
+// only M is case-sensitive. A limit is a whole number from 0 (no request is allowed) to
+// backends.MaxLimit, and a period is from backends.MinPer to backends.MaxPer.
+//
+// ParseLimits returns an error if the text contains no limit, an invalid limit, or two
+// limits with the same period. The error contains the position and, if possible, a
+// correction.
 func ParseLimits(text string) ([]Limit, error) {
 	const separators = ";,|\n\r"
 	var limits []Limit
@@ -69,25 +72,25 @@ func ParseLimits(text string) ([]Limit, error) {
 		}
 		limit, err := parseLimit(part)
 		if err == nil && slices.ContainsFunc(limits, func(other Limit) bool { return other.Per == limit.Per }) {
-			err = fmt.Errorf("this is the second limit per %s; keep one of them", period.Name(limit.Per))
+			err = fmt.Errorf("this is the second limit per %s; remove one of them", period.Name(limit.Per))
 		}
 		if err != nil {
-			place := end - len(strings.TrimLeftFunc(text[start:end], unicode.IsSpace))
-			return nil, fmt.Errorf("%q at character %d of %q: %w", part, utf8.RuneCountInString(text[:place])+1, text, err)
+			position := end - len(strings.TrimLeftFunc(text[start:end], unicode.IsSpace))
+			return nil, fmt.Errorf("%q at character %d of %q: %w", part, utf8.RuneCountInString(text[:position])+1, text, err)
 		}
 		limits = append(limits, limit)
 	}
 	if len(limits) == 0 {
-		return nil, fmt.Errorf(`%q holds no limit; write one as "100/minute", several as "100/minute; 5/second"`, text)
+		return nil, fmt.Errorf(`%q contains no limit; write one limit as "100/minute" and several as "100/minute; 5/second"`, text)
 	}
 	return limits, nil
 }
 
-// limitForm is a limit in its parts: the number, its fraction, k or M, the period. White
-// space is single spaces.
+// limitForm matches a limit with single spaces. The groups are the number, its fraction,
+// k or M, and the period.
 var limitForm = regexp.MustCompile(`(?i)^(\d+(?:_\d+)*)(\.\d+)? ?([km]?) ?(?:requests?|reqs?|r)? ?(?:/|-|per )(.*)$`)
 
-// parseLimit reads one limit.
+// parseLimit parses one limit.
 func parseLimit(text string) (Limit, error) {
 	text = strings.Join(strings.Fields(text), " ")
 	parts := limitForm.FindStringSubmatch(text)
@@ -108,7 +111,8 @@ func parseLimit(text string) (Limit, error) {
 	return Limit{number.Num().Int64(), per}, nil
 }
 
-// parseNumber reads digits, more of them behind a point, and what they are multiplied by.
+// parseNumber converts digits, the fraction with its decimal point, and k or M to a
+// number.
 func parseNumber(digits, fraction, factor string) (*big.Rat, error) {
 	digits = strings.ReplaceAll(digits, "_", "") + strings.TrimPrefix(fraction, ".")
 	value, err := strconv.ParseInt(digits, 10, 64)
@@ -122,7 +126,7 @@ func parseNumber(digits, fraction, factor string) (*big.Rat, error) {
 	switch factor {
 	case "":
 	case "m":
-		return nil, errors.New(`a small "m" might mean minutes; write M for a million, or all the digits`)
+		return nil, errors.New(`a lower-case "m" could mean minutes; write M for million, or write out the number`)
 	case "M":
 		number.Mul(number, big.NewRat(1_000_000, 1))
 	default:
@@ -134,24 +138,24 @@ func parseNumber(digits, fraction, factor string) (*big.Rat, error) {
 	return number, nil
 }
 
-// maxDigits keeps numbers small that consist of zeros.
+// maxDigits bounds the work for a number that consists of zeros.
 const maxDigits = 30
 
 var errNumber = fmt.Errorf("a limit begins with a whole number from 0 to %d, as in 100/minute", backends.MaxLimit)
 
-// parsePer reads the period of a limit.
+// parsePer parses the period of a limit.
 func parsePer(text string) (time.Duration, error) {
 	per, err := period.Parse(text)
 	if err == nil && (per < backends.MinPer || per > backends.MaxPer) {
-		err = fmt.Errorf("the period %q is not from %v to %v", text, backends.MinPer, backends.MaxPer)
+		err = fmt.Errorf("the period %q is out of range; it must be from %v to %v", text, backends.MinPer, backends.MaxPer)
 	}
 	return per, err
 }
 
-// notWhole answers a number with a fraction by the limit that means the same.
+// notWhole rejects a number with a fraction, and suggests the equivalent limit.
 func notWhole(number *big.Rat, per time.Duration) error {
 	if number.Denom().Cmp(big.NewInt(int64(backends.MaxPer/per))) > 0 {
-		return errNumber // there is none: its period would be too long
+		return errNumber // the period of the equivalent limit would be too long
 	}
 	units, times := number.Num().Int64(), number.Denom().Int64()
 	same := Limit{units, per * time.Duration(times)}.String()
@@ -161,7 +165,7 @@ func notWhole(number *big.Rat, per time.Duration) error {
 	return fmt.Errorf("a limit is a whole number; write %s", same)
 }
 
-// misread says what is wrong with a text that has not the form of a limit.
+// misread explains what is wrong with a text that does not have the form of a limit.
 func misread(text string) error {
 	rest := strings.TrimLeft(text, "0123456789_")
 	number := text[:len(text)-len(rest)]
@@ -170,9 +174,9 @@ func misread(text string) error {
 	}
 	rest = strings.TrimSpace(rest)
 	if _, err := parsePer(rest); err == nil {
-		return fmt.Errorf(`between the number and the period stands "/"; write %s/%s`, strings.ReplaceAll(number, "_", ""), rest)
+		return fmt.Errorf(`"/" is missing between the number and the period; write %s/%s`, strings.ReplaceAll(number, "_", ""), rest)
 	}
-	return errors.New(`write the number, "/" or "per", and the period, as in 100/minute or 100 requests per minute; a thousand is 1000, 1_000 or 1k`)
+	return errors.New(`write a number, "/" or "per", and a period, as in 100/minute or 100 requests per minute; a thousand is 1000, 1_000 or 1k`)
 }
 
 func hasDigits(text string) bool { return strings.ContainsAny(text, "0123456789") }

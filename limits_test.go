@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestLimitsAreReadAsPeopleWriteThem(t *testing.T) {
+func TestParseLimitsAcceptsCommonNotations(t *testing.T) {
 	for text, want := range map[string][]ratelimiter.Limit{
 		"100/minute":             {{100, time.Minute}},
 		"100/minute; 5/second":   {{100, time.Minute}, {5, time.Second}},
@@ -38,13 +38,13 @@ func TestLimitsAreReadAsPeopleWriteThem(t *testing.T) {
 		"10000/month": {{10000, 30 * ratelimiter.Day}},
 		"5/year":      {{5, 365 * ratelimiter.Day}},
 
-		// What stands between limits, and between words.
+		// Separators between limits and between words.
 		"100/minute | 5/second":        {{100, time.Minute}, {5, time.Second}},
 		"100/minute\n5/second\r\n":     {{100, time.Minute}, {5, time.Second}},
 		"100/minute,5/second;\t1/hour": {{100, time.Minute}, {5, time.Second}, {1, time.Hour}},
 		"100\u00a0per\t5 \u2003 hours": {{100, 5 * time.Hour}},
 
-		// What is counted, and in which numbers.
+		// Units and number formats.
 		"10r/s":                       {{10, time.Second}},
 		"10 r/m":                      {{10, time.Minute}},
 		"100 requests/minute":         {{100, time.Minute}},
@@ -64,7 +64,7 @@ func TestLimitsAreReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-func TestALimitIsWrittenAsItIsRead(t *testing.T) {
+func TestParseLimitsReadsTheStringOfALimit(t *testing.T) {
 	for limit, want := range map[ratelimiter.Limit]string{
 		{Limit: 100, Per: time.Minute}:            "100/minute",
 		{Limit: 0, Per: ratelimiter.Day}:          "0/day",
@@ -88,10 +88,10 @@ func TestALimitIsWrittenAsItIsRead(t *testing.T) {
 	})
 }
 
-func TestAWrongLimitIsAnsweredWithThePlaceAndWhatToWrite(t *testing.T) {
+func TestAParseErrorContainsThePositionAndACorrection(t *testing.T) {
 	for text, says := range map[string]string{
-		"":                       "holds no limit",
-		" ; |":                   "holds no limit",
+		"":                       "contains no limit",
+		" ; |":                   "contains no limit",
 		"many/minute":            `"many/minute" at character 1`,
 		"5/second; x":            `"x" at character 11`,
 		"5/second;\r\n\u00a0x":   `"x" at character 13`,
@@ -105,8 +105,8 @@ func TestAWrongLimitIsAnsweredWithThePlaceAndWhatToWrite(t *testing.T) {
 		"10_000_001M/s":          "from 0 to 10000000000000",
 		"99999999999999999999/s": "from 0",
 		"9223372036854775807M/s": "from 0",
-		"5_/minute":              `write the number, "/" or "per", and the period`,
-		"1__0/minute":            `write the number`,
+		"5_/minute":              `write a number, "/" or "per", and a period`,
+		"1__0/minute":            `write a number`,
 
 		// The period.
 		"5":                           `as in 100/minute`,
@@ -128,12 +128,12 @@ func TestAWrongLimitIsAnsweredWithThePlaceAndWhatToWrite(t *testing.T) {
 		"5/minute/2":                  "not a period",
 		"5--M":                        `"-M" is not a period`,
 
-		// What is between.
+		// Separators.
 		"5 pro minute":      `as in 100/minute or 100 requests per minute`,
 		"100 tokens/minute": `as in 100/minute or 100 requests per minute`,
-		"1,000/minute":      `"1" at character 1 of "1,000/minute": write the number, "/" or "per", and the period, as in 100/minute or 100 requests per minute; a thousand is 1000, 1_000 or 1k`,
-		"5m/day":            "write M for a million",
-		"10 m/s":            "write M for a million",
+		"1,000/minute":      `"1" at character 1 of "1,000/minute": write a number, "/" or "per", and a period, as in 100/minute or 100 requests per minute; a thousand is 1000, 1_000 or 1k`,
+		"5m/day":            "write M for million",
+		"10 m/s":            "write M for million",
 
 		// Fractions.
 		"1.5/second":       "write 3 per 2 seconds",
@@ -155,8 +155,8 @@ func TestAWrongLimitIsAnsweredWithThePlaceAndWhatToWrite(t *testing.T) {
 	}
 }
 
-// TestWhatIsToBeWrittenCanBeRead reads the advice of errors.
-func TestWhatIsToBeWrittenCanBeRead(t *testing.T) {
+// TestTheSuggestedCorrectionParses parses the corrections in the errors.
+func TestTheSuggestedCorrectionParses(t *testing.T) {
 	for text, want := range map[string]ratelimiter.Limit{
 		"1.5/second":     {Limit: 3, Per: 2 * time.Second},
 		"1.25 per 90s":   {Limit: 5, Per: 6 * time.Minute},
@@ -195,7 +195,7 @@ func FuzzParseLimits(f *testing.F) {
 		for _, separator := range []string{"; ", ",", "|", "\n"} {
 			again, err := ratelimiter.ParseLimits(strings.Join(texts, separator))
 			require.NoError(t, err)
-			require.Equal(t, limits, again, "written as they are read")
+			require.Equal(t, limits, again, "in the form that ParseLimits reads")
 		}
 		for _, limit := range limits {
 			require.GreaterOrEqual(t, limit.Limit, int64(0))
@@ -215,27 +215,27 @@ func limitedByDefault(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ra
 	return engine, limiter
 }
 
-func TestDefaultLimitsHoldForEachRouteByItself(t *testing.T) {
+func TestDefaultLimitsApplyToEachRouteSeparately(t *testing.T) {
 	engine, _ := limitedByDefault(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"})
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/a", 3))
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/b", 3))
-	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/own", 4), "a limit of its own replaces them")
+	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/own", 4), "a RateLimit on the route replaces the default limits")
 	require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/exempt", 4))
 	require.Equal(t, []int{404, 404, 429}, statuses(engine, "/nowhere", 3))
 }
 
-func TestApplicationLimitsHoldForAllRoutesTogether(t *testing.T) {
+func TestApplicationLimitsApplyToAllRoutesTogether(t *testing.T) {
 	engine, _ := limitedByDefault(t, ratelimiter.Config{
 		"RATELIMITER_DEFAULT_LIMITS": "2/hour", "RATELIMITER_APPLICATION_LIMITS": "4/hour",
 	})
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/a", 3), "the default limit rejects, and the rejected one is not counted")
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/own", 3), "application limits hold beside a limit of its own")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/a", 3), "the default limit rejects, and the application limit is not charged")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/own", 3), "application limits apply in addition to a RateLimit")
 	require.Equal(t, 429, get(engine, "/b").Code)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/exempt", 2))
 	require.Equal(t, `"application-per-hour";q=4;w=3600, "per-hour";q=2;w=3600`, header(get(engine, "/a"), "RateLimit-Policy"))
 }
 
-func TestConfiguredLimitsCannotComeAfterRoutes(t *testing.T) {
+func TestConfiguredLimitsAreRejectedAfterRoutes(t *testing.T) {
 	engine := gin.New()
 	engine.GET("/", ok)
 	for _, key := range []string{"RATELIMITER_DEFAULT_LIMITS", "RATELIMITER_APPLICATION_LIMITS"} {

@@ -9,14 +9,14 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// nowhere is a response writer that costs nothing.
+// nowhere is a response writer that discards everything.
 type nowhere struct{ header http.Header }
 
 func (w *nowhere) Header() http.Header         { return w.header }
 func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w *nowhere) WriteHeader(int)             {}
 
-// BenchmarkMiddleware measures what a limit costs a route of Gin.
+// BenchmarkMiddleware measures what a limit costs a route.
 func BenchmarkMiddleware(b *testing.B) {
 	empty := func(*gin.Context) {}
 	off := ratelimiter.Config{"RATELIMITER_INJECT_X_HEADERS": false, "RATELIMITER_INJECT_RATELIMIT_HEADERS": false}
@@ -40,8 +40,8 @@ func BenchmarkMiddleware(b *testing.B) {
 		{"three limits, all headers", nil, 1 << 40, nil, []ratelimiter.Option{ratelimiter.WithLimit(1<<41, time.Hour), ratelimiter.WithLimit(1<<42, 24*time.Hour)}},
 		{"all headers, observed", ratelimiter.Config{"RATELIMITER_OBSERVER": idle{}}, 1 << 40, nil, nil},
 		{"rejected", nil, 1, nil, nil},
-		// Where an application keeps values in the contexts of Gin, the limiter need
-		// not make the map.
+		// If an application keeps values in the context, the limiter does not have to
+		// create the map.
 		{"bare, with a value", nil, 0, withValue, nil},
 		{"no headers, with a value", off, 1 << 40, withValue, nil},
 		{"all headers, with a value", nil, 1 << 40, withValue, nil},

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestABurstBelongsToItsLimitAlone(t *testing.T) {
+func TestABurstOnlyAppliesToItsLimit(t *testing.T) {
 	engine, limiter := application(t, nil)
 	unlimited := func(*gin.Context) int { return ratelimiter.Unlimited }
 	engine.GET("/", limiter.RateLimit(unlimited, time.Hour, ratelimiter.WithBurst(2), ratelimiter.WithLimit(4, time.Minute)), ok)
@@ -21,18 +21,13 @@ func TestABurstBelongsToItsLimitAlone(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/burst", 3))
 }
 
-// RateLimiter is somebody else's, by accident of the same name.
-type RateLimiter struct{}
-
-func (*RateLimiter) RateLimit() gin.HandlerFunc { return func(*gin.Context) {} }
-
-func TestAMiddlewareOfTheSameNameSwitchesNoLimitOff(t *testing.T) {
-	engine, _ := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"})
-	engine.GET("/", (&RateLimiter{}).RateLimit(), ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+func TestAMiddlewareOfAnotherPackageWithTheSameNameIsNotARateLimit(t *testing.T) {
+	const handler = "ratelimiter.(*RateLimiter).limiting.func1"
+	require.Equal(t, 1, ratelimiter.RateLimitsAmong("main.main.func1", "github.com/gin-ratelimiter/"+handler))
+	require.Zero(t, ratelimiter.RateLimitsAmong("example.com/application/"+handler, "main.(*RateLimiter).limiting.func1"))
 }
 
-func TestAnExemptionOfOneKindOfUnmatchedRequestIsNotThatOfTheOther(t *testing.T) {
+func TestExemptingMethodNotAllowedDoesNotExemptNotFound(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"})
 	engine.HandleMethodNotAllowed = true
 	engine.GET("/a", ok)
@@ -42,14 +37,14 @@ func TestAnExemptionOfOneKindOfUnmatchedRequestIsNotThatOfTheOther(t *testing.T)
 	require.Equal(t, []int{404, 429}, statuses(engine, "/none", 2))
 }
 
-func TestARejectionIsAProblemDocumentWhateverWasSetBefore(t *testing.T) {
+func TestARejectionReplacesTheContentTypeOfEarlierMiddlewares(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.Use(func(c *gin.Context) { c.Header("Content-Type", "text/html; charset=utf-8") })
 	engine.GET("/", limiter.RateLimit(0, time.Hour), ok)
 	require.Equal(t, "application/problem+json", header(get(engine, "/"), "Content-Type"))
 }
 
-func TestAfterCloseNothingPassesEvenIfTheBackendWasHandedIn(t *testing.T) {
+func TestAfterCloseNoRequestIsAllowedEvenIfTheBackendWasPassedIn(t *testing.T) {
 	backend, err := backends.NewMemory(nil)
 	require.NoError(t, err)
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend})
@@ -58,9 +53,9 @@ func TestAfterCloseNothingPassesEvenIfTheBackendWasHandedIn(t *testing.T) {
 	require.Equal(t, 503, get(engine, "/").Code)
 }
 
-// A deadline of the request that is over is no failure of the backend, which
-// might let a request through.
-func TestARequestWhoseTimeIsOverIsNotLetThrough(t *testing.T) {
+// An expired deadline of the request is not a failure of the backend, which might allow
+// the request.
+func TestARequestPastItsDeadlineIsNotAllowed(t *testing.T) {
 	for _, policy := range []string{"allow", "fallback"} {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ON_ERROR": policy})
 		engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
@@ -70,7 +65,7 @@ func TestARequestWhoseTimeIsOverIsNotLetThrough(t *testing.T) {
 	}
 }
 
-func TestNothingIsSilentlyReplaced(t *testing.T) {
+func TestAnInvalidBackendIsNotSilentlyReplaced(t *testing.T) {
 	var absent backends.Backend
 	var none *nilBackend
 	ratelimiter.RegisterBackend("nothing", func(map[string]any) (backends.Backend, error) { return nil, nil })
@@ -81,7 +76,7 @@ func TestNothingIsSilentlyReplaced(t *testing.T) {
 		"an empty factory":    {"RATELIMITER_BACKEND": "nothing"},
 		"a URL as backend":    {"RATELIMITER_BACKEND": "redis://:s3cret@h:6379"},
 		"a URL as options":    {"RATELIMITER_BACKEND_OPTIONS": "redis://:s3cret@h:6379"},
-		"a map of texts":      {"RATELIMITER_BACKEND_OPTIONS": map[string]string{"password": "s3cret"}},
+		"a map of strings":    {"RATELIMITER_BACKEND_OPTIONS": map[string]string{"password": "s3cret"}},
 		"nanoseconds to wait": {"RATELIMITER_TIMEOUT": time.Duration(100)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,5 +87,5 @@ func TestNothingIsSilentlyReplaced(t *testing.T) {
 	}
 }
 
-// nilBackend is a backend that nobody has made.
+// nilBackend is a type of which only a nil pointer exists.
 type nilBackend struct{ broken }

@@ -11,32 +11,33 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawnApplication is an application that was drawn, and what its clients do. The routes
-// /a and /b have the rules of the group and of the route, /c those of the route alone,
-// /plain has none.
+// drawnApplication is a random application and the actions of its clients. The routes /a
+// and /b have the rules of the group and of the route, /c only has those of the route,
+// and /plain has none.
 type drawnApplication struct {
 	algorithm             ratelimiter.Algorithm
-	application, defaults *modelLimit // in the configuration, nil for none
+	application, defaults *modelLimit // configured limits; nil for none
 	group, route          []*modelRule
 	actions               []action
 }
 
-// action is a request, or a reset in its place.
+// action is a request or a reset.
 type action struct {
 	after time.Duration
 	reset bool
-	// scope is whose limits Reset and Status are asked about.
+	// scope is the scope of Reset and Status.
 	scope string
 	modelRequest
 }
 
 var drawnPeriods = map[time.Duration]string{time.Second: "second", time.Minute: "minute", time.Hour: "hour"}
 
-// drawing is a drawnApplication in the making.
+// drawing draws a drawnApplication.
 type drawing struct {
 	*rapid.T
 	numbers []int64
-	// common is what most limits have where counters are to be shared often, nil elsewhere.
+	// common is the form of most limits if counters should often be shared; otherwise
+	// nil.
 	common *modelLimit
 }
 
@@ -55,7 +56,7 @@ func (d *drawing) period() time.Duration {
 	return rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour}).Draw(d.T, "period")
 }
 
-// counted draws one of the algorithms whose counters the model can keep.
+// counted draws an algorithm whose counters the model supports.
 func (d *drawing) counted() ratelimiter.Algorithm {
 	return rapid.SampledFrom([]ratelimiter.Algorithm{ratelimiter.FixedWindow, ratelimiter.SlidingLog}).Draw(d.T, "algorithm")
 }
@@ -97,7 +98,7 @@ func (d *drawing) rule(a *drawnApplication) *modelRule {
 	for range rapid.IntRange(0, 2).Draw(d.T, "more limits") {
 		l := d.limit(first, false)
 		if slices.ContainsFunc(r.limits, func(o *modelLimit) bool { return !o.isApart() && o.per == l.per && o.shadow == l.shadow }) && !l.isApart() {
-			l.ownScope = true // or RateLimit would panic
+			l.ownScope = true // otherwise RateLimit panics
 			if l.scope == "" {
 				l.scope = "address"
 			}
@@ -110,10 +111,10 @@ func (d *drawing) rule(a *drawnApplication) *modelRule {
 	return r
 }
 
-// isApart reports whether an added limit is on a key or scope of its own.
+// isApart reports whether an added limit has its own key or scope.
 func (l *modelLimit) isApart() bool { return l.ownKey || l.ownScope }
 
-// limit draws a limit that is like another but for what options say.
+// limit draws a limit that differs from another one only in its options.
 func (d *drawing) limit(like *modelLimit, first bool) *modelLimit {
 	l := &modelLimit{number: d.number(), per: d.period(), key: like.key, scope: like.scope, cost: like.cost, shadow: like.shadow, algorithm: like.algorithm}
 	if d.common != nil && !d.sometimes("another period") {
@@ -151,13 +152,13 @@ func (d *drawing) action() action {
 	}
 }
 
-// keys are those that a client may have used.
+// keys returns the keys that a client may have used.
 func (a *action) keys() []string {
 	return []string{"GET " + a.path, "shared", "tenant", "application"}
 }
 
-// rules are those on a path: of the configuration in front, of the RateLimits, and the
-// default limits that may follow them.
+// rules returns the rules on a path: the configured limits, the RateLimits and the
+// default limits that may follow.
 func (a *drawnApplication) rules(path string) (configured, defaults *modelRule, route []*modelRule) {
 	both := &modelRule{}
 	if a.application != nil {
@@ -182,7 +183,7 @@ func (a *drawnApplication) rules(path string) (configured, defaults *modelRule, 
 	return configured, defaults, route
 }
 
-// find is the limit of a number, and its rule.
+// find returns the limit with a number and its rule.
 func (a *drawnApplication) find(number int64) (*modelRule, *modelLimit) {
 	configured := &modelRule{limits: []*modelLimit{a.application, a.defaults}}
 	for _, r := range slices.Concat(a.group, a.route, []*modelRule{configured}) {
@@ -195,7 +196,7 @@ func (a *drawnApplication) find(number int64) (*modelRule, *modelLimit) {
 	return nil, nil
 }
 
-// options are what makes a limit what it is.
+// options returns the options of a limit.
 func (l *modelLimit) options(first bool) (limit any, options []ratelimiter.Option) {
 	options = append(options, ratelimiter.WithAlgorithm(l.algorithm))
 	if l.key != "" && (first || l.ownKey) {
@@ -252,7 +253,7 @@ func (r *modelRule) handler(limiter *ratelimiter.RateLimiter) gin.HandlerFunc {
 	return limiter.RateLimit(limit, r.limits[0].per, options...)
 }
 
-// String describes what was drawn.
+// String describes the application.
 func (a *drawnApplication) String() (text string) {
 	for _, path := range []string{"/a", "/c", "/plain"} {
 		configured, defaults, route := a.rules(path)

@@ -11,24 +11,24 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// The model of several limits on one request. It keeps every charge by the counter it
-// was made on, and knows of no binding, no ledger and no backend.
+// The model of several limits on one request. It keeps every charge by counter, and knows
+// nothing of bindings, ledgers and backends.
 
-// modelLimit is one limit. No two have the same number, by which headers tell them apart.
+// modelLimit is one limit. Each has a unique number, which identifies it in the headers.
 type modelLimit struct {
 	number    int64
 	per       time.Duration
-	key       string // "shared" or "header" for WithKey, "default", "application", or none for the route
-	scope     string // "address", "everyone" or "header" for WithScope, or none
+	key       string // "shared" or "header" for WithKey, "default", "application", or "" for the route
+	scope     string // "address", "everyone" or "header" for WithScope, or ""
 	algorithm ratelimiter.Algorithm
-	cost      string // "two", "header", or none for one unit
+	cost      string // "two", "header", or "" for one unit
 	shadow    bool
 	staffFree bool // unlimited for staff
 
-	ownKey, ownScope bool // an added limit has WithKey or WithScope itself
+	ownKey, ownScope bool // an added limit has its own WithKey or WithScope
 }
 
-// modelRule is one RateLimit, or the limits of the configuration.
+// modelRule is one RateLimit, or the configured limits.
 type modelRule struct {
 	limits                                    []*modelLimit
 	skips, counts, observesOnly, keepDefaults bool
@@ -63,38 +63,39 @@ type counter struct {
 	shadow    bool
 }
 
-// counterKey is a key in its namespace. Position is 1 or more in that of routes.
+// counterKey is a key in its namespace. For routes, the position is 1 or more.
 type counterKey struct {
 	namespace string
 	position  int
 	name      string
 }
 
-// banCounter identifies whose rejections are counted together.
+// banCounter identifies rejections that are counted together.
 type banCounter struct {
 	key   counterKey
 	scope string
 	per   time.Duration
 }
 
-// charge is units that were taken.
+// charge is a number of units that were charged.
 type charge struct {
 	at    time.Time
 	units int64
 }
 
-// model is all that has happened.
+// model is the history of all requests.
 type model struct {
 	charges    map[counter][]charge
 	rejections map[banCounter][]time.Time
-	bans       map[banCounter]time.Time // when they end
+	bans       map[banCounter]time.Time // ends of the bans
 }
 
 func newModel() *model {
 	return &model{map[counter][]charge{}, map[banCounter][]time.Time{}, map[banCounter]time.Time{}}
 }
 
-// counter is that of a request, in a rule at a position among the RateLimits of the route.
+// counter returns the counter of a request, in a rule at a position among the RateLimits
+// of the route.
 func (l *modelLimit) counter(q modelRequest, position int) counter {
 	route := "GET " + q.path
 	key := counterKey{"route", position, route}
@@ -123,7 +124,7 @@ func (l *modelLimit) scopeOf(q modelRequest) string {
 	return q.header
 }
 
-// units is what a request costs.
+// units returns the cost of a request.
 func (l *modelLimit) units(q modelRequest) int64 {
 	switch l.cost {
 	case "two":
@@ -135,7 +136,7 @@ func (l *modelLimit) units(q modelRequest) int64 {
 	return 1
 }
 
-// used is what was taken of a counter and still counts.
+// used returns the units of a counter that still count.
 func (m *model) used(of counter, now time.Time) (used int64) {
 	for _, c := range m.charges[of] {
 		counts := c.at.Add(of.per).After(now)
@@ -149,8 +150,8 @@ func (m *model) used(of counter, now time.Time) (used int64) {
 	return used
 }
 
-// bansOn is the count of rejections that a limit adds to, if it is under the ban of
-// its rule: those with a key or scope of their own, and shadows, are not.
+// bansOn returns the ban that a rejection by a limit counts towards. Limits with their
+// own key or scope and shadow limits have none.
 func (r *modelRule) bansOn(l *modelLimit, of counter) (id banCounter, guarded bool) {
 	return banCounter{of.key, of.scope, r.banPer}, r.after > 0 && !l.ownKey && !l.ownScope && !l.shadow
 }
@@ -160,7 +161,7 @@ func (m *model) banned(r *modelRule, l *modelLimit, of counter, now time.Time) b
 	return guarded && now.Before(m.bans[id])
 }
 
-// remaining is what is left of a limit.
+// remaining returns what is left of a limit.
 func (m *model) remaining(r *modelRule, l *modelLimit, of counter, now time.Time) int64 {
 	if m.banned(r, l, of, now) {
 		return 0
@@ -168,17 +169,17 @@ func (m *model) remaining(r *modelRule, l *modelLimit, of counter, now time.Time
 	return max(0, l.number-m.used(of, now))
 }
 
-// outcome is how one limit decides on a request.
+// outcome is the decision of one limit on a request.
 type outcome struct {
 	limit     *modelLimit
 	counter   counter
 	allowed   bool
-	hopeless  bool  // no waiting helps
-	units     int64 // to be charged
+	hopeless  bool  // waiting does not help
+	units     int64 // the charge
 	remaining int64
 }
 
-// rank is the lower, the closer the limit is to rejecting.
+// rank orders limits; the limit that is closest to rejecting has the lowest rank.
 func (o *outcome) rank() int64 {
 	switch {
 	case o.allowed:
@@ -189,13 +190,13 @@ func (o *outcome) rank() int64 {
 	return -1
 }
 
-// evaluate decides one rule, for a request that has been charged paid by the rules
-// before. It changes nothing.
+// evaluate decides one rule for a request to which the earlier rules have charged paid.
+// It changes nothing.
 func (m *model) evaluate(r *modelRule, position int, q modelRequest, now time.Time, paid map[counter]int64) (outcomes []*outcome, exceeded bool) {
 	if r.skips && q.skipped {
 		return nil, false
 	}
-	charged := maps.Clone(paid) // what this rule charges included
+	charged := maps.Clone(paid) // including the charges of this rule
 	wanted := maps.Clone(paid)  // as if every limit of this rule allowed
 	for _, l := range r.limits {
 		if l.staffFree && q.staff {
@@ -232,8 +233,8 @@ func (m *model) evaluate(r *modelRule, position int, q modelRequest, now time.Ti
 	return outcomes, exceeded
 }
 
-// recordRejection counts a rejection for the ban of a rule. All limits under it have
-// one key and scope.
+// recordRejection counts a rejection towards the ban of a rule. All its limits have the
+// same key and scope.
 func (m *model) recordRejection(r *modelRule, now time.Time, outcomes []*outcome) {
 	for _, o := range outcomes {
 		id, guarded := r.bansOn(o.limit, o.counter)
@@ -255,29 +256,29 @@ func (m *model) recordRejection(r *modelRule, now time.Time, outcomes []*outcome
 	}
 }
 
-// step is one rule on the way of a request.
+// step is the application of one rule to a request.
 type step struct {
 	rule     *modelRule
 	position int
 	outcomes []*outcome
 	exceeded bool
-	before   map[counter]int64 // what the rules before had charged
+	before   map[counter]int64 // the charges of the earlier rules
 }
 
-// canReject reports whether the rule could reject this request.
+// canReject reports whether the rule can reject this request.
 func (s *step) canReject() bool {
 	return !s.rule.observesOnly && slices.ContainsFunc(s.outcomes, func(o *outcome) bool { return !o.limit.shadow })
 }
 
-// result is what becomes of a request.
+// result is the result of a request.
 type result struct {
 	steps     []*step
-	rejecting *step // nil if the request passes
+	rejecting *step // nil if the request is allowed
 	peeked    map[int64]int64
 }
 
-// serve takes a request through the rules of its route. The default limits follow
-// where none of the RateLimits can reject it; nil for none.
+// serve applies the rules of a route to a request. The default limits follow if none of
+// the RateLimits can reject it; nil for none.
 func (m *model) serve(configured, defaults *modelRule, route []*modelRule, now time.Time, q modelRequest) *result {
 	res, paid := &result{}, map[counter]int64{}
 	if configured != nil {
@@ -323,8 +324,8 @@ func (m *model) take(res *result, r *modelRule, position int, q modelRequest, no
 	return s
 }
 
-// refund corrects what remains of the limits that have charged a request which is
-// rejected now, those of the last rule first.
+// refund refunds the limits that have charged a rejected request, those of the last rule
+// first.
 func (res *result) refund(m *model, now time.Time, paid map[counter]int64) {
 	for _, s := range slices.Backward(res.steps) {
 		for _, o := range s.outcomes {
@@ -336,8 +337,8 @@ func (res *result) refund(m *model, now time.Time, paid map[counter]int64) {
 	}
 }
 
-// charge records what a request that has passed is charged in the end. A rule that does
-// not count it refunds its units, unless a later one that does has found them paid.
+// charge records the final charges of an allowed request. A rule that does not count the
+// request refunds its units, unless a later rule that counts it relies on them.
 func (m *model) charge(res *result, now time.Time, q modelRequest) {
 	counts := func(s *step) bool { return !s.rule.counts || !q.discarded }
 	for i, s := range res.steps {
@@ -354,7 +355,7 @@ func (m *model) charge(res *result, now time.Time, q modelRequest) {
 	}
 }
 
-// reset forgets what a scope has used of a key, in every namespace.
+// reset clears the counters of a scope on a key, in every namespace.
 func (m *model) reset(key, scope string) {
 	maps.DeleteFunc(m.charges, func(c counter, _ []charge) bool { return c.key.name == key && c.scope == scope })
 	maps.DeleteFunc(m.rejections, func(c banCounter, _ []time.Time) bool { return c.key.name == key && c.scope == scope })

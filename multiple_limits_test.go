@@ -20,10 +20,10 @@ import (
 )
 
 // Several limits on one request, in one RateLimit and in several, are compared with a
-// model that keeps every charge. What is drawn is in multiple_limits_draw_test.go, the
-// model in multiple_limits_model_test.go.
+// model that keeps every charge. The random applications are in
+// multiple_limits_draw_test.go, the model is in multiple_limits_model_test.go.
 
-func TestMultipleLimitsAreThoseOfAModelThatKeepsEveryCharge(t *testing.T) {
+func TestMultipleLimitsMatchAModelThatKeepsEveryCharge(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		a := drawApplication(rt)
 		var answers []answer
@@ -51,11 +51,11 @@ func TestMultipleLimitsAreThoseOfAModelThatKeepsEveryCharge(t *testing.T) {
 type answer struct {
 	at       time.Time
 	response *httptest.ResponseRecorder
-	peeked   []ratelimiter.Info // when all is over
-	status   []ratelimiter.Info // of all keys that there may be
+	peeked   []ratelimiter.Info // after the handlers
+	status   []ratelimiter.Info // for all possible keys
 }
 
-// run builds the application and lets its clients act.
+// run builds the application and performs the actions of its clients.
 func (a *drawnApplication) run(t *testing.T) (answers []answer) {
 	limiter, engine := &ratelimiter.RateLimiter{}, gin.New()
 	var peeked []ratelimiter.Info
@@ -119,8 +119,8 @@ func (a *action) askStatus(t *testing.T, limiter *ratelimiter.RateLimiter) (all 
 	return all
 }
 
-// remaining lists what Status may say of a limit: a key may be that of a route, at
-// several positions, and one that a client has sent.
+// remaining returns the values that Status may report for a limit: a key may be a route,
+// at several positions, and a key that a client has sent.
 func (a *drawnApplication) remaining(m *model, info ratelimiter.Info, now time.Time) (list []int64) {
 	r, l := a.find(info.Limit)
 	keys := []counterKey{{namespace: map[string]string{"shared": "key", "header": "key"}[l.key], name: info.Key}}
@@ -157,7 +157,7 @@ func (want *result) check(t *rapid.T, m *model, context string, q modelRequest, 
 	}
 }
 
-// checkHeaders compares what clients are told, and returns the policies by name.
+// checkHeaders compares the headers with the model, and returns the policies by name.
 func (want *result) checkHeaders(t *rapid.T, context string, got answer) map[string]map[string]any {
 	policies, limits := itemsOf(t, got.response.Header().Values("RateLimit-Policy")), itemsOf(t, got.response.Header().Values("RateLimit"))
 	shown, strictest, lowest := map[int64]int64{}, map[int64]bool{}, int64(math.MaxInt64)
@@ -226,8 +226,8 @@ func (want *result) checkRejection(t *rapid.T, m *model, context string, q model
 	}
 }
 
-// meets reports whether two limits of the rule have met on one counter. Each of them
-// knows how long it denies by itself, not how long the other does.
+// meets reports whether two limits of the rule share a counter. Each of them only knows
+// how long it denies the request itself.
 func (s *step) meets() bool {
 	seen := map[counter]bool{}
 	return slices.ContainsFunc(s.outcomes, func(o *outcome) bool {
@@ -237,7 +237,7 @@ func (s *step) meets() bool {
 	})
 }
 
-// itemsOf reads a header of named items, which must not have one name twice.
+// itemsOf parses a header of named items, and fails if a name occurs twice.
 func itemsOf(t *rapid.T, values []string) map[string]map[string]any {
 	list, err := httpsfv.UnmarshalList(values)
 	require.NoError(t, err)

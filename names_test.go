@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestNoTwoLimitsOnARequestHaveOneName(t *testing.T) {
+func TestLimitsOnARequestHaveUniqueNames(t *testing.T) {
 	engine, first := application(t, ratelimiter.Config{"RATELIMITER_PARTITION_SECRET": "a secret of 20 bytes"})
 	second, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func TestNoTwoLimitsOnARequestHaveOneName(t *testing.T) {
 	require.Equal(t, map[string]int64{"per-hour": 9, "per-hour-3": 3, "per-hour-2": 2}, found)
 }
 
-func TestANameThatIsNumberedIsNoneOfTheOthers(t *testing.T) {
+func TestANumberedNameIsUnique(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(9, time.Hour), limiter.RateLimit(8, time.Hour,
 		ratelimiter.WithLimit(7, time.Minute, ratelimiter.WithName("per-hour-2"))), ok)
@@ -67,7 +67,7 @@ func TestANameThatIsNumberedIsNoneOfTheOthers(t *testing.T) {
 	require.Contains(t, get(engine, "/hidden").Body.String(), `["per-hour-2"]`)
 }
 
-func TestTheXHeadersTellOfTheStrictestThatIsShown(t *testing.T) {
+func TestTheXHeadersShowTheStrictestVisibleLimit(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(2, time.Hour, ratelimiter.WithHeaders(false)),
 		limiter.RateLimit(50, time.Minute), limiter.RateLimit(20, time.Second), limiter.RateLimit(30, time.Second), ok)
@@ -75,7 +75,7 @@ func TestTheXHeadersTellOfTheStrictestThatIsShown(t *testing.T) {
 	require.Equal(t, []string{"20", "19"}, []string{header(response, "X-RateLimit-Limit"), header(response, "X-RateLimit-Remaining")})
 }
 
-func TestARequestThatPassesTheMiddlewaresAgainListsNoLimitTwice(t *testing.T) {
+func TestAForwardedRequestListsNoLimitTwice(t *testing.T) {
 	engine := gin.New()
 	engine.Use(func(c *gin.Context) {
 		if policies := c.Writer.Header(); policies["Ratelimit-Policy"] == nil {
@@ -93,11 +93,11 @@ func TestARequestThatPassesTheMiddlewaresAgainListsNoLimitTwice(t *testing.T) {
 	policies := parameters(t, response.Header().Values("RateLimit-Policy"))
 	require.Len(t, policies, 5)
 	require.Equal(t, `a, "a, b"`, policies["foreign"]["x"])
-	require.EqualValues(t, 3, policies["a, b"]["q"], "the one that was asked last")
-	require.EqualValues(t, 8, parameters(t, response.Header().Values("RateLimit"))["application-per-day"]["r"], "it was counted twice")
+	require.EqualValues(t, 3, policies["a, b"]["q"], "the limit that was checked last")
+	require.EqualValues(t, 8, parameters(t, response.Header().Values("RateLimit"))["application-per-day"]["r"], "the request was charged twice")
 }
 
-func TestARejectionTellsWhatTheLimitsBeforeHaveLeftWhenTheirUnitsAreBack(t *testing.T) {
+func TestARejectionShowsEarlierLimitsAfterTheirRefund(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "1000/day", "RATELIMITER_PARTITION_SECRET": "a secret of 20 bytes"})
 	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(30), ratelimiter.WithName("cost, in units")))
 	group.GET("/", limiter.RateLimit(1, time.Minute), ok)
@@ -106,7 +106,7 @@ func TestARejectionTellsWhatTheLimitsBeforeHaveLeftWhenTheirUnitsAreBack(t *test
 		rejected := get(engine, "/")
 		require.Equal(t, 429, rejected.Code)
 		limits := parameters(t, rejected.Header().Values("RateLimit"))
-		require.Equal(t, allowed, limits, "nothing was taken")
+		require.Equal(t, allowed, limits, "nothing was charged")
 		require.EqualValues(t, 70, limits["cost, in units"]["r"])
 		require.Len(t, parameters(t, rejected.Header().Values("RateLimit-Policy")), 3)
 	}

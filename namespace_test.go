@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Keys that clients send, routes, and the keys of configured limits live in namespaces
-// of their own: no text names the counter of another.
+// Keys that clients send, routes, and the keys of configured limits are in separate
+// namespaces, so no text can name the counter of another.
 
-func TestATenantCannotNameTheSecondCounterOfAnother(t *testing.T) {
+func TestATenantCannotUseTheSecondCounterOfAnother(t *testing.T) {
 	engine, limiter := application(t, nil)
 	tenant := ratelimiter.WithKey(ratelimiter.ByHeader("X-Tenant"))
 	engine.GET("/", limiter.RateLimit(100, time.Hour, tenant), limiter.RateLimit(2, time.Hour, tenant), ok)
@@ -33,7 +33,7 @@ func TestAKeyThatAClientSendsIsNotTheCounterOfARoute(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/plain", 3))
 	group.GET("/cart", ok)
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/cart", 3))
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/projects", 3, withHeader("X-Project", "GET /cart")), "nor the other way round")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/projects", 3, withHeader("X-Project", "GET /cart")), "and vice versa")
 }
 
 func TestAKeyNamedApplicationIsNotThatOfTheApplicationLimits(t *testing.T) {
@@ -42,12 +42,12 @@ func TestAKeyNamedApplicationIsNotThatOfTheApplicationLimits(t *testing.T) {
 	engine.GET("/sent", limiter.RateLimit(2, time.Hour, ratelimiter.WithKey(ratelimiter.ByHeader("X-Key"))), ok)
 	engine.GET("/plain", ok)
 	require.Equal(t, []int{200}, statuses(engine, "/shared", 1))
-	require.Equal(t, []int{200}, statuses(engine, "/sent", 1, withHeader("X-Key", "application")), "the key is the same, used twice now")
+	require.Equal(t, []int{200}, statuses(engine, "/sent", 1, withHeader("X-Key", "application")), "the same key, with two units used")
 	require.Equal(t, []int{429}, statuses(engine, "/sent", 1, withHeader("X-Key", "application")))
-	require.Equal(t, []int{200, 429}, statuses(engine, "/plain", 2), "two of three were used by requests, none by keys")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/plain", 2), "two of three units were used by requests, none by keys")
 }
 
-// A client that a scope function finds nothing for is not the account of that name.
+// A client for which a scope function returns "" is not the account with that name.
 func TestAnAccountNamedLikeAnAddressIsNotThatAddress(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-Account"))), ok)
@@ -60,7 +60,7 @@ func TestAnAccountNamedLikeAnAddressIsNotThatAddress(t *testing.T) {
 	require.Equal(t, []int{429}, statuses(engine, "/", 1, withHeader("X-Account", "192.0.2.1")))
 }
 
-func TestTheKeyPrefixHoldsForEveryNamespace(t *testing.T) {
+func TestTheKeyPrefixAppliesToEveryNamespace(t *testing.T) {
 	for _, prefix := range []string{"", "mine"} {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_KEY_PREFIX": prefix, "RATELIMITER_DEFAULT_LIMITS": "1/hour", "RATELIMITER_APPLICATION_LIMITS": "9/hour"})
 		engine.GET("/plain", ok)

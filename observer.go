@@ -12,89 +12,90 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
-// Observer is told of every decision, as to count, log or draw them. It is set
+// Observer receives every decision, for example to count, log or display it. It is set
 // with RATELIMITER_OBSERVER or AddObserver.
 type Observer interface {
-	// Observe is called once for each limit that a request meets, before the
-	// request goes on, and by many goroutines at once. It should return at once:
-	// the request waits for it. What it panics with is thrown away, and counted in
+	// Observe is called once for each limit that a request meets, before the request
+	// continues. It is called by many goroutines at once, and should return quickly,
+	// because the request waits for it. A panic in Observe is recovered and counted in
 	// Stats.
 	//
-	// It is not told where there is no decision: of limits that are Unlimited for a
-	// request, of clients that left before it, after Close, and of what SetCost and
-	// WithCountIf correct afterwards.
+	// Observe is not called if there is no decision: for a limit that is Unlimited for
+	// the request, for a client that disconnects before the decision, after Close, and
+	// for the corrections of SetCost, AddCost and WithCountIf.
 	Observe(event Event)
 }
 
-// Event is what has come of one limit on one request.
+// Event is the decision of one limit on one request.
 type Event struct {
-	// Info is the decision, as a handler reads it. Of a request that was skipped
-	// only Name, Per and Shadow are set, and Limit where no function says it. A list
-	// that a function would have returned has the name "limits" and no Per. Of
-	// one that the backend could not decide, there is no Remaining and no Reset.
+	// Info is the decision, as in FromContext. For a skipped request only Name, Per,
+	// Shadow and, if it is fixed, Limit are set; a list that a function would return has
+	// the name "limits" and no Per. Without a decision of the backend, Remaining and
+	// Reset are not set.
 	Info
 
-	// Route is the route of the application, as "GET /users/:id", or "unmatched".
-	// There are only so many, whatever clients ask for. It is empty for
-	// RateLimiter.Take, which no request has asked for.
+	// Route is the route of the request, such as "GET /users/:id", or "unmatched".
+	// Clients cannot add values to it, so it is suitable as a metric label. It is empty
+	// for RateLimiter.Take.
 	Route string
 
+	// Outcome is the result of the limit.
 	Outcome Outcome
 
-	// Cost is how many units the request asks. They are charged if no limit on
-	// the request rejects it.
+	// Cost is the number of units that the request costs. They are charged if no limit
+	// rejects the request.
 	Cost int64
 
-	// Fallback tells that this process has decided by itself, because the backend
-	// has failed.
+	// Fallback reports that this process decided in its own memory, because the backend
+	// failed.
 	Fallback bool
 
-	// BackendLatency is how long the backend took to answer: one call for all limits
-	// of a RateLimit, or several if the request had to wait. It is 0 where the
-	// backend was not called.
+	// BackendLatency is how long the backend took to answer: one call for all limits of a
+	// RateLimit, or several if the request waited. It is 0 if the backend was not called.
 	BackendLatency time.Duration
 
 	// QueueTime is how long the request waited for its turn (see WithWait), without
 	// BackendLatency. It is the same for all limits of a RateLimit.
 	QueueTime time.Duration
 
-	// LimitIndex is the position of the limit in its RateLimit, from 0. Add up
-	// BackendLatency and QueueTime where it is 0, so that each call counts once.
+	// LimitIndex is the position of the limit in its RateLimit, from 0. To count each
+	// call once, add up BackendLatency and QueueTime only if LimitIndex is 0.
 	LimitIndex int
 
-	// Err is why there is no decision, with the outcome BackendError. With Fallback
-	// it is the last failure of the backend, which may be that of another request.
-	// It wraps backends.ErrBreakerOpen where the backend was not asked.
+	// Err is why there is no decision, if Outcome is BackendError. If Fallback is true,
+	// it is the last failure of the backend, which may have occurred on another request.
+	// It wraps backends.ErrBreakerOpen if the backend was not called.
 	Err error
 }
 
-// Outcome is what has come of a limit.
+// Outcome is the result of a limit on a request.
 type Outcome uint8
 
 const (
-	// Allowed says that the limit had room. Another limit may have rejected the request.
+	// Allowed means that the limit was not exceeded. Another limit may have rejected the
+	// request.
 	Allowed Outcome = iota
-	// Rejected says that the limit has rejected the request.
+	// Rejected means that the limit rejected the request.
 	Rejected
-	// Shadowed says that the limit was exceeded and rejects nobody: it is a
-	// shadow, or has WithOverLimit(nil).
+	// Shadowed means that the limit was exceeded but does not reject, because of
+	// WithShadow, WithObserveOnly or WithOverLimit(nil).
 	Shadowed
-	// Skipped says that the limit was not asked, because WithSkip said so.
+	// Skipped means that the limit was not checked because of WithSkip.
 	Skipped
-	// BackendError says that the backend did not decide, and RATELIMITER_ON_ERROR
-	// did. Where it is "fallback", Event.Fallback tells instead, and the outcome
-	// is that of the memory.
+	// BackendError means that the backend failed and RATELIMITER_ON_ERROR is "allow" or
+	// "deny". With "fallback", the outcome is the decision of this process, and
+	// Event.Fallback is true.
 	BackendError
-	// Banned says that the client is banned from the limit, whatever is left of it;
-	// see WithBan and RateLimiter.Ban.
+	// Banned means that the client is banned from the limit; see WithBan and
+	// RateLimiter.Ban.
 	Banned
 	outcomes
 )
 
 var outcomeNames = [outcomes]string{"allowed", "rejected", "shadowed", "skipped", "backend_error", "banned"}
 
-// String is the outcome as a label of metrics has it: "allowed", "rejected",
-// "shadowed", "skipped", "backend_error" or "banned".
+// String returns the outcome as a metric label: "allowed", "rejected", "shadowed",
+// "skipped", "backend_error" or "banned".
 func (o Outcome) String() string {
 	if o < outcomes {
 		return outcomeNames[o]
@@ -102,9 +103,9 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("Outcome(%d)", uint8(o))
 }
 
-// AddObserver lets an observer be told of every decision from now on, beside those
-// of RATELIMITER_OBSERVER, until remove is called. It may be called before InitApp
-// and while requests are being served. A nil observer is told nothing.
+// AddObserver adds an observer to those of RATELIMITER_OBSERVER until remove is called.
+// It may be called before InitApp and while requests are being served. A nil observer is
+// ignored.
 func (r *RateLimiter) AddObserver(observer Observer) (remove func()) {
 	if isNil(observer) {
 		return func() {}
@@ -134,22 +135,22 @@ func readObservers(read *options.Reader) (list []Observer) {
 	}
 	for _, observer := range list {
 		if isNil(observer) {
-			read.Reject(fmt.Errorf("%s holds a nil %T; make it first, or leave it out", name, observer))
+			read.Reject(fmt.Errorf("%s contains a nil %T; create it first, or remove it", name, observer))
 		}
 	}
 	return list
 }
 
-// observers are those of a rate limiter. The zero value has none.
+// observers are the observers of a RateLimiter. The zero value has none.
 type observers struct {
-	// list is replaced, never changed; nil while there are none.
+	// list is copy-on-write; nil if there are no observers.
 	list       atomic.Pointer[[]*observed]
-	mu         sync.Mutex // held while it is replaced
+	mu         sync.Mutex // serialises writers
 	configured []*observed
 	panics     atomic.Uint64
 }
 
-// observed is an observer, which may have been added more than once.
+// observed wraps an observer, because the same observer may be added more than once.
 type observed struct{ Observer }
 
 func (o *observers) any() bool { return o.list.Load() != nil }
@@ -169,8 +170,7 @@ func (o *observers) add(list ...Observer) (remove func()) {
 	}
 }
 
-// replaceConfigured puts the observers of a configuration in the place of those of the
-// one before.
+// replaceConfigured replaces the observers of the previous configuration.
 func (o *observers) replaceConfigured(list []Observer) {
 	now := make([]*observed, len(list))
 	for i, observer := range list {
@@ -182,7 +182,7 @@ func (o *observers) replaceConfigured(list []Observer) {
 	o.configured = now
 }
 
-// change is called with the lock held.
+// change removes and adds observers. The caller holds the lock.
 func (o *observers) change(removed, added []*observed) {
 	var list []*observed
 	if now := o.list.Load(); now != nil {
@@ -203,11 +203,10 @@ func (o *observers) count() int {
 	return 0
 }
 
-// watch is what has to be known before the backend is asked. It is zero if nobody
-// observes.
+// watch is the state before the call to the backend. It is zero without observers.
 type watch struct {
 	began     time.Time
-	rejection error // why the breaker will not ask the backend
+	rejection error // why the breaker will not call the backend; nil if it will
 }
 
 func (o *observers) begin(s *settings) (w watch) {
@@ -221,16 +220,16 @@ func (o *observers) begin(s *settings) (w watch) {
 	return w
 }
 
-// decided reports an answer of the backend.
+// decided reports the decision of the backend.
 func (o *observers) decided(q *request, w watch, waited time.Duration, now time.Time) {
 	if w.began.IsZero() {
 		return
 	}
-	e := Event{Route: q.shown, BackendLatency: now.Sub(w.began) - waited, QueueTime: waited}
+	e := Event{Route: q.routeName, BackendLatency: now.Sub(w.began) - waited, QueueTime: waited}
 	d := q.details()
 	for i := range d.verdicts {
 		quota, v := &d.quotas[i], &d.verdicts[i]
-		e.Info = d.asked[i].info(quota, v, q.at)
+		e.Info = d.limits[i].info(quota, v, q.at)
 		e.Cost, e.Fallback, e.LimitIndex, e.Err = quota.Cost, v.Fallback, i, nil
 		if v.Fallback && q.settings.breaker != nil {
 			if e.Err = w.rejection; e.Err == nil {
@@ -238,7 +237,7 @@ func (o *observers) decided(q *request, w watch, waited time.Duration, now time.
 			}
 		}
 		switch {
-		case d.asked[i].banned && !q.neverReject:
+		case d.limits[i].banned && !q.neverReject:
 			e.Outcome = Banned
 		case v.Allowed:
 			e.Outcome = Allowed
@@ -251,31 +250,31 @@ func (o *observers) decided(q *request, w watch, waited time.Duration, now time.
 	}
 }
 
-// failed reports that the backend gave no answer.
+// failed reports that the backend failed.
 func (o *observers) failed(ctx context.Context, q *request, w watch, waited time.Duration, err error) {
 	if w.began.IsZero() || ctx.Err() != nil || q.settings.closed.Load() {
 		return
 	}
-	e := Event{Route: q.shown, Outcome: BackendError, Err: err, BackendLatency: time.Since(w.began) - waited, QueueTime: waited}
+	e := Event{Route: q.routeName, Outcome: BackendError, Err: err, BackendLatency: time.Since(w.began) - waited, QueueTime: waited}
 	d := q.details()
 	for i := range d.quotas {
-		quota, a := &d.quotas[i], &d.asked[i]
+		quota, a := &d.quotas[i], &d.limits[i]
 		e.Info = Info{Name: a.name, Key: a.key, Scope: quota.Scope, Limit: quota.Limit, Per: a.period(), Shadow: quota.Shadow}
 		e.Cost, e.LimitIndex = quota.Cost, i
 		o.notify(e)
 	}
 }
 
-// skipped reports a request that WithSkip has let through.
+// skipped reports a request that WithSkip lets through.
 func (o *observers) skipped(q *request) {
 	if !o.any() {
 		return
 	}
-	e := Event{Route: q.shown, Outcome: Skipped}
+	e := Event{Route: q.routeName, Outcome: Skipped}
 	for i := range q.limits {
 		l := &q.limits[i]
-		if !l.varies() && l.limit < 0 {
-			continue // Unlimited: there would have been no decision either
+		if !l.isDynamic() && l.limit < 0 {
+			continue // an Unlimited limit is never reported
 		}
 		e.Info = Info{Name: l.name, Limit: l.limit, Per: l.period(), Shadow: l.shadow}
 		o.notify(e)
@@ -293,7 +292,7 @@ func (o *observers) notify(e Event) {
 	}
 }
 
-// notifyOne lets no panic of an observer harm the request.
+// notifyOne calls an observer and recovers a panic, which must not affect the request.
 func (o *observers) notifyOne(observer Observer, e Event) {
 	defer func() {
 		if recover() != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// notebook keeps what it is told.
+// notebook records the events that it receives.
 type notebook struct {
 	mu     sync.Mutex
 	events []ratelimiter.Event
@@ -29,18 +29,18 @@ func (n *notebook) Observe(event ratelimiter.Event) {
 	n.events = append(n.events, event)
 }
 
-// read returns what was told since it was read last, as limit and outcome.
-func (n *notebook) read() (told []string) {
+// read returns the events since the last call, as limit and outcome.
+func (n *notebook) read() (events []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, event := range n.events {
-		told = append(told, event.Name+" "+event.Outcome.String())
+		events = append(events, event.Name+" "+event.Outcome.String())
 	}
 	n.events = nil
-	return told
+	return events
 }
 
-func TestAnObserverIsToldOfEveryDecision(t *testing.T) {
+func TestAnObserverReceivesEveryDecision(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	engine.GET("/users/:id", limiter.RateLimit(2, time.Minute, ratelimiter.WithCost(2)), ok)
@@ -64,7 +64,7 @@ func TestAnObserverIsToldOfEveryDecision(t *testing.T) {
 	require.Positive(t, second.RetryAfter)
 }
 
-func TestEachOutcomeHasItsName(t *testing.T) {
+func TestEveryOutcomeHasAName(t *testing.T) {
 	failing := broken{errors.New("it is gone")}
 	skip := func(*gin.Context) bool { return true }
 	for name, test := range map[string]struct {
@@ -78,14 +78,14 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 		"a shadow that is exceeded": {
 			nil, 0, []ratelimiter.Option{ratelimiter.WithShadow()}, []string{"shadow-per-minute shadowed"},
 		},
-		"over the limit and let through": {
+		"over the limit and allowed": {
 			nil, 0, []ratelimiter.Option{ratelimiter.WithOverLimit(nil)}, []string{"per-minute shadowed"},
 		},
-		"a shadow beside a limit": {
+		"a shadow next to a limit": {
 			nil, 1, []ratelimiter.Option{ratelimiter.WithLimit(0, time.Minute, ratelimiter.WithShadow())},
 			[]string{"per-minute allowed", "shadow-per-minute shadowed"},
 		},
-		"one of two rejects": {
+		"one of two limits rejects": {
 			nil, 1, []ratelimiter.Option{ratelimiter.WithLimit(0, time.Hour)}, []string{"per-minute allowed", "per-hour rejected"},
 		},
 		"skipped": {
@@ -130,7 +130,7 @@ func TestEachOutcomeHasItsName(t *testing.T) {
 	}
 }
 
-func TestAnObserverIsToldOfNoLimitThatIsNone(t *testing.T) {
+func TestAnUnlimitedLimitIsNotObserved(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	skip := ratelimiter.WithSkip(func(c *gin.Context) bool { return c.Query("skip") != "" })
@@ -142,7 +142,7 @@ func TestAnObserverIsToldOfNoLimitThatIsNone(t *testing.T) {
 	require.Equal(t, []string{"per-hour skipped"}, observer.read())
 }
 
-func TestAnObserverIsToldTheRouteWhateverTheKeyIs(t *testing.T) {
+func TestAnEventContainsTheRouteForAnyKey(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_OBSERVER": observer, "RATELIMITER_APPLICATION_LIMITS": "100/minute", "RATELIMITER_DEFAULT_LIMITS": "10/minute",
@@ -152,9 +152,9 @@ func TestAnObserverIsToldTheRouteWhateverTheKeyIs(t *testing.T) {
 	for _, path := range []string{"/a/1", "/b", "/nowhere"} {
 		get(engine, path)
 	}
-	var told []string
+	var events []string
 	for _, event := range observer.events {
-		told = append(told, event.Route+": "+event.Key+" "+event.Name)
+		events = append(events, event.Route+": "+event.Key+" "+event.Name)
 	}
 	require.Equal(t, []string{
 		"GET /a/:id: application application-per-minute",
@@ -163,15 +163,15 @@ func TestAnObserverIsToldTheRouteWhateverTheKeyIs(t *testing.T) {
 		"GET /b: GET /b per-minute",
 		"unmatched: application application-per-minute",
 		"unmatched: unmatched per-minute",
-	}, told)
+	}, events)
 }
 
-// panicking is an observer with a fault.
+// panicking is an observer that panics.
 type panicking struct{}
 
 func (panicking) Observe(ratelimiter.Event) { panic("a fault") }
 
-func TestAnObserverThatPanicsHarmsNeitherTheRequestNorOtherObservers(t *testing.T) {
+func TestAPanickingObserverAffectsNeitherTheRequestNorOtherObservers(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": []ratelimiter.Observer{panicking{}, observer}})
 	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
@@ -180,7 +180,7 @@ func TestAnObserverThatPanicsHarmsNeitherTheRequestNorOtherObservers(t *testing.
 	require.EqualValues(t, 2, limiter.Stats().ObserverPanics)
 }
 
-func TestAnObserverMayComeAndGoWhileTheApplicationRuns(t *testing.T) {
+func TestObserversCanBeAddedAndRemovedAtRunTime(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	early, late, configured := &notebook{}, &notebook{}, &notebook{}
 	limiter.AddObserver(early)
@@ -206,7 +206,7 @@ func TestAnObserverMayComeAndGoWhileTheApplicationRuns(t *testing.T) {
 	}
 }
 
-func TestObserversComeAndGoWithoutARace(t *testing.T) {
+func TestAddingAndRemovingObserversIsFreeOfRaces(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
 	var group sync.WaitGroup
@@ -223,7 +223,7 @@ func TestObserversComeAndGoWithoutARace(t *testing.T) {
 	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 }
 
-func TestAnObserverIsNotToldOfClientsThatHaveLeft(t *testing.T) {
+func TestARequestOfADisconnectedClientIsNotObserved(t *testing.T) {
 	observer := &notebook{}
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": broken{context.Canceled}, "RATELIMITER_ON_ERROR": "deny",
@@ -231,7 +231,7 @@ func TestAnObserverIsNotToldOfClientsThatHaveLeft(t *testing.T) {
 	left, leave := context.WithCancel(t.Context())
 	engine.GET("/", func(*gin.Context) { leave() }, limiter.RateLimit(1, time.Minute), ok)
 	get(engine, "/", func(r *http.Request) { *r = *r.WithContext(left) })
-	require.Empty(t, observer.events, "before the question")
+	require.Empty(t, observer.events, "before the call")
 
 	left, leave = context.WithCancel(t.Context())
 	engine, limiter = application(t, ratelimiter.Config{
@@ -242,7 +242,7 @@ func TestAnObserverIsNotToldOfClientsThatHaveLeft(t *testing.T) {
 	require.Empty(t, observer.events, "and during it")
 }
 
-// impatient is a backend that the client does not wait for.
+// impatient is a backend during whose call the client disconnects.
 type impatient struct {
 	broken
 	leave func()
@@ -253,7 +253,7 @@ func (i impatient) Take(ctx context.Context, quotas []backends.Quota, verdicts [
 	return i.broken.Take(ctx, quotas, verdicts)
 }
 
-// slow takes a second for each answer.
+// slow is a backend that takes a second for each call.
 type slow struct{ broken }
 
 func (slow) Take(context.Context, []backends.Quota, []backends.Verdict) error {
@@ -261,7 +261,7 @@ func (slow) Take(context.Context, []backends.Quota, []backends.Verdict) error {
 	return errors.New("too late")
 }
 
-func TestAnObserverIsToldHowLongTheQuestionTook(t *testing.T) {
+func TestAnEventContainsTheBackendLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		observer := &notebook{}
 		engine, limiter := application(t, ratelimiter.Config{
@@ -277,12 +277,12 @@ func TestAnObserverIsToldHowLongTheQuestionTook(t *testing.T) {
 	})
 }
 
-// idle is an observer that keeps nothing.
+// idle is an observer that does nothing.
 type idle struct{}
 
 func (idle) Observe(ratelimiter.Event) {}
 
-func TestAnObserverCostsNoAllocation(t *testing.T) {
+func TestAnObserverCausesNoAllocation(t *testing.T) {
 	measure := func(observers []ratelimiter.Observer) float64 {
 		w := &nowhere{http.Header{}}
 		c, engine := gin.CreateTestContext(w)
@@ -298,12 +298,12 @@ func TestAnObserverCostsNoAllocation(t *testing.T) {
 	require.Equal(t, measure(nil), measure([]ratelimiter.Observer{idle{}, panicking{}, idle{}}))
 }
 
-// callback is an observer as some write it.
+// callback is an observer that is a function.
 type callback func(ratelimiter.Event)
 
 func (f callback) Observe(event ratelimiter.Event) { f(event) }
 
-func TestANilObserverIsToldNothing(t *testing.T) {
+func TestANilObserverIsIgnored(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
 	for _, none := range []ratelimiter.Observer{nil, (*notebook)(nil), callback(nil)} {
@@ -315,7 +315,7 @@ func TestANilObserverIsToldNothing(t *testing.T) {
 	require.Zero(t, limiter.Config()["RATELIMITER_OBSERVER"])
 }
 
-func TestAnObserverThatIsNoneIsRejected(t *testing.T) {
+func TestAnInvalidObserverIsRejected(t *testing.T) {
 	var missing *notebook
 	for name, value := range map[string]any{
 		"a text":       "prometheus",
@@ -329,7 +329,7 @@ func TestAnObserverThatIsNoneIsRejected(t *testing.T) {
 	}
 }
 
-func TestStatsTellWhatTheLimiterHasDone(t *testing.T) {
+func TestStatsReportWhatTheLimiterHasDone(t *testing.T) {
 	var none ratelimiter.RateLimiter
 	require.Zero(t, none.Stats())
 
@@ -345,6 +345,6 @@ func TestStatsTellWhatTheLimiterHasDone(t *testing.T) {
 	require.False(t, slices.Contains(statuses(engine, "/", 7), 503))
 	stats := limiter.Stats()
 	require.True(t, stats.Health.Open)
-	require.EqualValues(t, 5, stats.Health.Failures, "then it was not asked any more")
-	require.Equal(t, 1, stats.Memory.Keys, "in the memory that is fallen back on")
+	require.EqualValues(t, 5, stats.Health.Failures, "then the backend is no longer called")
+	require.Equal(t, 1, stats.Memory.Keys, "in the fallback memory")
 }

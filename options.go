@@ -10,206 +10,224 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
-// Algorithm is how a limit is counted; see the constants of backends.
+// Algorithm is how a limit is counted: SlidingWindow, FixedWindow, SlidingLog or
+// TokenBucket.
 type Algorithm = backends.Algorithm
 
-// The algorithms, under the same names as in backends.
+// The algorithms. The bounds hold for any arrival times and costs.
 const (
+	// SlidingWindow is the default. It counts two windows and weights the older one by the
+	// part of it that is still in the period. It allows at most twice the limit in any
+	// period, and at most the limit in one burst.
 	SlidingWindow = backends.SlidingWindow
-	FixedWindow   = backends.FixedWindow
-	SlidingLog    = backends.SlidingLog
-	TokenBucket   = backends.TokenBucket
+
+	// FixedWindow counts in windows that are aligned to the Unix epoch. It allows at most
+	// twice the limit in any period.
+	FixedWindow = backends.FixedWindow
+
+	// SlidingLog keeps the time of each request. It never allows more than the limit in
+	// any period. If the limit is over 128, a request counts for up to 1/128 of the period
+	// longer.
+	SlidingLog = backends.SlidingLog
+
+	// TokenBucket refills evenly over the period. It allows at most the burst (see
+	// WithBurst) plus the limit in any period.
+	TokenBucket = backends.TokenBucket
 )
 
-// Option changes what a RateLimit does.
+// Option changes how a RateLimit, RateLimits or Concurrent works. Most options are also
+// accepted by WithLimit and by RATELIMITER_DEFAULT_OPTIONS and
+// RATELIMITER_APPLICATION_OPTIONS; where an option does not fit, it panics or InitApp
+// returns an error.
 type Option func(*rule)
 
-// WithKey says what is limited, in place of the route: Shared, ByParam and the
-// like, or any function of the request. Several functions make one key together.
-// An empty result means the route.
+// WithKey sets what is limited; the default is the route. key is Shared, ByPath, ByParam
+// or another function of the request. If there are several functions, their results are
+// joined. An empty result means the route.
 //
-// All limits with the same key share a counter for each scope, algorithm and period,
-// wherever they stand. A request pays it once: where a second limit on the way of a
-// request has the same counter, it charges what its cost is higher, mostly nothing, and
-// the strictest limit decides. (In a token bucket units are time, so that two limits
-// of different size disagree about what was used; give such limits keys of their own.)
+// All limits with the same key share one counter for each scope, algorithm and period, no
+// matter where they are registered. If a request passes several of them, it pays once: a
+// later limit only charges the amount by which its cost exceeds the cost that was already
+// charged, and the strictest limit decides. (Token buckets of different sizes should not
+// share a key, because each measures the used units in time, at its own rate.)
 func WithKey(key ...func(*gin.Context) string) Option {
 	mustFuncs("WithKey", key)
 	return func(r *rule) {
-		r.mustBeOfRoute("WithKey", "whose keys are the route and the application")
+		r.rejectInConfig("WithKey", "whose keys are the route and the application")
 		r.limits[0].key = key
 	}
 }
 
-// WithScope says who is limited, in place of the client address: ByHeader,
-// ByContext, ByEveryone and the like, or any function of the request. Several
-// functions make one scope together.
+// WithScope sets who is limited; the default is the client's IP address. scope is
+// ByHeader, ByContext, ByEveryone or another function of the request. If there are
+// several functions, their results are joined.
 //
-// Where a function returns "", the scope is "address:" and the client address, which
-// no text of a function can be. A scope that is longer than 128 bytes or holds
-// characters that cannot be printed is replaced by its hash, here and in Info. Reset
-// and Status take either.
+// If a function returns "", the scope is "address:" followed by the client address; a
+// function cannot return such a scope itself. A scope that is longer than 128 bytes or
+// contains unprintable characters is replaced by its hash, also in Info. Reset and Status
+// accept both the original and the hash.
 func WithScope(scope ...func(*gin.Context) string) Option {
 	mustFuncs("WithScope", scope)
 	return func(r *rule) { r.limits[0].scope = scope }
 }
 
-// WithSkip lets requests through that the function is true for. They take
-// nothing, and their answers have no headers of these limits. With several
-// WithSkip, one that is true is enough. See RateLimiter.FromNetworks.
+// WithSkip lets a request through if skip returns true. It is charged nothing, and the
+// response has no headers of these limits. If WithSkip is given several times, one true
+// result is enough. See also RateLimiter.FromNetworks.
 func WithSkip(skip func(*gin.Context) bool) Option {
 	mustFunc("WithSkip", skip)
-	return whole("WithSkip", func(r *rule) { r.skip = append(r.skip, skip) })
+	return rateLimitOption("WithSkip", func(r *rule) { r.skip = append(r.skip, skip) })
 }
 
-// WithCost says how many units a request takes, in place of one: an int or a
-// func(*gin.Context) int, from 0 to backends.MaxLimit. What a function returns
-// outside of that counts as the nearest. A request that costs nothing is let
-// through unless the limit is exceeded by what SetCost has added.
+// WithCost sets how many units a request costs; the default is 1. cost is an int, an
+// int64 or a func(*gin.Context) int, from 0 to backends.MaxLimit. The result of a
+// function is clamped to that range. A request that costs 0 is allowed unless SetCost has
+// charged more than the limit.
 //
-// Where the cost is only known afterwards, it is the estimate that SetCost corrects.
+// If the cost is only known afterwards, pass an estimate here and correct it with SetCost
+// or AddCost.
 func WithCost(cost any) Option {
-	units, ask := costOf(cost)
-	return func(r *rule) { r.limits[0].cost, r.limits[0].costFunc, r.limits[0].hasCost = units, ask, true }
+	units, costFunc := parseCost(cost)
+	return func(r *rule) { r.limits[0].cost, r.limits[0].costFunc, r.limits[0].hasCost = units, costFunc, true }
 }
 
-// costOf reads the cost of WithCost: a number, or a function of the request.
-func costOf(cost any) (units int64, ask func(*gin.Context) int64) {
+// parseCost returns the cost of WithCost as a number or as a function of the request.
+func parseCost(cost any) (units int64, costFunc func(*gin.Context) int64) {
 	switch cost := cost.(type) {
 	case int, int64:
 		units, _ = wholeNumber(cost)
 		if units < 0 || units > backends.MaxLimit {
-			panic(fmt.Sprintf("ratelimiter: WithCost(%d) must be from 0 to %d", cost, backends.MaxLimit))
+			panic(fmt.Sprintf("ratelimiter: the cost of WithCost is %d; it must be from 0 to %d", cost, backends.MaxLimit))
 		}
 		return units, nil
 	case func(*gin.Context) int:
 		mustFunc("WithCost", cost)
 		return 1, func(c *gin.Context) int64 { return min(max(0, int64(cost(c))), backends.MaxLimit) }
 	}
-	panic(fmt.Sprintf("ratelimiter: the cost of WithCost is a %T; write an int, an int64 or a func(*gin.Context) int", cost))
+	panic(fmt.Sprintf("ratelimiter: the cost of WithCost is of type %T; pass an int, an int64 or a func(*gin.Context) int", cost))
 }
 
-// WithCountIf asks after the handlers whether the request is to count, as when
-// only failed logins do. Its units are taken before them and given back when the
-// answer is false, so that requests at the same time cannot exceed the limit.
+// WithCountIf decides after the handlers whether a request counts, for example to count
+// only failed logins. The request is charged before the handlers run and refunded if
+// counts returns false, so concurrent requests cannot exceed the limit.
 //
-// It is asked once, also when a handler panics, when the client has left, and
-// when a stream or a hijacked connection ends. While a handler panics,
-// c.Writer.Status() is 500, if the response has not begun. What the backend does
-// not take back stays counted.
+// counts is called exactly once: also if a handler panics, if the client disconnects, and
+// at the end of a stream or a hijacked connection. During a panic c.Writer.Status() is
+// 500, unless the response has already begun. If the backend fails, the request stays
+// charged.
 func WithCountIf(counts func(*gin.Context) bool) Option {
 	mustFunc("WithCountIf", counts)
-	return whole("WithCountIf", func(r *rule) { r.countIf = counts })
+	return rateLimitOption("WithCountIf", func(r *rule) { r.countIf = counts })
 }
 
-// WithShadow tries limits out: they are decided and recorded, and reject nobody,
-// whatever RATELIMITER_ON_ERROR says where the backend fails.
-// They have counters of their own and are not in the headers; FromContext tells
-// of them where there is no other limit, Peek always. As an option of WithLimit
-// it stands beside limits that reject, in one question to the backend.
+// WithShadow tries limits out: they are decided and recorded, but never reject a request,
+// whatever RATELIMITER_ON_ERROR is. They have separate counters and are not in the
+// headers. FromContext only reports them if there is no other limit; Peek always reports
+// them. As an option of WithLimit, it adds a shadow limit to limits that reject, without
+// a further call to the backend.
 func WithShadow() Option {
 	return func(r *rule) { r.limits[0].shadow = true }
 }
 
-// WithHeaders switches the X-RateLimit and RateLimit headers of this limit on or
-// off, whatever the configuration says. On, they are those of RATELIMITER_HEADERS, and x and
-// draft-11 where it names none. Retry-After is always sent.
+// WithHeaders switches the X-RateLimit and RateLimit headers of a RateLimit on or off,
+// whatever the configuration says. If it switches them on, the headers are those of
+// RATELIMITER_HEADERS, or "x, draft-11" if that is "none". A rejection always has
+// Retry-After.
 func WithHeaders(send bool) Option {
-	return whole("WithHeaders", func(r *rule) { r.sendHeaders = &send })
+	return rateLimitOption("WithHeaders", func(r *rule) { r.sendHeaders = &send })
 }
 
-// WithOverLimit sets what answers a request over the limit, in place of the
-// problem document. The status is 429 unless the handler writes another one;
-// the handlers behind it do not run. With nil nobody is rejected: the handlers
-// run, and FromContext tells them that the limit was exceeded.
+// WithOverLimit sets the handler that answers a request over the limit; the default
+// answer is a problem document. The status is 429 unless handler writes another one, and
+// the handlers that follow do not run. With a nil handler no request is rejected: the
+// handlers run, and FromContext reports that the limit was exceeded.
 func WithOverLimit(handler gin.HandlerFunc) Option {
-	return whole("WithOverLimit", func(r *rule) { r.overLimit, r.neverReject = handler, handler == nil })
+	return rateLimitOption("WithOverLimit", func(r *rule) { r.overLimit, r.neverReject = handler, handler == nil })
 }
 
-// WithObserveOnly lets every request through: the limit is counted and observed, and
-// FromContext tells the handlers whether it was exceeded. It is WithOverLimit(nil) by
-// its name.
+// WithObserveOnly lets every request through. The limit is counted and observed, and
+// FromContext reports whether it was exceeded. It is the same as WithOverLimit(nil).
 func WithObserveOnly() Option { return WithOverLimit(nil) }
 
-// WithDefaults keeps the default limits on a route beside its own. Without it the
-// default limits apply where no RateLimit on the route can reject the request: where all
-// are shadows or only observe, are skipped, or are unlimited for this request. See
-// WithoutDefaults for the opposite.
+// WithDefaults applies the default limits in addition to the limits of the route. Without
+// it, they apply only if no RateLimit on the route can reject the request: if all of them
+// are shadow limits, only observe, are skipped, or are unlimited for this request. See
+// also WithoutDefaults.
 func WithDefaults() Option {
-	return onRoute("WithDefaults", func(r *rule) { r.defaults = defaultsBeside })
+	return routeOption("WithDefaults", func(r *rule) { r.defaults = defaultsAlways })
 }
 
-// WithoutDefaults leaves out the default limits on a route, also where no RateLimit on it
-// can reject the request. It is a choice of the group or the route, like WithDefaults; the
-// last one on the way of a request decides.
+// WithoutDefaults disables the default limits on a route, even if none of its RateLimits
+// can reject the request. If several RateLimits on the way of a request use WithDefaults
+// or WithoutDefaults, the last one decides.
 func WithoutDefaults() Option {
-	return onRoute("WithoutDefaults", func(r *rule) { r.defaults = defaultsNever })
+	return routeOption("WithoutDefaults", func(r *rule) { r.defaults = defaultsNever })
 }
 
-// WithoutApplication leaves out the application limits on a route, or on all routes of a
-// group. They are asked before the RateLimit that has the option, so it is looked for among
-// the handlers of the route: a RateLimit that a handler calls itself cannot leave them out.
-// With several RateLimiters those of all are left out.
+// WithoutApplication disables the application limits of all RateLimiters on a route or a
+// group. The application limits are decided before the RateLimit that has this option, so
+// the limiter looks for it among the handlers of the route. A RateLimit that a handler
+// calls directly cannot disable them.
 func WithoutApplication() Option {
-	return onRoute("WithoutApplication", func(r *rule) { r.withoutApplication = true })
+	return routeOption("WithoutApplication", func(r *rule) { r.withoutApplication = true })
 }
 
-// WithoutGroup lets a RateLimit take the place of every RateLimit that stands before it on
-// the route: those of its groups, and of engine.Use. They and their options do not
-// count for this route, and are not in the headers. It is looked for among the handlers of
-// the route, as for WithoutApplication. The key remains that of a second or third RateLimit.
+// WithoutGroup replaces every RateLimit that comes earlier on the route: those of its
+// groups and of engine.Use. The replaced limits and their options do not apply to this
+// route and are not in the headers. As with WithoutApplication, the RateLimit has to be
+// registered on the route. Its counter is still that of the second or third RateLimit of
+// the route.
 func WithoutGroup() Option {
-	return onRoute("WithoutGroup", func(r *rule) { r.withoutGroup = true })
+	return routeOption("WithoutGroup", func(r *rule) { r.withoutGroup = true })
 }
 
-// WithAlgorithm chooses how the limits are counted, in place of
-// RATELIMITER_ALGORITHM.
+// WithAlgorithm sets the algorithm; the default is RATELIMITER_ALGORITHM.
 func WithAlgorithm(algorithm Algorithm) Option {
 	return func(r *rule) {
 		if !algorithm.Valid() {
-			panic(fmt.Sprintf("ratelimiter: WithAlgorithm(%d) is none of %s; write for example ratelimiter.SlidingLog", algorithm, backends.AlgorithmNames()))
+			panic(fmt.Sprintf("ratelimiter: WithAlgorithm(%d) is not an algorithm; use one of %s, for example ratelimiter.SlidingLog", algorithm, backends.AlgorithmNames()))
 		}
 		r.limits[0].algorithm = &algorithm
 	}
 }
 
-// WithBurst lets at most burst units of the first limit, or of the one that
-// WithLimit adds with this option, pass at once, which the
-// token bucket alone can: it implies WithAlgorithm(TokenBucket). 0 means the
-// limit itself.
+// WithBurst sets how many units can be used at once, from 0 to backends.MaxLimit; the
+// default and 0 mean the limit itself. Only the token bucket supports a burst, so
+// WithBurst implies WithAlgorithm(TokenBucket). It applies to the first limit of a
+// RateLimit, or to the limit of the WithLimit that it is given to.
 func WithBurst(burst int) Option {
-	return single("WithBurst", func(r *rule) {
+	return singleLimitOption("WithBurst", func(r *rule) {
 		if burst < 0 || int64(burst) > backends.MaxLimit {
-			panic(fmt.Sprintf("ratelimiter: WithBurst(%d) must be from 0 to %d", burst, backends.MaxLimit))
+			panic(fmt.Sprintf("ratelimiter: the burst of WithBurst is %d; it must be from 0 to %d", burst, backends.MaxLimit))
 		}
 		r.limits[0].burst = int64(burst)
 	})
 }
 
-// WithName names the first limit, or the one that WithLimit adds with this option,
-// in Info and in the RateLimit headers. Without it a limit is called by its period,
-// as "per-minute". A name is printable ASCII without quotes and backslashes; a
-// second limit of the same name on a request has a number behind it.
+// WithName sets the name of a limit in Info and in the RateLimit headers; the default is
+// its period, such as "per-minute". It applies to the first limit of a RateLimit, or to
+// the limit of the WithLimit that it is given to. A name consists of printable ASCII
+// characters without quotes and backslashes. If a request meets a second limit with the
+// same name, a number is appended to it.
 func WithName(name string) Option {
-	return single("WithName", func(r *rule) {
+	return singleLimitOption("WithName", func(r *rule) {
 		if !headers.ValidName(name) {
-			panic(fmt.Sprintf("ratelimiter: WithName(%q) must be one or more printable ASCII characters without quotes and backslashes", name))
+			panic(fmt.Sprintf("ratelimiter: the name of WithName is %q; it must be one or more printable ASCII characters without quotes and backslashes", name))
 		}
 		r.limits[0].name = name
 	})
 }
 
-// WithLimit adds another limit. A request takes from all limits, or from none if
-// any of them rejects. The limit is one of the types that RateLimit takes.
+// WithLimit adds another limit. A request is charged to all limits, or to none if any of
+// them rejects it. limit and per are as for RateLimit.
 //
-// The added limit is on the same key and scope, counted by the same algorithm and
-// charged the same cost, unless options of its own say otherwise: WithKey,
-// WithScope, WithName, WithAlgorithm, WithBurst, WithCost and WithShadow. No two
-// limits on the same key and scope may have the same period, unless one of them is
-// a shadow.
+// The added limit has the key, scope, algorithm and cost of the RateLimit, unless its own
+// options change them. These can be WithKey, WithScope, WithName, WithAlgorithm,
+// WithBurst, WithCost, WithCalendar and WithShadow. Two limits with the same key and
+// scope must have different periods, unless one of them is a shadow limit.
 func WithLimit(limit any, per time.Duration, options ...Option) Option {
-	return whole("WithLimit", func(r *rule) {
-		r.mustBeOfRoute("WithLimit", "which are a text; write the limit there")
+	return rateLimitOption("WithLimit", func(r *rule) {
+		r.rejectInConfig("WithLimit", "which are a text; add the limit to that text")
 		added := &rule{}
 		added.add("WithLimit", limit, per)
 		added.apply("WithLimit", options)
@@ -217,36 +235,39 @@ func WithLimit(limit any, per time.Duration, options ...Option) Option {
 	})
 }
 
-// single marks an option that is about one limit and makes no sense for a list.
-func single(name string, option Option) Option {
+// singleLimitOption wraps an option that applies to one limit and makes no sense for a
+// list.
+func singleLimitOption(name string, option Option) Option {
 	return func(r *rule) {
-		if r.function == "RateLimits" || r.ofConfiguration() {
-			panic(fmt.Sprintf("ratelimiter: %s is about one limit, and %s is about a list; write RateLimit(limit, per, %s(...)), and WithLimit for further limits", name, r.function, name))
+		if r.function == "RateLimits" || r.fromConfig() {
+			panic(fmt.Sprintf("ratelimiter: %s applies to one limit, but %s takes a list; use RateLimit(limit, per, %s(...)) and add the other limits with WithLimit", name, r.function, name))
 		}
 		option(r)
 	}
 }
 
-// onRoute marks an option of a RateLimit on a route or a group.
-func onRoute(name string, option Option) Option {
-	return whole(name, func(r *rule) {
-		r.mustBeOfRoute(name, "which have no route")
+// routeOption wraps an option that only a RateLimit on a route or a group can have.
+func routeOption(name string, option Option) Option {
+	return rateLimitOption(name, func(r *rule) {
+		r.rejectInConfig(name, "which have no route")
 		option(r)
 	})
 }
 
-// mustBeOfRoute panics for the limits in the configuration, of which it says why.
-func (r *rule) mustBeOfRoute(option, why string) {
-	if r.ofConfiguration() {
+// rejectInConfig panics if the option was given to limits in the configuration. why
+// continues the message.
+func (r *rule) rejectInConfig(option, why string) {
+	if r.fromConfig() {
 		panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of the limits in the configuration, %s", option, why))
 	}
 }
 
-// ofConfiguration reports whether the options are those of a configuration key.
-func (r *rule) ofConfiguration() bool { return strings.HasPrefix(r.function, keyPrefix) }
+// fromConfig reports whether the options come from a configuration key.
+func (r *rule) fromConfig() bool { return strings.HasPrefix(r.function, keyPrefix) }
 
-// whole marks an option that is for a RateLimit and not for one limit of it.
-func whole(name string, option Option) Option {
+// rateLimitOption wraps an option that applies to a whole RateLimit and not to a
+// WithLimit.
+func rateLimitOption(name string, option Option) Option {
 	return func(r *rule) {
 		if r.function == "WithLimit" {
 			panic(fmt.Sprintf("ratelimiter: %s is an option of RateLimit, not of WithLimit", name))

@@ -12,11 +12,11 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
 )
 
-// texts is a backend of one's own: a map of texts under a lock.
+// texts is a custom backend: a map of strings with a lock.
 type texts struct {
 	mu    sync.Mutex
 	known map[[2]string]string // by key and scope
-	asked [][]backends.Quota   // by each Take
+	takes [][]backends.Quota   // the quotas of each Take
 }
 
 func newTexts() *texts { return &texts{known: map[[2]string]string{}} }
@@ -24,7 +24,7 @@ func newTexts() *texts { return &texts{known: map[[2]string]string{}} }
 func (m *texts) Take(_ context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked = append(m.asked, append([]backends.Quota(nil), quotas...))
+	m.takes = append(m.takes, append([]backends.Quota(nil), quotas...))
 	get := func(key, scope string) (string, error) { return m.known[[2]string{key, scope}], nil }
 	put := func(key, scope, text string, _ time.Time) error {
 		m.known[[2]string{key, scope}] = text
@@ -56,7 +56,7 @@ func (m *texts) ResetAll(ctx context.Context, prefix string) error {
 
 func (m *texts) Close() error { return nil }
 
-// onRedis is the configuration of a limiter whose counters are in a Redis.
+// onRedis returns the configuration of a limiter with its counters in Redis.
 func onRedis(addr string) ratelimiter.Config {
 	return ratelimiter.Config{
 		"RATELIMITER_BACKEND":         "redis",
@@ -65,7 +65,7 @@ func onRedis(addr string) ratelimiter.Config {
 	}
 }
 
-// realRedis is the address of a server that is started for the test.
+// realRedis starts a server for the test and returns its address.
 func realRedis(t *testing.T) string {
 	t.Helper()
 	return redistest.Single(t).Addr

@@ -10,7 +10,7 @@ import (
 )
 
 // A limit on the route counts by its position among the RateLimits of the route, whatever
-// became of those before. One with WithKey counts the same wherever it stands.
+// the result of the earlier ones. A limit with WithKey counts the same at every position.
 
 func isStaff(c *gin.Context) bool { return c.GetHeader("X-Staff") != "" }
 
@@ -21,8 +21,8 @@ func unlimitedForStaff(c *gin.Context) int {
 	return 100
 }
 
-// A request as another client of the first limit leaves the second its counter.
-func TestPositionIsTheSameWhateverBecameOfTheLimitBefore(t *testing.T) {
+// A request with another scope of the first limit keeps the counter of the second.
+func TestThePositionDoesNotDependOnTheOutcomeOfTheEarlierLimit(t *testing.T) {
 	for name, option := range map[string]struct {
 		limit   any
 		options []ratelimiter.Option
@@ -41,14 +41,14 @@ func TestPositionIsTheSameWhateverBecameOfTheLimitBefore(t *testing.T) {
 			group.GET("/more", limiter.RateLimit(3, time.Hour), ok)
 			staff := withHeader("X-Staff", "yes")
 			require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
-			require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, staff), "two of three are used")
+			require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, staff), "two of three units are used")
 			require.Equal(t, []int{200, 200}, statuses(engine, "/more", 2, staff))
-			require.Equal(t, []int{200, 429}, statuses(engine, "/more", 2), "two of three are used")
+			require.Equal(t, []int{200, 429}, statuses(engine, "/more", 2), "two of three units are used")
 		})
 	}
 }
 
-func TestPositionIsTheSameWhereTheBackendOfTheLimitBeforeFails(t *testing.T) {
+func TestThePositionIsTheSameIfTheBackendOfTheEarlierLimitFails(t *testing.T) {
 	backend := newRepairable()
 	backend.repaired.Store(true)
 	engine, first := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend, "RATELIMITER_ON_ERROR": "allow"})
@@ -57,10 +57,10 @@ func TestPositionIsTheSameWhereTheBackendOfTheLimitBeforeFails(t *testing.T) {
 	engine.GET("/", first.RateLimit(100, time.Hour), second.RateLimit(3, time.Hour), ok)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 	backend.repaired.Store(false)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "two of three are used")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "two of three units are used")
 }
 
-func TestASkippedLimitIsNeverAskedForItsKey(t *testing.T) {
+func TestTheKeyFunctionOfASkippedLimitIsNotCalled(t *testing.T) {
 	engine, limiter := application(t, nil)
 	user := func(c *gin.Context) string { return c.MustGet("user").(string) }
 	skipped := limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(user), ratelimiter.WithScope(user), ratelimiter.WithSkip(func(*gin.Context) bool { return true }))
@@ -70,7 +70,7 @@ func TestASkippedLimitIsNeverAskedForItsKey(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/two", 2))
 }
 
-func TestEachPositionOfARouteCountsByItself(t *testing.T) {
+func TestEachPositionOfARouteCountsSeparately(t *testing.T) {
 	engine, limiter := application(t, nil)
 	group := engine.Group("/")
 	for limit := 9; limit > 0; limit-- {
@@ -82,7 +82,7 @@ func TestEachPositionOfARouteCountsByItself(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "Reset reaches them all")
 }
 
-func TestALimitThatAHandlerCallsHasAPositionToo(t *testing.T) {
+func TestARateLimitCalledByAHandlerHasAPositionToo(t *testing.T) {
 	engine, limiter := application(t, nil)
 	inline := limiter.RateLimit(3, time.Hour)
 	engine.GET("/", limiter.RateLimit(100, time.Hour), func(c *gin.Context) { inline(c) }, limiter.RateLimit(2, time.Hour), ok)
@@ -91,7 +91,7 @@ func TestALimitThatAHandlerCallsHasAPositionToo(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/last", 4))
 }
 
-func TestALimitWithAKeyIsTheSameAtEveryPosition(t *testing.T) {
+func TestALimitWithAKeyHasTheSameCounterAtEveryPosition(t *testing.T) {
 	engine, limiter := application(t, nil)
 	uploads := limiter.RateLimit(3, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("uploads")))
 	engine.GET("/first", uploads, ok)
@@ -100,13 +100,13 @@ func TestALimitWithAKeyIsTheSameAtEveryPosition(t *testing.T) {
 	for _, path := range []string{"/first", "/second", "/third"} {
 		require.Equal(t, 200, get(engine, path).Code, path)
 	}
-	require.Equal(t, 429, get(engine, "/second").Code, "three of three are used")
+	require.Equal(t, 429, get(engine, "/second").Code, "three of three units are used")
 }
 
-func TestAKeyThatIsEmptyIsTheRouteAtItsPosition(t *testing.T) {
+func TestAnEmptyKeyMeansTheRouteAtItsPosition(t *testing.T) {
 	engine, limiter := application(t, nil)
 	customer := ratelimiter.WithKey(ratelimiter.ByHeader("X-Customer"))
 	engine.GET("/", limiter.RateLimit(100, time.Hour, customer), limiter.RateLimit(2, time.Hour, customer), ok)
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "each counts by itself: one unit each")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "separate counters, one unit each")
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3, withHeader("X-Customer", "7")), "one counter, paid once")
 }

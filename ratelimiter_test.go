@@ -20,7 +20,7 @@ import (
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// application is an engine with an initialised limiter.
+// application returns an engine and an initialised limiter.
 func application(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter) {
 	t.Helper()
 	engine := gin.New()
@@ -32,7 +32,7 @@ func application(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ratelim
 
 func ok(c *gin.Context) { c.String(http.StatusOK, "ok") }
 
-// get makes a request; change may alter it before it is sent.
+// get sends a request; change may modify it first.
 func get(handler http.Handler, path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(http.MethodGet, path, nil)
 	for _, f := range change {
@@ -47,11 +47,13 @@ func withHeader(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
+func post(r *http.Request) { r.Method = http.MethodPost }
+
 func from(peer string) func(*http.Request) {
 	return func(r *http.Request) { r.RemoteAddr = peer }
 }
 
-// header reads a header that must be there once.
+// header returns a header that must occur once.
 func header(response *httptest.ResponseRecorder, name string) string {
 	if values := response.Header().Values(name); len(values) == 1 {
 		return values[0]
@@ -59,7 +61,7 @@ func header(response *httptest.ResponseRecorder, name string) string {
 	return ""
 }
 
-// statuses makes n requests and lists the answers.
+// statuses sends n requests and returns the statuses.
 func statuses(handler http.Handler, path string, n int, change ...func(*http.Request)) []int {
 	list := make([]int, n)
 	for i := range list {
@@ -83,7 +85,7 @@ func TestTwoAreAllowedAndTheThirdAndFourthRejectedWithRemainingZero(t *testing.T
 	}
 }
 
-func TestAPreparedBackendIsUsedInPlaceOfOptions(t *testing.T) {
+func TestABackendCanBePassedIn(t *testing.T) {
 	backend, err := backends.NewMemory(map[string]any{"max_keys": 10})
 	require.NoError(t, err)
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend})
@@ -92,10 +94,10 @@ func TestAPreparedBackendIsUsedInPlaceOfOptions(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 
 	require.NoError(t, limiter.Close())
-	require.NoError(t, backend.Reset(t.Context(), "any", "body"), "what was handed in stays open")
+	require.NoError(t, backend.Reset(t.Context(), "any", "body"), "a backend that was passed in stays open")
 }
 
-func TestACallableLimitSeesKeyScopeAndHeader(t *testing.T) {
+func TestALimitFunctionReceivesKeyAndScope(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var keys, scopes []string
 	engine.GET("/users/:id", limiter.RateLimit(func(c *gin.Context, key, scope string) int {
@@ -112,7 +114,7 @@ func TestACallableLimitSeesKeyScopeAndHeader(t *testing.T) {
 	require.Equal(t, "192.0.2.1", scopes[0])
 }
 
-func TestALimitMayBeAFunctionOfTheRequest(t *testing.T) {
+func TestALimitCanBeAFunctionOfTheRequest(t *testing.T) {
 	engine, limiter := application(t, nil)
 	limit := 1
 	engine.GET("/", limiter.RateLimit(func(*gin.Context) int { return limit }, time.Hour), ok)
@@ -122,10 +124,10 @@ func TestALimitMayBeAFunctionOfTheRequest(t *testing.T) {
 	limit = ratelimiter.Unlimited
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3))
 	limit = 1<<62 + 1
-	require.Equal(t, []int{200}, statuses(engine, "/", 1), "a limit past the largest counts as the largest")
+	require.Equal(t, []int{200}, statuses(engine, "/", 1), "a limit over the maximum counts as the maximum")
 }
 
-func TestHeadersAreThereAndCanBeSwitchedOff(t *testing.T) {
+func TestHeadersAreSentAndCanBeSwitchedOff(t *testing.T) {
 	all := []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit"}
 	for _, test := range []struct {
 		name    string
@@ -156,7 +158,7 @@ func TestHeadersAreThereAndCanBeSwitchedOff(t *testing.T) {
 	}
 }
 
-func TestAKnownBackendNameGivesItsFactoryAndAnUnknownOneTheDefault(t *testing.T) {
+func TestGetBackendReturnsTheDefaultForAnUnknownName(t *testing.T) {
 	known, err := ratelimiter.GetBackend("redis")(map[string]any{"port": "six"})
 	require.Nil(t, known)
 	require.ErrorContains(t, err, "port", "the factory of redis reads its options")
@@ -189,7 +191,7 @@ func TestACounterDoesNotGrowPastItsLimit(t *testing.T) {
 	require.Equal(t, full, still)
 }
 
-func TestARegisteredBackendCanBeNamed(t *testing.T) {
+func TestARegisteredBackendCanBeUsedByName(t *testing.T) {
 	memory, err := backends.NewMemory(nil)
 	require.NoError(t, err)
 	ratelimiter.RegisterBackend("ours", func(options map[string]any) (backends.Backend, error) {
@@ -211,10 +213,10 @@ func TestARegisteredBackendCanBeNamed(t *testing.T) {
 	_, err = ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_BACKEND": "ours"})
 	require.ErrorContains(t, err, `"ours" is not known`)
 	ratelimiter.RegisterBackend("memory", nil)
-	require.NotNil(t, ratelimiter.GetBackend("memory"), "the default backend stays")
+	require.NotNil(t, ratelimiter.GetBackend("memory"), "the default backend cannot be removed")
 }
 
-func TestTheZeroValueLimitsOnceItIsInitialised(t *testing.T) {
+func TestTheZeroValueLimitsAfterInitApp(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	require.Nil(t, limiter.Backend())
 	require.NoError(t, limiter.Close())
@@ -239,7 +241,7 @@ func TestTheZeroValueLimitsOnceItIsInitialised(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
-func TestAnEngineIsInitialisedOnce(t *testing.T) {
+func TestAnEngineCanBeInitialisedOnce(t *testing.T) {
 	engine, limiter := application(t, nil)
 	require.ErrorIs(t, limiter.InitApp(engine, nil), ratelimiter.ErrAlreadyInitialised)
 	require.ErrorIs(t, limiter.InitApp(gin.New(), ratelimiter.Config{}), ratelimiter.ErrAlreadyInitialised)
@@ -247,10 +249,10 @@ func TestAnEngineIsInitialisedOnce(t *testing.T) {
 
 	var later ratelimiter.RateLimiter
 	require.Error(t, later.InitApp(engine, ratelimiter.Config{"RATELIMITER_TIMEOUT": "soon"}))
-	require.NoError(t, later.InitApp(engine, nil), "after an error nothing has changed")
+	require.NoError(t, later.InitApp(engine, nil), "an error changes nothing")
 }
 
-func TestTwoEnginesShareTheCountersOfOneExtension(t *testing.T) {
+func TestTwoEnginesShareTheCountersOfOneRateLimiter(t *testing.T) {
 	first, limiter := application(t, nil)
 	second := gin.New()
 	require.NoError(t, limiter.InitApp(second, nil))
@@ -262,23 +264,23 @@ func TestTwoEnginesShareTheCountersOfOneExtension(t *testing.T) {
 	require.ErrorIs(t, limiter.InitApp(second, nil), ratelimiter.ErrAlreadyInitialised)
 }
 
-func TestResetForgetsAKeyAndScope(t *testing.T) {
+func TestResetClearsAKeyAndScope(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
-	require.NoError(t, limiter.Reset(context.Background(), "GET /", "192.0.2.99"), "one never seen is no error")
+	require.NoError(t, limiter.Reset(context.Background(), "GET /", "192.0.2.99"), "an unknown key and scope are no error")
 	require.Equal(t, 429, get(engine, "/").Code)
 	require.NoError(t, limiter.Reset(context.Background(), "GET /", "192.0.2.1"))
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
-// stuck forgets nothing.
+// stuck is a backend whose Reset fails.
 type stuck struct{ backends.Backend }
 
 func (stuck) Reset(context.Context, string, string) error { return errors.New("no connection") }
 func (stuck) Close() error                                { return nil }
 
-func TestAResetThatFailsSaysSoOnce(t *testing.T) {
+func TestAFailedResetReturnsOneError(t *testing.T) {
 	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": stuck{}})
 	require.EqualError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"), "no connection")
 }
@@ -294,7 +296,7 @@ func TestAfterCloseRequestsAreAnswered503(t *testing.T) {
 	}
 }
 
-func TestSwitchedOffEverythingPasses(t *testing.T) {
+func TestADisabledLimiterAllowsEverything(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ENABLED": false, "RATELIMITER_DEFAULT_LIMITS": "0/minute"})
 	engine.GET("/", limiter.RateLimit(0, time.Hour), ok)
 	engine.GET("/default", ok)

@@ -12,27 +12,27 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// request is what one RateLimit has decided on one request. The context keeps it,
-// for FromContext and for the RateLimits behind, and a copy of the context may
-// outlive the request. So it does not change once it is decided, and is never reused.
-// Only the ledger changes, under a lock.
+// request is the decision of one RateLimit on one request. The gin.Context keeps it for
+// FromContext and for later RateLimits, and a copy of the context may outlive the
+// request. Therefore it is never reused and does not change after the decision, except
+// for the ledger, which has a lock.
 type request struct {
 	*binding
-	earlier *request // of the RateLimit before, if any
-	scope   string
-	at      int64            // when it was decided, in Unix microseconds; 0 where it was not
-	verdict backends.Verdict // of the limit that is closest to rejecting
-	closest int              // which limit that is
-	several *several         // nil for one plain limit
-	ledger  atomic.Pointer[ledger]
+	earlier  *request // the decision of the previous RateLimit, if any
+	scope    string
+	at       int64            // time of the decision in Unix microseconds; 0 if there was none
+	verdict  backends.Verdict // of the limit that is closest to rejecting
+	closest  int              // the index of that limit
+	decision *decision        // nil on the fast path with a single limit
+	ledger   atomic.Pointer[ledger]
 }
 
-// contextKey is where a gin.Context keeps the last request of the chain.
+// contextKey is the key under which a gin.Context keeps the last request of the chain.
 type contextKey struct{}
 
-// lastRequest is what the last RateLimit has decided on a request, if any.
+// lastRequest returns the decision of the last RateLimit on a request, if any.
 func lastRequest(c *gin.Context) *request {
-	if c.Keys == nil { // as for most, and cheaper than Get
+	if c.Keys == nil { // the usual case, and cheaper than Get
 		return nil
 	}
 	value, _ := c.Get(contextKey{})
@@ -40,8 +40,7 @@ func lastRequest(c *gin.Context) *request {
 	return q
 }
 
-// keep stores the request in the context. A context without values gets its map by
-// assignment, which is cheaper than Set.
+// keep stores the request in the context. Assigning a new map is cheaper than Set.
 func (q *request) keep(c *gin.Context) {
 	if c.Keys == nil {
 		c.Keys = map[any]any{contextKey{}: q}
@@ -50,7 +49,7 @@ func (q *request) keep(c *gin.Context) {
 	c.Set(contextKey{}, q)
 }
 
-// limit takes a request through one rule.
+// limit applies one rule to a request.
 func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	s := r.settings.Load()
 	if s == nil {
@@ -64,12 +63,12 @@ func (r *RateLimiter) limit(c *gin.Context, rule *rule) {
 	r.take(c, r.bindingFor(c, s, rule, earlier.boundTo()), earlier)
 }
 
-// take takes a request through one binding, and reports whether it was not rejected.
-func (r *RateLimiter) take(c *gin.Context, b *binding, earlier *request) (goesOn bool) {
+// take applies one binding to a request, and returns false if it was rejected.
+func (r *RateLimiter) take(c *gin.Context, b *binding, earlier *request) (proceed bool) {
 	if b.plain && !r.observers.any() && !b.settings.closed.Load() && !b.settings.bans.known() {
 		return b.takePlain(c)
 	}
-	return b.takeAny(c, earlier)
+	return b.takeGeneral(c, earlier)
 }
 
 func (q *request) boundTo() *binding {
@@ -79,22 +78,22 @@ func (q *request) boundTo() *binding {
 	return q.binding
 }
 
-// maxPlain is how many limits a plain request has at most.
+// maxPlain is the maximum number of limits on the fast path.
 const maxPlain = 4
 
-// takePlain is the way of most requests: static limits on one key and scope, with
-// counters in this process, and no option that needs more.
-func (b *binding) takePlain(c *gin.Context) (goesOn bool) {
+// takePlain is the fast path: fixed limits on one key and scope, counted in memory,
+// without options that need more.
+func (b *binding) takePlain(c *gin.Context) (proceed bool) {
 	if c.Request.Context().Err() != nil {
-		return b.takeAny(c, nil)
+		return b.takeGeneral(c, nil)
 	}
 	q, texts := b.newPlain()
 	q.binding, q.scope = b, b.scopeOf(c, b.limits[0].scope)
 	var err error
-	if q.several == nil {
+	if q.decision == nil {
 		q.at, err = b.settings.memory.TakeOne(&b.limits[0].quota, q.scope, &q.verdict)
 	} else {
-		err = q.takeSeveral()
+		err = q.takeMultiple()
 	}
 	if err != nil {
 		q.at = 0
@@ -110,28 +109,28 @@ func (b *binding) takePlain(c *gin.Context) (goesOn bool) {
 	return q.verdict.Allowed
 }
 
-// takeSeveral decides the limits of a plain request together.
-func (q *request) takeSeveral() (err error) {
+// takeMultiple decides several limits on the fast path.
+func (q *request) takeMultiple() (err error) {
 	var quotas [maxPlain]backends.Quota
 	n := len(q.limits)
 	for i := range q.limits {
 		quotas[i] = q.limits[i].quota
 		quotas[i].Scope = q.scope
 	}
-	q.at, err = q.settings.memory.TakeAll(quotas[:n], q.several.verdicts)
+	q.at, err = q.settings.memory.TakeAll(quotas[:n], q.decision.verdicts)
 	q.findClosest()
 	return err
 }
 
-// takeAny is the general way of a request.
-func (b *binding) takeAny(c *gin.Context, earlier *request) (goesOn bool) {
-	if b.leftOut || b.skips(c) {
+// takeGeneral is the general path of a request.
+func (b *binding) takeGeneral(c *gin.Context, earlier *request) (proceed bool) {
+	if b.replaced || b.skips(c) {
 		q := &request{binding: b, earlier: earlier}
-		if !b.leftOut {
+		if !b.replaced {
 			b.limiter.observers.skipped(q)
 		}
 		q.keep(c)
-		return b.takeBehind(c, q)
+		return b.takeFollowing(c, q)
 	}
 	q, texts := b.newRequest()
 	q.binding, q.earlier = b, earlier
@@ -139,18 +138,18 @@ func (b *binding) takeAny(c *gin.Context, earlier *request) (goesOn bool) {
 		answerError(c, http.StatusInternalServerError, err)
 		return false
 	}
-	if len(q.several.quotas) == 0 { // unlimited for this request
+	if len(q.decision.quotas) == 0 { // unlimited for this request
 		q.keep(c)
-		return b.takeBehind(c, q)
+		return b.takeFollowing(c, q)
 	}
 	if b.isConcurrent() {
-		return q.holdPlace(c, texts)
+		return q.holdSlot(c, texts)
 	}
 	if !q.decide(c, texts) {
 		return false
 	}
-	if b.countIf == nil || q.at == 0 || !b.onRoute { // elsewhere nothing is left to run
-		return b.takeBehind(c, q)
+	if b.countIf == nil || q.at == 0 || !b.onRoute {
+		return b.takeFollowing(c, q)
 	}
 	return q.countAfter(c, b.countIf)
 }
@@ -164,15 +163,15 @@ func (r *rule) skips(c *gin.Context) bool {
 	return false
 }
 
-// decide asks the backend, and answers the request if it may not go on.
-func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
+// decide calls the backend, and answers the request if it is rejected.
+func (q *request) decide(c *gin.Context, texts *headerTexts) (proceed bool) {
 	if q.settings.closed.Load() {
 		return q.failed(c, backends.ErrClosed)
 	}
 	if err := c.Request.Context().Err(); err != nil {
 		return q.failed(c, err)
 	}
-	q.limiter.known.note(q)
+	q.limiter.known.addSeen(q)
 	watched := q.limiter.observers.begin(q.settings)
 	waited, err := q.ask(c)
 	if err != nil {
@@ -185,7 +184,7 @@ func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
 	}
 	q.findClosest()
 	q.limiter.observers.decided(q, watched, waited, now)
-	if texts != nil && !q.several.quotas[q.closest].Shadow {
+	if texts != nil && !q.decision.quotas[q.closest].Shadow {
 		q.writeHeaders(c.Writer.Header(), texts)
 	}
 	q.keep(c)
@@ -196,42 +195,40 @@ func (q *request) decide(c *gin.Context, texts *headerTexts) (goesOn bool) {
 	return true
 }
 
-// ask puts the question to the backend, and waits for the request's turn if the
-// rule says so.
+// ask calls the backend, and waits for the request's turn if the rule has WithWait.
 func (q *request) ask(c *gin.Context) (waited time.Duration, err error) {
 	if q.local {
-		return 0, q.settings.takeLocal(c.Request.Context(), q.several.quotas, q.several.verdicts)
+		return 0, q.settings.takeLocal(c.Request.Context(), q.decision.quotas, q.decision.verdicts)
 	}
 	if q.isConcurrent() {
-		return q.takePlace(c)
+		return q.takeSlot(c)
 	}
 	if q.longestWait > 0 {
 		return q.takeInTurn(c)
 	}
 	if memory := q.settings.memory; memory != nil && q.ban == nil && !q.settings.bans.known() {
-		q.at, err = memory.TakeAll(q.several.quotas, q.several.verdicts)
+		q.at, err = memory.TakeAll(q.decision.quotas, q.decision.verdicts)
 		return 0, err
 	}
 	ctx := c.Request.Context()
-	err = q.settings.takeWithBans(ctx, q.several.quotas, q.several.asked, q.several.verdicts, 1)
+	err = q.settings.takeWithBans(ctx, q.decision.quotas, q.decision.limits, q.decision.verdicts, 1)
 	if err == nil && q.ban != nil && q.ban.grows() {
 		q.recordRejection(ctx)
 	}
 	return 0, err
 }
 
-// failed does what RATELIMITER_ON_ERROR says, as there is no decision, and reports
-// whether the request goes on. Limits that reject nobody do not reject a request because
-// the backend is away or the request has ended.
-func (q *request) failed(c *gin.Context, err error) (goesOn bool) {
+// failed applies RATELIMITER_ON_ERROR if there is no decision, and reports whether the
+// request may continue. Limits that never reject let it continue in any case.
+func (q *request) failed(c *gin.Context, err error) (proceed bool) {
 	switch {
 	case errors.Is(err, backends.ErrClosed):
-	case !q.rejects():
+	case !q.canReject():
 		q.keep(c)
 		return true
 	case errors.Is(c.Request.Context().Err(), context.Canceled):
 		q.earlier.refundAll(c)
-		c.AbortWithStatus(statusClientClosedRequest) // nobody reads the answer, and nothing is wrong
+		c.AbortWithStatus(statusClientClosedRequest) // the client has left, so this is not an error
 		return false
 	case c.Request.Context().Err() != nil:
 	case q.settings.onError == onErrorAllow:
@@ -240,9 +237,10 @@ func (q *request) failed(c *gin.Context, err error) (goesOn bool) {
 	}
 	q.earlier.refundAll(c)
 	q.earlier.rewriteHeaders(c)
-	q.answerUnavailable(c, fmt.Errorf("the rate limiter could not decide on %s: %w", q.shown, err))
+	q.answerUnavailable(c, fmt.Errorf("the rate limiter could not decide on %s: %w", q.routeName, err))
 	return false
 }
 
-// statusClientClosedRequest is what nginx logs for a client that has left.
+// statusClientClosedRequest is the status that nginx logs for a client that has
+// disconnected.
 const statusClientClosedRequest = 499

@@ -9,21 +9,23 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 )
 
-// ResetAll forgets what all clients have used of all limits, and lifts all bans, as between
-// tests or after a limit was wrong: every key that begins with RATELIMITER_KEY_PREFIX. It is
-// for all processes that share the backend. Other processes may reject a client that they
-// know to be denied for ten seconds more, and spend units that they have leased. What is
-// charged meanwhile may stay or be forgotten. Requests of this process that wait (see
-// WithWait) need not wait any longer for what is forgotten.
+// ResetAll clears all limits of all clients and lifts all bans, for example between tests
+// or after a limit was configured wrongly. It deletes every key in the backend that
+// begins with RATELIMITER_KEY_PREFIX, for all processes that share the backend. Requests
+// in this process that wait (see WithWait) no longer have to wait. For up to ten seconds,
+// other processes may still reject clients that they know to be over a limit, and use up
+// units that they have leased. A charge that happens at the same time may or may not be
+// cleared.
 //
-// In Redis it takes a few seconds for each million keys of the database, in steps that let the
-// server do other work. It is bounded by ctx and not by RATELIMITER_TIMEOUT, and fails where
-// RATELIMITER_KEY_PREFIX is empty: it would delete the keys of others. A memory backend that was handed in forgets everything, whatever the
-// prefix. A backend of one's own must be a backends.AllResetter.
+// With Redis, ResetAll takes a few seconds for each million keys in the database, in
+// small steps that do not block the server. ctx bounds it; RATELIMITER_TIMEOUT does not.
+// It returns an error if RATELIMITER_KEY_PREFIX is empty, because it would delete keys of
+// other applications. A memory backend that was passed in is cleared completely, whatever
+// the prefix. Your own backend has to implement backends.AllResetter.
 //
-// It fails with ErrNotInitialised before InitApp, backends.ErrClosed after Close, an error that
-// wraps errors.ErrUnsupported where the backend cannot do it, and where the backend fails:
-// some limits may be forgotten then. It is safe for use by many goroutines.
+// ResetAll returns ErrNotInitialised before InitApp, backends.ErrClosed after Close, an
+// error that wraps errors.ErrUnsupported if the backend does not support it, and the
+// error of the backend if the backend fails; some limits may be cleared then.
 func (r *RateLimiter) ResetAll(ctx context.Context) error {
 	s := r.settings.Load()
 	switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestResetAllForgetsEveryLimitAndLiftsEveryBan(t *testing.T) {
+func TestResetAllClearsEveryLimitAndLiftsEveryBan(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		config["RATELIMITER_APPLICATION_LIMITS"] = "500/hour"
 		engine, limiter := application(t, config)
@@ -44,7 +44,7 @@ func TestResetAllForgetsEveryLimitAndLiftsEveryBan(t *testing.T) {
 	})
 }
 
-func TestResetAllLeavesTheKeysOfOthersAlone(t *testing.T) {
+func TestResetAllKeepsTheKeysOfOtherApplications(t *testing.T) {
 	for name, addr := range map[string]string{"miniredis": miniredis.RunT(t).Addr(), "redis": realRedis(t)} {
 		t.Run(name, func(t *testing.T) {
 			for _, prefix := range []string{"shop", "sh*p[1]?", `sh\op`} {
@@ -97,8 +97,8 @@ func TestResetAllReachesEveryShardOfARing(t *testing.T) {
 	}
 }
 
-// A server does nothing else while it runs KEYS or frees a large database at once.
-func TestResetAllGoesInStepsThatDoNotBlockTheServer(t *testing.T) {
+// KEYS, and freeing a large database at once, would block the server.
+func TestResetAllWorksInStepsThatDoNotBlockTheServer(t *testing.T) {
 	server := redistest.Single(t)
 	client := server.Client()
 	pipeline := client.Pipeline()
@@ -113,7 +113,7 @@ func TestResetAllGoesInStepsThatDoNotBlockTheServer(t *testing.T) {
 	require.NoError(t, limiter.ResetAll(t.Context()))
 	left, err := client.DBSize(t.Context()).Result()
 	require.NoError(t, err)
-	require.EqualValues(t, 5000, left, "those of others")
+	require.EqualValues(t, 5000, left, "the keys of other applications")
 	stats, err := client.Info(t.Context(), "commandstats").Result()
 	require.NoError(t, err)
 	require.Contains(t, stats, "cmdstat_unlink:calls=5000,")
@@ -121,7 +121,7 @@ func TestResetAllGoesInStepsThatDoNotBlockTheServer(t *testing.T) {
 	require.NotRegexp(t, "cmdstat_(keys|del|flush)", stats)
 }
 
-func TestResetAllDropsWhatAProcessHasLeased(t *testing.T) {
+func TestResetAllDropsLeasedUnits(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.SetTime(time.Now())
 	config := onRedis(server.Addr())
@@ -133,10 +133,10 @@ func TestResetAllDropsWhatAProcessHasLeased(t *testing.T) {
 	require.Equal(t, "999", header(get(engine, "/"), "X-RateLimit-Remaining"))
 	infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
 	require.NoError(t, err)
-	require.EqualValues(t, 950, infos[0].Remaining, "leased anew")
+	require.EqualValues(t, 950, infos[0].Remaining, "leased again")
 }
 
-func TestResetAllWakesThoseWhoWait(t *testing.T) {
+func TestResetAllWakesWaitingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/:id", limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(ratelimiter.ByParam("id")), ratelimiter.WithWait(time.Hour)), ok)
@@ -153,7 +153,7 @@ func TestResetAllWakesThoseWhoWait(t *testing.T) {
 	})
 }
 
-func TestResetAllForgetsTheMemoryThatIsFallenBackOn(t *testing.T) {
+func TestResetAllClearsTheFallbackMemory(t *testing.T) {
 	backend := &switching{texts: newTexts()}
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend})
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
@@ -165,7 +165,7 @@ func TestResetAllForgetsTheMemoryThatIsFallenBackOn(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
-func TestResetAllSaysWhyItCannot(t *testing.T) {
+func TestResetAllReturnsAnErrorIfItCannotReset(t *testing.T) {
 	var none ratelimiter.RateLimiter
 	require.ErrorIs(t, none.ResetAll(t.Context()), ratelimiter.ErrNotInitialised)
 	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}})

@@ -11,12 +11,11 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
-// headerTexts is room for the values of a request's headers. They may be written
-// long after the middleware has returned, and changed by others until then, so no
-// two requests share them.
+// headerTexts is memory for the header values of one response. Other middlewares may
+// change the headers and keep them after the request, so responses must not share it.
 type headerTexts struct {
 	values [5][1]string
-	// buffer holds what differs from request to request. It is written once.
+	// buffer holds the values that differ between requests. It is written once.
 	buffer [56]byte
 }
 
@@ -25,8 +24,8 @@ func (t *headerTexts) set(header http.Header, i int, name, value string) {
 	header[name] = t.values[i][:]
 }
 
-// text is b as a string: without a copy where b still is in the buffer, which does
-// not change any more.
+// text returns b as a string, without a copy if b is still in the buffer, which no longer
+// changes.
 func (t *headerTexts) text(b []byte) string {
 	if len(b) > 0 && &b[0] == &t.buffer[0] {
 		return unsafe.String(&b[0], len(b))
@@ -34,10 +33,10 @@ func (t *headerTexts) text(b []byte) string {
 	return string(b)
 }
 
-// writeHeaders tells the client about its limits: the one that is closest to
-// rejecting in the X-RateLimit headers, all of them in the RateLimit headers of
-// draft-ietf-httpapi-ratelimit-headers-11, one item each. Where several RateLimits
-// stand on a route, the later adds to what the earlier wrote.
+// writeHeaders writes the limit that is closest to rejecting into the X-RateLimit
+// headers, and all limits into the RateLimit headers of
+// draft-ietf-httpapi-ratelimit-headers-11. If a route has several RateLimits, each adds
+// to the headers of the earlier ones.
 func (q *request) writeHeaders(header http.Header, t *headerTexts) {
 	if !q.oneLimit || len(header) > 0 && (header[headers.Policy] != nil || header[headers.RateLimit] != nil) {
 		q.addHeaders(header, t)
@@ -57,14 +56,15 @@ func (q *request) writeHeaders(header http.Header, t *headerTexts) {
 	}
 }
 
-// resetAt is when the full limit is available again, in Unix seconds, rounded up. Less than
-// a millisecond past a second is that second: windows end on whole seconds, and the clock of
-// a backend is not that of this process to the microsecond.
+// resetAt returns the time at which the full limit is available again, in Unix seconds,
+// rounded up. A time less than a millisecond after a full second is rounded down, because
+// windows end on full seconds and the clocks of the backend and of this process differ
+// slightly.
 func (q *request) resetAt(v *backends.Verdict) int64 {
 	return (q.at + v.ResetAfter.Microseconds() + 999_000) / 1_000_000
 }
 
-// addHeaders is writeHeaders where there is more than one limit, or something there.
+// addHeaders is writeHeaders for several limits, or if there are headers already.
 func (q *request) addHeaders(header http.Header, t *headerTexts) {
 	var space [192]byte
 	b := space[:0]
@@ -84,29 +84,30 @@ func (q *request) addHeaders(header http.Header, t *headerTexts) {
 		t.set(header, 3, headers.Remaining, all[limits:remaining])
 		t.set(header, 4, headers.Reset, all[remaining:])
 	}
-	if q.ofEarlierDrafts() {
+	if q.hasEarlierDrafts() {
 		q.writeEarlierDrafts(header)
 	}
 }
 
-// number is what a limit allows at once, so that used = limit − remaining.
+// number returns the limit for the headers. It is the capacity, so that limit − remaining
+// is the number of units used.
 func (q *request) number(i int) string {
 	if known := q.limitOf(i).number; known != "" {
 		return known
 	}
-	return strconv.FormatInt(mostAtOnce(&q.several.quotas[i]), 10)
+	return strconv.FormatInt(capacity(&q.decision.quotas[i]), 10)
 }
 
-// mostAtOnce is the most that a quota ever allows at once.
-func mostAtOnce(quota *backends.Quota) int64 {
+// capacity returns the most units of a quota that can be used at once.
+func capacity(quota *backends.Quota) int64 {
 	if quota.Algorithm == TokenBucket && quota.Burst > 0 && quota.Limit > 0 {
 		return quota.Burst
 	}
 	return quota.Limit
 }
 
-// showsStricter reports whether the X-RateLimit headers hold a limit of this
-// request, or of one before, that is at least as strict as those of another.
+// showsStricter reports whether the X-RateLimit headers already show a limit of this
+// request, or of an earlier one, that is at least as strict as the limits of other.
 func (q *request) showsStricter(other *request) bool {
 	for ; q != nil; q = q.earlier {
 		if q.at != 0 && q.xHeaders && !q.isShadow(q.closest) && !other.standing(other.closest).stricter(q.standing(q.closest)) {
@@ -116,14 +117,14 @@ func (q *request) showsStricter(other *request) bool {
 	return false
 }
 
-// policies lists what the limits are.
+// policies returns the value of RateLimit-Policy.
 func (q *request) policies(existing []string) string {
 	if q.policy != "" && len(existing) == 0 {
 		return q.policy
 	}
 	var b []byte
 	if len(existing) > 0 {
-		b = headers.AppendOthers(b, existing, q.isListed)
+		b = headers.AppendOthers(b, existing, q.hasLimit)
 	}
 	for i := range q.count() {
 		if quota := q.quotaOf(i); !quota.Shadow {
@@ -134,11 +135,11 @@ func (q *request) policies(existing []string) string {
 	return string(b)
 }
 
-// appendLimits lists what is left of the limits. Shadows are left out: a client must
-// not heed what is only being tried.
+// appendLimits appends the value of RateLimit. Shadow limits are left out, because a
+// client should not slow down for a limit that is only being tried.
 func (q *request) appendLimits(b []byte, existing []string) []byte {
 	if len(existing) > 0 {
-		b = headers.AppendOthers(b, existing, q.isListed)
+		b = headers.AppendOthers(b, existing, q.hasLimit)
 	}
 	for i := range q.count() {
 		if !q.isShadow(i) {
@@ -148,7 +149,7 @@ func (q *request) appendLimits(b []byte, existing []string) []byte {
 	return b
 }
 
-// appendPolicy says what a limit is.
+// appendPolicy appends the RateLimit-Policy item of a limit.
 func (l *boundLimit) appendPolicy(b []byte, limit int64) []byte {
 	b = headers.AppendPolicy(b, l.name, limit, l.period())
 	if l.concurrent {
@@ -166,7 +167,7 @@ func (q *request) appendLimit(b []byte, i int, v *backends.Verdict) []byte {
 	return q.appendPartition(b, q.quotaOf(i))
 }
 
-// appendPartition adds whose quota it is, if there is a secret to hide that in.
+// appendPartition appends the partition key of a quota if there is a secret.
 func (q *request) appendPartition(b []byte, quota *backends.Quota) []byte {
 	if q.settings.secret == "" {
 		return b
@@ -174,12 +175,13 @@ func (q *request) appendPartition(b []byte, quota *backends.Quota) []byte {
 	return headers.AppendPartition(b, q.settings.secret, quota.Key, quota.Scope)
 }
 
-// isListed reports whether a name is that of one of the limits. An item of it
-// gives way: the request passes the middlewares again (see gin.Engine.HandleContext).
-func (q *request) isListed(name string) bool { return q.listed(name) >= 0 }
+// hasLimit reports whether a limit has this name. Its item in an existing header is
+// replaced, because the request has passed the middlewares before (see
+// gin.Engine.HandleContext).
+func (q *request) hasLimit(name string) bool { return q.indexOfLimit(name) >= 0 }
 
-// listed finds the limit of a name, -1 for none.
-func (q *request) listed(name string) int {
+// indexOfLimit returns the index of the limit with a name, or -1.
+func (q *request) indexOfLimit(name string) int {
 	for i := range q.count() {
 		if !q.isShadow(i) && q.limitOf(i).name == name {
 			return i
@@ -188,8 +190,8 @@ func (q *request) listed(name string) int {
 	return -1
 }
 
-// rewriteLimits lets the RateLimit header tell what is left of the limits of this
-// request and those before, now that units were refunded.
+// rewriteLimits corrects the RateLimit header after units of this request or of earlier
+// ones were refunded.
 func (q *request) rewriteLimits(header http.Header) {
 	existing := header[headers.RateLimit]
 	if len(existing) == 0 {
@@ -199,17 +201,18 @@ func (q *request) rewriteLimits(header http.Header) {
 	for _, list := range existing {
 		for item := ""; list != ""; {
 			item, list = headers.CutItem(list)
-			b = q.appendNow(headers.AppendSeparator(b), item)
+			b = q.appendCurrent(headers.AppendSeparator(b), item)
 		}
 	}
 	header[headers.RateLimit] = []string{string(b)}
 }
 
-// appendNow writes the item of a limit as that is now, and any other as it is.
-func (q *request) appendNow(b []byte, item string) []byte {
+// appendCurrent appends an item of the RateLimit header, with current numbers if it is
+// one of our limits.
+func (q *request) appendCurrent(b []byte, item string) []byte {
 	name := headers.ItemName(item)
 	for ; q != nil; q = q.earlier {
-		if i, t := q.listed(name), q.ledger.Load(); i >= 0 && t != nil {
+		if i, t := q.indexOfLimit(name), q.ledger.Load(); i >= 0 && t != nil {
 			left := t.leftOf(i)
 			return q.appendLimit(b, i, &left)
 		}
@@ -217,8 +220,8 @@ func (q *request) appendNow(b []byte, item string) []byte {
 	return append(b, item...)
 }
 
-// rewriteHeaders corrects all headers after units were refunded, unless they have been
-// sent. The receiver is the last request of the chain, as any may be the strictest.
+// rewriteHeaders corrects all headers after a refund, unless they have been sent. Call it
+// on the last request of the chain, because any request may have the strictest limit.
 func (q *request) rewriteHeaders(c *gin.Context) {
 	if c.Writer.Written() {
 		return
@@ -237,7 +240,7 @@ func (q *request) rewriteHeaders(c *gin.Context) {
 			continue
 		}
 		for i := range e.count() {
-			if now := e.standingNow(i); strictest == nil || now.stricter(best) {
+			if now := e.currentStanding(i); strictest == nil || now.stricter(best) {
 				strictest, closest, best = e, i, now
 			}
 		}
@@ -249,8 +252,8 @@ func (q *request) rewriteHeaders(c *gin.Context) {
 	}
 }
 
-// standingNow is how a limit stands since the request was last corrected.
-func (q *request) standingNow(i int) standing {
+// currentStanding returns the state of a limit after the last correction of the cost.
+func (q *request) currentStanding(i int) standing {
 	s := q.standing(i)
 	if t := q.ledger.Load(); t != nil {
 		left := t.leftOf(i)
@@ -282,28 +285,29 @@ func (q *request) reject(c *gin.Context) {
 	answer(c, http.StatusTooManyRequests, q.rejection())
 }
 
-// rejection is the problem document of a rejected request. It describes the limit
-// that is closest to rejecting, and names all that reject.
+// rejection returns the problem document of a rejected request. It describes the limit
+// that is closest to rejecting and names all limits that reject.
 func (q *request) rejection() []byte {
-	if q.several == nil && q.verdict.RetryAfter >= 0 {
+	if q.decision == nil && q.verdict.RetryAfter >= 0 {
 		return q.limits[0].rejection
 	}
 	d := q.details()
 	quota, violated := &d.quotas[q.closest], d.violated()
-	switch hopeless := q.verdict.RetryAfter < 0; {
-	case d.asked[q.closest].banned:
+	switch neverAllowed := q.verdict.RetryAfter < 0; {
+	case d.limits[q.closest].banned:
 		return headers.Banned(violated)
-	case hopeless && quota.Limit == 0:
+	case neverAllowed && quota.Limit == 0:
 		return headers.NothingAllowed(violated)
-	case hopeless:
-		return headers.CostsTooMuch(quota.Cost, mostAtOnce(quota), violated)
+	case neverAllowed:
+		return headers.CostsTooMuch(quota.Cost, capacity(quota), violated)
 	case q.isConcurrent() && q.limits[0].rejection != nil:
 		return q.limits[0].rejection
 	}
-	return d.asked[q.closest].limitRule.rejection(quota.Limit, violated)
+	return d.limits[q.closest].limitRule.rejection(quota.Limit, violated)
 }
 
-// rejection is the problem document for a request that waiting can help.
+// rejection returns the problem document of a limit for a request that may try again
+// later.
 func (l *limitRule) rejection(limit int64, violated []string) []byte {
 	if l.concurrent {
 		return headers.TooManyInProgress(limit, violated)
@@ -311,7 +315,7 @@ func (l *limitRule) rejection(limit int64, violated []string) []byte {
 	return headers.Rejection(limit, l.unit(), l.per, violated)
 }
 
-// unit is what a limit counts.
+// unit returns the plural of what the limit counts.
 func (l *limitRule) unit() string {
 	if l.hasCost {
 		return "units"
@@ -319,11 +323,11 @@ func (l *limitRule) unit() string {
 	return "requests"
 }
 
-// violated lists the names of the limits that rejected.
-func (d *several) violated() (names []string) {
+// violated returns the names of the limits that rejected the request.
+func (d *decision) violated() (names []string) {
 	for i := range d.verdicts {
 		if !d.verdicts[i].Allowed && !d.quotas[i].Shadow {
-			names = append(names, d.asked[i].name)
+			names = append(names, d.limits[i].name)
 		}
 	}
 	return names
@@ -336,16 +340,16 @@ func (q *request) answerUnavailable(c *gin.Context, err error) {
 		answerError(c, http.StatusServiceUnavailable, err)
 		return
 	}
-	_ = c.Error(err) // it returns what it was given
+	_ = c.Error(err) // returns its argument
 	c.Abort()
 	c.Status(http.StatusServiceUnavailable)
 	q.settings.onUnavailable(c)
 }
 
-// answerError answers a request that could not be decided, and reports why through
-// the context: to the application, not to the client.
+// answerError answers a request that could not be decided. The reason goes into the
+// errors of the context, for the application, and not into the response.
 func answerError(c *gin.Context, status int, err error) {
-	_ = c.Error(err) // it returns what it was given
+	_ = c.Error(err) // returns its argument
 	answer(c, status, headers.Error(status))
 }
 
@@ -357,15 +361,15 @@ func answer(c *gin.Context, status int, document []byte) {
 	if headers.PrefersHTML(c.GetHeader("Accept")) {
 		contentType, document = "text/html; charset=utf-8", headers.Page(document, header.Get(headers.RetryAfter))
 	}
-	c.Header("Content-Type", contentType) // Data would keep one that was set before
+	c.Header("Content-Type", contentType) // Data does not replace an existing Content-Type
 	c.Data(status, contentType, document)
 }
 
-// standing is how one limit stands after a decision.
+// standing is the state of one limit after a decision, for comparison.
 type standing struct {
 	*backends.Verdict
 	shadow bool
-	fullAt time.Duration // when the full limit is available again, since 1970
+	fullAt time.Duration // when the full limit is available again, since the Unix epoch
 }
 
 func (q *request) standing(i int) standing {
@@ -374,7 +378,7 @@ func (q *request) standing(i int) standing {
 }
 
 // stricter reports whether a is closer to rejecting than b, or has rejected and b has
-// not. Shadow limits, which reject nobody, come last.
+// not. Shadow limits come last.
 func (a standing) stricter(b standing) bool {
 	switch {
 	case a.shadow != b.shadow:

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRoutesAreListedAsTheKeysOfTheirLimits(t *testing.T) {
+func TestRoutesReturnsTheKeysOfTheLimits(t *testing.T) {
 	engine := gin.New()
 	nothing := func(*gin.Context) {}
 	engine.POST("/users", nothing)

@@ -11,65 +11,65 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/headers"
 )
 
-// rule is what a RateLimit was asked for: everything that depends on neither the
-// route nor the request. It does not change after registration.
+// rule is a RateLimit with its options: everything that depends on neither the route nor
+// the request. It does not change after registration.
 type rule struct {
 	limits      []limitRule
 	skip        []func(*gin.Context) bool
-	sendHeaders *bool                   // nil for what the configuration says
+	sendHeaders *bool                   // nil for the configured default
 	overLimit   gin.HandlerFunc         // nil for the problem document
-	neverReject bool                    // record only
+	neverReject bool                    // observe only
 	countIf     func(*gin.Context) bool // nil to count every request
 	ban         *ban                    // nil for none
-	longestWait time.Duration           // for a turn; 0 to reject at once
+	longestWait time.Duration           // see WithWait; 0 to reject at once
 	defaults    defaultsChoice          // see WithDefaults
-	configured  *configured             // that the limits are of, nil for a RateLimit
+	configured  *configured             // for configured limits; nil for a RateLimit
 
-	local bool // the limits are asked in this process; see fallback_limits.go
+	local bool // the limits are counted in this process; see fallback_limits.go
 
 	withoutApplication bool // see WithoutApplication
 	withoutGroup       bool // see WithoutGroup
 
-	function string // whose options are applied, as not all options suit all of them
-	mixed    bool   // not all limits are on the same key and scope
+	function string // the function or configuration key whose options are being applied
+	mixed    bool   // the limits have different keys or scopes
 
 	bindings bindings
 }
 
-// defaultsChoice is whether the default limits apply on a route with a RateLimit.
+// defaultsChoice says whether the default limits apply on a route with a RateLimit.
 type defaultsChoice uint8
 
 const (
-	defaultsWhereNothingRejects defaultsChoice = iota // and no RateLimit before has chosen
-	defaultsBeside                                    // see WithDefaults
-	defaultsNever                                     // see WithoutDefaults
+	defaultsUnlessLimited defaultsChoice = iota // unless an earlier RateLimit has chosen
+	defaultsAlways                              // see WithDefaults
+	defaultsNever                               // see WithoutDefaults
 )
 
 // limitRule is one limit of a rule.
 type limitRule struct {
 	namespace namespace
 	limit     int64
-	limitFunc func(c *gin.Context, key, scope string) int // nil where limit says it
-	listFunc  func(*gin.Context) []Limit                  // the limits are in a list; see limit_list.go
+	limitFunc func(c *gin.Context, key, scope string) int // nil if limit is fixed
+	listFunc  func(*gin.Context) []Limit                  // for RateLimits with a function; see limit_list.go
 	per       time.Duration
 	name      string
 	burst     int64
 
-	key       []func(*gin.Context) string // none for the route
-	scope     []func(*gin.Context) string // none for the client address
-	algorithm *Algorithm                  // nil for what the configuration says
+	key       []func(*gin.Context) string // empty for the route
+	scope     []func(*gin.Context) string // empty for the client address
+	algorithm *Algorithm                  // nil for the configured default
 	calendar  bool                        // see WithCalendar
-	inList    bool                        // follows the calendar where RATELIMITER_TIME_ZONE is set
-	zone      *time.Location              // of the calendar; nil for what the configuration says
-	cost      int64                       // where there is no function
+	inList    bool                        // follows the calendar if RATELIMITER_TIME_ZONE is set
+	zone      *time.Location              // of the calendar; nil for the configured default
+	cost      int64                       // used if costFunc is nil
 	costFunc  func(*gin.Context) int64
 	hasCost   bool // WithCost was given; see SetCost
 	shadow    bool
-	ownKey    bool // an added limit on a key or scope of its own
+	ownKey    bool // an added limit with its own key or scope
 	tentative bool // units may be refunded; see backends.Quota
-	ban       *ban // that its rejections lead to, nil for none
+	ban       *ban // its rejections count towards this ban; nil for none
 
-	// concurrent is set on the limit of a Concurrent, whose period is the length of a lease.
+	// concurrent is set for a Concurrent. Its per is the length of a lease.
 	concurrent bool
 }
 
@@ -80,7 +80,7 @@ func newRule(limit any, per time.Duration, options []Option) *rule {
 	return r.finish()
 }
 
-// finish settles what depends on all options, in whatever order they came.
+// finish completes the rule when all options are known, regardless of their order.
 func (r *rule) finish() *rule {
 	r.inherit()
 	r.checkConcurrent()
@@ -89,13 +89,13 @@ func (r *rule) finish() *rule {
 	return r
 }
 
-// apply lets options change the first limit, and the rule.
+// apply applies options to the first limit and to the rule.
 func (r *rule) apply(function string, options []Option) {
 	r.function = function
-	listed := len(r.limits) // those of WithLimit come behind them
+	listed := len(r.limits) // WithLimit appends to these
 	for _, option := range options {
 		if option == nil {
-			panic(fmt.Sprintf("ratelimiter: %s was given a nil Option; leave it out", function))
+			panic(fmt.Sprintf("ratelimiter: %s was given a nil Option; remove it", function))
 		}
 		option(r)
 	}
@@ -105,13 +105,13 @@ func (r *rule) apply(function string, options []Option) {
 		first.algorithm = &bucket
 	}
 	if first.burst > 0 && *first.algorithm != TokenBucket {
-		panic(fmt.Sprintf("ratelimiter: WithBurst is for the token bucket alone, not for %s; add WithAlgorithm(ratelimiter.TokenBucket) or leave it out", *first.algorithm))
+		panic(fmt.Sprintf("ratelimiter: WithBurst requires the token bucket, not %s; use WithAlgorithm(ratelimiter.TokenBucket) or remove WithBurst", *first.algorithm))
 	}
 	r.checkCalendar()
 	r.spreadCalendar(listed)
 }
 
-// inherit gives added limits what the first one has and they lack.
+// inherit copies the options of the first limit to the added limits that lack them.
 func (r *rule) inherit() {
 	first := &r.limits[0]
 	for i := range r.limits {
@@ -131,32 +131,32 @@ func (r *rule) inherit() {
 			l.cost, l.costFunc, l.hasCost = first.cost, first.costFunc, first.hasCost
 		}
 		if l.key != nil {
-			l.namespace = ofKey
+			l.namespace = keyNamespace
 		}
 		l.tentative = l.hasCost || r.countIf != nil || l.concurrent
 		l.shadow = l.shadow || first.shadow
 		if slices.ContainsFunc(r.limits[:i], l.sameCounter) {
-			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit for %v, and there is a limit for %v already; keep one of them", l.per, l.per))
+			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit per %v, but there already is a limit per %v; remove one of them", l.per, l.per))
 		}
-		if l.shadow && l.name == l.usualName() {
+		if l.shadow && l.name == l.defaultName() {
 			l.name = shadowPrefix + l.name
 		}
 	}
 	r.dedupeNames()
 }
 
-// shadowPrefix begins the names of shadows that were given none.
+// shadowPrefix begins the default names of shadow limits.
 const shadowPrefix = "shadow-"
 
-// usualName is the name of a limit that was given none.
-func (l *limitRule) usualName() string {
+// defaultName returns the default name of a limit.
+func (l *limitRule) defaultName() string {
 	if l.concurrent {
 		return concurrentName
 	}
 	return headers.PolicyName(l.per)
 }
 
-// period is what people read as the period of a limit.
+// period returns the period that Info reports.
 func (l *limitRule) period() time.Duration {
 	if l.concurrent {
 		return 0
@@ -164,7 +164,7 @@ func (l *limitRule) period() time.Duration {
 	return l.per
 }
 
-// dedupeNames numbers the second and further limits of one name.
+// dedupeNames appends a number to every name that is already taken.
 func (r *rule) dedupeNames() {
 	taken := map[string]bool{}
 	for i := range r.limits {
@@ -173,7 +173,7 @@ func (r *rule) dedupeNames() {
 	}
 }
 
-// uniqueName appends the first number that makes a name differ from those taken.
+// uniqueName appends the lowest number that makes a name unique.
 func uniqueName(name string, taken func(string) bool) string {
 	unique := name
 	for n := 2; taken(unique); n++ {
@@ -187,31 +187,31 @@ func (l *limitRule) sameCounter(other limitRule) bool {
 	return !l.ownKey && !other.ownKey && l.per == other.per && l.shadow == other.shadow
 }
 
-// varies reports whether a function decides the limit, request by request.
-func (l *limitRule) varies() bool { return l.limitFunc != nil || l.listFunc != nil }
+// isDynamic reports whether a function determines the limit for each request.
+func (l *limitRule) isDynamic() bool { return l.limitFunc != nil || l.listFunc != nil }
 
-// alwaysAsks reports whether every request is asked about a limit that can reject it.
-func (r *rule) alwaysAsks() bool {
+// alwaysLimits reports whether every request meets a limit that can reject it.
+func (r *rule) alwaysLimits() bool {
 	return !r.neverReject && len(r.skip) == 0 &&
-		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && !l.varies() && l.limit >= 0 })
+		slices.ContainsFunc(r.limits, func(l limitRule) bool { return !l.shadow && !l.isDynamic() && l.limit >= 0 })
 }
 
-// add checks a limit as far as it is known when a route is registered.
+// add validates a limit, as far as that is possible at registration, and appends it.
 func (r *rule) add(function string, limit any, per time.Duration) {
 	added := limitRule{per: per, cost: 1}
-	shown := fmt.Sprintf("%T", limit)
+	limitText := fmt.Sprintf("%T", limit)
 	if number, ok := wholeNumber(limit); ok {
-		shown = strconv.FormatInt(number, 10)
+		limitText = strconv.FormatInt(number, 10)
 	}
-	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, shown, per)
-	if function == "Concurrent" { // whose period is the length of a lease, see WithLease
-		call = fmt.Sprintf("ratelimiter: %s(%s)", function, shown)
+	call := fmt.Sprintf("ratelimiter: %s(%s, %v)", function, limitText, per)
+	if function == "Concurrent" { // per is the length of a lease here
+		call = fmt.Sprintf("ratelimiter: %s(%s)", function, limitText)
 	}
 	switch limit := limit.(type) {
 	case int, int64:
 		added.limit, _ = wholeNumber(limit)
 		if added.limit > backends.MaxLimit {
-			panic(fmt.Sprintf("%s: the limit is more than %d; write ratelimiter.Unlimited for no limit", call, backends.MaxLimit))
+			panic(fmt.Sprintf("%s: the limit is over the maximum of %d; use ratelimiter.Unlimited for no limit", call, backends.MaxLimit))
 		}
 	case func(*gin.Context) int:
 		mustFunc(function, limit)
@@ -219,10 +219,10 @@ func (r *rule) add(function string, limit any, per time.Duration) {
 	case func(c *gin.Context, key, scope string) int:
 		added.limitFunc = limit
 		if limit == nil {
-			panic(fmt.Sprintf("ratelimiter: %s was given a nil function; write a number or a function that returns one", function))
+			panic(fmt.Sprintf("ratelimiter: %s was given a nil function; pass a number or a function that returns one", function))
 		}
 	default:
-		panic(fmt.Sprintf("ratelimiter: the limit of %s is a %T; write an int, a func(*gin.Context) int, or a func(c *gin.Context, key, scope string) int", function, limit))
+		panic(fmt.Sprintf("ratelimiter: the limit of %s is of type %T; pass an int, an int64, a func(*gin.Context) int or a func(c *gin.Context, key, scope string) int", function, limit))
 	}
 	mustPeriod(call, "period", per)
 	added.name = headers.PolicyName(per)
@@ -239,20 +239,21 @@ func wholeNumber(limit any) (int64, bool) {
 	return 0, false
 }
 
-// mustPeriod panics on what is no period of a limit or a ban.
+// mustPeriod panics if a duration is not valid as the period of a limit or a ban.
 func mustPeriod(call, what string, d time.Duration) {
 	if err := checkPeriod(call, what, d); err != nil {
 		panic(err.Error())
 	}
 }
 
-// checkPeriod reports what is no period of a limit or a ban.
+// checkPeriod returns an error if a duration is not valid as the period of a limit or a
+// ban.
 func checkPeriod(call, what string, d time.Duration) error {
 	switch {
 	case d <= 0:
-		return fmt.Errorf("%s: the %s must be over zero; write for example time.Minute", call, what)
+		return fmt.Errorf("%s: the %s must be positive, for example time.Minute", call, what)
 	case d < backends.MinPer:
-		return fmt.Errorf("%s: the %s %v is shorter than %v; a bare number counts nanoseconds, so write %d*time.Second if seconds were meant", call, what, d, backends.MinPer, int64(d))
+		return fmt.Errorf("%s: the %s %v is shorter than %v; a bare number is in nanoseconds, so use %d*time.Second if you meant seconds", call, what, d, backends.MinPer, int64(d))
 	case d > backends.MaxPer:
 		return fmt.Errorf("%s: the %s is longer than %v (366 days)", call, what, backends.MaxPer)
 	}
@@ -261,7 +262,7 @@ func checkPeriod(call, what string, d time.Duration) error {
 
 func mustFuncs(option string, functions []func(*gin.Context) string) {
 	if len(functions) == 0 {
-		panic(fmt.Sprintf("ratelimiter: %s was given no function; leave the option out", option))
+		panic(fmt.Sprintf("ratelimiter: %s was given no function; remove the option", option))
 	}
 	for _, f := range functions {
 		mustFunc(option, f)
@@ -270,7 +271,7 @@ func mustFuncs(option string, functions []func(*gin.Context) string) {
 
 func mustFunc[F ~func(*gin.Context) R, R any](option string, f F) F {
 	if f == nil {
-		panic(fmt.Sprintf("ratelimiter: %s was given a nil function; leave the option out", option))
+		panic(fmt.Sprintf("ratelimiter: %s was given a nil function; remove the option", option))
 	}
 	return f
 }

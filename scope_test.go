@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// scopeOf makes a request to an engine and tells whom the limiter took it for.
+// scopeOf sends a request to an engine and returns its scope.
 func scopeOf(engine *gin.Engine, change ...func(*http.Request)) string {
 	return get(engine, "/", change...).Body.String()
 }
@@ -44,14 +44,14 @@ func TestBehindATrustedProxyTheForwardedAddressCounts(t *testing.T) {
 	require.NoError(t, engine.SetTrustedProxies([]string{"10.0.0.0/8"}), "after InitApp is early enough")
 	proxy := from("10.1.2.3:80")
 	require.Equal(t, "198.51.100.7", scopeOf(engine, proxy, forwarded("198.51.100.7")))
-	require.Equal(t, "198.51.100.7", scopeOf(engine, proxy, forwarded("6.6.6.6, 198.51.100.7")), "what the client put before is not believed")
-	require.Equal(t, "203.0.113.9", scopeOf(engine, from("203.0.113.9:80"), forwarded("198.51.100.7")), "a stranger is no proxy")
+	require.Equal(t, "198.51.100.7", scopeOf(engine, proxy, forwarded("6.6.6.6, 198.51.100.7")), "the part that the client sent is not trusted")
+	require.Equal(t, "203.0.113.9", scopeOf(engine, from("203.0.113.9:80"), forwarded("198.51.100.7")), "an untrusted peer is not a proxy")
 	require.Equal(t, "10.1.2.3", scopeOf(engine, proxy, forwarded("garbage")))
 	require.Equal(t, "10.1.2.3", scopeOf(engine, proxy))
 	require.Equal(t, "2001:db8:1:2::/64", scopeOf(engine, proxy, forwarded("2001:db8:1:2:3::4")))
 }
 
-func TestAnEngineThatTrustsNobodyOrAPlatform(t *testing.T) {
+func TestTheScopeOnAnEngineThatTrustsNoProxyOrAPlatform(t *testing.T) {
 	engine := scopeApplication(t, nil)
 	require.NoError(t, engine.SetTrustedProxies(nil))
 	require.Equal(t, "203.0.113.9", scopeOf(engine, from("203.0.113.9:80"), forwarded("198.51.100.7")))
@@ -62,7 +62,7 @@ func TestAnEngineThatTrustsNobodyOrAPlatform(t *testing.T) {
 	require.Equal(t, "198.51.100.7", scopeOf(engine, withHeader("CF-Connecting-IP", "198.51.100.7")))
 }
 
-func TestSeveralEnginesAreTrustedEachByItself(t *testing.T) {
+func TestEachEngineHasItsOwnTrustedProxies(t *testing.T) {
 	naive, limiter := application(t, nil)
 	careful := gin.New()
 	require.NoError(t, careful.SetTrustedProxies([]string{"10.0.0.0/8"}))
@@ -75,7 +75,7 @@ func TestSeveralEnginesAreTrustedEachByItself(t *testing.T) {
 	require.Equal(t, "203.0.113.9", scopeOf(careful, from("203.0.113.9:80"), forwarded("198.51.100.7")))
 }
 
-func TestOneClientIsOneScopeHoweverItsAddressIsWritten(t *testing.T) {
+func TestAClientHasOneScopeHoweverItsAddressIsWritten(t *testing.T) {
 	engine := scopeApplication(t, nil)
 	for peer, want := range map[string]string{
 		"192.0.2.7:80":                 "192.0.2.7",
@@ -91,7 +91,7 @@ func TestOneClientIsOneScopeHoweverItsAddressIsWritten(t *testing.T) {
 	require.Equal(t, "2001:db8:1:200::/56", scopeOf(engine, from("[2001:db8:1:2ff::1]:80")))
 }
 
-func TestALinkLocalClientGetsNoSecondScopeByAHeader(t *testing.T) {
+func TestALinkLocalClientCannotGetASecondScopeWithAHeader(t *testing.T) {
 	first := scopeApplication(t, nil)
 	require.NoError(t, first.SetTrustedProxies([]string{"10.0.0.0/8"}))
 	require.Equal(t, "fe80::/64", scopeOf(first, from("[fe80::1%eth0]:80"), forwarded("198.51.100.7")))
@@ -105,7 +105,7 @@ func TestALinkLocalClientGetsNoSecondScopeByAHeader(t *testing.T) {
 	require.Equal(t, "fe80::/64", scopeOf(second, from("[fe80::1%eth0]:80"), forwarded("198.51.100.7")))
 }
 
-func TestNoAddressIsAScopeOfItsOwnAndNoFreePass(t *testing.T) {
+func TestRequestsWithoutAnAddressShareAScope(t *testing.T) {
 	for _, peer := range []string{"", "@", "not an address", "300.1.1.1:80"} {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Hour), ok)

@@ -17,15 +17,15 @@ import (
 
 const (
 	defaultTimeout = 100 * time.Millisecond
-	// startTimeout bounds how long InitApp waits for a backend that does not answer.
+	// startTimeout is how long InitApp waits for a backend that does not answer.
 	startTimeout = time.Second
-	// shortestSecret is the least length of a secret, in bytes.
-	shortestSecret = 16
-	// probeKey is the key that a breaker charges, without the prefix.
+	// minSecret is the minimum length of ConfigPartitionSecret in bytes.
+	minSecret = 16
+	// probeKey is the key that the circuit breaker charges, without the prefix.
 	probeKey = "breaker"
 )
 
-// errorPolicy is what happens to a request that the backend cannot decide.
+// errorPolicy is the value of ConfigOnError.
 type errorPolicy string
 
 const (
@@ -34,42 +34,42 @@ const (
 	onErrorDeny     errorPolicy = "deny"
 )
 
-// settings hold a checked configuration and what was opened for it.
+// settings holds a checked configuration and the resources that were opened for it.
 type settings struct {
 	enabled            bool
-	backend            backends.Backend   // as configured; an empty memory if not enabled
-	breaker            *backends.Breaker  // in front of backend; nil for memory, which cannot fail
-	decider            backends.Backend   // what requests ask: the breaker or backend, with its fallback
-	local              backends.Backend   // the memory to fall back on; nil for none
-	closers            []backends.Backend // backends that were made here, not handed in
+	backend            backends.Backend   // as configured; an empty memory backend if not enabled
+	breaker            *backends.Breaker  // wraps backend; nil for memory, which cannot fail
+	decider            backends.Backend   // used by requests: the breaker or backend, with its fallback
+	local              backends.Backend   // the memory used during an outage; nil without fallback
+	closers            []backends.Backend // backends that were created here and not passed in
 	prefix             string
 	algorithm          Algorithm
-	given              Config // the keys that were given, by their constants
+	given              Config // the given entries, by their constants
 	limits             atomic.Pointer[configured]
 	defaultOptions     []Option        // for the default limits
 	applicationOptions []Option        // for the application limits
-	sent               headerSet       // the headers that a client gets
-	switchedOn         headerSet       // and those that WithHeaders(true) sends
-	secret             string          // for partition keys; empty for none
+	sent               headerSet       // headers of every response
+	switchedOn         headerSet       // headers of a RateLimit with WithHeaders(true)
+	secret             string          // for partition keys; "" for none
 	overLimit          gin.HandlerFunc // nil for the problem document
 	onError            errorPolicy
-	fallbackLimits     []Limit         // further ones, while this process decides by itself
-	fallbackRule       *rule           // which are asked by this; nil for none
+	fallbackLimits     []Limit         // additional limits during an outage
+	fallbackRule       *rule           // the rule of fallbackLimits; nil for none
 	onUnavailable      gin.HandlerFunc // nil for the problem document
 	timeout            time.Duration
 	ipv6Prefix         int
 	timeZone           *time.Location
 	timeZoneGiven      bool
 	observers          []Observer          // from the configuration
-	memory             *backends.Memory    // the backend, if it is in this process; nil elsewhere
-	queues             queue.Queues        // of requests that wait for their turn
-	places             inprogress.Counters // of requests in progress
+	memory             *backends.Memory    // the backend if it is a memory backend, else nil
+	queues             queue.Queues        // requests that wait for their turn
+	slots              inprogress.Counters // requests in progress
 	bans               bansByHand
 	closed             atomic.Bool
 }
 
-// check checks the whole configuration and opens the backend. All faults of the
-// configuration are reported at once.
+// check validates the configuration and opens the backend. It reports all mistakes at
+// once.
 func (config Config) check() (*settings, error) {
 	own, err := config.own()
 	read := &options.Reader{Values: own, Describe: func(name string) string { return name }}
@@ -114,7 +114,7 @@ func (config Config) check() (*settings, error) {
 	return s, nil
 }
 
-// open makes the backend with its breaker and fallback.
+// open opens the backend with its breaker and its fallback.
 func (s *settings) open(chosen backendChoice) error {
 	if !s.enabled {
 		return s.openNothing(chosen)
@@ -136,9 +136,9 @@ func (s *settings) open(chosen backendChoice) error {
 	return s.guard(chosen)
 }
 
-// openNothing is open for a limiter that is not enabled: it checks the options of
-// the backend without making it. An empty memory takes its place, so that Reset,
-// Status and the like need no special case.
+// openNothing is open for a limiter that is not enabled. It checks the options of the
+// backend and uses an empty memory backend instead, so that Reset, Status and similar
+// calls need no special case.
 func (s *settings) openNothing(chosen backendChoice) (err error) {
 	if err = errors.Join(chosen.check(), s.checkFallback(chosen, chosen.name == defaultBackend)); err != nil {
 		return err
@@ -151,21 +151,20 @@ func (s *settings) openNothing(chosen backendChoice) (err error) {
 	return nil
 }
 
-// checkFallback rejects settings of the fallback where there is none. A backend in the
-// process, which cannot fail, may have fallback limits: they wait for the day on which the
-// name of another backend is all that changes.
+// checkFallback rejects settings that only make sense with a fallback if there is none.
+// Fallback limits are accepted for a memory backend, which cannot fail, so that another
+// backend can be selected by changing a single key.
 func (s *settings) checkFallback(chosen backendChoice, inProcess bool) error {
 	if s.fallbackRule != nil && s.onError != onErrorFallback {
-		return fmt.Errorf(`%s has no effect with %s %q; leave it out, or write "fallback"`, ConfigFallbackLimits, ConfigOnError, s.onError)
+		return fmt.Errorf(`%s has no effect with %s %q; remove it, or set %[2]s to "fallback"`, ConfigFallbackLimits, ConfigOnError, s.onError)
 	}
 	if chosen.share > 0 && (inProcess || s.onError != onErrorFallback) {
-		return chosen.fault(fmt.Errorf(`option %q has no effect without a fallback; leave it out, or use a backend such as "redis" and %s "fallback"`, shareOption, ConfigOnError))
+		return chosen.fault(fmt.Errorf(`option %q has no effect without a fallback; remove it, or use a backend such as "redis" with %s "fallback"`, shareOption, ConfigOnError))
 	}
 	return nil
 }
 
-// guard puts a breaker in front of a backend that may fail, with memory to fall
-// back on.
+// guard wraps a backend that may fail in a circuit breaker and adds the fallback.
 func (s *settings) guard(chosen backendChoice) error {
 	s.decider = s.backend
 	s.memory, _ = s.backend.(*backends.Memory)
@@ -176,10 +175,10 @@ func (s *settings) guard(chosen backendChoice) error {
 	s.breaker = backends.NewBreaker(s.backend, s.timeout, s.prefixed(probeKey))
 	s.decider = s.breaker
 	if s.onError != onErrorFallback {
-		s.places.Share(s.breaker, nil)
+		s.slots.Share(s.breaker, nil)
 		return nil
 	}
-	s.places.Share(s.breaker, chosen.localLimit)
+	s.slots.Share(s.breaker, chosen.localLimit)
 	local, err := backends.NewMemory(nil)
 	if err != nil {
 		return err
@@ -192,12 +191,12 @@ func (s *settings) guard(chosen backendChoice) error {
 	return nil
 }
 
-// close closes what open made, when the last request in progress has given its place
-// back. A backend that was handed in stays open.
+// close closes the backends that open created, after the last request in progress has
+// freed its slot. A backend that was passed in stays open.
 func (s *settings) close() error {
 	s.closed.Store(true)
 	s.queues.Close()
-	return s.places.Close(s.closeBackends)
+	return s.slots.Close(s.closeBackends)
 }
 
 func (s *settings) closeBackends() error {
@@ -272,7 +271,7 @@ func readOptions(read *options.Reader, name string) []Option {
 		read.Fault(name, value, "a []ratelimiter.Option")
 	}
 	if slices.ContainsFunc(list, func(option Option) bool { return option == nil }) {
-		read.Reject(fmt.Errorf("%s holds a nil Option; leave it out", name))
+		read.Reject(fmt.Errorf("%s contains a nil Option; remove it", name))
 	}
 	return list
 }
@@ -286,15 +285,15 @@ func readHandler(read *options.Reader, name string) (handler gin.HandlerFunc) {
 		handler = value
 	}
 	if given && handler == nil {
-		read.Fault(name, value, "a gin.HandlerFunc or a func(*gin.Context), or be left out")
+		read.Fault(name, value, "a gin.HandlerFunc or a func(*gin.Context), or absent")
 	}
 	return handler
 }
 
 func readSecret(read *options.Reader) string {
 	secret := read.Text(ConfigPartitionSecret, "")
-	if secret != "" && len(secret) < shortestSecret {
-		read.Reject(fmt.Errorf("%s has %d bytes (not shown here); it must have %d or more", ConfigPartitionSecret, len(secret), shortestSecret))
+	if secret != "" && len(secret) < minSecret {
+		read.Reject(fmt.Errorf("%s has %d bytes (not shown here); it must have %d or more", ConfigPartitionSecret, len(secret), minSecret))
 	}
 	return secret
 }
@@ -310,7 +309,7 @@ func readErrorPolicy(read *options.Reader) errorPolicy {
 func readTimeout(read *options.Reader) time.Duration {
 	timeout := read.Duration(ConfigTimeout, defaultTimeout)
 	if timeout < time.Millisecond {
-		read.Fault(ConfigTimeout, timeout, "1ms or more; a bare number counts nanoseconds")
+		read.Fault(ConfigTimeout, timeout, "1ms or more; a bare number is in nanoseconds")
 	}
 	return timeout
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestALimiterThatIsSwitchedOffConnectsToNothing(t *testing.T) {
+func TestADisabledLimiterConnectsToNothing(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.RequireAuth("right")
 	ratelimiter.RegisterBackend("dialling", func(map[string]any) (backends.Backend, error) {
@@ -22,16 +22,16 @@ func TestALimiterThatIsSwitchedOffConnectsToNothing(t *testing.T) {
 		return nil, http.ErrServerClosed
 	})
 	t.Cleanup(func() { ratelimiter.RegisterBackend("dialling", nil) })
-	asked, err := backends.NewMemory(nil)
+	closed, err := backends.NewMemory(nil)
 	require.NoError(t, err)
-	require.NoError(t, asked.Close(), "whoever asks it now gets an error")
+	require.NoError(t, closed.Close(), "a call now returns an error")
 	for name, config := range map[string]ratelimiter.Config{
 		"Redis": {"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{
 			"addr": server.Addr(), "password": "wrong", "min_idle_conns": 5, "fallback_share": 0.5,
 		}},
 		"Redis by its older name": {"RATELIMITER_BACKEND": "SimpleRedisBackend", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}},
-		"one of its own":          {"RATELIMITER_BACKEND": "dialling", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"colour": "red"}},
-		"one that is made":        {"RATELIMITER_BACKEND": asked},
+		"a registered backend":    {"RATELIMITER_BACKEND": "dialling", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"colour": "red"}},
+		"one that was passed in":  {"RATELIMITER_BACKEND": closed},
 		"memory":                  {"RATELIMITER_BACKEND_OPTIONS": map[string]any{"max_keys": 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -42,16 +42,16 @@ func TestALimiterThatIsSwitchedOffConnectsToNothing(t *testing.T) {
 			require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 			require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
 			require.True(t, backends.InProcess(limiter.Backend()))
-			require.NotSame(t, asked, limiter.Backend())
+			require.NotSame(t, closed, limiter.Backend())
 			require.Zero(t, limiter.Health())
-			require.Equal(t, config["RATELIMITER_BACKEND"] == nil, limiter.Config()["RATELIMITER_BACKEND"] == "memory", "it shows what was configured")
+			require.Equal(t, config["RATELIMITER_BACKEND"] == nil, limiter.Config()["RATELIMITER_BACKEND"] == "memory", "Config shows the configured backend")
 			require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"}))
 		})
 	}
 	require.Zero(t, server.TotalConnectionCount())
 }
 
-func TestALimiterThatIsSwitchedOffIsCheckedAllTheSame(t *testing.T) {
+func TestTheConfigurationOfADisabledLimiterIsChecked(t *testing.T) {
 	var none *nilBackend
 	for want, config := range map[string]ratelimiter.Config{
 		`"RATELIMITER_TIMEOUT"`:          {"RATELIMITER_TIMEOT": "1s"},
@@ -65,7 +65,7 @@ func TestALimiterThatIsSwitchedOffIsCheckedAllTheSame(t *testing.T) {
 			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 0.5}},
 		"RATELIMITER_BACKEND is missing": {"RATELIMITER_BACKEND_OPTIONS": map[string]any{"fallback_share": 0.5}},
 		"is a nil *":                     {"RATELIMITER_BACKEND": none},
-		"leave them out":                 {"RATELIMITER_BACKEND": broken{}, "RATELIMITER_BACKEND_OPTIONS": map[string]any{"x": 1}},
+		"remove them":                    {"RATELIMITER_BACKEND": broken{}, "RATELIMITER_BACKEND_OPTIONS": map[string]any{"x": 1}},
 	} {
 		config = maps.Clone(config)
 		config["RATELIMITER_ENABLED"] = false
@@ -74,7 +74,7 @@ func TestALimiterThatIsSwitchedOffIsCheckedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestARedisUserWithoutAccessToThePrefixIsFoundAtTheStart(t *testing.T) {
+func TestInitAppFailsIfTheRedisUserCannotAccessThePrefix(t *testing.T) {
 	server := redistest.Single(t, "--user", "limiter", "on", ">pa55", "~shop/*", "+@all")
 	options := map[string]any{"addr": server.Addr, "username": "limiter", "password": "pa55"}
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": options})
@@ -87,7 +87,7 @@ func TestARedisUserWithoutAccessToThePrefixIsFoundAtTheStart(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, made.Close()) })
 	_, err = ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_BACKEND": made})
 	require.ErrorContains(t, err, "permissions")
-	require.NoError(t, backends.CheckAccess(t.Context(), made, "shop/breaker"), "it is open still")
+	require.NoError(t, backends.CheckAccess(t.Context(), made, "shop/breaker"), "the client is still open")
 
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": options, "RATELIMITER_KEY_PREFIX": "shop",
@@ -100,12 +100,12 @@ func TestARedisUserWithoutAccessToThePrefixIsFoundAtTheStart(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
-func TestARedisThatHangsAtTheStartIsNoError(t *testing.T) {
+func TestInitAppSucceedsWhileRedisHangs(t *testing.T) {
 	server := redistest.Single(t)
 	server.Pause()
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr},
 	})
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "this process limits by itself")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "this process counts in its own memory")
 }

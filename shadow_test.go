@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAShadowRejectsNobodyAndIsReported(t *testing.T) {
+func TestAShadowNeverRejectsAndIsReported(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var seen []ratelimiter.Info
 	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithShadow()), func(c *gin.Context) {
@@ -27,11 +27,11 @@ func TestAShadowRejectsNobodyAndIsReported(t *testing.T) {
 	}
 	headers := get(engine, "/").Header()
 	for _, name := range []string{"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "Retry-After"} {
-		require.Empty(t, headers[name], "a client must not heed what is only being tried")
+		require.Empty(t, headers[name], "a client should not slow down for a shadow limit")
 	}
 }
 
-func TestAShadowStandsBesideAnEnforcedLimitAndAltersNothing(t *testing.T) {
+func TestAShadowDoesNotAffectAnEnforcedLimit(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var shadows []bool
 	engine.GET("/", limiter.RateLimit(3, time.Hour, ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithShadow())), func(c *gin.Context) {
@@ -50,16 +50,16 @@ func TestAShadowStandsBesideAnEnforcedLimitAndAltersNothing(t *testing.T) {
 	require.Equal(t, []bool{true, true, true}, shadows)
 }
 
-func TestTwoShadowsForOnePeriodAreRejectedInWhateverOrderTheyCome(t *testing.T) {
+func TestTwoShadowsWithOnePeriodPanicInAnyOrder(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	shadow := ratelimiter.WithLimit(5, time.Hour, ratelimiter.WithShadow())
 	for _, options := range [][]ratelimiter.Option{{shadow, ratelimiter.WithShadow()}, {ratelimiter.WithShadow(), shadow}} {
-		require.PanicsWithValue(t, "ratelimiter: WithLimit was given a limit for 1h0m0s, and there is a limit for 1h0m0s already; keep one of them",
+		require.PanicsWithValue(t, "ratelimiter: WithLimit was given a limit per 1h0m0s, but there already is a limit per 1h0m0s; remove one of them",
 			func() { limiter.RateLimit(9, time.Hour, options...) })
 	}
 }
 
-func TestAShadowLetsARequestThatHasEndedReachItsHandler(t *testing.T) {
+func TestAShadowLetsACancelledRequestReachItsHandler(t *testing.T) {
 	for _, option := range []ratelimiter.Option{ratelimiter.WithShadow(), ratelimiter.WithObserveOnly()} {
 		for _, end := range []func(context.Context) context.Context{
 			func(ctx context.Context) context.Context { c, cancel := context.WithCancel(ctx); cancel(); return c },

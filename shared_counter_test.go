@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Limits with the same key, scope, algorithm and period share a counter, also on one
+// Limits with the same key, scope, algorithm and period share a counter, even on one
 // request, which pays it once.
 
-func TestAnAddedLimitHasTheScopeOfTheFirstWhateverStandsBetween(t *testing.T) {
+func TestAnAddedLimitHasTheScopeOfTheFirst(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(100, time.Second,
 		ratelimiter.WithLimit(100, time.Minute, ratelimiter.WithScope(ratelimiter.ByEveryone)),
@@ -26,15 +26,15 @@ func TestAnAddedLimitHasTheScopeOfTheFirstWhateverStandsBetween(t *testing.T) {
 	require.Equal(t, 200, get(engine, "/", from("192.0.2.2:80")).Code)
 }
 
-func TestALimitChargesWhatAnEarlierOneOnItsCounterHasNot(t *testing.T) {
+func TestALaterLimitChargesTheDifferenceOnASharedCounter(t *testing.T) {
 	engine, limiter := application(t, nil)
 	key := ratelimiter.WithKey(ratelimiter.Shared("uploads"))
 	observed := limiter.RateLimit(100, time.Hour, key, ratelimiter.WithObserveOnly(), ratelimiter.WithLimit(0, time.Minute))
 	engine.GET("/", observed, limiter.RateLimit(2, time.Hour, key), ok)
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "the first exceeds its other limit, and takes nothing")
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "the first exceeds its other limit and charges nothing")
 }
 
-func TestNoWaitingHelpsWhereARequestCostsMoreThanTheStricterOfTwoLimitsOnACounter(t *testing.T) {
+func TestACostOverTheStricterLimitOfASharedCounterIsNeverAllowed(t *testing.T) {
 	engine, limiter := application(t, nil)
 	key := ratelimiter.WithKey(ratelimiter.Shared("uploads"))
 	group := engine.Group("/", limiter.RateLimit(100, time.Hour, key, ratelimiter.WithCost(3)))
@@ -51,7 +51,7 @@ func TestNoWaitingHelpsWhereARequestCostsMoreThanTheStricterOfTwoLimitsOnACounte
 	require.NotEmpty(t, get(engine, "/three").Header().Values("Retry-After"))
 }
 
-func TestAnEmptyKeyIsTheRouteAtThePositionAndItsCounterIsPaidOnce(t *testing.T) {
+func TestAnEmptyKeyMeansTheRouteAndItsCounterIsPaidOnce(t *testing.T) {
 	engine, limiter := application(t, nil)
 	tenant := ratelimiter.WithKey(ratelimiter.ByHeader("X-Tenant"))
 	engine.GET("/", limiter.RateLimit(100, time.Hour), limiter.RateLimit(100, time.Hour, ratelimiter.WithLimit(3, time.Hour, tenant)), ok)
@@ -59,7 +59,7 @@ func TestAnEmptyKeyIsTheRouteAtThePositionAndItsCounterIsPaidOnce(t *testing.T) 
 	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4, withHeader("X-Tenant", "acme")))
 }
 
-func TestARequestThatOneLimitDoesNotCountStaysCountedForTheOther(t *testing.T) {
+func TestCountIfOfOneLimitDoesNotRefundASharedCounter(t *testing.T) {
 	never := ratelimiter.WithCountIf(func(*gin.Context) bool { return false })
 	key := ratelimiter.WithKey(ratelimiter.Shared("logins"))
 	engine, limiter := application(t, nil)
@@ -70,10 +70,10 @@ func TestARequestThatOneLimitDoesNotCountStaysCountedForTheOther(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 	engine, limiter = application(t, nil)
 	engine.GET("/", limiter.RateLimit(2, time.Hour, key, never), limiter.RateLimit(100, time.Hour, key, never), ok)
-	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3), "neither counts it")
+	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3), "neither limit counts it")
 }
 
-func TestAShadowThatWasNotChargedHasPaidForNoOther(t *testing.T) {
+func TestAShadowThatWasNotChargedPaysForNoOtherLimit(t *testing.T) {
 	engine, limiter := application(t, nil)
 	key, shadow := ratelimiter.WithKey(ratelimiter.Shared("uploads")), ratelimiter.WithShadow()
 	two := limiter.RateLimit(1, time.Hour, key, shadow, ratelimiter.WithLimit(2, time.Hour, key, shadow))

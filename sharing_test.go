@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Two of the allocations are the map that Gin keeps values in, one is the decision
-// with the values of its headers.
+// Two of the allocations are the map of the gin.Context, one is the decision with its
+// header values.
 func TestARequestAllocatesLittle(t *testing.T) {
 	for name, test := range map[string]struct {
 		headers bool
@@ -46,7 +46,7 @@ func TestARequestAllocatesLittle(t *testing.T) {
 
 var allHeaders = []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit"}
 
-func TestTwoResponsesShareNoHeader(t *testing.T) {
+func TestResponsesDoNotShareHeaderValues(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/one", limiter.RateLimit(100, time.Hour), ok)
 	engine.GET("/two", limiter.RateLimit(100, time.Hour, ratelimiter.WithLimit(1000, 24*time.Hour)), ok)
@@ -84,7 +84,7 @@ func TestACopyOfAContextKeepsTheDecision(t *testing.T) {
 	}
 }
 
-func TestAContextThatGinUsesAgainShowsNoEarlierDecision(t *testing.T) {
+func TestAReusedContextHasNoEarlierDecision(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/limited", limiter.RateLimit(100, time.Hour), func(c *gin.Context) {
 		_, found := ratelimiter.FromContext(c)
@@ -103,7 +103,7 @@ func TestAContextThatGinUsesAgainShowsNoEarlierDecision(t *testing.T) {
 	}
 }
 
-func TestTheDecisionIsFoundWhereAnotherMiddlewareHasChangedTheRequest(t *testing.T) {
+func TestTheDecisionIsFoundAfterAnotherMiddlewareChangedTheRequest(t *testing.T) {
 	engine, limiter := application(t, nil)
 	change := func(c *gin.Context) {
 		c.Request = c.Request.Clone(context.WithValue(c.Request.Context(), http.ServerContextKey, nil))
@@ -116,7 +116,7 @@ func TestTheDecisionIsFoundWhereAnotherMiddlewareHasChangedTheRequest(t *testing
 	get(engine, "/")
 }
 
-func TestResetCountsFromTheDecisionAndNotFromTheQuestion(t *testing.T) {
+func TestResetIsRelativeToTheDecision(t *testing.T) {
 	for _, headers := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			engine, limiter := application(t, nil)
@@ -135,7 +135,7 @@ func TestResetCountsFromTheDecisionAndNotFromTheQuestion(t *testing.T) {
 	}
 }
 
-func TestRequestsAtOnceKeepTheirDecisionsApart(t *testing.T) {
+func TestConcurrentRequestsKeepTheirOwnDecisions(t *testing.T) {
 	engine, limiter := application(t, nil)
 	var copies sync.WaitGroup
 	engine.Use(limiter.RateLimit(100000, time.Hour))
@@ -167,7 +167,7 @@ func TestRequestsAtOnceKeepTheirDecisionsApart(t *testing.T) {
 	copies.Wait()
 }
 
-func TestHeadersAreThoseOfTheLimitsThatWereAsked(t *testing.T) {
+func TestHeadersOnlyShowLimitsThatApplied(t *testing.T) {
 	hour := func(c *gin.Context) int {
 		limit, err := strconv.Atoi(c.GetHeader("X-Limit"))
 		if err != nil {
@@ -177,12 +177,12 @@ func TestHeadersAreThoseOfTheLimitsThatWereAsked(t *testing.T) {
 	}
 	engine, limiter := application(t, nil)
 	engine.GET("/static", limiter.RateLimit(ratelimiter.Unlimited, time.Hour, ratelimiter.WithLimit(4, time.Minute)), ok)
-	engine.GET("/asked", limiter.RateLimit(hour, time.Hour, ratelimiter.WithLimit(4, time.Minute)), ok)
+	engine.GET("/dynamic", limiter.RateLimit(hour, time.Hour, ratelimiter.WithLimit(4, time.Minute)), ok)
 	engine.GET("/alone", limiter.RateLimit(hour, time.Hour), ok)
 	require.Equal(t, `"per-minute";q=4;w=60`, header(get(engine, "/static"), "RateLimit-Policy"))
-	require.Equal(t, `"per-minute";q=4;w=60`, header(get(engine, "/asked"), "RateLimit-Policy"))
-	require.Equal(t, "4", header(get(engine, "/asked", from("192.0.2.2:80")), "X-RateLimit-Limit"))
-	response := get(engine, "/asked", withHeader("X-Limit", "3"), from("192.0.2.3:80"))
+	require.Equal(t, `"per-minute";q=4;w=60`, header(get(engine, "/dynamic"), "RateLimit-Policy"))
+	require.Equal(t, "4", header(get(engine, "/dynamic", from("192.0.2.2:80")), "X-RateLimit-Limit"))
+	response := get(engine, "/dynamic", withHeader("X-Limit", "3"), from("192.0.2.3:80"))
 	require.Equal(t, `"per-hour";q=3;w=3600, "per-minute";q=4;w=60`, header(response, "RateLimit-Policy"))
 	require.Equal(t, "3", header(response, "X-RateLimit-Limit"))
 	require.Equal(t, "2", header(response, "X-RateLimit-Remaining"))
@@ -193,7 +193,7 @@ func TestHeadersAreThoseOfTheLimitsThatWereAsked(t *testing.T) {
 	}
 }
 
-func TestDefaultAndApplicationLimitsShowThoseThatHold(t *testing.T) {
+func TestHeadersShowTheConfiguredLimitsThatApply(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_DEFAULT_LIMITS": "5/minute", "RATELIMITER_APPLICATION_LIMITS": "9/hour",
 	})
@@ -204,12 +204,12 @@ func TestDefaultAndApplicationLimitsShowThoseThatHold(t *testing.T) {
 	require.Equal(t, `"application-per-hour";q=9;w=3600, "per-second";q=7;w=1`, policies("/own"))
 }
 
-func TestARejectionTellsOfAllLimitsThatRejected(t *testing.T) {
+func TestARejectionNamesAllLimitsThatRejected(t *testing.T) {
 	engine, limiter := application(t, nil)
 	zero := func(*gin.Context) int { return 0 }
 	engine.GET("/both", limiter.RateLimit(0, time.Minute, ratelimiter.WithLimit(0, time.Hour)), ok)
 	engine.GET("/one", limiter.RateLimit(9, time.Minute, ratelimiter.WithLimit(1, 24*time.Hour)), ok)
-	engine.GET("/asked", limiter.RateLimit(zero, time.Minute), ok)
+	engine.GET("/dynamic", limiter.RateLimit(zero, time.Minute), ok)
 	body := func(path string) string { return get(engine, path).Body.String() }
 	require.Contains(t, body("/both"), `"violated-policies":["per-minute","per-hour"]`)
 	body("/one")
@@ -219,5 +219,5 @@ func TestARejectionTellsOfAllLimitsThatRejected(t *testing.T) {
 			"status": 429, "detail": "Limit: 1 request per day.", "violated-policies": ["per-day"]
 		}`, body("/one"))
 	}
-	require.Contains(t, body("/asked"), `"detail":"No requests are allowed here at present.","violated-policies":["per-minute"]`)
+	require.Contains(t, body("/dynamic"), `"detail":"No requests are allowed here at present.","violated-policies":["per-minute"]`)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestStatusTellsWhatAScopeHasLeft(t *testing.T) {
+func TestStatusReturnsWhatAScopeHasLeft(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "9/hour"})
 	group := engine.Group("/", limiter.RateLimit(50, time.Hour, ratelimiter.WithName("group")))
 	group.GET("/", limiter.RateLimit(5, time.Hour,
@@ -31,7 +31,7 @@ func TestStatusTellsWhatAScopeHasLeft(t *testing.T) {
 		}
 		return found
 	}
-	for range 2 { // it takes nothing
+	for range 2 { // Status charges nothing
 		require.Equal(t, map[string]int64{"group": 48, "per-hour": 3, "per-minute": 1, "shadow-per-hour": 0}, left("GET /", "192.0.2.1"))
 		require.Equal(t, map[string]int64{"group": 50, "per-hour": 5, "per-minute": 3, "shadow-per-hour": 2}, left("GET /", "192.0.2.2"))
 	}
@@ -43,20 +43,20 @@ func TestStatusTellsWhatAScopeHasLeft(t *testing.T) {
 	require.Equal(t, map[string]int64{"per-hour": 8}, left("GET /default", "192.0.2.1"))
 	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "7/hour; 20/day"}))
 	get(engine, "/default")
-	require.Equal(t, map[string]int64{"per-hour": 5, "per-day": 19}, left("GET /default", "192.0.2.1"), "by the limits of now")
+	require.Equal(t, map[string]int64{"per-hour": 5, "per-day": 19}, left("GET /default", "192.0.2.1"), "with the current limits")
 	engine.GET("/made/:up", limiter.RateLimit(1, time.Hour, ratelimiter.WithKey(ratelimiter.ByParam("up"))), ok)
 	for n := range 1030 {
 		get(engine, "/made/"+strconv.Itoa(n))
 	}
 	require.Equal(t, map[string]int64{"per-hour": 0}, left("1023", "192.0.2.1"))
 	_, err = limiter.Status(t.Context(), "1024", "192.0.2.1")
-	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey, "made-up keys do not fill the memory")
+	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey, "the number of keys is bounded")
 
 	engine.GET("/plan", limiter.RateLimit(func(*gin.Context) int { return 5 }, time.Hour), ok)
 	get(engine, "/plan")
 	_, err = limiter.Status(t.Context(), "GET /plan", "192.0.2.1")
-	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey, "a function decides it")
-	require.Contains(t, limiter.Keys(), "GET /plan", "but it can be reset")
+	require.ErrorIs(t, err, ratelimiter.ErrUnknownKey, "a function determines it")
+	require.Contains(t, limiter.Keys(), "GET /plan", "but Reset accepts it")
 
 	var none ratelimiter.RateLimiter
 	_, err = none.Status(t.Context(), "", "")

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTakeIsOnTheCounterOfTheRateLimitWithItsKeyScopeAndPeriod(t *testing.T) {
+func TestTakeUsesTheCounterOfTheRateLimitWithItsKeyScopeAndPeriod(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		for _, algorithm := range algorithms {
 			config["RATELIMITER_ALGORITHM"] = algorithm
@@ -30,14 +30,14 @@ func TestTakeIsOnTheCounterOfTheRateLimitWithItsKeyScopeAndPeriod(t *testing.T) 
 			}
 			for path, key := range map[string]string{"/users/7": "GET /users/:id", "/mail": "mail"} {
 				require.Equal(t, 200, get(engine, path).Code)
-				require.EqualValues(t, 3, take(key, "192.0.2.1").Remaining, "the request has taken one")
+				require.EqualValues(t, 3, take(key, "192.0.2.1").Remaining, "the request was charged one unit")
 				require.EqualValues(t, 2, take(key, "192.0.2.1").Remaining)
 				require.Equal(t, []int{200, 200, 429}, statuses(engine, path, 3))
 				info := take(key, "192.0.2.1")
 				require.True(t, info.Exceeded)
 				require.Positive(t, info.RetryAfter)
 				require.Equal(t, []any{"per-hour", key, "192.0.2.1", int64(5), time.Hour}, []any{info.Name, info.Key, info.Scope, info.Limit, info.Per})
-				require.EqualValues(t, 4, take(key, "192.0.2.2").Remaining, "another scope has a counter of its own")
+				require.EqualValues(t, 4, take(key, "192.0.2.2").Remaining, "another scope has its own counter")
 				require.NoError(t, limiter.Reset(t.Context(), key, "192.0.2.1"))
 				require.EqualValues(t, 4, take(key, "192.0.2.1").Remaining)
 			}
@@ -45,7 +45,7 @@ func TestTakeIsOnTheCounterOfTheRateLimitWithItsKeyScopeAndPeriod(t *testing.T) 
 	})
 }
 
-func TestTakeReadsKeysAndScopesAsResetDoes(t *testing.T) {
+func TestTakeAcceptsTheSameKeysAndScopesAsReset(t *testing.T) {
 	engine, limiter := application(t, nil)
 	long := string(make([]byte, 300))
 	engine.GET("/:key", limiter.RateLimit(5, time.Hour, ratelimiter.WithKey(ratelimiter.ByParam("key")), ratelimiter.WithScope(func(*gin.Context) string { return long })), ok)
@@ -58,7 +58,7 @@ func TestTakeReadsKeysAndScopesAsResetDoes(t *testing.T) {
 	}
 }
 
-func TestTakeTellsExactlyHowLongToWait(t *testing.T) {
+func TestTakeReturnsTheExactTimeToWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, limiter := application(t, ratelimiter.Config{"RATELIMITER_ALGORITHM": "token-bucket"})
 		take := func() ratelimiter.Info {
@@ -79,7 +79,7 @@ func TestTakeTellsExactlyHowLongToWait(t *testing.T) {
 	})
 }
 
-func TestTakePeeksRefundsAndLeavesUnlimitedAlone(t *testing.T) {
+func TestTakePeeksRefundsAndIgnoresUnlimited(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		_, limiter := application(t, config)
 		take := func(limit int64, cost int) ratelimiter.Info {
@@ -91,24 +91,24 @@ func TestTakePeeksRefundsAndLeavesUnlimitedAlone(t *testing.T) {
 		require.EqualValues(t, 3, take(10, 7).Remaining)
 		for range 2 {
 			info := take(10, 0)
-			require.EqualValues(t, 3, info.Remaining, "a look takes nothing")
+			require.EqualValues(t, 3, info.Remaining, "a cost of 0 charges nothing")
 			require.False(t, info.Exceeded)
 		}
-		require.True(t, take(10, 4).Exceeded, "all of it or nothing")
+		require.True(t, take(10, 4).Exceeded, "all units or none")
 		require.EqualValues(t, 0, take(10, 3).Remaining)
 		info := take(10, 0)
-		require.True(t, info.Exceeded, "nothing is left")
+		require.True(t, info.Exceeded, "nothing remains")
 		require.Zero(t, info.RetryAfter)
 		require.EqualValues(t, 2, take(10, -2).Remaining)
-		require.EqualValues(t, 10, take(10, -100).Remaining, "never past full")
-		require.Negative(t, take(10, 11).RetryAfter, "no waiting helps")
+		require.EqualValues(t, 10, take(10, -100).Remaining, "never more than the limit")
+		require.Negative(t, take(10, 11).RetryAfter, "waiting does not help")
 		info = take(ratelimiter.Unlimited, 1000)
 		require.Equal(t, []any{int64(-1), int64(-1), false}, []any{info.Limit, info.Remaining, info.Exceeded})
 		require.EqualValues(t, 10, take(10, 0).Remaining)
 	})
 }
 
-func TestARefundWakesARequestThatWaits(t *testing.T) {
+func TestARefundWakesAWaitingRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithWait(time.Hour), ratelimiter.WithAlgorithm(ratelimiter.SlidingWindow)), ok)
@@ -127,28 +127,28 @@ func TestARefundWakesARequestThatWaits(t *testing.T) {
 	})
 }
 
-func TestTakeRejectsNonsense(t *testing.T) {
+func TestTakeRejectsInvalidArguments(t *testing.T) {
 	_, limiter := application(t, nil)
 	for says, test := range map[string]struct {
 		limit      ratelimiter.Limit
 		key, scope string
 		cost       int64
 	}{
-		"the limit is more than 10000000000000":                   {ratelimiter.Limit{Limit: backends.MaxLimit + 1, Per: time.Hour}, "a", "b", 1},
-		"the period must be over zero":                            {ratelimiter.Limit{Limit: 1}, "a", "b", 1},
-		"write 200*time.Second if seconds were meant":             {ratelimiter.Limit{Limit: 1, Per: 200}, "a", "b", 1},
-		"the period is longer than":                               {ratelimiter.Limit{Limit: 1, Per: backends.MaxPer + 1}, "a", "b", 1},
-		`the key "" and the scope "b" must not be empty`:          {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "", "b", 1},
-		`the key "a" and the scope "" must not be empty`:          {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "", 1},
-		"the cost 10000000000001 is not from":                     {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", backends.MaxLimit + 1},
-		"the cost -10000000000001 is not from -10000000000000 to": {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", -backends.MaxLimit - 1},
+		"the limit is over the maximum of 10000000000000":                              {ratelimiter.Limit{Limit: backends.MaxLimit + 1, Per: time.Hour}, "a", "b", 1},
+		"the period must be positive":                                                  {ratelimiter.Limit{Limit: 1}, "a", "b", 1},
+		"use 200*time.Second if you meant seconds":                                     {ratelimiter.Limit{Limit: 1, Per: 200}, "a", "b", 1},
+		"the period is longer than":                                                    {ratelimiter.Limit{Limit: 1, Per: backends.MaxPer + 1}, "a", "b", 1},
+		`the key "" and the scope "b" must not be empty`:                               {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "", "b", 1},
+		`the key "a" and the scope "" must not be empty`:                               {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "", 1},
+		"the cost 10000000000001 is out of range":                                      {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", backends.MaxLimit + 1},
+		"the cost -10000000000001 is out of range; it must be from -10000000000000 to": {ratelimiter.Limit{Limit: 1, Per: time.Hour}, "a", "b", -backends.MaxLimit - 1},
 	} {
 		_, err := limiter.Take(t.Context(), test.limit, test.key, test.scope, int(test.cost))
 		require.ErrorContains(t, err, says)
 	}
 }
 
-func TestTakeHeedsTheStateOfTheLimiter(t *testing.T) {
+func TestTakeDependsOnTheStateOfTheLimiter(t *testing.T) {
 	one := ratelimiter.Limit{Limit: 1, Per: time.Hour}
 	var none ratelimiter.RateLimiter
 	_, err := none.Take(t.Context(), one, "a", "b", 1)
@@ -171,7 +171,7 @@ func TestTakeHeedsTheStateOfTheLimiter(t *testing.T) {
 	}
 }
 
-func TestWhenTheBackendFailsTheConfigurationDecidesOnTakeToo(t *testing.T) {
+func TestOnErrorAppliesToTakeToo(t *testing.T) {
 	outOfOrder := errors.New("out of order")
 	two := ratelimiter.Limit{Limit: 2, Per: time.Hour}
 	for policy, want := range map[string]string{
@@ -198,7 +198,7 @@ func TestWhenTheBackendFailsTheConfigurationDecidesOnTakeToo(t *testing.T) {
 	}
 }
 
-func TestTakeWaitsNoLongerThanTheTimeout(t *testing.T) {
+func TestTakeTakesNoLongerThanTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_TIMEOUT": "70ms", "RATELIMITER_ON_ERROR": "deny"})
 		for cost := -1; cost <= 1; cost++ {
@@ -210,7 +210,7 @@ func TestTakeWaitsNoLongerThanTheTimeout(t *testing.T) {
 	})
 }
 
-func TestObserversAreToldOfWhatTakeCharges(t *testing.T) {
+func TestObserversReceiveTheChargesOfTake(t *testing.T) {
 	observer := &notebook{}
 	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
 	for _, cost := range []int{2, 2, 0, -1} {
@@ -225,23 +225,4 @@ func TestObserversAreToldOfWhatTakeCharges(t *testing.T) {
 	_, err := failing.Take(t.Context(), ratelimiter.Limit{Limit: 3, Per: time.Minute}, "mail", "ann", 1)
 	require.Error(t, err)
 	require.Equal(t, []string{"per-minute backend_error"}, observer.read())
-}
-
-func Example_take() {
-	limiter, err := ratelimiter.New(gin.New(), nil)
-	if err != nil {
-		panic(err)
-	}
-	perAddress := ratelimiter.Limit{Limit: 2, Per: time.Hour}
-	for range 3 {
-		info, err := limiter.Take(context.Background(), perAddress, "mail", ratelimiter.Join("ann@example.org"), 1)
-		if err != nil {
-			panic(err)
-		}
-		fmt.Println(info.Exceeded, info.Remaining)
-	}
-	// Output:
-	// false 1
-	// false 0
-	// true 0
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a rejection and its headers say is true.
+// A rejection and its headers must be accurate.
 
-func TestWhereWaitingDoesNotHelpThereIsNoRetryAfter(t *testing.T) {
+func TestThereIsNoRetryAfterIfWaitingDoesNotHelp(t *testing.T) {
 	engine, limiter := application(t, nil)
 	six := ratelimiter.WithCost(6)
 	engine.GET("/dear", limiter.RateLimit(5, time.Minute, six), ok)
@@ -38,7 +38,7 @@ func TestWhereWaitingDoesNotHelpThereIsNoRetryAfter(t *testing.T) {
 	}
 }
 
-func TestWithABurstTheHeadersCountTheBurst(t *testing.T) {
+func TestWithABurstTheHeadersShowTheBurst(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(60, time.Hour, ratelimiter.WithBurst(3)), ok)
 	engine.GET("/more", limiter.RateLimit(func(*gin.Context) int { return 3 }, time.Hour, ratelimiter.WithBurst(60), ratelimiter.WithLimit(1000, time.Minute, ratelimiter.WithAlgorithm(ratelimiter.FixedWindow))), ok)
@@ -73,7 +73,7 @@ func TestAfterARefundTheHeadersAndPeekAgree(t *testing.T) {
 	require.Equal(t, "4", header(get(engine, "/begun"), "X-RateLimit-Remaining"), "a response that has begun cannot change")
 }
 
-func TestCountingByOutcomeNeedsAPlaceOnTheRoute(t *testing.T) {
+func TestCountIfHasToBeRegisteredOnTheRoute(t *testing.T) {
 	engine, limiter := application(t, nil)
 	limit := limiter.RateLimit(1, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool { return false }))
 	var panicked any
@@ -83,11 +83,11 @@ func TestCountingByOutcomeNeedsAPlaceOnTheRoute(t *testing.T) {
 	})
 	engine.GET("/", limit, ok)
 	get(engine, "/inline")
-	require.Contains(t, panicked, "put the RateLimit on the route")
+	require.Contains(t, panicked, "register the RateLimit on the route")
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 }
 
-func TestAClientThatHasLeftIsNoErrorInTheLog(t *testing.T) {
+func TestADisconnectedClientIsNotLoggedAsAnError(t *testing.T) {
 	for _, backend := range []any{"memory", broken{}} {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend, "RATELIMITER_ON_ERROR": "deny"})
 		var status int
@@ -106,7 +106,7 @@ func TestAClientThatHasLeftIsNoErrorInTheLog(t *testing.T) {
 	}
 }
 
-func TestARequestThatHasRunOutOfTimeIsUndecided(t *testing.T) {
+func TestARequestPastItsDeadlineIsAnswered503(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ON_ERROR": "deny"})
 		engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
@@ -117,7 +117,7 @@ func TestARequestThatHasRunOutOfTimeIsUndecided(t *testing.T) {
 	})
 }
 
-func TestCountingByOutcomeWorksBehindALimitThatAMiddlewareCalls(t *testing.T) {
+func TestCountIfWorksAfterARateLimitCalledByAMiddleware(t *testing.T) {
 	engine, limiter := application(t, nil)
 	inline := limiter.RateLimit(100, time.Hour)
 	engine.Use(func(c *gin.Context) { inline(c) })
@@ -125,14 +125,14 @@ func TestCountingByOutcomeWorksBehindALimitThatAMiddlewareCalls(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3))
 }
 
-func TestARejectionWithoutHeadersLeavesTheXHeadersOfEarlierLimitsTrue(t *testing.T) {
+func TestARejectionWithoutHeadersKeepsTheXHeadersOfEarlierLimitsCorrect(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(5, time.Hour), limiter.RateLimit(1, time.Hour, ratelimiter.WithHeaders(false)), ok)
 	require.Equal(t, "4", header(get(engine, "/"), "X-RateLimit-Remaining"))
 	require.Equal(t, "4", header(get(engine, "/"), "X-RateLimit-Remaining"))
 }
 
-func TestARefundLeavesTheXHeadersToTheStrictestLimitWhereverItStands(t *testing.T) {
+func TestAfterARefundTheXHeadersShowTheStrictestLimit(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool { return false })), limiter.RateLimit(3, time.Hour), func(c *gin.Context) { c.Status(204) })
 	w := get(engine, "/")

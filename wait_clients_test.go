@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is charged for a client that leaves during the question goes to the next.
-func TestAClientThatLeavesWhileItIsAskedForIsChargedNothing(t *testing.T) {
+// Units charged for a client that leaves during the call go to the next one.
+func TestAClientThatLeavesDuringTheCallIsChargedNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := newDistant(t, 50*time.Millisecond)
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend})
@@ -35,11 +35,11 @@ func TestAClientThatLeavesWhileItIsAskedForIsChargedNothing(t *testing.T) {
 		require.Contains(t, result[2], "200 at 10.", "in the same window")
 		used, err := limiter.Status(t.Context(), "outer", "192.0.2.1")
 		require.NoError(t, err)
-		require.EqualValues(t, 98, used[0].Remaining, "of the limit before as well")
+		require.EqualValues(t, 98, used[0].Remaining, "including the earlier limit")
 	})
 }
 
-func TestClientsThatCloseTheirConnectionsLeaveTheLine(t *testing.T) {
+func TestClientsThatCloseTheirConnectionsLeaveTheQueue(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.POST("/", limiter.RateLimit(1, time.Minute, perSecond, ratelimiter.WithWait(time.Hour)), ok)
 	server := httptest.NewServer(engine)
@@ -56,18 +56,18 @@ func TestClientsThatCloseTheirConnectionsLeaveTheLine(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { _ = send(ctx) }) // it leaves
+		all.Go(func() { _ = send(ctx) }) // this client leaves
 	}
 	redistest.Eventually(t, "all wait", func(context.Context) bool { return limiter.Stats().Waiting == 20 })
 	leave()
 	all.Wait()
 	redistest.Eventually(t, "nobody waits", func(context.Context) bool { return limiter.Stats().Waiting == 0 })
-	server.Close() // waits for the requests, so none holds a goroutine still
+	server.Close() // waits for the requests, so it hangs if one is stuck
 	require.Zero(t, limiter.Queues())
 }
 
-// A panic in what an application gives us must take nobody else's place.
-func TestAPanicHoldsUpNobodyInTheLine(t *testing.T) {
+// A panic in a function of the application must not block other requests.
+func TestAPanicDoesNotBlockTheQueue(t *testing.T) {
 	for name, test := range map[string]struct {
 		panics ratelimiter.Option
 		want   []string

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// distant is a backend that is a while away, or that fails.
+// distant is a backend with latency, or one that fails.
 type distant struct {
 	backends.Backend
 	away    time.Duration
@@ -48,10 +48,10 @@ func (d *distant) Take(ctx context.Context, quotas []backends.Quota, verdicts []
 	return err
 }
 
-func TestCloseReleasesThoseWhoWait(t *testing.T) {
+func TestCloseReleasesWaitingRequests(t *testing.T) {
 	for name, backend := range map[string]func() backends.Backend{
 		"own backend": func() backends.Backend { return nil },
-		"handed in":   func() backends.Backend { return newDistant(t, 0) },
+		"passed in":   func() backends.Backend { return newDistant(t, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -76,11 +76,11 @@ func TestCloseReleasesThoseWhoWait(t *testing.T) {
 	}
 }
 
-func TestABackendThatFailsWhileRequestsWait(t *testing.T) {
+func TestOnErrorAppliesToWaitingRequests(t *testing.T) {
 	for policy, want := range map[string][]string{
 		"deny":     {"200 at 0s", "503 at 1s", "503 at 1s"},
 		"allow":    {"200 at 0s", "200 at 1s", "200 at 1s"},
-		"fallback": {"200 at 0s", "200 at 1s", "200 at 2s"}, // the memory has counted nothing yet
+		"fallback": {"200 at 0s", "200 at 1s", "200 at 2s"}, // the fallback memory is empty
 	} {
 		t.Run(policy, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestABackendThatFailsWhileRequestsWait(t *testing.T) {
 	}
 }
 
-func TestTheTimeoutBoundsEachQuestionAndNotTheWaiting(t *testing.T) {
+func TestTheTimeoutBoundsEachCallAndNotTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		observer := &notebook{}
 		engine, limiter := application(t, ratelimiter.Config{
@@ -123,16 +123,16 @@ func TestTheTimeoutBoundsEachQuestionAndNotTheWaiting(t *testing.T) {
 		require.Equal(t, 200, response.Code)
 		require.Equal(t, "0", header(response, "X-RateLimit-Remaining"))
 		require.Empty(t, header(response, "Retry-After"))
-		require.Len(t, observer.events, 2, "of both limits, once")
+		require.Len(t, observer.events, 2, "from both limits, once")
 		for _, event := range observer.events {
 			require.Equal(t, ratelimiter.Allowed, event.Outcome)
-			require.Equal(t, 100*time.Millisecond, event.BackendLatency, "two questions")
+			require.Equal(t, 100*time.Millisecond, event.BackendLatency, "two calls")
 			require.Equal(t, 950*time.Millisecond, event.QueueTime)
 		}
 	})
 }
 
-func TestTwoProcessesShareTheLimitAndHaveALineEach(t *testing.T) {
+func TestTwoProcessesShareTheLimitButNotTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := newDistant(t, 0)
 		var engines []*gin.Engine
@@ -164,15 +164,15 @@ func TestTwoProcessesShareTheLimitAndHaveALineEach(t *testing.T) {
 			require.Zero(t, limiters[i].Queues())
 		}
 		require.Equal(t, 8, rejected)
-		require.Equal(t, 1, late, "the others were told as soon as it was known")
+		require.Equal(t, 1, late, "the others were rejected at once")
 		for i := range 10 {
 			require.Equal(t, 1, passed[time.Duration(i)*time.Second], "at second %d", i)
 		}
 	})
 }
 
-// A line moves as fast as its limit, however far away the backend is.
-func TestALineIsNotSlowedDownByTheWayToTheBackend(t *testing.T) {
+// A queue moves as fast as its limit allows, whatever the latency of the backend.
+func TestBackendLatencyDoesNotSlowDownTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := newDistant(t, 50*time.Millisecond)
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": backend})
@@ -191,7 +191,7 @@ func TestALineIsNotSlowedDownByTheWayToTheBackend(t *testing.T) {
 	})
 }
 
-func TestWaitingBesideOtherOptions(t *testing.T) {
+func TestWithWaitCombinesWithOtherOptions(t *testing.T) {
 	wait := ratelimiter.WithWait(time.Minute)
 	for name, test := range map[string]struct {
 		middlewares func(limiter *ratelimiter.RateLimiter) []gin.HandlerFunc
@@ -199,24 +199,24 @@ func TestWaitingBesideOtherOptions(t *testing.T) {
 		want        []string
 		remaining   map[string]int64
 	}{
-		"an outcome that does not count gives back what was charged after waiting": {
+		"a request that does not count is refunded after waiting": {
 			func(limiter *ratelimiter.RateLimiter) []gin.HandlerFunc {
 				second := ratelimiter.WithCountIf(func(c *gin.Context) bool { return c.GetHeader("Cost") != "2" })
 				return []gin.HandlerFunc{limiter.RateLimit(2, 10*time.Second, perSecond, byHeader, second, wait)}
 			}, -1, []string{"200 at 0s", "200 at 0s", "200 at 5s", "200 at 5s"}, map[string]int64{"per-10s": 0},
 		},
-		"a charge corrects what was charged after waiting": {
+		"SetCost corrects the charge after waiting": {
 			func(limiter *ratelimiter.RateLimiter) []gin.HandlerFunc {
 				return []gin.HandlerFunc{limiter.RateLimit(2, 10*time.Second, ratelimiter.WithAlgorithm(ratelimiter.SlidingLog), ratelimiter.WithCost(2), wait)}
 			}, 1, []string{"200 at 0s", "200 at 10s", "200 at 20s", "200 at 30s"}, map[string]int64{"per-10s": 1},
 		},
-		"a shadow beside makes nobody wait and counts each request once": {
+		"an additional shadow causes no wait and counts each request once": {
 			func(limiter *ratelimiter.RateLimiter) []gin.HandlerFunc {
 				return []gin.HandlerFunc{limiter.RateLimit(1, 10*time.Second, perSecond, wait,
 					ratelimiter.WithLimit(9, time.Hour, ratelimiter.WithShadow()), ratelimiter.WithLimit(0, time.Minute, ratelimiter.WithShadow()))}
 			}, -1, []string{"200 at 0s", "200 at 10s", "200 at 20s", "200 at 30s"}, map[string]int64{"per-10s": 0, "shadow-per-hour": 5, "shadow-per-minute": 0},
 		},
-		"two middlewares that count the same are kept apart": {
+		"two middlewares with the same counter have separate queues": {
 			func(limiter *ratelimiter.RateLimiter) []gin.HandlerFunc {
 				one := func() gin.HandlerFunc { return limiter.RateLimit(1, 10*time.Second, perSecond, wait) }
 				return []gin.HandlerFunc{one(), one()}
@@ -251,7 +251,7 @@ func TestWaitingBesideOtherOptions(t *testing.T) {
 	}
 }
 
-func TestWhatALaterLimitRejectsAfterWaitingIsGivenBackBefore(t *testing.T) {
+func TestARequestRejectedByALaterLimitAfterWaitingIsRefunded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		group := engine.Group("/", limiter.RateLimit(10, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("outer"))))
@@ -269,7 +269,7 @@ func TestWhatALaterLimitRejectsAfterWaitingIsGivenBackBefore(t *testing.T) {
 	})
 }
 
-func TestWaitingThatIsNotNeededCostsNoAllocation(t *testing.T) {
+func TestWithWaitCausesNoAllocationIfNoWaitIsNeeded(t *testing.T) {
 	measure := func(options ...ratelimiter.Option) float64 {
 		w := &nowhere{http.Header{}}
 		c, engine := gin.CreateTestContext(w)
@@ -285,7 +285,7 @@ func TestWaitingThatIsNotNeededCostsNoAllocation(t *testing.T) {
 	require.Equal(t, measure(), measure(ratelimiter.WithWait(time.Second)))
 }
 
-func TestRequestsWaitOnTheClockOfRedis(t *testing.T) {
+func TestTheQueueUsesTheClockOfRedis(t *testing.T) {
 	server := miniredis.RunT(t)
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}, "RATELIMITER_TIMEOUT": "5s",
@@ -307,7 +307,7 @@ func TestRequestsWaitOnTheClockOfRedis(t *testing.T) {
 	require.Zero(t, limiter.Queues())
 }
 
-// givingBack counts the units that Redis is asked to take back, as a number below 0.
+// givingBack counts the units that Redis is asked to refund, as a negative number.
 type givingBack struct{ units atomic.Int64 }
 
 func (g *givingBack) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -325,9 +325,9 @@ func (g *givingBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// Where keys are on several nodes, what is charged on the first is given back when
-// another denies. Others may be rejected meanwhile.
-func TestWhoIsTurnedAwayChargesNothingForAMomentEither(t *testing.T) {
+// If keys are on several nodes, the charge on the first is refunded when another denies
+// the request. Other requests may be rejected in the meantime.
+func TestARejectedRequestIsNotChargedEvenBriefly(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = client.Close() })
 	var givingBack givingBack

@@ -15,16 +15,17 @@ import (
 
 const never = time.Duration(1 << 60)
 
-// guest is a request: when it comes and goes without having passed, until when its
-// turn must be, and when the book says that it passes. All times count from one.
+// guest is a request: when it arrives and when it leaves without having passed, how long
+// it may wait, and when it passes according to the book. All times are in microseconds
+// from the same start.
 type guest struct {
 	cost               int64
 	comes, until, goes time.Duration
 	turn, passes       time.Duration
 }
 
-// book is what waiting in line means, written as a list of all that happens: the
-// first asks when it comes there and when it was told to.
+// book is the specification of a queue, written as a list of events: the first request
+// calls the backend when it becomes the first and at the time of the last answer.
 type book struct {
 	algorithm ratelimiter.Algorithm
 	limit     int64
@@ -88,9 +89,9 @@ func (b book) read(guests []guest) []guest {
 	}
 }
 
-// plan draws who comes when.
+// plan draws the arrivals.
 func plan(t *rapid.T, b *book, longest time.Duration) (guests []guest) {
-	dearest := rapid.Int64Range(1, b.limit+1).Draw(t, "dearest")
+	dearest := rapid.Int64Range(1, b.limit+1).Draw(t, "maximum cost")
 	var at time.Duration
 	for i := range rapid.IntRange(1, 25).Draw(t, "requests") {
 		if rapid.Bool().Draw(t, "later") {
@@ -98,7 +99,8 @@ func plan(t *rapid.T, b *book, longest time.Duration) (guests []guest) {
 		}
 		g := guest{comes: at, until: at + longest, goes: never, cost: rapid.Int64Range(1, dearest).Draw(t, "cost")}
 		if rapid.IntRange(0, 4).Draw(t, "leaves") == 0 {
-			// Never just when another goes, nor at a whole microsecond when turns come.
+			// Never at the same time as another event, and never at a whole microsecond,
+			// when turns come.
 			g.goes = at + time.Duration(rapid.IntRange(0, 20_000).Draw(t, "patience"))*time.Millisecond + time.Duration(i)*time.Microsecond + 500
 		}
 		guests = append(guests, g)
@@ -106,10 +108,10 @@ func plan(t *rapid.T, b *book, longest time.Duration) (guests []guest) {
 	return guests
 }
 
-// Those who are not rejected pass when the book says, never more than the bound of
-// the algorithm. Those who are could not have passed in time, if all before them
-// had stayed.
-func TestThoseWhoWaitPassInOrderAndInTime(t *testing.T) {
+// Requests that are not rejected pass when the book says, and never more than the bound
+// of the algorithm. Rejected requests could not have passed in time if all requests ahead
+// of them had stayed.
+func TestWaitingRequestsPassInOrderAndOnTime(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := &book{
 			algorithm: rapid.SampledFrom(algorithms).Draw(rt, "algorithm"),
@@ -165,7 +167,7 @@ func (b book) check(t *rapid.T, guests []guest, visits []*visit) {
 	for _, first := range visits {
 		var units int64
 		for i, v := range visits {
-			// The clock of the memory counts in microseconds.
+			// The clock of the memory backend counts in microseconds.
 			if at, from := v.at.Truncate(time.Microsecond), first.at.Truncate(time.Microsecond); v.response.Code == 200 && at >= from && at < from+b.per {
 				units += guests[i].cost
 			}
@@ -174,7 +176,7 @@ func (b book) check(t *rapid.T, guests []guest, visits []*visit) {
 	}
 }
 
-// ifAllStayed is when a guest would pass, had nobody gone after it has.
+// ifAllStayed returns when a guest would pass if nobody ahead of it left.
 func (b book) ifAllStayed(guests []guest, i int) time.Duration {
 	stay := slices.Clone(guests[:i+1])
 	for j := range stay {

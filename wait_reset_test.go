@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARequestIsNotHeldForATurnAfterItsOwnEnd(t *testing.T) {
+func TestARequestDoesNotWaitBeyondItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		hurry := func(c *gin.Context) {
@@ -31,8 +31,8 @@ func TestARequestIsNotHeldForATurnAfterItsOwnEnd(t *testing.T) {
 	})
 }
 
-// A function may say another limit for each request, as by the plan of a customer.
-func TestWhoHasAHigherLimitThanThoseBeforeIsNotRejectedForTheirPace(t *testing.T) {
+// A function may return another limit for each request, for example by plan.
+func TestAClientWithAHigherLimitIsNotRejectedBecauseOfThoseAhead(t *testing.T) {
 	for _, algorithm := range algorithms {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestWhoHasAHigherLimitThanThoseBeforeIsNotRejectedForTheirPace(t *testing.T
 	}
 }
 
-func TestResetCallsThoseWhoWait(t *testing.T) {
+func TestResetWakesWaitingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(2, time.Hour, ratelimiter.WithAlgorithm(ratelimiter.FixedWindow), ratelimiter.WithWait(time.Hour),
@@ -66,7 +66,7 @@ func TestResetCallsThoseWhoWait(t *testing.T) {
 		pass(time.Second)
 		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.9"))
 		synctest.Wait()
-		require.Equal(t, 2, limiter.Stats().Waiting, "that was somebody else")
+		require.Equal(t, 2, limiter.Stats().Waiting, "another scope was reset")
 		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
 		synctest.Wait()
 		require.Zero(t, limiter.Stats().Waiting)

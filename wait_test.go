@@ -16,23 +16,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crowd are requests that are under way at the same time.
+// crowd is a group of concurrent requests.
 type crowd struct {
 	began time.Time
 	all   sync.WaitGroup
 	sent  []*visit
 }
 
-// visit is a request and what came of it.
+// visit is a request and its result.
 type visit struct {
 	leave    context.CancelFunc
 	response *httptest.ResponseRecorder
-	at       time.Duration // when it was answered, since the crowd came
+	at       time.Duration // when it was answered, since the start
 }
 
 func newCrowd() *crowd { return &crowd{began: time.Now()} }
 
-// send sends a request, and returns when it is answered or waits.
+// send sends a request, and returns when it has been answered or waits.
 func (w *crowd) send(handler http.Handler, path string, change ...func(*http.Request)) *visit {
 	ctx, leave := context.WithCancel(context.Background())
 	v := &visit{leave: leave}
@@ -46,7 +46,7 @@ func (w *crowd) send(handler http.Handler, path string, change ...func(*http.Req
 	return v
 }
 
-// result waits for all answers and lists them, as "200 at 1s".
+// result waits for all responses and returns them in the form "200 at 1s".
 func (w *crowd) result() (list []string) {
 	w.all.Wait()
 	for _, v := range w.sent {
@@ -87,7 +87,7 @@ func TestRequestsPassWhenTheirTurnComes(t *testing.T) {
 	}
 }
 
-func TestOneAfterTheOtherPassesAndTheRestIsRejectedAtOnce(t *testing.T) {
+func TestRequestsPassOneAfterTheOtherAndTheRestIsRejectedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(1, time.Second, perSecond, ratelimiter.WithWait(10*time.Second)), ok)
@@ -105,13 +105,13 @@ func TestOneAfterTheOtherPassesAndTheRestIsRejectedAtOnce(t *testing.T) {
 		}
 		require.Equal(t, "429 at 0s", result[11])
 		pass(time.Second)
-		require.Equal(t, "200 at 11s", func() string { crowd.send(engine, "/"); return crowd.result()[12] }(), "as it was told")
+		require.Equal(t, "200 at 11s", func() string { crowd.send(engine, "/"); return crowd.result()[12] }(), "after Retry-After")
 	})
 }
 
-// Whoever comes back when Retry-After says passes at once. With a sliding window it
-// may be later than it need be.
-func TestRetryAfterOfARejectionBehindOthersIsTrue(t *testing.T) {
+// A client that returns after Retry-After passes at once. With a sliding window,
+// Retry-After may be too long.
+func TestRetryAfterTakesTheQueueIntoAccount(t *testing.T) {
 	for _, algorithm := range algorithms {
 		for _, limit := range []int{1, 2, 3, 10} {
 			for _, waiting := range []int{limit, 2*limit + 1, 35} {
@@ -154,15 +154,15 @@ func TestRetryAfterOfARejectionBehindOthersIsTrue(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesGivesItsPlaceBack(t *testing.T) {
+func TestAClientThatLeavesFreesItsPositionInTheQueue(t *testing.T) {
 	for name, test := range map[string]struct {
 		leaves int
 		want   []string
 	}{
-		"the first":       {1, []string{"200 at 0s", "499 at 500ms", "200 at 1s", "200 at 2s", "200 at 3s"}},
-		"one between":     {2, []string{"200 at 0s", "200 at 1s", "499 at 500ms", "200 at 2s", "200 at 3s"}},
-		"the last":        {4, []string{"200 at 0s", "200 at 1s", "200 at 2s", "200 at 3s", "499 at 500ms"}},
-		"who has no turn": {0, []string{"200 at 0s", "200 at 1s", "200 at 2s", "200 at 3s", "200 at 4s"}},
+		"the first":   {1, []string{"200 at 0s", "499 at 500ms", "200 at 1s", "200 at 2s", "200 at 3s"}},
+		"one between": {2, []string{"200 at 0s", "200 at 1s", "499 at 500ms", "200 at 2s", "200 at 3s"}},
+		"the last":    {4, []string{"200 at 0s", "200 at 1s", "200 at 2s", "200 at 3s", "499 at 500ms"}},
+		"none":        {0, []string{"200 at 0s", "200 at 1s", "200 at 2s", "200 at 3s", "200 at 4s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestAClientThatLeavesGivesItsPlaceBack(t *testing.T) {
 	}
 }
 
-func TestNobodyOvertakesThoseWhoWait(t *testing.T) {
+func TestNoRequestOvertakesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(10, 10*time.Second, perSecond, byHeader, ratelimiter.WithWait(time.Minute)), ok)
@@ -191,14 +191,14 @@ func TestNobodyOvertakesThoseWhoWait(t *testing.T) {
 		crowd.send(engine, "/", ofCost(10))
 		crowd.send(engine, "/", ofCost(5))
 		pass(3 * time.Second)
-		crowd.send(engine, "/", ofCost(1)) // there are three units now
+		crowd.send(engine, "/", ofCost(1)) // three units are available now
 		pass(2 * time.Second)
-		crowd.send(engine, "/", ofCost(1)) // at the moment when the second passes
+		crowd.send(engine, "/", ofCost(1)) // at the time when the second passes
 		require.Equal(t, []string{"200 at 0s", "200 at 5s", "200 at 6s", "200 at 7s"}, crowd.result())
 	})
 }
 
-func TestWhoCannotHaveItsTurnInTimeIsRejectedAtOnce(t *testing.T) {
+func TestARequestThatCannotPassInTimeIsRejectedAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit   any
 		options []ratelimiter.Option
@@ -239,9 +239,9 @@ func TestWhoCannotHaveItsTurnInTimeIsRejectedAtOnce(t *testing.T) {
 	}
 }
 
-// All who wait for a fixed window pass at its beginning, also those whose time is
-// up at that very moment.
-func TestATurnAtTheLastMomentIsInTime(t *testing.T) {
+// All requests that wait for a fixed window pass at its beginning, including those whose
+// wait ends at that moment.
+func TestATurnAtTheLastMomentCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		engine.GET("/", limiter.RateLimit(4, 10*time.Second, ratelimiter.WithAlgorithm(ratelimiter.FixedWindow), ratelimiter.WithWait(10*time.Second)), ok)
@@ -257,7 +257,7 @@ func TestATurnAtTheLastMomentIsInTime(t *testing.T) {
 	})
 }
 
-func TestLinesAreApart(t *testing.T) {
+func TestQueuesAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		wait := ratelimiter.WithWait(time.Minute)
@@ -278,7 +278,7 @@ func TestLinesAreApart(t *testing.T) {
 	})
 }
 
-func TestOnlySoManyWait(t *testing.T) {
+func TestQueuesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		scope := ratelimiter.WithScope(ratelimiter.ByHeader("Who"))
@@ -298,7 +298,7 @@ func TestOnlySoManyWait(t *testing.T) {
 			require.Equal(t, 429, full.Code)
 			want := "7200" // the window after the next
 			if who == 10 {
-				want = "3600" // nobody is in this line
+				want = "3600" // this queue is empty
 			}
 			require.Equal(t, want, header(full, "Retry-After"))
 		}
@@ -307,22 +307,22 @@ func TestOnlySoManyWait(t *testing.T) {
 	})
 }
 
-func TestSenselessWaitingPanicsWhereTheRouteIsRegistered(t *testing.T) {
+func TestAnInvalidWaitPanicsAtRegistration(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	for name, test := range map[string]struct {
 		register func()
 		says     string
 	}{
-		"no time":        {func() { ratelimiter.WithWait(0) }, "over zero"},
-		"less than none": {func() { ratelimiter.WithWait(-time.Second) }, "over zero"},
+		"no time":        {func() { ratelimiter.WithWait(0) }, "must be positive"},
+		"less than none": {func() { ratelimiter.WithWait(-time.Second) }, "must be positive"},
 		"a bare number":  {func() { ratelimiter.WithWait(5) }, "5*time.Second"},
-		"too long":       {func() { ratelimiter.WithWait(2 * time.Hour) }, "longer than 1h"},
-		"nobody is rejected": {func() {
+		"too long":       {func() { ratelimiter.WithWait(2 * time.Hour) }, "longer than the maximum of 1h"},
+		"observe only": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithWait(time.Second), ratelimiter.WithOverLimit(nil))
-		}, "reject nobody"},
+		}, "needs limits that reject"},
 		"all are shadows": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithShadow(), ratelimiter.WithLimit(1, time.Minute), ratelimiter.WithWait(time.Second))
-		}, "reject nobody"},
+		}, "needs limits that reject"},
 		"for one limit": {func() {
 			limiter.RateLimit(1, time.Second, ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithWait(time.Second)))
 		}, "not of WithLimit"},
@@ -334,8 +334,9 @@ func TestSenselessWaitingPanicsWhereTheRouteIsRegistered(t *testing.T) {
 	}
 }
 
-// Each customer has a line, so that one who is over its own limit holds up nobody.
-func TestLimitsOnDifferentScopesMakeALineForEachOfThem(t *testing.T) {
+// Each customer has a queue, so a customer that is over its own limit does not block
+// others.
+func TestEachScopeHasItsOwnQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, limiter := application(t, nil)
 		customer := ratelimiter.WithScope(ratelimiter.ByHeader("Who"))

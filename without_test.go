@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARouteLeavesOutOneKindOfConfiguredLimits(t *testing.T) {
+func TestARouteCanDisableOneKindOfConfiguredLimits(t *testing.T) {
 	onEveryBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		engine, limiter := application(t, with(config, "RATELIMITER_DEFAULT_LIMITS", "50/day", "RATELIMITER_APPLICATION_LIMITS", "60/day"))
 		unlimited := func(options ...ratelimiter.Option) gin.HandlerFunc {
@@ -49,7 +49,7 @@ func TestARouteLeavesOutOneKindOfConfiguredLimits(t *testing.T) {
 	})
 }
 
-func TestARouteTakesThePlaceOfTheLimitsOfItsGroup(t *testing.T) {
+func TestARouteCanReplaceTheLimitsOfItsGroup(t *testing.T) {
 	onEveryBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		engine, limiter := application(t, config)
 		seen := notebook{}
@@ -63,9 +63,9 @@ func TestARouteTakesThePlaceOfTheLimitsOfItsGroup(t *testing.T) {
 
 		require.Equal(t, []int{200, 200, 429}, statuses(engine, "/usual", 3))
 		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/more", 4))
-		require.Equal(t, `"per-hour";q=3;w=3600`, header(get(engine, "/more"), "RateLimit-Policy"), "nothing is left of the others, nor of their names")
-		require.Equal(t, []int{200, 429}, statuses(engine, "/beside", 2), "what follows applies")
-		require.Equal(t, []int{200, 200, 200, 200, 429}, statuses(engine, "/first", 5), "all that stands before does not")
+		require.Equal(t, `"per-hour";q=3;w=3600`, header(get(engine, "/more"), "RateLimit-Policy"), "the others and their names are gone")
+		require.Equal(t, []int{200, 429}, statuses(engine, "/beside", 2), "later RateLimits apply")
+		require.Equal(t, []int{200, 200, 200, 200, 429}, statuses(engine, "/first", 5), "earlier RateLimits do not")
 
 		infos, err := limiter.Status(t.Context(), "GET /more", "192.0.2.1")
 		require.NoError(t, err)
@@ -78,8 +78,8 @@ func TestARouteTakesThePlaceOfTheLimitsOfItsGroup(t *testing.T) {
 	})
 }
 
-// The key of a RateLimit is its position, which those that are left out still have.
-func TestALimitKeepsItsCounterWhenItLeavesOutItsGroup(t *testing.T) {
+// The key of a RateLimit depends on its position, and replaced RateLimits keep theirs.
+func TestALimitWithWithoutGroupKeepsItsCounter(t *testing.T) {
 	config := ratelimiter.Config{}
 	memory, err := ratelimiter.GetBackend("memory")(nil)
 	require.NoError(t, err)
@@ -94,11 +94,11 @@ func TestALimitKeepsItsCounterWhenItLeavesOutItsGroup(t *testing.T) {
 	}
 }
 
-func TestDefaultLimitsBehindARateLimitThatTakesThePlaceOfItsGroup(t *testing.T) {
+func TestDefaultLimitsAfterARateLimitWithWithoutGroup(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"})
 	group := engine.Group("/", limiter.RateLimit(9, time.Hour))
 	group.GET("/unlimited", limiter.RateLimit(ratelimiter.Unlimited, time.Hour, ratelimiter.WithoutGroup()), ok)
 	group.GET("/limited", limiter.RateLimit(2, time.Hour, ratelimiter.WithoutGroup()), ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/unlimited", 2), "what was left out cannot reject in their place")
+	require.Equal(t, []int{200, 429}, statuses(engine, "/unlimited", 2), "replaced limits cannot reject instead")
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/limited", 3))
 }

@@ -2,6 +2,7 @@ package dashboard_test
 
 import (
 	"fmt"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"time"
@@ -11,12 +12,12 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/dashboard"
 )
 
-// The page is at /admin/limits/, for those who have logged in.
+// The dashboard is served at /admin/limits/ and requires a login.
 func Example() {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine.GET("/search", limiter.RateLimit(10, time.Minute), func(c *gin.Context) { c.String(http.StatusOK, "found") })
 
@@ -25,15 +26,15 @@ func Example() {
 	admin.Any("/limits/*any", gin.WrapH(page))
 
 	server := &http.Server{Addr: "127.0.0.1:8080", Handler: engine, ReadHeaderTimeout: 5 * time.Second}
-	server.RegisterOnShutdown(page.Close) // or Shutdown waits for pages that are open
+	server.RegisterOnShutdown(page.Close) // otherwise Shutdown waits for open pages
 	// server.ListenAndServe() ...
 
 	for _, password := range []string{"a guess", "a secret"} {
 		request := httptest.NewRequest(http.MethodGet, "/admin/limits/", nil)
 		request.SetBasicAuth("ann", password)
-		answer := httptest.NewRecorder()
-		server.Handler.ServeHTTP(answer, request)
-		fmt.Println(answer.Code)
+		response := httptest.NewRecorder()
+		server.Handler.ServeHTTP(response, request)
+		fmt.Println(response.Code)
 	}
 	// Output:
 	// 401

@@ -1,6 +1,7 @@
 package logging_test
 
 import (
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -12,8 +13,9 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/logging"
 )
 
+// Rejections are logged once when they begin and once when they end.
 func Example() {
-	// A logger without times, which differ in every run.
+	// A logger without times, because they differ in every run.
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindTime || a.Key == "retry_after" {
 			return slog.Attr{}
@@ -25,7 +27,7 @@ func Example() {
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": rejections})
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
 	for range 100 {
@@ -33,7 +35,7 @@ func Example() {
 	}
 
 	_ = limiter.Close()
-	_ = rejections.Close() // or after a minute without a rejection
+	_ = rejections.Close() // the same happens after a minute without a rejection
 	// Output:
 	// level=INFO msg="rate limit: client rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 limit=2 per=1m0s
 	// level=INFO msg="rate limit: client no longer rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 rejected=98 banned=false

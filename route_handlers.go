@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// kinds is what the handlers of a route are, as far as they are this package's.
-type kinds struct {
-	limits             int  // how many RateLimits
-	leftOut            int  // how many of them, from the first, do not apply; see WithoutGroup
-	withoutApplication bool // one that applies leaves out the application limits
+// routeHandlers describes the handlers of a route that belong to this package.
+type routeHandlers struct {
+	rateLimits         int  // number of RateLimits
+	replaced           int  // number of leading RateLimits that WithoutGroup replaces
+	withoutApplication bool // a RateLimit that applies has WithoutApplication
 	exempt             bool
-	configured         int // how many RateLimiters ask the limits of their configuration first
+	limiters           int // number of RateLimiters with their middleware on the route
 }
 
-// isCalledByGin reports whether Gin called the RateLimit that is being bound, and not a
-// handler that has made or kept it.
+// isCalledByGin reports whether the running middleware was called by Gin and not by a
+// handler.
 func isCalledByGin() bool {
 	var callers [16]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
@@ -28,17 +28,17 @@ func isCalledByGin() bool {
 	return false
 }
 
-// packageMethods is how the names of the methods of RateLimiter begin.
+// packageMethods begins the function names of the methods of RateLimiter.
 const packageMethods = "gin-ratelimiter/ratelimiter.(*RateLimiter)."
 
-// isMiddleware reports whether a method returned the function that is running.
+// isMiddleware reports whether a method returns a middleware.
 func isMiddleware(method string) bool {
 	return strings.HasPrefix(method, "limiting") || strings.HasPrefix(method, "inProgress.") || strings.HasPrefix(method, "configuredLimits.")
 }
 
-// kindsOf finds the middlewares of this package by the names of their functions.
-// The functions that return them are not inlined, which would change the names.
-func kindsOf(handlers []string) (found kinds) {
+// findHandlers finds the middlewares of this package by the names of their functions. The
+// methods that return them must not be inlined, because that would change the names.
+func findHandlers(handlers []string) (found routeHandlers) {
 	for _, name := range handlers {
 		_, method, ours := strings.Cut(name, packageMethods)
 		if !ours {
@@ -47,18 +47,18 @@ func kindsOf(handlers []string) (found kinds) {
 		method, _, _ = strings.Cut(method, ".")
 		switch method {
 		case "limitingWithoutGroup", "limitingWithoutGroupAndApplication":
-			found.leftOut = found.limits
-			found.limits++
+			found.replaced = found.rateLimits
+			found.rateLimits++
 			found.withoutApplication = method == "limitingWithoutGroupAndApplication"
 		case "limitingWithoutApplication":
-			found.limits++
+			found.rateLimits++
 			found.withoutApplication = true
 		case "limiting":
-			found.limits++
+			found.rateLimits++
 		case "Exempt":
 			found.exempt = true
 		case "configuredLimits":
-			found.configured++
+			found.limiters++
 		}
 	}
 	return found

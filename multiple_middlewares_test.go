@@ -11,26 +11,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLimitsOfOnePeriodOnGroupAndRouteCountApart(t *testing.T) {
+func TestLimitsOfOnePeriodOnGroupAndRouteCountSeparately(t *testing.T) {
 	for _, algorithm := range []string{"sliding-window", "fixed-window", "sliding-log", "token-bucket"} {
 		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ALGORITHM": algorithm})
 		group := engine.Group("/", limiter.RateLimit(100, 24*time.Hour))
 		group.GET("/", limiter.RateLimit(3, 24*time.Hour), ok)
 		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4), algorithm)
 		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
-		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4), "both are forgotten")
+		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/", 4), "both are cleared")
 	}
 }
 
-func TestARequestThatALaterLimitRejectsCostsAnEarlierOneNothing(t *testing.T) {
+func TestARequestRejectedByALaterLimitIsNotChargedToEarlierLimits(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "5/hour"})
 	engine.GET("/a", limiter.RateLimit(1, time.Minute), ok)
 	engine.GET("/b", ok)
 	require.Equal(t, []int{200, 429, 429, 429, 429, 429}, statuses(engine, "/a", 6))
-	require.Equal(t, []int{200, 200, 200, 200, 429}, statuses(engine, "/b", 5), "one of five was used")
+	require.Equal(t, []int{200, 200, 200, 200, 429}, statuses(engine, "/b", 5), "one of five units was used")
 }
 
-func TestSeveralExtensionsGiveBackEachToItsOwnBackend(t *testing.T) {
+func TestSeveralRateLimitersRefundTheirOwnBackends(t *testing.T) {
 	engine, first := application(t, nil)
 	second, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)
@@ -42,10 +42,10 @@ func TestSeveralExtensionsGiveBackEachToItsOwnBackend(t *testing.T) {
 	})
 	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 	get(engine, "/left")
-	require.EqualValues(t, 3, left, "one request passed, and this one")
+	require.EqualValues(t, 3, left, "one request was allowed, and this one")
 }
 
-func TestTheMarksOfOneExtensionHoldForTheLimitsOfAll(t *testing.T) {
+func TestExemptAndRateLimitReplaceTheDefaultLimitsOfAllRateLimiters(t *testing.T) {
 	engine, _ := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour", "RATELIMITER_APPLICATION_LIMITS": "4/hour"})
 	second, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)
@@ -55,7 +55,7 @@ func TestTheMarksOfOneExtensionHoldForTheLimitsOfAll(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, "/own", 4))
 }
 
-func TestRetryAfterIsTheLongestOfTheWaits(t *testing.T) {
+func TestRetryAfterIsTheLongestWait(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithLimit(1, 24*time.Hour)), ok)
 	get(engine, "/")
@@ -64,8 +64,8 @@ func TestRetryAfterIsTheLongestOfTheWaits(t *testing.T) {
 	require.Greater(t, wait, 3600)
 }
 
-// The stricter limit decides, on what both have counted.
-func TestLimitsWithOneKeyShareACounterAlsoOnOneRequest(t *testing.T) {
+// The stricter limit decides, on the shared counter.
+func TestLimitsWithTheSameKeyShareACounterOnOneRequest(t *testing.T) {
 	engine, limiter := application(t, nil)
 	key := ratelimiter.WithKey(func(*gin.Context) string { return "shared" })
 	group := engine.Group("/", limiter.RateLimit(func(c *gin.Context) int {
@@ -91,24 +91,24 @@ func TestLimitsWithOneKeyShareACounterAlsoOnOneRequest(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200, 200}, statuses(engine, "/free", 4))
 	staff := withHeader("X-Staff", "yes")
 	require.Equal(t, []int{200}, statuses(engine, "/free", 1, staff))
-	require.Equal(t, []int{429}, statuses(engine, "/", 1, staff), "four of three are used")
+	require.Equal(t, []int{429}, statuses(engine, "/", 1, staff), "four units are used, of a limit of three")
 	require.NoError(t, limiter.Reset(t.Context(), "shared", "192.0.2.1"))
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2), "two units, not four")
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2, staff))
 }
 
-func TestALimiterThatIsNilIsRejectedWhenARouteIsRegistered(t *testing.T) {
+func TestANilRateLimiterPanicsAtRegistration(t *testing.T) {
 	var none *ratelimiter.RateLimiter
 	require.PanicsWithValue(t, "ratelimiter: RateLimit was called on a nil *RateLimiter; check the error of New", func() { none.RateLimit(1, time.Hour) })
 }
 
-func TestAFunctionIsNotShownAsAnAddress(t *testing.T) {
+func TestAPanicShowsAFunctionAsItsType(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	defer func() { require.Contains(t, fmt.Sprint(recover()), "RateLimit(func(*gin.Context) int, 0s)") }()
 	limiter.RateLimit(func(*gin.Context) int { return 1 }, 0)
 }
 
-func TestAShadowOfOneExtensionReplacesTheDefaultLimitsOfNone(t *testing.T) {
+func TestAShadowReplacesTheDefaultLimitsOfNoRateLimiter(t *testing.T) {
 	engine, _ := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"})
 	second, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestAShadowOfOneExtensionReplacesTheDefaultLimitsOfNone(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 }
 
-func TestTwoExtensionsCountTheSameKeyEachInItsOwnBackend(t *testing.T) {
+func TestTwoRateLimitersCountTheSameKeyInTheirOwnBackends(t *testing.T) {
 	engine, first := application(t, nil)
 	second, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestTwoExtensionsCountTheSameKeyEachInItsOwnBackend(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 }
 
-func TestExemptCalledInAMiddlewareHoldsForAllExtensions(t *testing.T) {
+func TestExemptCalledInAMiddlewareAppliesToAllRateLimiters(t *testing.T) {
 	engine := gin.New()
 	var first, second ratelimiter.RateLimiter
 	engine.Use(func(c *gin.Context) { second.Exempt()(c) })
@@ -135,7 +135,7 @@ func TestExemptCalledInAMiddlewareHoldsForAllExtensions(t *testing.T) {
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3))
 }
 
-func TestARequestThatALaterLimitCannotDecideCostsAnEarlierOneNothing(t *testing.T) {
+func TestARequestThatALaterLimitCannotDecideIsRefunded(t *testing.T) {
 	engine, first := application(t, nil)
 	second, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_ON_ERROR": "deny"})
 	require.NoError(t, err)
