@@ -146,33 +146,33 @@ func (r *RateLimiter) Status(ctx context.Context, key, scope string) ([]Info, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	quotas, about := make([]backends.Quota, len(limits)), make([]limitState, len(limits))
+	quotas, states := make([]backends.Quota, len(limits)), make([]limitState, len(limits))
 	for i, known := range limits {
-		quotas[i], about[i] = known.quota, known.limitState
+		quotas[i], states[i] = known.quota, known.limitState
 		quotas[i].Scope = printable(scope)
 	}
-	return s.peek(ctx, quotas, about)
+	return s.peek(ctx, quotas, states)
 }
 
 // peek queries quotas without charging them. They are marked tentative, so that the
 // answer comes from the backend and not from what this process remembers.
-func (s *settings) peek(ctx context.Context, quotas []backends.Quota, about []limitState) ([]Info, error) {
-	quotas, about = slices.Clone(quotas), slices.Clone(about)
+func (s *settings) peek(ctx context.Context, quotas []backends.Quota, states []limitState) ([]Info, error) {
+	quotas, states = slices.Clone(quotas), slices.Clone(states)
 	for i := range quotas {
 		quotas[i].Cost, quotas[i].Tentative = 0, true
 	}
 	verdicts := make([]backends.Verdict, len(quotas))
-	if err := s.takeWithBans(ctx, quotas, about, verdicts, 0); err != nil {
-		return nil, fmt.Errorf("the rate limiter could not read what is left of %s: %w", about[0].key, err)
+	if err := s.takeWithBans(ctx, quotas, states, verdicts, 0); err != nil {
+		return nil, fmt.Errorf("the rate limiter could not read what is left of %s: %w", states[0].key, err)
 	}
 	now := time.Now().UnixMicro()
 	list := make([]Info, len(quotas))
 	for i := range list {
-		if about[i].concurrent {
+		if states[i].concurrent {
 			left := quotas[i].Limit - s.slots.Taken(&quotas[i])
 			verdicts[i].Remaining = max(0, min(left, verdicts[i].Remaining))
 		}
-		list[i] = about[i].info(&quotas[i], &verdicts[i], now)
+		list[i] = states[i].info(&quotas[i], &verdicts[i], now)
 		if !list[i].Banned {
 			list[i].RetryAfter = 0
 		}

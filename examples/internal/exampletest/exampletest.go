@@ -121,6 +121,9 @@ func Admitted(t *testing.T, clients, times int, urls ...string) int64 {
 // Build compiles the program of a folder, with further flags of go build.
 func Build(t *testing.T, folder string, flags ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("left out with -short: building a program takes seconds")
+	}
 	program := filepath.Join(t.TempDir(), "program.exe")
 	arguments := append(append([]string{"build", "-o", program}, flags...), folder)
 	output, err := exec.CommandContext(t.Context(), "go", arguments...).CombinedOutput()
