@@ -16,10 +16,9 @@ type ban struct {
 	durations []time.Duration // of the first ban, the second and so on
 }
 
-// WithBan bans a client for duration once after of its requests have been rejected within
-// per. after is at least 1, and the durations are from backends.MinPer to
-// backends.MaxPer. A banned client is rejected whatever remains of its limits, and even
-// if it slows down.
+// WithBan bans a client for duration once it has had the given number of rejections (at
+// least 1) within per. per and the durations are from backends.MinPer to backends.MaxPer.
+// A banned client is rejected whatever remains of its limits, and even if it slows down.
 //
 // With longer, repeated bans get longer: the second ban lasts the first value of longer,
 // the third the second, and all further ones the last. Each value must be greater than
@@ -37,18 +36,18 @@ type ban struct {
 // RateLimiter.Ban.
 //
 // The backend counts rejections in the call that rejects the request; with WithWait or
-// longer, a second call is needed. While the backend is away and each process falls back
-// on its own memory, each process also bans separately. A full memory backend evicts the
-// counted rejections of the clients with the fewest, but never a ban. If it is full of
-// bans, it may treat a new client like one that was banned before. If after is more than
-// 128, a rejection counts for up to 1/128 of per longer.
+// longer, a second call is needed. While the backend is unavailable and each process
+// falls back on its own memory, each process also bans separately. A full memory backend
+// evicts the counted rejections of the clients with the fewest, but never a ban. If it is
+// full of bans, it may treat a new client like one that was banned before. If rejections
+// is more than 128, a rejection counts for up to 1/128 of per longer.
 //
 // WithBan panics if an argument is out of range. RateLimit panics if WithBan is combined
 // with limits that never reject (WithShadow, WithOverLimit(nil)).
-func WithBan(after int, per, duration time.Duration, longer ...time.Duration) Option {
+func WithBan(rejections int, per, duration time.Duration, longer ...time.Duration) Option {
 	durations := append([]time.Duration{duration}, longer...)
-	call := fmt.Sprintf("ratelimiter: WithBan(%d, %v, %v)", after, per, duration)
-	if after < 1 || int64(after) > backends.MaxLimit {
+	call := fmt.Sprintf("ratelimiter: WithBan(%d, %v, %v)", rejections, per, duration)
+	if rejections < 1 || int64(rejections) > backends.MaxLimit {
 		panic(fmt.Sprintf("%s: the number of rejections must be from 1 to %d", call, backends.MaxLimit))
 	}
 	mustPeriod(call, "period", per)
@@ -58,7 +57,7 @@ func WithBan(after int, per, duration time.Duration, longer ...time.Duration) Op
 			panic(fmt.Sprintf("%s: each repeated ban must be longer than the one before, but %v follows %v", call, d, durations[i-1]))
 		}
 	}
-	return rateLimitOption("WithBan", func(r *rule) { r.ban = &ban{int64(after), per, durations} })
+	return rateLimitOption("WithBan", func(r *rule) { r.ban = &ban{int64(rejections), per, durations} })
 }
 
 // checkBan marks the limits whose rejections count towards the ban.

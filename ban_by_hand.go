@@ -41,7 +41,7 @@ const (
 // all routes. Requests that meet no such limit, for example because of WithSkip or an
 // Unlimited limit, are allowed, and limits that never reject only record the ban. A
 // rejected request is charged nothing. Info.Banned reports the ban, and Retry-After and
-// Info.RetryAfter its end.
+// Info.RetryAfter count down to its end.
 //
 // With a shared backend, the ban applies to this process at once, and to the other
 // processes within a second if they serve requests. RateLimiters that share a memory backend do

@@ -27,8 +27,8 @@ const (
 // The limit is as for RateLimit: 0 rejects every request, and a negative limit
 // (Unlimited) allows every request. A limit that changes applies to the next requests. A
 // request over the limit is answered with status 429. It is not known when a slot will be
-// free, so Retry-After is 1, the minimum. With WithWait, requests wait for a slot in the
-// order of arrival, at most 1,000 for the same slots and 10,000 in total.
+// free, so Retry-After is 1 second, the minimum. With WithWait, requests wait for a slot
+// in the order of arrival, at most 1,000 for the same slots and 10,000 in total.
 //
 // With a memory backend, requests are simply counted, and the limit is exact. With a
 // shared backend such as Redis, the limit covers all processes. Each slot is then a lease
@@ -37,8 +37,8 @@ const (
 // later. The limit is only exceeded if leases are lost: if the backend loses its data
 // (until the processes renew their leases), if its clock is set forward, or if a process
 // cannot reach it for longer than a lease. A call that fails may occupy a slot for one
-// lease. While the backend is away, RATELIMITER_ON_ERROR decides; with "fallback", each
-// process keeps counting its requests and registers them when the backend is back. A
+// lease. While the backend is unavailable, RATELIMITER_ON_ERROR decides; with "fallback",
+// each process keeps counting its requests and registers them when the backend is back. A
 // custom backend has to return receipts for the sliding log (see backends.Verdict).
 //
 // Concurrent accepts the options WithKey, WithScope, WithName, WithSkip, WithShadow,
@@ -76,7 +76,7 @@ func (r *RateLimiter) inProgress(rule *rule) gin.HandlerFunc {
 
 // WithLease sets the length of the leases of a Concurrent, from a second to an hour; the
 // default is 30 seconds. It is how long the slots of a killed process stay occupied. A
-// lease is renewed three times in its length, with one call for all requests of a limit,
+// lease is renewed every third of its length, with one call for all requests of a limit,
 // key and scope; shorter requests need no renewal. It should be many times as long as
 // RATELIMITER_TIMEOUT, and has no effect with a memory backend.
 func WithLease(length time.Duration) Option {

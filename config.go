@@ -149,15 +149,15 @@ const (
 	ConfigOnError = "RATELIMITER_ON_ERROR"
 
 	// ConfigFallbackLimits is a string such as "20/minute"; see ParseLimits. While the
-	// backend is away and ConfigOnError is "fallback", these limits apply in addition to
-	// all others. The default is "", no limits.
+	// backend is unavailable and ConfigOnError is "fallback", these limits apply in
+	// addition to all others. The default is "", no limits.
 	//
 	// Each process counts them in its own memory, separately for each route and each
 	// client. A client is an IP address, or what WithScope in ConfigDefaultOptions
 	// returns. They do not apply to requests that no other limit could have rejected:
-	// skipped requests, and requests that only met shadow limits and limits that only
-	// observe. fallback_share does not reduce them. They are an error if ConfigOnError is
-	// "allow" or "deny", and have no effect with the backend "memory".
+	// skipped requests, and requests that only met limits that never reject (WithShadow,
+	// WithObserveOnly). fallback_share does not reduce them. They are an error if
+	// ConfigOnError is "allow" or "deny", and have no effect with the backend "memory".
 	ConfigFallbackLimits = "RATELIMITER_FALLBACK_LIMITS"
 
 	// ConfigOnUnavailable is a gin.HandlerFunc or a func(*gin.Context) that answers

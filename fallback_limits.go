@@ -9,9 +9,9 @@ import (
 )
 
 // This file implements RATELIMITER_FALLBACK_LIMITS. When a request has been decided in
-// the memory of this process because the backend is away, these limits apply to it as
-// well. Like default limits, they are checked after the first RateLimit that was decided
-// that way.
+// the memory of this process because the backend is unavailable, these limits apply to it
+// as well. Like default limits, they are checked after the first RateLimit that was
+// decided that way.
 
 // newFallbackRule creates the rule of the fallback limits, or returns nil. They only use
 // the scope of the default options, which have been validated before.

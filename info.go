@@ -19,7 +19,7 @@ const Unlimited = -1
 // encoded as JSON and decoded again; see MarshalJSON.
 type Info struct {
 	// Name is the name of the limit in the RateLimit headers, such as "per-minute". A
-	// second limit with the same name has a number: "per-minute-2". Key is what is
+	// second limit with the same name gets a number: "per-minute-2". Key is what is
 	// limited, and Scope is who is limited.
 	Name, Key, Scope string
 
@@ -30,9 +30,9 @@ type Info struct {
 	// Burst is the most units that can be used at once; see WithBurst. 0 means Limit.
 	Burst int64
 
-	// Per is the period; 0 for Concurrent. RetryAfter is how long to wait until an equal
-	// request is allowed. It is 0 if the request was allowed, and negative if waiting
-	// does not help, because the request costs more than the limit.
+	// Per is the period; 0 for Concurrent. RetryAfter is how long to wait until a request
+	// of the same cost is allowed. It is 0 if the request was allowed, and negative if
+	// waiting does not help, because the request costs more than the limit.
 	Per, RetryAfter time.Duration
 
 	// Reset is when the full limit is available again. It is the zero time for

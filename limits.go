@@ -25,7 +25,9 @@ const (
 	Year  = period.Year
 )
 
-// Limit allows at most Limit units in Per. The zero value is not valid.
+// Limit allows at most Limit units in Per. Limit is from 0 (no request is allowed) to
+// backends.MaxLimit, or Unlimited. Per is from backends.MinPer to backends.MaxPer, so the
+// zero value of the struct is not valid.
 type Limit struct {
 	Limit int64
 	Per   time.Duration
@@ -47,13 +49,14 @@ func (l Limit) String() string {
 //	100 per 5 minutes
 //	100 requests/minute   (also req and r, as in 10r/s)
 //	10k/hour              (k means thousand, M means million)
-//	10-M                  (the letters S, M, H and D)
+//	10-M                  (per minute; also S, H and D)
 //	30 per 1m30s          (a Go duration)
 //
 // The units of a period are Go's, from us to h, and milliseconds, seconds, minutes,
-// hours, days, weeks, months (30 days) and years (365 days). Spaces are optional, and
-// only M is case-sensitive. A limit is a whole number from 0 (no request is allowed) to
-// backends.MaxLimit, and a period is from backends.MinPer to backends.MaxPer.
+// hours, days, weeks, months (30 days) and years (365 days). Spaces are optional. Upper
+// and lower case mean the same, except that m is not million. A limit is a whole number
+// from 0 (no request is allowed) to backends.MaxLimit, and a period is from
+// backends.MinPer to backends.MaxPer.
 //
 // ParseLimits returns an error if the text contains no limit, an invalid limit, or two
 // limits with the same period. The error contains the position and, if possible, a

@@ -28,10 +28,10 @@ type Observer interface {
 
 // Event is the decision of one limit on one request.
 type Event struct {
-	// Info is the decision, as in FromContext. For a skipped request only Name, Per,
-	// Shadow and, if it is fixed, Limit are set; a list that a function would return has
-	// the name "limits" and no Per. Without a decision of the backend, Remaining and
-	// Reset are not set.
+	// Info is the decision, as in FromContext. For a skipped request, only Name, Per,
+	// Shadow and, if no function determines it, Limit are set. If a function returns the
+	// list of limits, it is not called for a skipped request; Name is then "limits", and
+	// Per is 0. Without a decision of the backend, Remaining and Reset are not set.
 	Info
 
 	// Route is the route of the request, such as "GET /users/:id", or "unmatched".

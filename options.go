@@ -71,9 +71,10 @@ func WithScope(scope ...func(*gin.Context) string) Option {
 	return func(r *rule) { r.limits[0].scope = scope }
 }
 
-// WithSkip lets a request through if skip returns true. It is charged nothing, and the
-// response has no headers of these limits. If WithSkip is given several times, one true
-// result is enough. See also RateLimiter.FromNetworks.
+// WithSkip skips the limits of the RateLimit if skip returns true: the request is charged
+// nothing, and the response has no headers of these limits. Other limits on the route
+// still apply. If WithSkip is given several times, one true result is enough. See also
+// RateLimiter.FromNetworks.
 func WithSkip(skip func(*gin.Context) bool) Option {
 	mustFunc("WithSkip", skip)
 	return rateLimitOption("WithSkip", func(r *rule) { r.skip = append(r.skip, skip) })
@@ -150,9 +151,9 @@ func WithOverLimit(handler gin.HandlerFunc) Option {
 func WithObserveOnly() Option { return WithOverLimit(nil) }
 
 // WithDefaults applies the default limits in addition to the limits of the route. Without
-// it, they apply only if no RateLimit on the route can reject the request: if all of them
-// are shadow limits, only observe, are skipped, or are unlimited for this request. See
-// also WithoutDefaults.
+// it, they apply only if no RateLimit on the route can reject the request: if each of
+// them has WithShadow or WithObserveOnly, is skipped, or is unlimited for this request.
+// See also WithoutDefaults.
 func WithDefaults() Option {
 	return routeOption("WithDefaults", func(r *rule) { r.defaults = defaultsAlways })
 }
@@ -175,8 +176,8 @@ func WithoutApplication() Option {
 // WithoutGroup replaces every RateLimit that comes earlier on the route: those of its
 // groups and of engine.Use. The replaced limits and their options do not apply to this
 // route and are not in the headers. As with WithoutApplication, the RateLimit has to be
-// registered on the route. Its counter is still that of the second or third RateLimit of
-// the route.
+// registered on the route. The replaced RateLimits keep their positions: the third
+// RateLimit of a route uses the same counter with and without this option.
 func WithoutGroup() Option {
 	return routeOption("WithoutGroup", func(r *rule) { r.withoutGroup = true })
 }

@@ -70,10 +70,10 @@ func New(engine *gin.Engine, config Config) (*RateLimiter, error) {
 // application limits to the engine. A nil configuration means the defaults; see Config.
 //
 // To use the same limiter and counters for further engines, call InitApp again for each
-// of them, with nil or an equal configuration. InitApp returns ErrAlreadyInitialised if
-// it is called twice with the same engine, or with a different configuration. After Close
-// it can be called again with any engine and configuration. A failed call changes
-// nothing.
+// of them, with nil or an equal configuration. InitApp returns an error that wraps
+// ErrAlreadyInitialised if it is called twice with the same engine, or with a different
+// configuration. After Close it can be called again with any engine and configuration. A
+// failed call changes nothing.
 //
 // Default and application limits only apply to groups and routes that are registered
 // after InitApp. InitApp returns an error if these limits are configured and the engine

@@ -6,28 +6,29 @@ import (
 )
 
 // Algorithm selects how a limit is counted. The algorithms differ in how much state they
-// keep and in how much the worst rolling window can admit.
+// keep and in how much a rolling window (any span of one period) can allow at most.
 type Algorithm uint8
 
 const (
 	// SlidingWindow counts in two windows and weights the older one by how much of it lies
-	// within the last period, rounded down. A rolling window admits at most twice the
-	// limit, a single burst never more than the limit. A client that stays within the limit
-	// is never denied. This is the default.
+	// within the last period, rounded down. A rolling window allows at most twice the
+	// limit, and a single burst at most the limit. A client whose units are at least
+	// Per/Limit apart is never denied; one that spends them in bursts may be denied
+	// although it took fewer than the limit within the last period. This is the default.
 	SlidingWindow Algorithm = iota
 
 	// FixedWindow counts in windows that begin at multiples of the period since the Unix
-	// epoch, or in the windows of a calendar; see Quota.Calendar. A rolling window admits
+	// epoch, or in the windows of a calendar; see Quota.Calendar. A rolling window allows
 	// at most twice the limit. Without a calendar, days begin at midnight UTC and weeks on
 	// Thursdays, like the epoch; periods of 30 and 365 days begin on arbitrary dates.
 	FixedWindow
 
-	// SlidingLog stores when units were taken, so no rolling window ever admits more than
+	// SlidingLog stores when units were taken, so no rolling window ever allows more than
 	// the limit. It needs more memory than the others.
 	SlidingLog
 
 	// TokenBucket (GCRA) refills at a constant rate and allows Burst units at once. A
-	// rolling window admits at most burst + limit.
+	// rolling window allows at most burst + limit.
 	TokenBucket
 
 	algorithmCount // number of algorithms

@@ -51,8 +51,8 @@ type Health struct {
 //
 // In a store with several nodes, such as a Redis Cluster, some nodes may charge while
 // another fails. Failures then open the breaker only if no node has charged within the
-// timeout: five in a row are a matter of chance, and must not affect the nodes that work. A
-// probe reaches only the node of its key.
+// timeout: while one node fails, five failures in a row happen by chance, and must not
+// affect the nodes that work. A probe reaches only the node of its key.
 type Breaker struct {
 	backend Backend
 	timeout time.Duration

@@ -117,7 +117,7 @@ func (h *Handler) Close() {
 	h.record.close()
 }
 
-// ServeHTTP serves the page, its assets, and its requests.
+// ServeHTTP serves the page, its assets, and the requests that the page makes.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
 	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]

@@ -63,9 +63,9 @@ func report(out io.Writer, phases []scale.Phase) error {
 	line("", func(p *scale.Phase) string { return p.Name })
 	line("requests a second", func(p *scale.Phase) string { return perSecond(p, p.Requests) })
 	line("  admitted", func(p *scale.Phase) string { return ofAll(p, p.Admitted) })
-	line("  denied from memory", func(p *scale.Phase) string { return ofAll(p, p.KnownDenied) })
+	line("  rejected from memory", func(p *scale.Phase) string { return ofAll(p, p.KnownDenied) })
 	line("  decided by the process alone", func(p *scale.Phase) string { return ofAll(p, p.Fallback) })
-	line("  admitted beyond the limit", func(p *scale.Phase) string { return ofAll(p, p.TooMany) })
+	line("  allowed beyond the limit", func(p *scale.Phase) string { return ofAll(p, p.TooMany) })
 	line("  rejected wrongly", func(p *scale.Phase) string { return ofAll(p, p.Wrongly) })
 	line("trips a second", func(p *scale.Phase) string { return perSecond(p, p.Trips) })
 	line("  decisions in a trip", func(p *scale.Phase) string {
