@@ -37,7 +37,7 @@ func wait(t *testing.T, processes, each int, quota backends.Quota, longest time.
 				quotas := []backends.Quota{quota}
 				allowed := false
 				_, _, err := queues.Wait(t.Context(), queue.Request{Quotas: quotas, Longest: longest}, func(ctx context.Context) (queue.Answer, error) {
-					time.Sleep(roundTrip) //nolint:forbidigo // the time is virtual, and this is the way to the backend and back
+					<-time.After(roundTrip) // virtual
 					verdicts := make([]backends.Verdict, 1)
 					err := backend.Take(ctx, quotas, verdicts)
 					c.mu.Lock()
