@@ -69,3 +69,25 @@ func TestAnImmediateRefundOfABucketRestoresFractionsOfAMicrosecond(t *testing.T)
 	restored, _ := two.Take(100*second, &Charge{Limit: 3, Per: second, Cost: -1, Receipt: v.Receipt})
 	require.Equal(t, one, restored)
 }
+
+// The shared cell counts until 5.128900 s, the charge of the receipt only until 5.128100 s.
+func TestAReceiptOfASharedCellExpiresWithItsCharge(t *testing.T) {
+	shared := []Cell{{5_000_900, 2}}
+	refund := Charge{Limit: exactLimit + 1, Per: 128_000, Cost: -1, Receipt: 5_000_100}
+	_, v := Log{[]Cell{shared[0]}}.Take(5_128_099, &refund)
+	require.EqualValues(t, exactLimit, v.Remaining)
+	same, v := Log{shared}.Take(5_128_100, &refund)
+	require.EqualValues(t, exactLimit-1, v.Remaining)
+	require.Equal(t, []Cell{{5_000_900, 2}}, same.Cells)
+}
+
+func TestOnlyATentativeChargeGetsAReceipt(t *testing.T) {
+	for _, a := range algorithms() {
+		for _, cost := range []int64{1, 0, -1} {
+			v := a.take(100*second, Charge{Limit: 4, Per: 10 * second, Cost: cost, Tentative: true})
+			require.Equal(t, cost > 0, v.Receipt != 0, "%s: a cost of %d", a.name, cost)
+			v = a.take(100*second, Charge{Limit: 4, Per: 10 * second, Cost: cost})
+			require.Zero(t, v.Receipt, "%s: a cost of %d", a.name, cost)
+		}
+	}
+}

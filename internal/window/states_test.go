@@ -66,11 +66,42 @@ func TestForcedHasNoEffectOnAPeek(t *testing.T) {
 	}
 }
 
-// A window whose units were all refunded is equivalent to the zero value at once.
-func TestARefundedWindowExpiresAtItsStart(t *testing.T) {
-	const start = 100 * second
-	require.EqualValues(t, start, Fixed{Start: start}.Expires(second))
-	require.EqualValues(t, start, Sliding{Start: start}.Expires(second))
+// A window whose units were all refunded is equivalent to the zero value at once, and so is
+// a sliding window with a single unit in the previous one.
+func TestAWindowExpiresWhenItsUnitsNoLongerCount(t *testing.T) {
+	const start, per = 100 * second, 10 * second
+	require.EqualValues(t, start, Fixed{Start: start}.Expires(per))
 	require.EqualValues(t, start, Calendar{Start: start, End: start + day}.Expires())
-	require.Zero(t, Log{}.Expires(second))
+	require.Zero(t, Log{}.Expires(per))
+	for _, step := range []struct{ previous, current, want int64 }{
+		{0, 0, start}, {1, 0, start}, {2, 0, start + per}, {0, 1, start + per}, {1, 1, start + per}, {0, 2, start + 2*per},
+	} {
+		require.Equal(t, step.want, Sliding{start, step.previous, step.current}.Expires(per), "%+v", step)
+	}
+}
+
+func TestASlidingWindowForgetsUnitsAfterTwoPeriods(t *testing.T) {
+	c := Charge{Limit: 9, Per: 10 * second, Cost: 1}
+	s := Sliding{Start: 100 * second, Previous: 3, Current: 4}
+	moved, _ := s.Take(120*second-1, &c)
+	require.Equal(t, Sliding{110 * second, 4, 1}, moved)
+	fresh, _ := s.Take(120*second, &c)
+	require.Equal(t, Sliding{120 * second, 0, 1}, fresh)
+}
+
+func TestChargesAtTheSameTimeShareACell(t *testing.T) {
+	for _, limit := range []int64{exactLimit, exactLimit + 1} {
+		c := Charge{Limit: limit, Per: 128_000, Cost: 1}
+		l, _ := Log{}.Take(5*second, &c)
+		l, _ = l.Take(5*second, &c)
+		require.Equal(t, []Cell{{5 * second, 2}}, l.Cells)
+	}
+}
+
+// The peek finds an expired cell, and the rest is exactly the limit.
+func TestAPeekAtAFullLogKeepsItsExpiredCells(t *testing.T) {
+	l := Log{[]Cell{{100 * second, 1}, {105 * second, 4}}}
+	same, v := l.Take(111*second, &Charge{Limit: 4, Per: 10 * second})
+	require.Equal(t, allowed(0, 4*second), v)
+	require.Equal(t, []Cell{{100 * second, 1}, {105 * second, 4}}, same.Cells)
 }
