@@ -41,6 +41,7 @@ func TestCalendarWindows(t *testing.T) {
 		{"a day whose last hour comes twice", "America/Sao_Paulo", aDay, "2019-02-16T23:30:00-03:00", "2019-02-16T00:00:00-02:00", "2019-02-17T00:00:00-03:00", 25},
 		{"a day with two midnights in Havana", "America/Havana", aDay, "2026-11-01T00:30:00-05:00", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00", 25},
 		{"a date that comes back after midnight", "America/St_Johns", aDay, "2010-11-06T23:30:00-03:30", "2010-11-07T00:00:00-02:30", "2010-11-08T00:00:00-03:30", 25},
+		{"a month whose last date comes back", "America/St_Johns", aMonth, "2009-10-31T23:30:00-03:30", "2009-11-01T00:00:00-02:30", "2009-12-01T00:00:00-03:30", 30*24 + 1},
 		{"the day before one that was left out", "Pacific/Apia", aDay, "2011-12-29T12:00:00-10:00", "2011-12-29T00:00:00-10:00", "2011-12-31T00:00:00+14:00", 24},
 
 		{"a week from Monday", "UTC", aWeek, "2026-06-10T12:00:00Z", "2026-06-08T00:00:00Z", "2026-06-15T00:00:00Z", 168},
@@ -118,6 +119,24 @@ func TestACalendarVerdictReportsTheEndOfItsWindow(t *testing.T) {
 	back, v := next.Take(now, &charge)
 	require.False(t, v.Allowed(), "the clock ran backwards past the end of the month")
 	require.Equal(t, next, back)
+}
+
+func TestOnlyDaysWeeksMonthsAndYearsAreCalendarPeriods(t *testing.T) {
+	for _, per := range []time.Duration{aDay, aWeek, aMonth, aYear} {
+		require.True(t, window.IsCalendarPeriod(per.Microseconds()), per)
+		require.False(t, window.IsCalendarPeriod(per.Microseconds()+1), per)
+	}
+	require.False(t, window.IsCalendarPeriod(time.Hour.Microseconds()))
+}
+
+func TestAPeekAtACalendarDayChangesNothing(t *testing.T) {
+	day := window.Calendar{Start: aDay.Microseconds(), End: 2 * aDay.Microseconds(), Count: 3}
+	peek := window.Charge{Limit: 2, Per: aDay.Microseconds()}
+	for _, hour := range []int64{24, 47, 48, 100} { // over the limit in the first two
+		same, v := day.Take(hour*time.Hour.Microseconds(), &peek)
+		require.Equal(t, day, same, "after %d hours", hour)
+		require.Equal(t, hour >= 48, v.Allowed(), "after %d hours", hour)
+	}
 }
 
 func zone(t *testing.T, name string) *time.Location {

@@ -250,6 +250,7 @@ func FuzzMulDiv(f *testing.F) {
 	f.Add(MaxLimit, MaxPeriod, int64(1))
 	f.Add(MaxUnits, MaxPeriod, MaxLimit)
 	f.Add(int64(7), int64(0), int64(0))
+	f.Add(2*MaxDebt+1, int64(1), int64(2)) // the largest quotient, with a remainder
 	f.Fuzz(func(t *testing.T, a, b, c int64) {
 		if a < 0 || b < 0 || c < 0 {
 			return
