@@ -86,7 +86,7 @@ func plainIPv4(text string) (address string, ok bool) {
 			if number = number*10 + int(b-'0'); number > 255 {
 				return "", false
 			}
-		case b == '.' && digits > 0 && dots < 3:
+		case b == '.' && digits > 0:
 			number, digits, dots = 0, 0, dots+1
 		case b == ':' && digits > 0 && dots == 3:
 			return text[:i], !strings.Contains(text[i+1:], ":")

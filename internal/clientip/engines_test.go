@@ -15,6 +15,15 @@ func TestTheEngineIsFoundInAContext(t *testing.T) {
 	require.Nil(t, EngineOf(&gin.Context{}))
 }
 
+func TestAnEngineThatTwoRequestsFindUnknownIsAddedOnce(t *testing.T) {
+	var known engines
+	first, second := newEngine(), newEngine()
+	for _, engine := range []*gin.Engine{first, second} {
+		require.Same(t, known.add(engine), known.add(engine))
+	}
+	require.Len(t, *known.known.Load(), 2)
+}
+
 func TestAnUnknownEngineFieldIsNotRead(t *testing.T) {
 	type embedded struct{ engine *gin.Engine } //nolint:unused // read by reflection
 	for name, context := range map[string]reflect.Type{

@@ -54,6 +54,13 @@ func inLines(t *rapid.T, list []aHop) []string {
 	return lines
 }
 
+func TestAnEmptyFirstEntryIsNotAnAddress(t *testing.T) {
+	finder, engine := &Finder{}, newEngine(trustProxies("10.0.0.0/8"))
+	c := request(engine, "10.0.0.9:80")
+	c.Request.Header.Set("X-Forwarded-For", ",10.0.0.2")
+	require.Equal(t, "10.0.0.9", finder.Text(c, 32, 64))
+}
+
 func TestTheClientIsThePeerOrTheAddressFromATrustedHop(t *testing.T) {
 	finder, engine := &Finder{}, newEngine(trustProxies("10.0.0.0/8", "2001:db8:10::/48"))
 	rapid.Check(t, func(t *rapid.T) {
