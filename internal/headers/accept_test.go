@@ -38,6 +38,7 @@ func TestPrefersHTML(t *testing.T) {
 		"text/html, application/json;q=1.0":               true,
 		"text/html;q=0":                                   false,
 		"text/html;q=0, */*":                              false,
+		"text/html;q=0, application/*;q=0":                false,
 		"text/html;q=0.000, text/*":                       false,
 		"text/html;q=0.001, application/json;q=0":         true,
 		"application/json;charset=utf-8, text/html;q=0.5": false,
@@ -59,6 +60,7 @@ func TestPrefersHTML(t *testing.T) {
 		"text/html;;":                           true,
 		", ,text/html,":                         true,
 		"application/json;q=x, text/html;q=0.1": true,
+		"text/html;q=x, text/*":                 true,
 
 		// Quoted parameters may contain syntax.
 		`a/b;x=", text/html"`:                  false,

@@ -94,8 +94,8 @@ func TestAPlaceOfAnotherProcessIsTriedAgainLessAndLessOften(t *testing.T) {
 		}()
 		synctest.Wait()
 		require.Len(t, store.calls(), 2, "before and after it joins the queue")
-		for _, pause := range []time.Duration{100, 200, 400, 800, 1000, 1000} { // ms
-			<-time.After(pause*time.Millisecond - 1)
+		for _, pause := range []int{100, 200, 400, 800, 1000, 1000} { // ms
+			<-time.After(time.Duration(pause)*time.Millisecond - 1)
 			synctest.Wait()
 			require.Empty(t, store.calls(), pause)
 			<-time.After(1)
