@@ -25,7 +25,7 @@ func TestAnErrorCommandsNoTerminal(t *testing.T) {
 		require.NotContains(t, message(err), "\u009b", args)
 	}
 	_, _, err := run(t, "", "plan", path)
-	require.Contains(t, message(err), "\nand no format", "its lines stay lines")
+	require.Contains(t, message(err), "\nNo format", "its lines stay lines")
 }
 
 // hostile is a log whose clients have put commands wherever they can.
