@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,20 @@ type denial struct {
 	id    counterID
 	state numbers
 	at    moment
+	until int64 // on the clock of the server, when what was denied is allowed
+}
+
+// Of a limit that has allowed its part of a denied question, nothing ends.
+const always = math.MaxInt64
+
+// untilOf is when a charge that a state has denied is allowed. Others may have been
+// admitted since then, so the state is out of date for lower limits too.
+func untilOf(state numbers, q *Quota, now int64) int64 {
+	charge := q.charge()
+	if v := state.verdict(now, idOf(q), &charge); v.RetryAfter > 0 {
+		return now + v.RetryAfter
+	}
+	return always
 }
 
 // began is what our clock counts from.
@@ -188,8 +203,10 @@ func (d *denials) find(hash uint64, q *Quota) (denial, bool) {
 	return denial{}, false
 }
 
-// trusted tells whether it was denied not long ago.
-func (d *denial) trusted(clock time.Duration) bool { return clock-d.at.asked < trust }
+// trusted tells whether it was denied not long ago, and would still be denied.
+func (d *denial) trusted(clock time.Duration) bool {
+	return clock-d.at.asked < trust && d.at.latest(clock) < d.until
+}
 
 // sharing tells whether a quota shares its counter with one of others.
 func sharing(others []Quota, q *Quota) bool {
@@ -249,7 +266,8 @@ func (d *denials) after(c *call, answered bool) {
 			delete(s.denied, hash)
 		case e.freeing == 0 && c.changes[i] == e.changes:
 			for _, member := range members {
-				s.remember(hash, denial{idOf(&c.quotas[member]), c.states[member], c.at})
+				q, state := &c.quotas[member], c.states[member]
+				s.remember(hash, denial{idOf(q), state, c.at, untilOf(state, q, c.at.now)})
 			}
 		}
 		s.mu.Unlock()

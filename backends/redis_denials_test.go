@@ -115,6 +115,24 @@ func TestARaisedLimitIsAskedAtOnce(t *testing.T) {
 	})
 }
 
+// Under the limit before, others may have been admitted since the denial.
+func TestALoweredLimitIsAskedWhereTheDenialUnderTheOldOneIsOver(t *testing.T) {
+	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {
+		other := p.backend(t)
+		high := Quota{Key: "k", Algorithm: algorithm, Limit: 10, Per: 8 * time.Second, Cost: 1}
+		for range high.Limit {
+			p.asked(t, other, true, high)
+		}
+		elapse(p.asked(t, backend, false, high).RetryAfter)
+		p.asked(t, other, true, high)
+		low := high
+		low.Limit = 5
+		truth := p.truth(t, low)[0]
+		_, verdicts := p.asks(t, backend, low)
+		require.Equal(t, truth, verdicts[0])
+	})
+}
+
 func TestWhatThisProcessResetsOrGivesBackIsFreeAtOnce(t *testing.T) {
 	onPretended(t, func(t *testing.T, p *pretended, backend *redisBackend, algorithm Algorithm) {
 		q := Quota{Key: "k", Scope: "s", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1}
