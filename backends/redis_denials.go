@@ -3,6 +3,7 @@
 package backends
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,20 @@ type denial struct {
 	id    counterID
 	state numbers
 	at    moment
+	until int64 // when the denied charge is allowed, on the server's clock
+}
+
+// neverEnds is the end of a denial for a limit that did not deny its part of the call.
+const neverEnds = math.MaxInt64
+
+// endOf returns when a charge that was denied is allowed. From then on, others may have been
+// allowed in the meantime, so the state is out of date, also for a lower limit.
+func endOf(state numbers, q *Quota, now int64) int64 {
+	charge := q.charge()
+	if v := state.verdict(now, idOf(q), &charge); v.RetryAfter > 0 {
+		return now + v.RetryAfter
+	}
+	return neverEnds
 }
 
 // processStart is the zero of the local clock.
@@ -105,7 +120,7 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 			return false
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
-		if !ok || !known.isRecent(clock) {
+		if !ok || !known.isCurrent(clock) {
 			return false
 		}
 		charge := q.charge()
@@ -138,7 +153,7 @@ func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
 		charge := q.charge()
-		if ok && known.isRecent(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+		if ok && known.isCurrent(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
 			return true
 		}
 	}
@@ -155,7 +170,7 @@ func (d *denials) denyOne(hash uint64, q *Quota, v *Verdict) bool {
 		return false
 	}
 	clock, charge := sinceStart(), q.charge()
-	if !known.isRecent(clock) || known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+	if !known.isCurrent(clock) || known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
 		return false
 	}
 	*v = verdict(known.state.verdict(known.at.earliest(clock), known.id, &charge))
@@ -190,8 +205,10 @@ func (d *denials) find(hash uint64, q *Quota) (denial, bool) {
 	return denial{}, false
 }
 
-// isRecent reports whether the denial may still be used.
-func (d *denial) isRecent(clock time.Duration) bool { return clock-d.at.sent < denialTTL }
+// isCurrent reports whether the denial is recent and has not ended.
+func (d *denial) isCurrent(clock time.Duration) bool {
+	return clock-d.at.sent < denialTTL && d.at.latest(clock) < d.until
+}
 
 // sharesCounter reports whether a quota shares its counter with any of the others.
 func sharesCounter(others []Quota, q *Quota) bool {
@@ -251,7 +268,8 @@ func (d *denials) callEnds(c *call, answered bool) {
 			delete(s.denied, hash)
 		case e.pendingRefunds == 0 && c.changes[i] == e.changes:
 			for _, member := range members {
-				s.add(hash, denial{idOf(&c.quotas[member]), c.states[member], c.at})
+				q, state := &c.quotas[member], c.states[member]
+				s.add(hash, denial{idOf(q), state, c.at, endOf(state, q, c.at.now)})
 			}
 		}
 		s.mu.Unlock()

@@ -115,6 +115,24 @@ func TestARaisedLimitAppliesAtOnce(t *testing.T) {
 	})
 }
 
+// Others may have been allowed since the denial under the previous limit.
+func TestALoweredLimitAsksRedisOnceTheDenialUnderTheOldLimitHasEnded(t *testing.T) {
+	onFakeRedis(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, algorithm Algorithm) {
+		other := p.backend(t)
+		high := Quota{Key: "k", Algorithm: algorithm, Limit: 10, Per: 8 * time.Second, Cost: 1}
+		for range high.Limit {
+			p.takeRemote(t, other, true, high)
+		}
+		elapse(p.takeRemote(t, backend, false, high).RetryAfter)
+		p.takeRemote(t, other, true, high)
+		low := high
+		low.Limit = 5
+		truth := p.truth(t, low)[0]
+		_, verdicts := p.takeCounted(t, backend, low)
+		require.Equal(t, truth, verdicts[0])
+	})
+}
+
 func TestResetsAndRefundsOfThisProcessTakeEffectAtOnce(t *testing.T) {
 	onFakeRedis(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, algorithm Algorithm) {
 		q := Quota{Key: "k", Scope: "s", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1}

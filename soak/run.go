@@ -130,8 +130,10 @@ func (r *run) load(ctx context.Context) {
 	group.Wait()
 }
 
-// takeAllPlaces sends as many requests at once as there are places, when all others have ended.
+// takeAllPlaces sends as many requests at once as there are places, when all others have
+// ended. A place whose question was not answered is free a lease later.
 func (r *run) takeAllPlaces(ctx context.Context) {
+	pause(ctx, routes.Lease+time.Second)
 	var group sync.WaitGroup
 	for _, k := range kinds {
 		for number := 0; k.name == "busy" && number*k.group < k.count(r.clients); number++ {

@@ -104,6 +104,9 @@ func (r *Route) LongestRetry(banned bool) time.Duration {
 
 const window = 5 * time.Second
 
+// Lease is that of every Concurrent.
+const Lease = 6 * time.Second
+
 // BanByHand is how long operators ban a client for.
 const BanByHand = 6 * time.Second
 
@@ -157,7 +160,7 @@ func build() []Route {
 		wait := get(prefix+"/wait", limiter, Limit{Units: 2, Per: time.Second, Algorithm: ratelimiter.TokenBucket, Burst: 1})
 		wait.Group, wait.Wait = true, 4*time.Second
 		busy := get(prefix+"/busy", limiter)
-		busy.Group, busy.Places, busy.Lease = true, 3, 6*time.Second
+		busy.Group, busy.Places, busy.Lease = true, 3, Lease
 		list = append(list, wait, busy)
 	}
 	return append(list, special()...)
@@ -167,7 +170,7 @@ func special() []Route {
 	queue := get("/queue", Shared, Limit{Units: 10, Per: 2 * time.Second})
 	queue.Group, queue.Wait = true, 2*time.Second
 	busyWait := get("/busy-wait", Shared)
-	busyWait.Group, busyWait.Places, busyWait.Lease, busyWait.Wait = true, 2, 6*time.Second, 3*time.Second
+	busyWait.Group, busyWait.Places, busyWait.Lease, busyWait.Wait = true, 2, Lease, 3*time.Second
 	upload := get("/upload", Shared, sliding(5))
 	upload.Method = "POST"
 	login := get("/login", Shared, five(ratelimiter.SlidingLog, 0))
