@@ -36,9 +36,9 @@ func readLog(folder string, process int, limiter string) (log history.Log, err e
 			log.Clients++
 		case strings.HasPrefix(message, "other clients"):
 			log.Others++
-		case strings.HasPrefix(message, "backend fails"):
+		case strings.HasPrefix(message, "backend unavailable"):
 			log.Fails++
-		case strings.HasPrefix(message, "backend answers"):
+		case strings.HasPrefix(message, "backend available again"):
 			log.Answers++
 		default:
 			return log, fmt.Errorf("%s has a record that nothing says is written: %q", file.Name(), record.Message)
