@@ -51,7 +51,7 @@ func (q *queue) earliest(w *waiter, ahead []load) time.Time {
 	switch {
 	case first.Limit == 0, max(before.limit, own.Limit) > first.Limit: // with a higher limit it may pass together with the first
 		return q.turn.at
-	case first.Algorithm == backends.TokenBucket || first.Algorithm == backends.SlidingWindow: // units come back one by one
+	case regainsOneByOne(first):
 		// The turn of the first was rounded up, so the difference is rounded down.
 		return q.turn.at.Add(pace(units-first.Cost, first.Limit, first.Per))
 	}

@@ -13,11 +13,12 @@ import (
 // one calls the backend when its turn comes. Those behind it call earlier only if the last
 // answer of the backend left room for all before them.
 type queue struct {
-	id      uint64
-	waiters []*waiter // never empty, except while the queue is created
-	loads   []load    // of all waiters, by quota
-	turn    turn      // of the first waiter
-	passed  int       // number of requests that have passed
+	id         uint64
+	waiters    []*waiter // never empty, except while the queue is created
+	loads      []load    // of all waiters, by quota
+	turn       turn      // of the first waiter
+	passed     int       // number of requests that have passed
+	contention contention
 }
 
 // waiter is a request in a queue.
@@ -30,6 +31,7 @@ type waiter struct {
 	// The following fields are guarded by Queues.mu.
 	queue    *queue    // nil if it is not in a queue
 	querying bool      // it is calling the backend
+	inTurn   bool      // it does so because its turn has come
 	passed   int       // value of queue.passed when the call began
 	stale    bool      // units were freed since the call began
 	rejected *Estimate // set if it was rejected
@@ -68,7 +70,7 @@ func (qs *Queues) join(w *waiter, first turn) {
 	id := idOf(w.quotas)
 	q := qs.queues[id]
 	if q == nil {
-		q = &queue{id: id, loads: make([]load, len(w.quotas))}
+		q = &queue{id: id, loads: make([]load, len(w.quotas)), contention: contention{since: time.Now()}}
 	}
 	place := len(q.waiters)
 	for place > 0 && q.waiters[place-1].arrived.After(w.arrived) {
@@ -115,6 +117,7 @@ func (qs *Queues) next(w *waiter, grace time.Duration) (pause time.Duration, err
 	case q.waiters[0] == w:
 		if pause = max(0, w.nextQuery(q.turn).Sub(now)); pause == 0 {
 			w.startQuery()
+			w.inTurn = q.turn != (turn{})
 		}
 		return pause, nil
 	}
@@ -137,7 +140,7 @@ func (w *waiter) nextQuery(t turn) time.Time {
 	if w.open && t.at.After(w.deadline) {
 		return w.deadline
 	}
-	return t.at
+	return t.at.Add(t.skip)
 }
 
 // postpone records the new turn of a request that the backend has denied. If it is the
@@ -153,6 +156,9 @@ func (qs *Queues) postpone(w *waiter, t turn) {
 	if w.stale { // the answer is older than the freed units
 		w.startQuery()
 		return
+	}
+	if w.inTurn {
+		t.skip = q.contention.after(w, t)
 	}
 	q.turn = t
 	ahead := make([]load, len(q.loads))
@@ -230,6 +236,7 @@ func (qs *Queues) leave(w *waiter, room []backends.Verdict) {
 	}
 	if passed {
 		q.passed++
+		q.contention.recordPass()
 	}
 	if first := qs.remove(w); first || passed {
 		q.wakeFirst(room)
@@ -284,7 +291,9 @@ func fits(need []load, quotas []backends.Quota, room []backends.Verdict) bool {
 }
 
 // startQuery records that a request begins to call the backend.
-func (w *waiter) startQuery() { w.querying, w.stale, w.passed = true, false, w.queue.passed }
+func (w *waiter) startQuery() {
+	w.querying, w.inTurn, w.stale, w.passed = true, false, false, w.queue.passed
+}
 
 // signal wakes a request.
 func (w *waiter) signal() {

@@ -165,6 +165,7 @@ type turn struct {
 	at    time.Time
 	limit int
 	never bool
+	skip  time.Duration // how long after that the request calls the backend; see contention
 }
 
 func (a Answer) turn() turn {
