@@ -51,6 +51,8 @@ func TestUpdateAddsLimitsToAnEngineWithoutLimits(t *testing.T) {
 	require.ErrorContains(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"}), "had 1 routes")
 	var none ratelimiter.RateLimiter
 	require.ErrorIs(t, none.Update(nil), ratelimiter.ErrNotInitialised)
+	require.NoError(t, limiter.Close())
+	require.ErrorIs(t, limiter.Update(nil), backends.ErrClosed)
 }
 
 func TestUnderLoadEveryRequestIsDecidedByOldOrNewLimits(t *testing.T) {

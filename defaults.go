@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gin-gonic/gin"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/gin-ratelimiter/ratelimiter/internal/options"
 )
 
@@ -125,13 +126,16 @@ func isExempt(c *gin.Context) bool {
 //
 // Update returns an error, and changes nothing, if config is invalid, or if an engine
 // already had routes when InitApp was called, because new limits could not apply to them.
-// It returns ErrNotInitialised before InitApp and after Close.
+// It returns ErrNotInitialised before InitApp and backends.ErrClosed after Close.
 func (r *RateLimiter) Update(config Config) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.settings.Load()
-	if s == nil || s.closed.Load() {
+	switch {
+	case s == nil:
 		return ErrNotInitialised
+	case s.closed.Load():
+		return backends.ErrClosed
 	}
 	own, failed := config.own()
 	read := &options.Reader{Values: own, Describe: func(name string) string { return name }}
