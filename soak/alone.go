@@ -59,15 +59,10 @@ func (w *watcher) summary() history.Log {
 	return history.Log{Events: w.rejected.Load(), UnwellDecisions: w.undecided}
 }
 
-func aloneName(folder string, process int) string {
-	return filepath.Join(folder, fmt.Sprintf("server-%d-alone.txt", process))
-}
-
 func openAlone(folder string, process int) (*os.File, error) {
-	return os.OpenFile(aloneName(folder, process), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+	name := filepath.Join(folder, fmt.Sprintf("server-%d-alone.txt", process))
+	return os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 }
-
-func removeAlone(folder string, process int) error { return os.RemoveAll(aloneName(folder, process)) }
 
 // readAlone reads when a process has decided without a store, by limiter and store. Times
 // are in Unix microseconds.

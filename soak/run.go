@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -58,6 +59,9 @@ func soak(ctx context.Context, s settings) (_ *history.History, err error) {
 // start starts Redis and the servers, and takes the baseline.
 func (r *run) start(ctx context.Context) (err error) {
 	instances.Silence()
+	if err = removeLeftovers(r.folder); err != nil {
+		return err
+	}
 	if r.single, err = instances.Start(ctx, r.folder, "--dbfilename", "single.rdb"); err != nil {
 		return err
 	}
@@ -83,10 +87,21 @@ func (r *run) start(ctx context.Context) (err error) {
 	return nil
 }
 
-func (r *run) spawn(number int) (*process, error) {
-	if err := removeAlone(r.folder, number); err != nil { // of an earlier run
-		return nil, err
+// removeLeftovers removes what an earlier run has left in a folder and this one would read.
+func removeLeftovers(folder string) error {
+	for _, pattern := range []string{"*.rdb", "nodes-*.conf", "server-*"} {
+		names, err := filepath.Glob(filepath.Join(folder, pattern))
+		for _, name := range names {
+			err = errors.Join(err, os.Remove(name))
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (r *run) spawn(number int) (*process, error) {
 	return spawn(serverSettings{
 		Single: r.single.Addr, Sentinels: r.group.Addrs(), Nodes: r.cluster.Addrs(), Logs: r.folder, Process: number,
 		Begun: r.begun, Duration: r.duration, Default: r.defaultUnits,

@@ -3,8 +3,6 @@ package instances
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -19,9 +17,6 @@ const slots = 16384
 func StartCluster(ctx context.Context, folder string, masters int) (nodes Nodes, err error) {
 	for i := range masters {
 		config := fmt.Sprintf("nodes-%d.conf", i)
-		if err := os.RemoveAll(filepath.Join(folder, config)); err != nil { // of an earlier Cluster
-			return nodes, err
-		}
 		node, err := Start(ctx, folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
 			"--cluster-config-file", config, "--dbfilename", fmt.Sprintf("node-%d.rdb", i))
 		nodes = append(nodes, node)

@@ -92,8 +92,11 @@ func (m *model) isNext(s *series, rejected *history.Request, next int) bool {
 		m.banned(s, whole) || s.route.Default && overlapsAny(m.updates, whole) {
 		return false
 	}
-	for i := s.from(rejected.Sent - micros(lookBack)); i < len(s.requests) && s.requests[i].Sent <= back.Decided(); i++ {
+	for i := s.from(rejected.Sent - micros(max(lookBack, s.route.LongestRetry(false)))); i < len(s.requests) && s.requests[i].Sent <= back.Decided(); i++ {
 		other := &s.requests[i]
+		if other.Plan != rejected.Plan && other.Admitted() {
+			return false // a server that remembers a rejection does not know of it
+		}
 		if other.Status <= 0 || i != next && other.Admitted() && other.Decided() >= rejected.Sent {
 			return false
 		}
