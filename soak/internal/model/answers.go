@@ -29,7 +29,7 @@ func (m *model) waits() *Finding {
 			waited++
 		}
 		longest = max(longest, took-route.Wait)
-		if took > allowed {
+		if took > allowed && !m.stalled(r.Whole()) {
 			f.violated("%v, allowed %v: %s", took.Round(time.Millisecond), allowed, describe(r))
 		}
 	}

@@ -71,8 +71,8 @@ func (m *model) placesAreTaken() *Finding {
 		for j := range s.requests {
 			r := &s.requests[j]
 			lease := history.Span{From: r.Sent - micros(s.route.Lease+time.Second), To: r.Received}
-			if !r.Rejected() || !m.calm(s, lease) || m.lost(s, lease) > 0 || m.reset(s, lease) > 0 {
-				continue // an answer that was lost may take a slot for one lease
+			if !r.Rejected() || !m.quiet(s.domain, lease) || m.lost(s, lease) > 0 || m.reset(s, lease) > 0 || m.stalled(lease) {
+				continue // an answer that was lost, also to a release, may take a slot for one lease
 			}
 			taken, ofKilled := m.mayBeTaken(s, r)
 			f.Examined++
@@ -88,6 +88,16 @@ func (m *model) placesAreTaken() *Finding {
 	return f
 }
 
+// quiet reports whether no server has decided anything by itself.
+func (d *disturbances) quiet(is domain, span history.Span) bool {
+	for process := range processes {
+		if overlapsOrdered(d.alone[place{is, process}], span) {
+			return false
+		}
+	}
+	return !overlapsOrdered(d.outages[is], span)
+}
+
 // mayBeTaken are the most slots that are taken when a request is rejected, and how many of
 // them belong to a server that was killed.
 func (m *model) mayBeTaken(s *series, rejected *history.Request) (taken, ofKilled int) {
@@ -99,8 +109,10 @@ func (m *model) mayBeTaken(s *series, rejected *history.Request) (taken, ofKille
 			continue
 		case r.Status == history.Broken:
 			until += micros(s.route.Lease + time.Second)
-		default: // the slot is freed after the answer
-			until += micros(routes.Timeout + m.margin)
+		case r.Status == history.Left: // the server notices it later
+			until += micros(routes.Timeout + leastMargin)
+		default:
+			until += micros(routes.Timeout)
 		}
 		if until < rejected.Sent {
 			continue
