@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter"
+	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/history"
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
 )
@@ -18,10 +20,12 @@ import (
 // without the backend. It notes it in a file, which a process that is killed leaves behind.
 type watcher struct {
 	limiter   string
+	health    func() backends.Health
 	file      *os.File
 	rejected  atomic.Uint64
 	mu        sync.Mutex
 	written   map[string]int64 // by store: the end of the last span in the file
+	opened    int64            // when the breaker last opened, in Unix microseconds; 0 for never
 	undecided uint64
 }
 
@@ -43,12 +47,17 @@ func (w *watcher) Observe(e ratelimiter.Event) {
 	now := time.Now()
 	from, to := now.Add(-e.BackendLatency).UnixMicro(), now.UnixMicro()
 	store := routes.StoreOf(w.limiter, e.Route, e.Scope)
+	health := w.health()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.undecided++
-	if last := w.written[store]; from > last || to-last > behind.Microseconds() {
+	news := false
+	if opened := health.Since.UnixMicro(); health.Open && opened > w.opened {
+		w.opened, news = opened, true
+	}
+	if last := w.written[store]; news || from > last || to-last > behind.Microseconds() {
 		w.written[store] = to
-		_, _ = fmt.Fprintf(w.file, "%s %s %d %d\n", w.limiter, store, from, to) // without it, the run has violations
+		_, _ = fmt.Fprintf(w.file, "%s %s %d %d %d\n", w.limiter, store, from, to, w.opened) // without it, the run has violations
 	}
 }
 
@@ -64,26 +73,36 @@ func openAlone(folder string, process int) (*os.File, error) {
 	return os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 }
 
-// readAlone reads when a process has decided without a store, by limiter and store. Times
-// are in Unix microseconds.
-func readAlone(folder string, process int) (map[string]map[string][]history.Span, error) {
+// alone is when a limiter of a process has decided without its stores, in Unix microseconds.
+type alone struct {
+	spans  map[string][]history.Span // by store
+	opened []int64                   // when the breaker has opened
+}
+
+// readAlone reads what the watchers of a process have written, by limiter.
+func readAlone(folder string, process int) (map[string]*alone, error) {
 	file, err := openAlone(folder, process)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	all := map[string]map[string][]history.Span{}
+	all := map[string]*alone{}
+	for _, limiter := range routes.Limiters {
+		all[limiter] = &alone{spans: map[string][]history.Span{}}
+	}
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		var limiter, store string
 		var span history.Span
-		if _, err := fmt.Sscan(lines.Text(), &limiter, &store, &span.From, &span.To); err != nil {
+		var opened int64
+		if _, err := fmt.Sscan(lines.Text(), &limiter, &store, &span.From, &span.To, &opened); err != nil {
 			return nil, fmt.Errorf("%s: %q: %w", file.Name(), lines.Text(), err)
 		}
 		span.To += behind.Microseconds()
-		if all[limiter] == nil {
-			all[limiter] = map[string][]history.Span{}
+		of := all[limiter]
+		of.spans[store] = joined(of.spans[store], span)
+		if opened > 0 && !slices.Contains(of.opened, opened) {
+			of.opened = append(of.opened, opened)
 		}
-		all[limiter][store] = joined(all[limiter][store], span)
 	}
 	return all, nil
 }

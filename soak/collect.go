@@ -78,7 +78,10 @@ func (r *run) readLogs(server *process, summary map[string]history.Log) error {
 		log.From = r.since(server.started.UnixMicro())
 		log.Events, log.UnwellDecisions = summary[limiter].Events, summary[limiter].UnwellDecisions
 		log.Unwell = map[string][]history.Span{}
-		for store, spans := range alone[limiter] {
+		for _, opened := range alone[limiter].opened {
+			log.Opened = append(log.Opened, r.since(opened))
+		}
+		for store, spans := range alone[limiter].spans {
 			for _, span := range spans {
 				log.Unwell[store] = append(log.Unwell[store], history.Span{From: r.since(span.From), To: r.since(span.To)})
 			}

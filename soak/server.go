@@ -72,7 +72,7 @@ func serve(text string) error {
 		return err
 	}
 	fmt.Println(ready)
-	server := &http.Server{Handler: app.engine, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: app.engine, ReadHeaderTimeout: 30 * time.Second} // it may be stopped for seconds
 	for _, page := range app.pages {
 		server.RegisterOnShutdown(page.Close)
 	}
@@ -160,7 +160,8 @@ func (app *application) addLimiter(name string, alone *os.File, settings serverS
 		config[ratelimiter.ConfigBackend], config[ratelimiter.ConfigBackendOptions] = "redis", single
 		config[ratelimiter.ConfigOnError] = name
 	}
-	app.limiters[name], err = ratelimiter.New(app.engine, config)
+	limiter, err := ratelimiter.New(app.engine, config)
+	app.limiters[name], watcher.health = limiter, limiter.Health
 	return err
 }
 

@@ -121,6 +121,7 @@ type Log struct {
 	// Unwell are the times when decisions were made without the backend, by the store that
 	// should have made them. Those of killed processes are among them.
 	Unwell map[string][]Span
+	Opened []int64 // when the breaker has opened, in all processes
 }
 
 // Exit is how a server has ended.

@@ -134,3 +134,15 @@ func TestLeasesOfSlotsMayEndWhileAServerIsStopped(t *testing.T) {
 		require.Equal(t, violated, found((*model).inProgress, h) > 0, length)
 	}
 }
+
+func TestABreakerOpensOnlyIfNoNodeCharges(t *testing.T) {
+	for sent, violations := range map[int64]int{99_890: 0, 99_920: 1, 99_970: 0} {
+		h := &history.History{
+			Requests: []history.Request{admitted("/cluster/log", sent*ms)},
+			Logs:     []history.Log{{Limiter: routes.Cluster, Opened: []int64{100_000 * ms}}},
+		}
+		require.Equal(t, violations, found((*model).otherNodes, h), sent)
+		h.Requests[0].Process = 1
+		require.Zero(t, found((*model).otherNodes, h), "the other process does not know")
+	}
+}

@@ -77,37 +77,6 @@ func (m *model) nextFault(is place, unwell history.Span, fault history.Fault) bo
 	return false
 }
 
-// mostBeside is the part of a fault of a node for which a busy machine may keep a server from
-// another node, and leastBeside is how long that has to be to count.
-const (
-	mostBeside  = 0.5
-	leastBeside = time.Second
-)
-
-// otherNodes checks that a node of the Cluster that fails does not disturb the others.
-func (m *model) otherNodes() *Finding {
-	f := &Finding{Name: "If a node of the Cluster fails, the others decide"}
-	var longest time.Duration
-	for _, fault := range m.h.Faults {
-		if !fault.Outage || !routes.IsOn(routes.Cluster, fault.Store) {
-			continue
-		}
-		for is, decisions := range m.decisions {
-			if is.limiter != routes.Cluster || is.store == fault.Store {
-				continue
-			}
-			f.Examined++
-			beside := total(within(m.unexplainedOf(is, decisions), fault.Span))
-			longest = max(longest, beside)
-			if most := time.Duration(mostBeside*float64(fault.To-fault.From)) * time.Microsecond; beside > max(most, leastBeside) {
-				f.violated("process %d decided without %s for %v of %q of %s at %s", is.process, is.store, rounded(beside), fault.Kind, fault.Store, at(fault.From))
-			}
-		}
-	}
-	f.Closest = fmt.Sprintf("in one fault, a server has decided without another node for %v at most", rounded(longest))
-	return f
-}
-
 // within are the parts of spans in another.
 func within(spans []history.Span, of history.Span) (parts []history.Span) {
 	for _, span := range spans {
