@@ -52,7 +52,7 @@ fuzz: ## run each fuzz test for ten seconds, or for FUZZTIME=1m
 	  (cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) .) </dev/null; \
 	done
 
-soak: ## run two servers and a failing Redis for an hour, or for DURATION=5m; see docs/soak.md
+soak: ## run three servers and failing Redis servers for an hour, or for DURATION=5m; see docs/soak.md
 	cd soak && go run . -duration $(DURATION)
 
 mutation: ## change the code of MUTATED, and list the changes that no test notices

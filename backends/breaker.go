@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,9 @@ const (
 	breakerFailures = 5
 	// probeInterval is the time between two probes of an open breaker.
 	probeInterval = 500 * time.Millisecond
+	// probeCounters is how many counters the probes of a store with several nodes charge in
+	// turn. They are on different nodes, as far as chance allows.
+	probeCounters = 8
 )
 
 // ErrBreakerOpen is wrapped by the error that an open Breaker returns, together with the
@@ -52,7 +56,8 @@ type Health struct {
 // In a store with several nodes, such as a Redis Cluster, some nodes may charge while
 // another fails. Failures then open the breaker only if no node has charged within the
 // timeout: while one node fails, five failures in a row happen by chance, and must not
-// affect the nodes that work. A probe reaches only the node of its key.
+// affect the nodes that work. If all is quiet on the others and the breaker opens, probes go
+// to one counter after another, so that the node that fails does not keep it open.
 type Breaker struct {
 	backend Backend
 	timeout time.Duration
@@ -242,21 +247,21 @@ func (b *Breaker) probeUntilAnswered(ctx context.Context, ended chan<- struct{})
 	defer close(ended)
 	ticker := time.NewTicker(probeInterval)
 	defer ticker.Stop()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if b.finishProbe(ctx, b.sendProbe(ctx)) {
+		if b.finishProbe(ctx, b.sendProbe(ctx, n)) {
 			return
 		}
 	}
 }
 
-// sendProbe sends a charge that affects no client. It recovers from panics, because a panic
+// sendProbe sends probe n, a charge that affects no client. It recovers from panics, because a panic
 // in this goroutine would end the application.
-func (b *Breaker) sendProbe(ctx context.Context) (err error) {
+func (b *Breaker) sendProbe(ctx context.Context, n int) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = fmt.Errorf("the backend panicked: %v", reason)
@@ -264,7 +269,11 @@ func (b *Breaker) sendProbe(ctx context.Context) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	return b.backend.Take(ctx, b.probe[:], make([]Verdict, 1))
+	probe := b.probe
+	if b.severalNodes {
+		probe[0].Scope += strconv.Itoa(n % probeCounters)
+	}
+	return b.backend.Take(ctx, probe[:], make([]Verdict, 1))
 }
 
 // finishProbe handles the result of a probe, and reports whether probing is over.

@@ -100,3 +100,38 @@ func TestNodesThatNeverAnsweredOpenTheBreakerAtOnce(t *testing.T) {
 		require.True(t, breaker.Health().Open)
 	})
 }
+
+// probedNodes is a backend of several nodes. The node of the first probe answers nothing.
+type probedNodes struct {
+	nodes
+	lost string // scope of the first probe
+}
+
+func (n *probedNodes) Take(ctx context.Context, quotas []Quota, verdicts []Verdict) error {
+	if q := &quotas[0]; q.Key == "probe key" {
+		if n.lost == "" {
+			n.lost = q.Scope
+		}
+		if q.Scope == n.lost {
+			return late(ctx)
+		}
+	}
+	return n.nodes.Take(ctx, quotas, verdicts)
+}
+
+func TestANodeThatFailsDoesNotKeepTheBreakerOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &probedNodes{nodes: nodes{Backend: newNodes(t).Backend}}
+		backend.away.Store("lost", refused)
+		breaker := NewBreaker(backend, patience, "probe key")
+		defer func() { require.NoError(t, breaker.Close()) }()
+		for range breakerFailures {
+			require.ErrorIs(t, takeKey(breaker, "lost"), errLost)
+		}
+		advance(probeInterval + patience)
+		require.True(t, breaker.Health().Open, "the first probe has failed")
+		advance(2 * probeInterval)
+		require.False(t, breaker.Health().Open, "another node has answered")
+		require.NoError(t, takeKey(breaker, "first"))
+	})
+}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,23 +20,36 @@ type kind struct {
 	behave func(c *client, ctx context.Context, route *routes.Route)
 }
 
+// everywhere are the paths of each shared limiter with all algorithms.
+var everywhere = []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
+	"/cluster/sliding", "/cluster/fixed", "/cluster/log", "/cluster/bucket"}
+
 var kinds = []kind{
-	{"polite", 20, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
-		"/default", "/deny", "/allow", "/local"}, (*client).polite},
-	{"obedient", 16, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
-		"/pair", "/default", "/deny", "/allow", "/local"}, (*client).obedient},
-	{"burst", 12, 0, []string{"/sliding", "/fixed", "/log", "/bucket", "/ha/sliding", "/ha/fixed", "/ha/log", "/ha/bucket",
-		"/pair", "/default", "/local"}, (*client).burst},
-	{"hammer", 3, 0, []string{"/log", "/ha/log", "/sliding", "/ha/bucket"}, (*client).hammer},
-	{"banned", 4, 0, []string{"/banned", "/repeat"}, (*client).provoke},
-	{"leaver", 8, 0, []string{"/queue", "/wait", "/ha/wait", "/busy-wait", "/sliding"}, (*client).leaver},
-	{"waiter", 14, 12, []string{"/wait", "/ha/wait", "/queue"}, (*client).waiter},
-	{"slow", 4, 0, []string{"/upload"}, (*client).slow},
-	{"busy", 10, 6, []string{"/busy", "/busy-wait", "/ha/busy"}, (*client).busy},
-	{"cost", 4, 0, []string{"/cost"}, (*client).costly},
+	{"polite", 18, 0, with("/default", "/deny", "/allow", "/local"), (*client).polite},
+	{"obedient", 14, 0, with("/pair", "/default", "/deny", "/allow", "/local"), (*client).obedient},
+	{"burst", 10, 0, with("/pair", "/default", "/local"), (*client).burst},
+	{"hammer", 2, 0, []string{"/log", "/ha/log", "/cluster/log", "/sliding", "/ha/bucket"}, (*client).hammer},
+	{"banned", 3, 0, []string{"/banned", "/repeat"}, (*client).provoke},
+	{"leaver", 6, 0, []string{"/queue", "/wait", "/ha/wait", "/cluster/wait", "/busy-wait", "/sliding"}, (*client).leaver},
+	{"waiter", 12, 9, []string{"/wait", "/ha/wait", "/cluster/wait", "/queue"}, (*client).waiter},
+	{"slow", 3, 0, []string{"/upload"}, (*client).slow},
+	{"busy", 8, 6, []string{"/busy", "/busy-wait", "/ha/busy", "/cluster/busy"}, (*client).busy},
+	{"cost", 3, 0, []string{"/cost"}, (*client).costly},
 	{"chat", 2, 0, []string{"/chat"}, (*client).chat},
 	{"login", 2, 0, []string{"/login"}, (*client).login},
 	{"stranger", 1, 0, []string{"/stranger"}, (*client).stranger},
+	{"plan", 5, 0, []string{"/plan", "/cluster/plan"}, (*client).changePlans},
+	{"leased", 5, 7, []string{"/leased/fixed-window", "/leased/sliding-window"}, (*client).waiter},
+	{"calendar", 8, 0, calendarPaths(), (*client).daily},
+}
+
+func with(paths ...string) []string { return append(slices.Clone(everywhere), paths...) }
+
+func calendarPaths() (paths []string) {
+	for n := range routes.Midnights {
+		paths = append(paths, fmt.Sprint("/calendar/", n+1))
+	}
+	return paths
 }
 
 // count is how many clients of a kind there are, at least one of each path.
@@ -191,4 +206,23 @@ func (c *client) stranger(ctx context.Context, route *routes.Route) {
 		visitor.send(ctx, route, request{process: c.anyProcess()})
 	}
 	pause(ctx, c.between(100*time.Millisecond, time.Second))
+}
+
+// changePlans sends what it can, on a plan that changes now and then.
+func (c *client) changePlans(ctx context.Context, route *routes.Route) {
+	plan := c.random.IntN(len(route.Plans))
+	for range 1 + c.random.IntN(12) {
+		c.send(ctx, route, request{process: c.anyProcess(), plan: plan})
+		if !pause(ctx, c.between(50*time.Millisecond, 800*time.Millisecond)) {
+			return
+		}
+	}
+}
+
+// daily uses up the limit of a day, and then looks now and then whether the day is over.
+func (c *client) daily(ctx context.Context, route *routes.Route) {
+	if answer := c.send(ctx, route, request{process: c.anyProcess()}); answer.Rejected() {
+		pause(ctx, c.between(time.Second, 5*time.Second))
+	}
+	pause(ctx, c.between(100*time.Millisecond, 800*time.Millisecond))
 }

@@ -28,7 +28,7 @@ type client struct {
 
 // kindNames are the kinds of clients. The place of a kind is in the addresses of its clients.
 var kindNames = []string{"warm-up", "visitor", "polite", "obedient", "burst", "hammer", "banned", "leaver", "waiter",
-	"slow", "busy", "cost", "chat", "login", "stranger"} // and "last", which have the addresses of others
+	"slow", "busy", "cost", "chat", "login", "stranger", "plan", "leased", "calendar"} // and "last", which have the addresses of others
 
 // newClient makes a client with an address of its own.
 func (r *run) newClient(kind string, number int) *client {
@@ -51,19 +51,20 @@ type request struct {
 	process int // of the server; see anyProcess
 	cost    int
 	actual  int // cost of a chat
+	plan    int
 	hold    time.Duration
 	right   bool // password
 	body    io.Reader
 }
 
-func (c *client) anyProcess() int { return c.random.IntN(processes) }
+func (c *client) anyProcess() int { return c.random.IntN(routes.Processes) }
 
 // send sends a request, and notes what came of it.
 func (c *client) send(ctx context.Context, route *routes.Route, what request) history.Request {
 	server := c.run.servers[what.process]
 	record := history.Request{
 		Kind: c.kind, Path: route.Path, Scope: c.scopeOn(route), Process: what.process,
-		Cost: what.cost, Actual: what.actual,
+		Cost: what.cost, Actual: what.actual, Plan: what.plan,
 	}
 	if route.Path == "/chat" {
 		record.Cost = estimate
@@ -71,6 +72,7 @@ func (c *client) send(ctx context.Context, route *routes.Route, what request) hi
 	query := url.Values{}
 	query.Set("cost", strconv.Itoa(what.cost))
 	query.Set("actual", strconv.Itoa(what.actual))
+	query.Set("plan", strconv.Itoa(what.plan))
 	query.Set("hold", strconv.FormatInt(what.hold.Milliseconds(), 10))
 	if what.right {
 		query.Set("password", "right")

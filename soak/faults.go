@@ -5,20 +5,18 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/history"
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
 )
 
-// The stores that faults are about.
-const (
-	singleStore   = "single"
-	sentinelStore = "sentinel"
-)
-
-// fault is something that can be done to a Redis.
+// fault is something that can be done to a Redis or to a server.
 type fault struct {
+	store         string
 	kind          string
 	outage, loses bool
 	shortest      time.Duration // how long it lasts
@@ -27,28 +25,31 @@ type fault struct {
 }
 
 var singleFaults = []fault{
-	{"kill and restart", true, true, 200 * time.Millisecond, 8 * time.Second, (*run).killSingle},
-	{"stop and continue", true, false, 50 * time.Millisecond, 6 * time.Second, (*run).stopSingle},
-	{"out of memory", true, false, time.Second, 5 * time.Second, (*run).fillSingle},
-	{"FLUSHALL", false, true, 0, 0, (*run).flushSingle},
+	{routes.Single, "kill and restart", true, true, 200 * time.Millisecond, 8 * time.Second, (*run).killSingle},
+	{routes.Single, "stop and continue", true, false, 50 * time.Millisecond, 6 * time.Second, (*run).stopSingle},
+	{routes.Single, "out of memory", true, false, time.Second, 5 * time.Second, (*run).fillSingle},
+	{routes.Single, "FLUSHALL", false, true, 0, 0, (*run).flushSingle},
 }
 
 var sentinelFaults = []fault{
-	{"master killed, failover", true, true, time.Second, 4 * time.Second, (*run).killMaster},
-	{"failover on command", true, true, 0, 0, (*run).switchMaster},
-	{"master stopped, failover", true, true, 0, 0, (*run).stopMaster},
-	{"FLUSHALL", false, true, 0, 0, (*run).flushMaster},
+	{routes.Sentinel, "master killed, failover", true, true, time.Second, 4 * time.Second, (*run).killMaster},
+	{routes.Sentinel, "failover on command", true, true, 0, 0, (*run).switchMaster},
+	{routes.Sentinel, "master stopped, failover", true, true, 0, 0, (*run).stopMaster},
+	{routes.Sentinel, "FLUSHALL", false, true, 0, 0, (*run).flushMaster},
 }
 
-// faultsOfSingle inflicts faults on the single Redis, one after the other.
-func (r *run) faultsOfSingle(ctx context.Context) { r.inflictAll(ctx, singleStore, singleFaults, 1) }
-
-// faultsOfGroup does the same to the group with Sentinels.
-func (r *run) faultsOfGroup(ctx context.Context) { r.inflictAll(ctx, sentinelStore, sentinelFaults, 2) }
+// startFaults inflicts faults on each store, and on one of the servers, one after the other.
+func (r *run) startFaults(ctx context.Context, group *sync.WaitGroup) {
+	group.Go(func() { r.inflictAll(ctx, singleFaults, 1) })
+	group.Go(func() { r.inflictAll(ctx, sentinelFaults, 2) })
+	group.Go(func() { r.inflictAll(ctx, serverFaults, 4) })
+	group.Go(func() { r.inflictAll(ctx, clusterFaults(), 5) })
+}
 
 // inflictAll inflicts faults until the context ends, each kind as often as the others. A
 // fault that has begun goes on to its end.
-func (r *run) inflictAll(ctx context.Context, store string, kinds []fault, stream uint64) {
+func (r *run) inflictAll(ctx context.Context, kinds []fault, stream uint64) {
+	kinds = slices.Clone(kinds)
 	random := rand.New(rand.NewPCG(r.seed, stream))
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(random.Int64N(int64(most-least)+1))
@@ -72,16 +73,16 @@ func (r *run) inflictAll(ctx context.Context, store string, kinds []fault, strea
 		began := r.now()
 		err := chosen.inflict(r, context.WithoutCancel(ctx), length)
 		entry := history.Fault{
-			Span: history.Span{From: began, To: r.now()}, Store: store,
+			Span: history.Span{From: began, To: r.now()}, Store: chosen.store,
 			Kind: chosen.kind, Outage: chosen.outage, Loses: chosen.loses,
 		}
 		r.mu.Lock()
 		r.history.Faults = append(r.history.Faults, entry)
 		r.mu.Unlock()
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "soak: %s of %s: %v\n", chosen.kind, store, err)
+			fmt.Fprintf(os.Stderr, "soak: %s of %s: %v\n", chosen.kind, chosen.store, err)
 		}
-		if store == sentinelStore { // before the next fault, outside of this one
+		if chosen.store == routes.Sentinel { // before the next fault, outside of this one
 			if err := r.group.AwaitReady(context.WithoutCancel(ctx)); err != nil {
 				fmt.Fprintf(os.Stderr, "soak: after %s: %v\n", chosen.kind, err)
 			}

@@ -1,6 +1,7 @@
-// Soak runs two servers with rate limiters, sends them the requests of clients of all kinds
-// while Redis is killed, stopped, filled, flushed and failed over, and checks the answers
-// against the documentation.
+// Soak runs three servers with rate limiters and sends them the requests of clients of all
+// kinds, while a single Redis, one with Sentinel, the nodes of a Cluster and one of the
+// servers are killed, stopped, flushed and failed over. It checks the answers against the
+// documentation.
 //
 //	go run . -duration 1h
 //

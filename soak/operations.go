@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -15,46 +13,11 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
 )
 
-// watcher is an observer that counts rejections, and notes when decisions were made
-// without the backend.
-type watcher struct {
-	rejected  atomic.Uint64
-	mu        sync.Mutex
-	unwell    []history.Span // in Unix microseconds
-	undecided uint64
-}
-
-// together is how far apart two failures are that count as one span.
-const together = time.Second
-
-// Observe is called by a RateLimiter.
-func (w *watcher) Observe(e ratelimiter.Event) {
-	if e.Outcome == ratelimiter.Rejected || e.Outcome == ratelimiter.Banned {
-		w.rejected.Add(1)
-	}
-	if !e.Fallback && e.Outcome != ratelimiter.BackendError {
-		return
-	}
-	now := time.Now()
-	span := history.Span{From: now.Add(-e.BackendLatency).UnixMicro(), To: now.UnixMicro()}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.undecided++
-	if n := len(w.unwell); n > 0 && span.From-w.unwell[n-1].To < together.Microseconds() {
-		w.unwell[n-1].To = max(w.unwell[n-1].To, span.To)
-		w.unwell[n-1].From = min(w.unwell[n-1].From, span.From)
-		return
-	}
-	w.unwell = append(w.unwell, span)
-}
-
 // summary is what the watchers know at the end.
 func (app *application) summary() map[string]history.Log {
 	all := map[string]history.Log{}
 	for name, w := range app.watchers {
-		w.mu.Lock()
-		all[name] = history.Log{Events: w.rejected.Load(), Unwell: w.unwell, UnwellDecisions: w.undecided}
-		w.mu.Unlock()
+		all[name] = w.summary()
 	}
 	return all
 }

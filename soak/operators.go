@@ -21,31 +21,32 @@ func (r *run) operate(ctx context.Context) {
 	if r.duration < time.Minute {
 		least, most = time.Second, 3*time.Second
 	}
-	lower := true
 	for turn := 0; pause(ctx, least+time.Duration(random.Int64N(int64(most-least)))); turn++ {
-		switch {
-		case turn%20 == 7:
-			limiter := routes.Limiters[random.IntN(len(routes.Limiters))]
-			r.change(random.IntN(processes), history.Change{Kind: "reset all", Limiter: limiter},
-				"/admin/reset-all?limiter="+limiter)
-		case turn%4 == 3:
-			lower = !lower
-			r.update(lower)
-		case turn%4 == 1:
-			r.toClient(random, "ban")
-		default:
-			r.toClient(random, "reset")
-		}
+		r.operations.Lock()
+		r.operateOnce(random, turn)
+		r.operations.Unlock()
+	}
+}
+
+func (r *run) operateOnce(random *rand.Rand, turn int) {
+	switch {
+	case turn%20 == 7:
+		limiter := routes.Limiters[random.IntN(len(routes.Limiters))]
+		r.change(random.IntN(routes.Processes), history.Change{Kind: "reset all", Limiter: limiter},
+			"/admin/reset-all?limiter="+limiter)
+	case turn%4 == 3:
+		r.defaultUnits = routes.LowerUnits + routes.DefaultUnits - r.defaultUnits
+		r.update()
+	case turn%4 == 1:
+		r.toClient(random, "ban")
+	default:
+		r.toClient(random, "reset")
 	}
 }
 
 // update changes the limits of one server after the other.
-func (r *run) update(lower bool) {
-	units, application := routes.DefaultUnits, "2400/minute"
-	if lower {
-		units, application = routes.LowerUnits, "1200/minute"
-	}
-	query := url.Values{"default": {defaultLimits(units)}, "application": {application}}
+func (r *run) update() {
+	query := url.Values{"default": {defaultLimits(r.defaultUnits)}, "application": {applicationLimits(r.defaultUnits)}}
 	for n := range r.servers {
 		r.change(n, history.Change{Kind: "update", Limiter: routes.Shared}, "/admin/update?"+query.Encode())
 	}
@@ -55,7 +56,7 @@ func (r *run) update(lower bool) {
 func (r *run) toClient(random *rand.Rand, operation string) {
 	var limited []kind
 	for _, k := range kinds {
-		if k.name == "obedient" || k.name == "burst" || k.name == "hammer" || k.name == "banned" {
+		if k.name == "obedient" || k.name == "burst" || k.name == "hammer" || k.name == "banned" || k.name == "calendar" {
 			limited = append(limited, k)
 		}
 	}
@@ -64,7 +65,7 @@ func (r *run) toClient(random *rand.Rand, operation string) {
 	route, client := routes.ByPath(k.paths[number%len(k.paths)]), r.newClient(k.name, number)
 	change := history.Change{Kind: operation, Limiter: route.Limiter, Key: route.Key(), Scope: client.scopeOn(route)}
 	query := url.Values{"limiter": {route.Limiter}, "key": {change.Key}, "scope": {change.Scope}}
-	r.change(random.IntN(processes), change, "/admin/"+operation+"?"+query.Encode())
+	r.change(random.IntN(routes.Processes), change, "/admin/"+operation+"?"+query.Encode())
 }
 
 // change calls an operation of a server, and notes it.
@@ -87,7 +88,7 @@ func (r *run) change(process int, change history.Change, path string) {
 	r.history.Changes = append(r.history.Changes, change)
 }
 
-// monitor polls samples, metrics and dashboards.
+// monitor polls samples, metrics and dashboards of the servers that are not killed.
 func (r *run) monitor(ctx context.Context) {
 	const every = 2 * time.Second
 	ticker := time.NewTicker(every)
@@ -99,7 +100,7 @@ func (r *run) monitor(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		for n, server := range r.servers {
+		for n, server := range r.lasting() {
 			s, err := server.sample(turn%collectEvery == 0)
 			if err != nil {
 				r.pollFailed(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -27,20 +28,22 @@ type run struct {
 	settings
 	single  *instances.Server
 	group   *instances.Group
+	cluster instances.Nodes
 	servers []*process
 	begun   time.Time
+
+	// operations is held while an operator or a fault changes a server.
+	operations   sync.Mutex
+	defaultUnits int // of the default limit that is in force
 
 	mu      sync.Mutex
 	history history.History
 }
 
-// processes is how many servers there are.
-const processes = 2
-
 // soak runs the whole test and returns what it has seen.
 func soak(ctx context.Context, s settings) (_ *history.History, err error) {
-	r := &run{settings: s}
-	defer func() { r.single.Kill(); r.group.Stop() }()
+	r := &run{settings: s, defaultUnits: routes.LowerUnits}
+	defer func() { r.single.Kill(); r.group.Stop(); r.cluster.Stop() }()
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.stop())
 	}
@@ -56,27 +59,57 @@ func soak(ctx context.Context, s settings) (_ *history.History, err error) {
 // start starts Redis and the servers, and takes the baseline.
 func (r *run) start(ctx context.Context) (err error) {
 	instances.Silence()
+	if err = removeLeftovers(r.folder); err != nil {
+		return err
+	}
 	if r.single, err = instances.Start(ctx, r.folder, "--dbfilename", "single.rdb"); err != nil {
 		return err
 	}
 	if r.group, err = instances.StartGroup(ctx, r.folder); err != nil {
 		return err
 	}
-	for n := range processes {
-		server, err := spawn(serverSettings{Single: r.single.Addr, Sentinels: r.group.Addrs(), Logs: r.folder, Process: n})
-		if err != nil {
-			return err
-		}
-		r.servers = append(r.servers, server)
+	if r.cluster, err = instances.StartCluster(ctx, r.folder, routes.Nodes); err != nil {
+		return err
 	}
 	r.begun = time.Now()
 	r.history = history.History{
 		Started: r.begun, Duration: r.duration, Clients: r.clients, Seed: r.seed, Race: raceDetector,
 		Version: runtime.Version() + ", " + instances.Version(),
 	}
+	for n := range routes.Processes {
+		server, err := r.spawn(n)
+		if err != nil {
+			return err
+		}
+		r.servers = append(r.servers, server)
+	}
 	r.warmUp(ctx)
 	return nil
 }
+
+// removeLeftovers removes what an earlier run has left in a folder and this one would read.
+func removeLeftovers(folder string) error {
+	for _, pattern := range []string{"*.rdb", "nodes-*.conf", "server-*"} {
+		names, err := filepath.Glob(filepath.Join(folder, pattern))
+		for _, name := range names {
+			err = errors.Join(err, os.Remove(name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) spawn(number int) (*process, error) {
+	return spawn(serverSettings{
+		Single: r.single.Addr, Sentinels: r.group.Addrs(), Nodes: r.cluster.Addrs(), Logs: r.folder, Process: number,
+		Begun: r.begun, Duration: r.duration, Default: r.defaultUnits,
+	})
+}
+
+// lasting are the servers that are not killed.
+func (r *run) lasting() []*process { return r.servers[:routes.Victim] }
 
 // warmUp sends one request to each route, so that the baseline has all that is made once.
 func (r *run) warmUp(ctx context.Context) {
@@ -94,7 +127,7 @@ func (r *run) warmUp(ctx context.Context) {
 // If they do not, the model sees that in the samples.
 func (r *run) settle(ctx context.Context) {
 	quiet := func(s history.Sample) bool { return s.Waiting == 0 }
-	if len(r.history.Baseline) == processes {
+	if len(r.history.Baseline) > 0 {
 		quiet = func(s history.Sample) bool {
 			return s.Waiting == 0 && s.Goroutines <= r.history.Baseline[s.Process].Goroutines
 		}
@@ -107,7 +140,7 @@ func (r *run) settle(ctx context.Context) {
 				return false
 			}
 		}
-		return len(last) == processes
+		return len(last) == len(r.lasting())
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak: the servers did not become quiet:", last)
@@ -122,8 +155,7 @@ func (r *run) load(ctx context.Context) {
 	defer stopClients()
 	var group sync.WaitGroup
 	group.Go(func() { r.watchStalls(clients) })
-	group.Go(func() { r.faultsOfSingle(faults) })
-	group.Go(func() { r.faultsOfGroup(faults) })
+	r.startFaults(faults, &group)
 	group.Go(func() { r.operate(faults) })
 	group.Go(func() { r.monitor(clients) })
 	r.startClients(clients, &group)
@@ -148,58 +180,8 @@ func (r *run) takeAllPlaces(ctx context.Context) {
 	group.Wait()
 }
 
-// lookIntoStores counts the keys in the Redis servers, and looks for some that do not expire.
-func (r *run) lookIntoStores(ctx context.Context) error {
-	master, _, err := r.group.Roles(ctx)
-	if err != nil {
-		return err
-	}
-	for name, server := range map[string]*instances.Server{singleStore: r.single, sentinelStore: master} {
-		store := history.Store{Name: name}
-		keys := server.Client.Scan(ctx, 0, "*", 1000).Iterator()
-		for keys.Next(ctx) {
-			left, err := server.Client.PTTL(ctx, keys.Val()).Result()
-			if err != nil {
-				return err
-			}
-			if store.Keys++; left == -1 && len(store.Eternal) < 20 { // -1 says that it does not expire
-				store.Eternal = append(store.Eternal, keys.Val())
-			}
-		}
-		if err := keys.Err(); err != nil {
-			return err
-		}
-		r.history.Stores = append(r.history.Stores, store)
-	}
-	return nil
-}
-
 // calmEnd is how long there are no faults at the end.
 func (r *run) calmEnd() time.Duration { return min(15*time.Second, r.duration/5) }
-
-// stop ends the servers and reads their logs.
-func (r *run) stop() (failed error) {
-	for _, server := range r.servers {
-		exit, summary, err := server.stop()
-		r.history.Exits = append(r.history.Exits, exit)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		for _, limiter := range routes.Limiters {
-			log, err := readLog(r.folder, server.number, limiter)
-			failed = errors.Join(failed, err)
-			seen := summary[limiter]
-			log.Events, log.UnwellDecisions = seen.Events, seen.UnwellDecisions
-			for _, span := range seen.Unwell {
-				log.Unwell = append(log.Unwell, history.Span{From: r.since(span.From), To: r.since(span.To)})
-			}
-			r.history.Logs = append(r.history.Logs, log)
-		}
-	}
-	r.history.ClockDrift = time.Since(r.begun) - time.Since(r.begun.Round(0))
-	return failed
-}
 
 // since turns Unix microseconds into microseconds since the start.
 func (r *run) since(unix int64) int64 { return unix - r.begun.UnixMicro() }
@@ -209,7 +191,7 @@ func (r *run) now() int64 { return time.Since(r.begun).Microseconds() }
 
 // sampleAll samples the servers over connections that are closed before.
 func (r *run) sampleAll(collect bool) (list []history.Sample) {
-	for _, server := range r.servers {
+	for _, server := range r.lasting() {
 		server.client.CloseIdleConnections()
 		s, err := server.sample(collect)
 		if err != nil {

@@ -29,16 +29,24 @@ const serverVariable = "RATELIMITER_SOAK_SERVER"
 
 // serverSettings are what a server has to know.
 type serverSettings struct {
+	Addr      string   // to listen on
 	Single    string   // address of the single Redis
 	Sentinels []string // addresses of the Sentinels
+	Nodes     []string // addresses of the nodes of the Cluster
 	Logs      string   // folder of the log files
 	Process   int
+	Begun     time.Time // the run, for its midnights
+	Duration  time.Duration
+	Default   int // units of the default limit
 }
+
+// ready is the line that a server writes when it listens.
+const ready = "listening"
 
 // poolSize bounds the connections of one limiter to its Redis.
 const poolSize = 10
 
-// application is a server: an engine with five rate limiters, each with a log.
+// application is a server: an engine with seven rate limiters, each with a log.
 type application struct {
 	engine   *gin.Engine
 	limiters map[string]*ratelimiter.RateLimiter
@@ -59,12 +67,12 @@ func serve(text string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", settings.Addr)
 	if err != nil {
 		return err
 	}
-	fmt.Println(listener.Addr())
-	server := &http.Server{Handler: app.engine, ReadHeaderTimeout: 5 * time.Second}
+	fmt.Println(ready)
+	server := &http.Server{Handler: app.engine, ReadHeaderTimeout: 30 * time.Second} // it may be stopped for seconds
 	for _, page := range app.pages {
 		server.RegisterOnShutdown(page.Close)
 	}
@@ -86,13 +94,18 @@ func newApplication(settings serverSettings) (*application, error) {
 		limiters: map[string]*ratelimiter.RateLimiter{},
 		watchers: map[string]*watcher{},
 	}
+	alone, err := openAlone(settings.Logs, settings.Process)
+	if err != nil {
+		return nil, err
+	}
+	app.files = append(app.files, alone)
 	// The clients say who they are in X-Forwarded-For.
 	if err := app.engine.SetTrustedProxies([]string{"127.0.0.1"}); err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
 	for _, name := range routes.Limiters {
-		if err := app.addLimiter(name, settings); err != nil {
+		if err := app.addLimiter(name, alone, settings); err != nil {
 			return nil, fmt.Errorf("limiter %s: %w", name, err)
 		}
 		collector := rlprometheus.New(app.limiters[name])
@@ -107,18 +120,19 @@ func newApplication(settings serverSettings) (*application, error) {
 	admin.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
 	app.addOperations(admin, settings.Process)
 	for i := range routes.All {
-		app.addRoute(&routes.All[i])
+		app.addRoute(&routes.All[i], settings)
 	}
 	return app, nil
 }
 
 // addLimiter makes one of the limiters, with a log of its own.
-func (app *application) addLimiter(name string, settings serverSettings) error {
+func (app *application) addLimiter(name string, alone *os.File, settings serverSettings) error {
 	file, err := os.Create(filepath.Join(settings.Logs, logName(settings.Process, name)))
 	if err != nil {
 		return err
 	}
-	log, watcher := logging.New(slog.New(slog.NewJSONHandler(file, nil))), &watcher{}
+	log := logging.New(slog.New(slog.NewJSONHandler(file, nil)))
+	watcher := &watcher{limiter: name, file: alone, written: map[string]int64{}}
 	app.files, app.logs, app.watchers[name] = append(app.files, file), append(app.logs, log), watcher
 	config := ratelimiter.Config{
 		ratelimiter.ConfigKeyPrefix: name,
@@ -129,24 +143,34 @@ func (app *application) addLimiter(name string, settings serverSettings) error {
 	switch name {
 	case routes.Shared:
 		config[ratelimiter.ConfigBackend], config[ratelimiter.ConfigBackendOptions] = "redis", single
-		config[ratelimiter.ConfigDefaultLimits] = defaultLimits(routes.LowerUnits)
-		config[ratelimiter.ConfigApplicationLimits] = "1200/minute"
+		config[ratelimiter.ConfigDefaultLimits] = defaultLimits(settings.Default)
+		config[ratelimiter.ConfigApplicationLimits] = applicationLimits(settings.Default)
 		config[ratelimiter.ConfigFallbackLimits] = "500/second"
 	case routes.HA:
 		config[ratelimiter.ConfigBackend] = "redis"
 		config[ratelimiter.ConfigBackendOptions] = map[string]any{
 			"addrs": settings.Sentinels, "master_name": instances.Master, "pool_size": poolSize}
+	case routes.Cluster:
+		config[ratelimiter.ConfigBackend] = "redis"
+		config[ratelimiter.ConfigBackendOptions] = map[string]any{"addrs": settings.Nodes, "pool_size": poolSize}
+	case routes.Leased:
+		single["lease"] = routes.LeaseUnits
+		config[ratelimiter.ConfigBackend], config[ratelimiter.ConfigBackendOptions] = "redis", single
 	case routes.Deny, routes.Allow:
 		config[ratelimiter.ConfigBackend], config[ratelimiter.ConfigBackendOptions] = "redis", single
 		config[ratelimiter.ConfigOnError] = name
 	}
-	app.limiters[name], err = ratelimiter.New(app.engine, config)
+	limiter, err := ratelimiter.New(app.engine, config)
+	app.limiters[name], watcher.health = limiter, limiter.Health
 	return err
 }
 
 func logName(process int, limiter string) string {
 	return fmt.Sprintf("server-%d-%s.log", process, limiter)
 }
+
+// applicationLimits change with the default limits.
+func applicationLimits(units int) string { return fmt.Sprintf("%d/minute", 240*units) }
 
 func defaultLimits(units int) string { return fmt.Sprintf("%d per %v", units, routes.DefaultPer) }
 
@@ -157,63 +181,11 @@ func (app *application) close() (err error) {
 	for _, limiter := range app.limiters {
 		err = errors.Join(err, limiter.Close())
 	}
-	for i, log := range app.logs {
-		err = errors.Join(err, log.Close(), app.files[i].Close())
+	for _, log := range app.logs {
+		err = errors.Join(err, log.Close())
+	}
+	for _, file := range app.files {
+		err = errors.Join(err, file.Close())
 	}
 	return err
-}
-
-// addRoute registers a route with the limits that the list says.
-func (app *application) addRoute(r *routes.Route) {
-	limiter := app.limiters[r.Limiter]
-	var chain []gin.HandlerFunc
-	switch {
-	case r.Default: // the configuration has its limits
-	case r.Places > 0:
-		// Without a RateLimit the default limits would apply.
-		chain = append(chain, limiter.RateLimit(100_000, time.Minute, ratelimiter.WithoutApplication()))
-		options := []ratelimiter.Option{ratelimiter.WithScope(ratelimiter.ByHeader("X-Group")), ratelimiter.WithLease(r.Lease)}
-		if r.Wait > 0 {
-			options = append(options, ratelimiter.WithWait(r.Wait))
-		}
-		chain = append(chain, limiter.Concurrent(r.Places, options...))
-	default:
-		first := r.Limits[0]
-		chain = append(chain, limiter.RateLimit(first.Units, first.Per, optionsOf(r)...))
-	}
-	app.engine.Handle(r.Method, r.Path, append(chain, handlerOf(r))...)
-}
-
-func optionsOf(r *routes.Route) []ratelimiter.Option {
-	first := r.Limits[0]
-	options := []ratelimiter.Option{ratelimiter.WithAlgorithm(first.Algorithm)}
-	if first.Burst > 0 {
-		options = append(options, ratelimiter.WithBurst(first.Burst))
-	}
-	for _, further := range r.Limits[1:] {
-		options = append(options, ratelimiter.WithLimit(further.Units, further.Per))
-	}
-	if r.Limiter != routes.Shared {
-		options = append(options, ratelimiter.WithoutApplication())
-	}
-	if r.Group {
-		options = append(options, ratelimiter.WithScope(ratelimiter.ByHeader("X-Group")))
-	}
-	if r.Wait > 0 {
-		options = append(options, ratelimiter.WithWait(r.Wait))
-	}
-	if r.Ban != nil {
-		options = append(options, ratelimiter.WithBan(r.Ban.After, r.Ban.Per, r.Ban.Lengths[0], r.Ban.Lengths[1:]...))
-	}
-	switch r.Path {
-	case "/cost":
-		options = append(options, ratelimiter.WithCost(func(c *gin.Context) int { return number(c, "cost") }))
-	case "/chat":
-		options = append(options, ratelimiter.WithCost(estimate))
-	case "/login":
-		options = append(options, ratelimiter.WithCountIf(func(c *gin.Context) bool {
-			return c.Writer.Status() == http.StatusUnauthorized
-		}))
-	}
-	return options
 }

@@ -7,21 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/history"
+	"github.com/gin-ratelimiter/ratelimiter/soak/internal/instances"
 )
 
-// process is a server that was started from this program.
+// process is a server that was started from this program. Its address stays the same when it
+// is killed and started again.
 type process struct {
-	number  int
+	serverSettings
 	url     string
 	client  *http.Client
+	started time.Time
 	command *exec.Cmd
 	stdin   io.Closer
 	stdout  *bufio.Reader
@@ -30,42 +35,64 @@ type process struct {
 
 // spawn starts this program once more, as a server.
 func spawn(settings serverSettings) (*process, error) {
+	port, err := instances.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	settings.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	p := &process{serverSettings: settings, url: "http://" + settings.Addr}
+	p.client = &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: 30 * time.Second, DisableCompression: true},
+	}
+	return p, p.start()
+}
+
+// start starts the process, and returns when it listens.
+func (p *process) start() error {
 	program, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	text, err := json.Marshal(settings)
+	text, err := json.Marshal(p.serverSettings)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p := &process{number: settings.Process, command: exec.Command(program)}
+	p.stderr.Reset()
+	p.started, p.command = time.Now(), exec.Command(program)
 	p.command.Env = append(os.Environ(), serverVariable+"="+string(text))
 	p.command.Stderr = &p.stderr
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the harness, which ends the servers
 	stdin, err := p.command.StdinPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	stdout, err := p.command.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.stdin, p.stdout = stdin, bufio.NewReader(stdout)
 	if err := p.command.Start(); err != nil {
-		return nil, err
+		return err
 	}
-	address, err := p.stdout.ReadString('\n')
-	if err != nil {
+	if line, err := p.stdout.ReadString('\n'); err != nil || strings.TrimSpace(line) != ready {
 		_ = p.stdin.Close() // which ends it
-		return nil, errors.Join(fmt.Errorf("server %d did not start: %s", p.number, p.stderr.String()), p.command.Wait())
+		return errors.Join(fmt.Errorf("server %d did not start: %s", p.Process, p.stderr.String()), p.command.Wait())
 	}
-	p.url = "http://" + strings.TrimSpace(address)
-	p.client = &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: 30 * time.Second, DisableCompression: true},
-	}
-	return p, nil
+	return nil
 }
+
+// kill ends the process at once.
+func (p *process) kill() history.Exit {
+	began := time.Now()
+	_ = p.command.Process.Kill() // if it has ended, the exit says so
+	_ = p.command.Wait()         // says that it was killed
+	_ = p.stdin.Close()          // nobody reads it
+	return p.exit(began)
+}
+
+// signal stops the process, or continues it.
+func (p *process) signal(s syscall.Signal) error { return p.command.Process.Signal(s) }
 
 // stop lets the server end, and returns how it did and what its limiters counted.
 func (p *process) stop() (exit history.Exit, summary map[string]history.Log, err error) {
@@ -80,14 +107,23 @@ func (p *process) stop() (exit history.Exit, summary map[string]history.Log, err
 		return exit, nil, err
 	}
 	ended := p.command.Wait()
-	exit = history.Exit{Process: p.number, Code: p.command.ProcessState.ExitCode(), Took: time.Since(began)}
-	exit.Races = bytes.Count(p.stderr.Bytes(), []byte("WARNING: DATA RACE"))
-	exit.Panics = bytes.Count(p.stderr.Bytes(), []byte("panic:"))
-	exit.Output = unexpected(p.stderr.String())
+	exit = p.exit(began)
 	if err := json.Unmarshal(text, &summary); err != nil {
-		return exit, nil, errors.Join(fmt.Errorf("server %d said %q: %w", p.number, text, err), ended)
+		return exit, nil, errors.Join(fmt.Errorf("server %d said %q: %w", p.Process, text, err), ended)
 	}
 	return exit, summary, nil
+}
+
+// exit is how the process has ended.
+func (p *process) exit(began time.Time) history.Exit {
+	state := p.command.ProcessState
+	status, _ := state.Sys().(syscall.WaitStatus) // on every Unix
+	return history.Exit{
+		Process: p.Process, Killed: status.Signaled() && status.Signal() == syscall.SIGKILL, Code: state.ExitCode(), Took: time.Since(began),
+		Races:  bytes.Count(p.stderr.Bytes(), []byte("WARNING: DATA RACE")),
+		Panics: bytes.Count(p.stderr.Bytes(), []byte("panic:")),
+		Output: unexpected(p.stderr.String()),
+	}
 }
 
 // unexpected is the beginning of what a server has written to standard error, without

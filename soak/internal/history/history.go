@@ -21,6 +21,9 @@ type Span struct {
 // Overlaps reports whether two spans have an instant in common.
 func (s Span) Overlaps(other Span) bool { return s.From <= other.To && other.From <= s.To }
 
+// WithFrom is the span with another beginning.
+func (s Span) WithFrom(from int64) Span { return Span{from, s.To} }
+
 // What ended a request, where no answer did.
 const (
 	Left   = 0  // the client has left
@@ -44,6 +47,7 @@ type Request struct {
 	Banned     bool   `json:"x,omitempty"`
 	Cost       int    `json:"u,omitempty"` // units; 0 means 1
 	Actual     int    `json:"w,omitempty"` // units that the handler corrects the cost to
+	Plan       int    `json:"q,omitempty"` // of the lists of the route
 	Failure    string `json:"f,omitempty"`
 }
 
@@ -67,10 +71,10 @@ func (r *Request) Decided() int64 {
 // Whole is the time from the request to its decision.
 func (r *Request) Whole() Span { return Span{r.Sent, r.Decided()} }
 
-// Fault is something that was done to a Redis.
+// Fault is something that was done to a Redis, or to the server that is killed and stopped.
 type Fault struct {
-	Span          // ends when the server works again
-	Store  string // "single" or "sentinel"
+	Span          // ends when it works again
+	Store  string // see the package routes
 	Kind   string
 	Outage bool // decisions may fail
 	Loses  bool // counters may be lost
@@ -100,23 +104,30 @@ type Sample struct {
 	Panics     uint64 // of observers
 }
 
-// Log is what one limiter has written, counted.
+// Log is what one limiter has written, counted. For a server that was killed, it is what
+// the last of its processes has written.
 type Log struct {
 	Process         int
 	Limiter         string
+	From            int64 // when the process began
 	Bytes           int64
 	Clients         int    // records about clients
 	Others          int    // sums of other clients
 	Fails, Answers  int    // records about the backend
 	Rejected        uint64 // what the records say was rejected
 	Events          uint64 // what an observer beside them has counted
-	Unwell          []Span // when decisions were made without the backend
-	UnwellDecisions uint64
+	UnwellDecisions uint64 // without the backend
+
+	// Unwell are the times when decisions were made without the backend, by the store that
+	// should have made them. Those of killed processes are among them.
+	Unwell map[string][]Span
+	Opened []int64 // when the breaker has opened, in all processes
 }
 
 // Exit is how a server has ended.
 type Exit struct {
 	Process int
+	Killed  bool
 	Code    int
 	Races   int    // reports of the race detector
 	Panics  int    // on standard error
@@ -129,6 +140,7 @@ type Store struct {
 	Name    string
 	Keys    int
 	Eternal []string // keys that do not expire; some of them
+	Astray  []string // keys of another node of the Cluster; some of them
 }
 
 // History is a whole run.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
@@ -54,16 +55,30 @@ func Start(ctx context.Context, folder string, args ...string) (*Server, error) 
 	return s, s.begin(ctx)
 }
 
+// busOffset is how far above its own port a node of a Cluster has another one.
+const busOffset = 10000
+
+// FreePort returns a port that is free, and stays so while a server is down: the system
+// gives connections the ports from 32768 on.
+func FreePort() (int, error) {
+	isFree := func(port int) bool {
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		return err == nil && listener.Close() == nil
+	}
+	for range 100 {
+		if port := 10000 + rand.IntN(12768); isFree(port) && isFree(port+busOffset) {
+			return port, nil
+		}
+	}
+	return 0, errors.New("found no free port from 10000 to 22767")
+}
+
 // begin chooses a port and starts the process. Another process may take the port
 // before; the next one is tried then.
 func (s *Server) begin(ctx context.Context) (failed error) {
 	for range 5 {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		s.Port = listener.Addr().(*net.TCPAddr).Port
-		if err := listener.Close(); err != nil {
+		var err error
+		if s.Port, err = FreePort(); err != nil {
 			return err
 		}
 		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))

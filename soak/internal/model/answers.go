@@ -20,8 +20,8 @@ func (m *model) waits() *Finding {
 			continue
 		}
 		took := time.Duration(r.Decided()-r.Sent) * time.Microsecond
-		allowed := route.Wait + routes.Timeout + m.margin
-		if !m.calm(route, r.Whole()) {
+		allowed := route.Wait + routes.Timeout + m.margin + m.stopped(r)
+		if !m.shared(r) {
 			allowed += time.Duration(route.Questions()) * routes.Timeout
 		}
 		f.Examined++
@@ -29,7 +29,7 @@ func (m *model) waits() *Finding {
 			waited++
 		}
 		longest = max(longest, took-route.Wait)
-		if took > allowed {
+		if took > allowed && !m.stalled(r.Whole()) {
 			f.violated("%v, allowed %v: %s", took.Round(time.Millisecond), allowed, describe(r))
 		}
 	}
@@ -39,8 +39,8 @@ func (m *model) waits() *Finding {
 
 // statuses checks that requests end as is documented.
 func (m *model) statuses() *Finding {
-	f := &Finding{Name: "No status but 200, 401 and 429, and 503 where the configuration says so, in outages"}
-	unavailable := 0
+	f := &Finding{Name: "No status but 200, 401 and 429, and 503 where the configuration says so, in outages; no broken connection but to a server that was killed"}
+	unavailable, broken := 0, 0
 	for i := range m.h.Requests {
 		r := &m.h.Requests[i]
 		f.Examined++
@@ -54,13 +54,18 @@ func (m *model) statuses() *Finding {
 		case 503:
 			unavailable++
 			route := routes.ByPath(r.Path)
-			if route.Limiter == routes.Deny && r.RetryAfter == 1 && !m.calm(route, r.Whole()) {
+			if route.Limiter == routes.Deny && r.RetryAfter == 1 && !m.shared(r) {
+				continue
+			}
+		case history.Broken:
+			broken++
+			if r.Process == routes.Victim && overlapsAny(m.kills, r.Whole()) {
 				continue
 			}
 		}
 		f.violated("%s %s", describe(r), r.Failure)
 	}
-	f.Closest = fmt.Sprintf("%d were answered 503", unavailable)
+	f.Closest = fmt.Sprintf("%d were answered 503, %d connections were broken", unavailable, broken)
 	return f
 }
 
@@ -78,7 +83,7 @@ func (m *model) answersInTime() *Finding {
 		}
 		took := time.Duration(r.Decided()-r.Sent) * time.Microsecond
 		f.Examined++
-		if m.calm(route, r.Whole()) && m.calm(routes.ByPath("/sliding"), r.Whole()) {
+		if m.shared(r) && m.stopped(r) == 0 {
 			calm = max(calm, took)
 		} else {
 			outage = max(outage, took)
@@ -86,7 +91,7 @@ func (m *model) answersInTime() *Finding {
 		if took > routes.Timeout+20*time.Millisecond {
 			slow++ // than one decision
 		}
-		allowed := time.Duration(route.Questions())*routes.Timeout + m.margin
+		allowed := time.Duration(route.Questions())*routes.Timeout + m.margin + m.stopped(r)
 		if took > allowed-m.margin+leastMargin {
 			late++
 		}
@@ -99,61 +104,7 @@ func (m *model) answersInTime() *Finding {
 	return f
 }
 
-// placesAreBack checks that all places are free when all requests have ended.
-func (m *model) placesAreBack() *Finding {
-	f := &Finding{Name: "All places of Concurrent are free at the end"}
-	for i := range m.h.Requests {
-		if r := &m.h.Requests[i]; r.Kind == "last" {
-			f.Examined++
-			if !r.Admitted() {
-				f.violated("%s", describe(r))
-			}
-		}
-	}
-	return f
-}
-
 // stalled reports whether the machine stood still for a while around a time.
 func (m *model) stalled(span history.Span) bool {
 	return overlapsAny(m.h.Stalls, history.Span{From: span.From - micros(time.Second/2), To: span.To + micros(time.Second/2)})
-}
-
-// inProgress checks that no request begins while all places are taken. Processes count by
-// themselves in an outage, and until a third of a lease after it, or after Redis has lost its data.
-func (m *model) inProgress() *Finding {
-	f := &Finding{Name: "No more requests are in progress at once than Concurrent says"}
-	most, inOutages := 0, 0
-	for i := range m.series {
-		s := &m.series[i]
-		if s.route.Places == 0 {
-			continue
-		}
-		for j := range s.requests {
-			begun := &s.requests[j]
-			if !begun.Admitted() {
-				continue
-			}
-			n := 0
-			for k := s.from(begun.Started - micros(lookBack)); k < len(s.requests) && s.requests[k].Sent <= begun.Started; k++ {
-				if r := &s.requests[k]; r.Admitted() && r.Started <= begun.Started && begun.Started < r.Ended {
-					n++
-				}
-			}
-			span := between(begun)
-			before := history.Span{From: span.From - micros(s.route.Lease/3+time.Second), To: span.To}
-			allowed := s.route.Places
-			if !m.calm(s.route, before) || m.lost(s.route, before) > 0 || m.reset(s, before) > 0 {
-				allowed *= processes
-				inOutages = max(inOutages, n)
-			} else {
-				f.Examined++
-				most = max(most, n-s.route.Places)
-			}
-			if n > allowed {
-				f.violated("%d in progress, at most %d allowed: %s", n, allowed, describe(begun))
-			}
-		}
-	}
-	f.Closest = fmt.Sprintf("%+d of the limit in calm; at most %d at once in outages", most, inOutages)
-	return f
 }

@@ -13,9 +13,10 @@ import (
 // decision takes the time-out at most.
 const decisionTime = routes.Timeout + 2*leastMargin
 
-// between is when an admitted request was decided.
-func between(r *history.Request) history.Span {
-	return history.Span{From: max(r.Sent, r.Started-micros(decisionTime)), To: r.Started}
+// between is when an admitted request was decided. A server that was stopped in between may
+// have decided before.
+func (m *model) between(r *history.Request) history.Span {
+	return history.Span{From: max(r.Sent, r.Started-micros(decisionTime+m.stopped(r))), To: r.Started}
 }
 
 // sharedBounds checks that no rolling window has more than the bound of the algorithm,
@@ -26,11 +27,11 @@ func (m *model) sharedBounds() *Finding {
 	fullest := map[string]float64{}
 	for i := range m.series {
 		s := &m.series[i]
-		admitted := admittedOf(s, func(r *history.Request) bool { return m.calm(s.route, r.Whole()) })
 		for _, limit := range s.route.Limits {
+			admitted := admittedOf(s, limit, m.shared)
 			name := limit.Algorithm.String()
-			for _, w := range windows(admitted, limit.Per, unitsOn(s.route)) {
-				forgotten := m.lost(s.route, w.Span) + m.reset(s, w.Span)
+			for _, w := range m.windows(admitted, limit.Per, unitsOn(s.route)) {
+				forgotten := m.lost(s, w.Span) + m.reset(s, w.Span)
 				allowed := boundOn(s.route, limit) + forgotten*(limit.Units+s.route.Overrun)
 				f.Examined++
 				if forgotten == 0 {
@@ -60,15 +61,12 @@ func (m *model) wholeBounds() *Finding {
 		if s.route.Limiter == routes.Allow || s.route.Limiter == routes.Local {
 			continue // one admits everybody in an outage, the other has none
 		}
-		admitted := admittedOf(s, func(*history.Request) bool { return true })
 		for _, limit := range s.route.Limits {
-			for _, w := range windows(admitted, limit.Per, leastUnitsOn(s.route)) {
-				memories := 0
-				if s.route.Limiter != routes.Deny && !m.calm(s.route, w.Span) {
-					memories = processes
-				}
+			admitted := admittedOf(s, limit, func(*history.Request) bool { return true })
+			for _, w := range m.windows(admitted, limit.Per, leastUnitsOn(s.route)) {
+				memories := m.memories(s, w.Span)
 				one := limit.Units + s.route.Overrun
-				allowed := (1+memories)*boundOn(s.route, limit) + m.lost(s.route, w.Span)*one + m.reset(s, w.Span)*2*one
+				allowed := (1+memories)*boundOn(s.route, limit) + m.lost(s, w.Span)*one + m.reset(s, w.Span)*2*one
 				f.Examined++
 				if memories > 0 {
 					fullest = max(fullest, float64(w.units)/float64(allowed))
@@ -83,6 +81,27 @@ func (m *model) wholeBounds() *Finding {
 	return f
 }
 
+// memories is how many memories have decided on a counter beside Redis. That of a server that
+// is killed is followed by another.
+func (m *model) memories(s *series, span history.Span) int {
+	if s.route.Limiter == routes.Deny {
+		return 0
+	}
+	if overlapsAny(m.outages[s.domain], span) {
+		return processes + count(m.kills, span)
+	}
+	n := 0
+	for process := range processes {
+		if overlapsAny(m.alone[place{s.domain, process}], span) {
+			n++
+			if process == routes.Victim {
+				n += count(m.kills, span)
+			}
+		}
+	}
+	return n
+}
+
 // boundOn is the bound of a limit on a route. What a request costs beyond its estimate may
 // be over the limit, and counts as a limit that is higher by as much.
 func boundOn(route *routes.Route, limit routes.Limit) int {
@@ -90,10 +109,11 @@ func boundOn(route *routes.Route, limit routes.Limit) int {
 	return limit.Bound()
 }
 
-func admittedOf(s *series, counts func(*history.Request) bool) (list []history.Request) {
+// admittedOf are the admitted requests that were charged to a limit.
+func admittedOf(s *series, limit routes.Limit, counts func(*history.Request) bool) (list []history.Request) {
 	for i := range s.requests {
 		r := &s.requests[i]
-		counted := s.route.Path != "/login" || r.Status == 401
+		counted := (s.route.Path != "/login" || r.Status == 401) && hasLimit(limitsOf(s.route, r), limit)
 		if r.Admitted() && counted && counts(r) {
 			list = append(list, *r)
 		}
@@ -124,16 +144,16 @@ type rolling struct {
 }
 
 // windows are those that begin with each request.
-func windows(admitted []history.Request, per time.Duration, units func(*history.Request) int) (list []rolling) {
+func (m *model) windows(admitted []history.Request, per time.Duration, units func(*history.Request) int) (list []rolling) {
 	for i := range admitted {
-		first := between(&admitted[i]).From
+		first := m.between(&admitted[i]).From
 		w := rolling{Span: history.Span{From: first, To: first + micros(per)}}
 		for j := range admitted {
 			// Requests that wait are not decided in the order in which they were sent.
 			if admitted[j].Sent > w.To {
 				break
 			}
-			if decided := between(&admitted[j]); decided.From >= w.From && decided.To < w.To {
+			if decided := m.between(&admitted[j]); decided.From >= w.From && decided.To < w.To {
 				w.units += units(&admitted[j])
 			}
 		}

@@ -17,13 +17,13 @@ const (
 	// docs/redis.md: five seconds at most, as the tests behind the table require.
 	recovery = 5 * time.Second
 
-	// leastMargin is what the machine may add to any time: it runs two servers, six Redis
-	// processes and all clients. To it comes the longest time that the harness itself did
+	// leastMargin is what the machine may add to any time: it runs three servers, nine
+	// Redis processes and all clients. To it comes the longest time that the harness itself did
 	// not run.
 	leastMargin = 250 * time.Millisecond
 
 	// processes is how many servers decide by themselves in an outage.
-	processes = 2
+	processes = routes.Processes
 )
 
 // Check checks a whole run.
@@ -31,10 +31,10 @@ func Check(h *history.History) *Report {
 	m := newModel(h)
 	report := &Report{}
 	for _, check := range []func(*model) *Finding{
-		(*model).sharedBounds, (*model).wholeBounds, (*model).polite, (*model).obeyed, (*model).early, (*model).retryHeaders,
-		(*model).waits, (*model).statuses, (*model).answersInTime, (*model).inProgress, (*model).placesAreBack,
+		(*model).sharedBounds, (*model).wholeBounds, (*model).alignedBounds, (*model).plans, (*model).usedUp, (*model).polite, (*model).obeyed, (*model).early, (*model).retryHeaders,
+		(*model).waits, (*model).statuses, (*model).answersInTime, (*model).inProgress, (*model).placesAreTaken, (*model).placesAreBack,
 		(*model).bans, (*model).bansByHand,
-		(*model).recoveries, (*model).resources, (*model).logs, (*model).stores, (*model).exits, (*model).polls,
+		(*model).recoveries, (*model).otherNodes, (*model).resources, (*model).logs, (*model).stores, (*model).exits, (*model).polls,
 	} {
 		report.Findings = append(report.Findings, check(m))
 	}
@@ -52,7 +52,8 @@ type model struct {
 }
 
 func newModel(h *history.History) *model {
-	m := &model{h: h, disturbances: newDisturbances(h), series: seriesOf(h.Requests), margin: leastMargin}
+	m := &model{h: h, disturbances: newDisturbances(h), margin: leastMargin}
+	m.series = m.seriesOf(h.Requests)
 	for _, stall := range h.Stalls {
 		m.margin = max(m.margin, leastMargin+time.Duration(stall.To-stall.From)*time.Microsecond)
 	}
@@ -66,12 +67,15 @@ func newModel(h *history.History) *model {
 
 // series are the requests on one counter, in the order in which they were sent.
 type series struct {
-	route    *routes.Route
-	scope    string
+	route *routes.Route
+	scope string
+	domain
+	process  int // of a counter in memory
 	requests []history.Request
+	alone    []bool // which of them a server decided by itself
 }
 
-func seriesOf(requests []history.Request) (all []series) {
+func (m *model) seriesOf(requests []history.Request) (all []series) {
 	type id struct {
 		path, scope string
 		process     int
@@ -86,12 +90,18 @@ func seriesOf(requests []history.Request) (all []series) {
 		if !known {
 			i = len(all)
 			at[is] = i
-			all = append(all, series{route: route, scope: r.Scope})
+			all = append(all, series{route: route, scope: r.Scope, domain: domainOf(route, r.Scope), process: is.process})
 		}
 		all[i].requests = append(all[i].requests, r)
 	}
-	for _, s := range all {
+	for i := range all {
+		s := &all[i]
 		slices.SortFunc(s.requests, func(a, b history.Request) int { return int(a.Sent - b.Sent) })
+		s.alone = make([]bool, len(s.requests))
+		for j := range s.requests {
+			r := &s.requests[j]
+			s.alone[j] = overlapsOrdered(m.alone[place{s.domain, r.Process}], r.Whole())
+		}
 	}
 	return all
 }

@@ -12,6 +12,11 @@ import (
 const ms = int64(1000) // times are in microseconds
 
 // request was sent at a time and answered a millisecond later.
+// onSingle are the times when the single Redis was not there.
+func onSingle(spans ...history.Span) map[string][]history.Span {
+	return map[string][]history.Span{routes.Single: spans}
+}
+
 func request(path string, at int64) history.Request {
 	return history.Request{Kind: "obedient", Path: path, Scope: "a", Sent: at, Received: at + ms}
 }
@@ -73,7 +78,7 @@ func TestALossAllowsOneLimitMoreAndAnOutageTheBoundOfEachProcess(t *testing.T) {
 		h := &history.History{Requests: many(requests, admitted("/log", at)), Faults: []history.Fault{flush}}
 		require.Equal(t, violated, found((*model).sharedBounds, h) > 0, requests)
 	}
-	for requests, violated := range map[int]bool{15: false, 16: true} {
+	for requests, violated := range map[int]bool{20: false, 21: true} {
 		h := &history.History{Requests: many(requests, admitted("/log", at)), Faults: []history.Fault{during(at, at+ms, false)}}
 		require.Zero(t, found((*model).sharedBounds, h), "nothing is known of Redis")
 		require.Equal(t, violated, found((*model).wholeBounds, h) > 0, requests)

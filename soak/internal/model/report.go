@@ -99,7 +99,7 @@ func (m *model) figures() (list []Figure) {
 	}
 	kinds := map[string]int{}
 	for _, f := range h.Faults {
-		kinds[f.Store+": "+f.Kind]++
+		kinds[kindOf(&f)]++
 	}
 	for _, kind := range sortedKeys(kinds) {
 		add("fault, "+kind, "%d", kinds[kind])
@@ -111,12 +111,9 @@ func (m *model) figures() (list []Figure) {
 	for _, kind := range sortedKeys(changes) {
 		add("operation, "+kind, "%d", changes[kind])
 	}
-	for _, limiter := range []string{"shared", "ha"} {
-		var away int64
-		for _, span := range merged(m.outages[limiter]) {
-			away += min(span.To, micros(h.Duration)) - span.From
-		}
-		add("time in faults and five seconds after them, "+limiter, "%.0f %%", 100*float64(away)/float64(micros(h.Duration)))
+	for _, is := range []domain{{routes.Shared, routes.Single}, {routes.HA, routes.Sentinel}, {routes.Cluster, routes.NodeStore(0)}} {
+		away := total(within(m.outages[is], history.Span{To: micros(h.Duration)}))
+		add("time in faults and five seconds after them, "+is.store, "%.0f %%", 100*float64(away)/float64(h.Duration))
 	}
 	undecided := uint64(0)
 	for _, log := range h.Logs {
@@ -134,11 +131,20 @@ func (m *model) figures() (list []Figure) {
 
 func rounded(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
+// kindOf names a kind of faults. All nodes of the Cluster count together.
+func kindOf(f *history.Fault) string {
+	store := f.Store
+	if routes.IsOn(routes.Cluster, store) {
+		store = "node of the Cluster"
+	}
+	return store + ": " + f.Kind
+}
+
 // faults sums up the effects of faults, by their kind.
 func (m *model) faults() (list []Effect) {
 	effects, backs := map[string]*Effect{}, map[string][]time.Duration{}
 	for _, fault := range m.h.Faults {
-		kind := fault.Store + ": " + fault.Kind
+		kind := kindOf(&fault)
 		e := effects[kind]
 		if e == nil {
 			e = &Effect{Kind: kind}
@@ -146,8 +152,8 @@ func (m *model) faults() (list []Effect) {
 		}
 		e.Times++
 		e.Longest = max(e.Longest, time.Duration(fault.To-fault.From)*time.Microsecond)
-		for _, log := range m.h.Logs {
-			if last, alone := m.aloneUntil(&log, &fault); alone {
+		for is := range m.alone {
+			if last, alone := m.aloneUntil(is, fault); alone && is.feels(fault) {
 				e.Alone = true
 				e.Back = max(e.Back, last)
 				backs[kind] = append(backs[kind], last)
@@ -165,26 +171,13 @@ func (m *model) faults() (list []Effect) {
 	return list
 }
 
-// aloneUntil is how long after a fault a limiter has decided by itself.
-func (m *model) aloneUntil(log *history.Log, fault *history.Fault) (last time.Duration, alone bool) {
-	if fault.Store != storeOf(log.Limiter) {
-		return 0, false
-	}
-	for _, span := range log.Unwell {
-		if span.Overlaps(fault.Span) && !m.nextFault(log.Limiter, span, *fault) {
-			last, alone = max(last, time.Duration(span.To-fault.To)*time.Microsecond), true
-		}
-	}
-	return last, alone
-}
-
 // slowestDuring is how long the slowest request took during a fault, of those that wait
 // for nobody's turn.
 func (m *model) slowestDuring(fault *history.Fault) (slowest time.Duration) {
 	for i := sort.Search(len(m.bySent), func(i int) bool { return m.bySent[i].Sent >= fault.From-micros(time.Second) }); i < len(m.bySent) && m.bySent[i].Sent <= fault.To; i++ {
 		r := m.bySent[i]
 		route := routes.ByPath(r.Path)
-		if r.Status > 0 && r.Kind != "slow" && route.Wait == 0 && storeOf(route.Limiter) == fault.Store && r.Whole().Overlaps(fault.Span) {
+		if r.Status > 0 && r.Kind != "slow" && route.Wait == 0 && (place{domainOf(route, r.Scope), r.Process}).feels(*fault) && r.Whole().Overlaps(fault.Span) {
 			slowest = max(slowest, time.Duration(r.Decided()-r.Sent)*time.Microsecond)
 		}
 	}

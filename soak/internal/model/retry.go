@@ -14,24 +14,26 @@ import (
 func (m *model) polite() *Finding {
 	f := &Finding{Name: "Clients that keep to the limit are not rejected"}
 	inOutages, rejected := 0, 0
-	for i := range m.h.Requests {
-		r := &m.h.Requests[i]
-		if r.Kind != "polite" {
-			continue
-		}
-		route, whole := routes.ByPath(r.Path), r.Whole()
-		calm := m.calm(route, whole) && !overlapsAny(m.unexplained[route.Limiter],
-			history.Span{From: whole.From - micros(route.Limits[0].Per), To: whole.To})
-		switch {
-		case !calm && r.Rejected():
-			inOutages, rejected = inOutages+1, rejected+1
-		case !calm:
-			inOutages++
-		case r.Rejected():
-			f.Examined++
-			f.violated("%s", describe(r))
-		default:
-			f.Examined++
+	for i := range m.series {
+		s := &m.series[i]
+		for j := range s.requests {
+			r := &s.requests[j]
+			if r.Kind != "polite" || r.Status == history.Broken {
+				continue
+			}
+			whole := r.Whole()
+			calm := !overlapsAny(m.outages[s.domain], whole) && !s.decidedAlone(whole.WithFrom(whole.From-micros(s.route.Limits[0].Per)))
+			switch {
+			case !calm && r.Rejected():
+				inOutages, rejected = inOutages+1, rejected+1
+			case !calm:
+				inOutages++
+			case r.Rejected():
+				f.Examined++
+				f.violated("%s", describe(r))
+			default:
+				f.Examined++
+			}
 		}
 	}
 	f.Closest = fmt.Sprintf("of %d further requests in outages, %d were rejected", inOutages, rejected)
@@ -40,7 +42,7 @@ func (m *model) polite() *Finding {
 
 // lookBack is how long before a rejection an admitted request may have been sent that was
 // decided after it.
-const lookBack = 10 * time.Second
+const lookBack = 15 * time.Second
 
 // obeyed checks that a client that comes back after Retry-After is admitted, if no other
 // request was admitted in between.
@@ -86,13 +88,16 @@ func promisesAdmission(route *routes.Route) bool {
 func (m *model) isNext(s *series, rejected *history.Request, next int) bool {
 	back := &s.requests[next]
 	whole := history.Span{From: rejected.Sent, To: back.Decided()}
-	if back.Status == history.Left || back.Units() > rejected.Units() || !m.calm(s.route, whole) || !m.agreed(s, whole) ||
+	if back.Status <= 0 || back.Plan != rejected.Plan || back.Units() > rejected.Units() || !m.calm(s, whole) || !m.agreed(s, whole) ||
 		m.banned(s, whole) || s.route.Default && overlapsAny(m.updates, whole) {
 		return false
 	}
-	for i := s.from(rejected.Sent - micros(lookBack)); i < len(s.requests) && s.requests[i].Sent <= back.Decided(); i++ {
+	for i := s.from(rejected.Sent - micros(max(lookBack, s.route.LongestRetry(false)))); i < len(s.requests) && s.requests[i].Sent <= back.Decided(); i++ {
 		other := &s.requests[i]
-		if other.Status == history.Left || i != next && other.Admitted() && other.Decided() >= rejected.Sent {
+		if other.Plan != rejected.Plan && other.Admitted() {
+			return false // a server that remembers a rejection does not know of it
+		}
+		if other.Status <= 0 || i != next && other.Admitted() && other.Decided() >= rejected.Sent {
 			return false
 		}
 		if s.route.Ban != nil && i != next && other.Rejected() && other.Sent > rejected.Sent {
@@ -108,8 +113,8 @@ func (m *model) early() *Finding {
 	f := &Finding{Name: "No client is admitted before the time of Retry-After"}
 	for i := range m.series {
 		s := &m.series[i]
-		if !promisesAdmission(s.route) || s.route.Refunds {
-			continue
+		if !promisesAdmission(s.route) || s.route.Refunds || s.route.Leased > 0 || s.route.Plans != nil {
+			continue // another server may have leased units, another plan may have some left
 		}
 		for j := range s.requests {
 			rejected := &s.requests[j]
@@ -217,11 +222,11 @@ func (m *model) bannedByHand(f *Finding, s *series, c *history.Change) {
 	for i := s.from(c.To); i < len(s.requests) && s.requests[i].Sent < over; i++ {
 		r := &s.requests[i]
 		unnoticed := r.Process != c.Process && r.Sent < c.To+micros(noticed)
-		if unnoticed || s.route.Limiter == routes.Local && r.Process != c.Process || r.Decided() >= over || r.Status == history.Left {
+		if unnoticed || s.route.Limiter == routes.Local && r.Process != c.Process || r.Decided() >= over || r.Status <= 0 {
 			continue
 		}
 		whole := history.Span{From: c.From, To: r.Decided()}
-		if !m.calm(s.route, whole) || m.lost(s.route, whole) > 0 || m.reset(s, whole) > 0 {
+		if !m.calm(s, whole) || m.lost(s, whole) > 0 || m.reset(s, whole) > 0 {
 			return
 		}
 		f.Examined++

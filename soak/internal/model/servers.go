@@ -18,51 +18,81 @@ const mostUnexplained = 0.1
 func (m *model) recoveries() *Finding {
 	f := &Finding{Name: "Limits are shared again within five seconds of a fault"}
 	var slowest, alone time.Duration
-	spans := 0
-	for _, list := range m.unexplained {
-		spans += len(list)
-		var sum time.Duration
-		for _, span := range merged(list) {
-			sum += time.Duration(span.To-span.From) * time.Microsecond
-		}
+	times := 0
+	for is, list := range m.unexplained {
+		times += len(list)
+		sum := total(list)
 		alone = max(alone, sum)
+		if allowed := 5*time.Second + time.Duration(mostUnexplained*float64(m.h.Duration)); sum > allowed {
+			f.violated("for %v, process %d has decided on %s without Redis outside of faults, at most %v allowed", rounded(sum), is.process, is.limiter, rounded(allowed))
+		}
 	}
-	for _, log := range m.h.Logs {
+	for is := range m.alone {
 		for _, fault := range m.h.Faults {
-			if !fault.Outage || fault.Store != storeOf(log.Limiter) {
+			if !fault.Outage || !is.feels(fault) {
 				continue
 			}
 			f.Examined++
-			late, _ := m.aloneUntil(&log, &fault)
+			late, _ := m.aloneUntil(is, fault)
 			slowest = max(slowest, late)
 			if late > recovery {
-				f.violated("%s in process %d decided without Redis until %v after %q at %s", log.Limiter, log.Process, late, fault.Kind, at(fault.From))
+				f.violated("%s in process %d decided without Redis until %v after %q at %s", is.limiter, is.process, late, fault.Kind, at(fault.From))
 			}
 		}
 	}
-	if allowed := 5*time.Second + time.Duration(mostUnexplained*float64(m.h.Duration)); alone > allowed {
-		f.violated("for %v a limiter has decided without Redis outside of faults, at most %v allowed", rounded(alone), rounded(allowed))
-	}
-	f.Closest = fmt.Sprintf("the slowest was %v; %d times, for at most %v with one limiter, a process has decided without Redis outside of faults", rounded(slowest), spans, rounded(alone))
+	f.Closest = fmt.Sprintf("the slowest was %v; %d times, for at most %v with one limiter, a process has decided without Redis outside of faults", rounded(slowest), times, rounded(alone))
 	return f
 }
 
+func total(spans []history.Span) (sum time.Duration) {
+	for _, span := range merged(spans) {
+		sum += time.Duration(span.To-span.From) * time.Microsecond
+	}
+	return sum
+}
+
+// feels reports whether a fault may keep a server from a store.
+func (is place) feels(fault history.Fault) bool {
+	return fault.Store == is.store || fault.Store == routes.Server && is.process == routes.Victim
+}
+
+// aloneUntil is how long after a fault a limiter of a server has decided by itself. A fault
+// that follows ends the time.
+func (m *model) aloneUntil(is place, fault history.Fault) (last time.Duration, alone bool) {
+	for _, span := range m.alone[is] {
+		if span.Overlaps(fault.Span) && !m.nextFault(is, span, fault) {
+			last, alone = max(last, time.Duration(span.To-fault.To)*time.Microsecond), true
+		}
+	}
+	return last, alone
+}
+
 // nextFault reports whether another fault explains that decisions went on without Redis.
-func (m *model) nextFault(limiter string, unwell history.Span, fault history.Fault) bool {
+func (m *model) nextFault(is place, unwell history.Span, fault history.Fault) bool {
 	for _, other := range m.h.Faults {
-		if other.From > fault.To && other.Outage && other.Store == storeOf(limiter) && other.Overlaps(unwell) {
+		if other.From > fault.From && other.To > fault.To && other.Outage && is.feels(other) && other.Overlaps(unwell) {
 			return true
 		}
 	}
 	return false
 }
 
+// within are the parts of spans in another.
+func within(spans []history.Span, of history.Span) (parts []history.Span) {
+	for _, span := range spans {
+		if span.Overlaps(of) {
+			parts = append(parts, history.Span{From: max(span.From, of.From), To: min(span.To, of.To)})
+		}
+	}
+	return parts
+}
+
 const (
 	// moreGoroutines is what a server may have more than at the beginning: what was made
 	// for an outage once and stays, as the client that listens to a Sentinel.
 	moreGoroutines = 4
-	// moreFiles are the connections to Redis that the pools of four limiters keep.
-	moreFiles = 4*10 + 6
+	// moreFiles are the connections to Redis that the pools of eight limiters and nodes keep.
+	moreFiles = 8*10 + 6
 	// moreHeap is by how much the heap may grow from the middle of a run to its end. In
 	// the first half, tables and lists that are bounded fill up.
 	moreHeap = 8 << 20
@@ -95,7 +125,7 @@ func (m *model) resources() *Finding {
 			}
 		}
 	}
-	if f.Examined != processes {
+	if f.Examined != processes-1 {
 		f.violated("there are samples of %d processes", f.Examined)
 	}
 	f.Closest = strings.Join(parts, "; ")
@@ -132,13 +162,17 @@ func (m *model) logs() *Finding {
 		if log.Others > minutes {
 			f.violated("%s has %d sums of other clients in %d minutes", name, log.Others, minutes)
 		}
-		if log.Fails > len(log.Unwell) || log.Answers > log.Fails {
-			f.violated("%s has %d outages and %d ends of them; there were %d", name, log.Fails, log.Answers, len(log.Unwell))
+		outages := 0
+		for _, spans := range log.Unwell {
+			outages += len(spans)
+		}
+		if log.Fails > outages || log.Answers > log.Fails {
+			f.violated("%s has %d outages and %d ends of them; there were %d", name, log.Fails, log.Answers, outages)
 		}
 		if log.Rejected != log.Events {
 			f.violated("%s has %d rejections; an observer has counted %d", name, log.Rejected, log.Events)
 		}
-		if seen := m.rejectionsSeen(log.Limiter, log.Process); uint64(seen) > log.Events {
+		if seen := m.rejectionsSeen(&log); uint64(seen) > log.Events {
 			f.violated("clients of %s were rejected %d times by process %d, and an observer has counted %d", log.Limiter, seen, log.Process, log.Events)
 		}
 	}
@@ -146,10 +180,11 @@ func (m *model) logs() *Finding {
 	return f
 }
 
-func (m *model) rejectionsSeen(limiter string, process int) (n int) {
+// rejectionsSeen is how many rejections clients have seen that a process has written about.
+func (m *model) rejectionsSeen(log *history.Log) (n int) {
 	for i := range m.h.Requests {
 		r := &m.h.Requests[i]
-		if r.Rejected() && r.Process == process && routes.ByPath(r.Path).Limiter == limiter {
+		if r.Rejected() && r.Process == log.Process && r.Sent >= log.From && routes.ByPath(r.Path).Limiter == log.Limiter {
 			n++
 		}
 	}
@@ -160,15 +195,23 @@ func (m *model) rejectionsSeen(limiter string, process int) (n int) {
 func (m *model) exits() *Finding {
 	f := &Finding{Name: "The servers end in time, without a race, a panic or other output"}
 	var parts []string
+	killed := 0
 	for _, exit := range m.h.Exits {
-		f.Examined++
-		parts = append(parts, fmt.Sprintf("process %d in %v", exit.Process, exit.Took.Round(time.Millisecond)))
-		if exit.Code != 0 || exit.Races > 0 || exit.Panics > 0 || exit.Output != "" {
+		if exit.Killed {
+			killed++
+		} else {
+			f.Examined++
+			parts = append(parts, fmt.Sprintf("process %d in %v", exit.Process, exit.Took.Round(time.Millisecond)))
+		}
+		if exit.Code != 0 && !exit.Killed || exit.Races > 0 || exit.Panics > 0 || exit.Output != "" {
 			f.violated("process %d ended with %d, %d races and %d panics, and said %q", exit.Process, exit.Code, exit.Races, exit.Panics, exit.Output)
 		}
 	}
 	if f.Examined != processes {
 		f.violated("%d servers have ended", f.Examined)
+	}
+	if killed != len(m.kills) {
+		f.violated("%d servers were killed, and %d by the harness", killed, len(m.kills))
 	}
 	f.Closest = strings.Join(parts, ", ")
 	return f
@@ -181,6 +224,9 @@ func (m *model) stores() *Finding {
 		f.Examined += store.Keys
 		for _, key := range store.Eternal {
 			f.violated("%s in %s does not expire", key, store.Name)
+		}
+		for _, key := range store.Astray {
+			f.violated("%s is in %s, and the model takes it for a key of another node", key, store.Name)
 		}
 	}
 	return f
@@ -196,7 +242,7 @@ func (m *model) polls() *Finding {
 	for _, c := range m.h.Changes {
 		switch {
 		case c.Failure == "":
-		case c.Kind != "update" && overlapsAny(m.outages[c.Limiter], c.Span):
+		case c.Kind != "update" && m.unreachable(&c):
 			refused++ // Reset says that it could not
 		default:
 			f.violated("%s of %s at %s: %s", c.Kind, c.Limiter, at(c.From), c.Failure)
@@ -204,4 +250,19 @@ func (m *model) polls() *Finding {
 	}
 	f.Closest = fmt.Sprintf("%d resets failed in outages, and said so", refused)
 	return f
+}
+
+// unreachable reports whether a store that an operation needs was in an outage.
+func (m *model) unreachable(c *history.Change) bool {
+	for is := range m.outages {
+		if is.limiter == c.Limiter && overlapsAny(m.outages[is], c.Span) {
+			return true
+		}
+	}
+	for is := range m.alone {
+		if is.limiter == c.Limiter && is.process == c.Process && overlapsAny(m.alone[is], c.Span) {
+			return true
+		}
+	}
+	return false
 }
