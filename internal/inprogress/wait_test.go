@@ -74,21 +74,13 @@ func TestAPlaceOfAnotherProcessIsTriedAgainLessAndLessOften(t *testing.T) {
 		there.Share(store, nil)
 		places := fill(t, &there, 1, 1)
 		store.calls()
-		go func() {
-			var v backends.Verdict
-			_, _, _ = here.Take(t.Context(), quota(1), &v, 5*time.Second)
-		}()
-		synctest.Wait()
-		require.Len(t, store.calls(), 2, "before and after it joins the queue")
-		for _, pause := range []int{100, 200, 400, 800, 1000, 1000} { // ms
-			<-time.After(time.Duration(pause)*time.Millisecond - 1)
-			synctest.Wait()
-			require.Empty(t, store.calls(), pause)
-			<-time.After(1)
-			synctest.Wait()
-			require.Len(t, store.calls(), 1, pause)
+		send(t, &here, quota(1), 5*time.Second)
+		require.Len(t, store.calls(), 1, "before it joins the queue")
+		for _, pause := range []int{50, 100, 200, 400, 800, 1000, 1000} { // ms
+			require.Empty(t, store.callsIn(time.Duration(pause)*time.Millisecond-1), pause)
+			require.Len(t, store.callsIn(1), 1, pause)
 		}
 		places[0].GiveBack()
-		<-time.After(5 * time.Second)
+		advance(5 * time.Second)
 	})
 }

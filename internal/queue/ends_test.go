@@ -128,6 +128,32 @@ func TestUnitsFreedDuringACallAreNotLost(t *testing.T) {
 	})
 }
 
+// A request is not in the queue yet when its first call is answered.
+func TestUnitsFreedBeforeARequestJoinsAreNotLost(t *testing.T) {
+	for name, free := range map[string]func(*Queues){
+		"a refund": func(qs *Queues) { qs.Free("key", "scope") },
+		"a reset":  func(qs *Queues) { qs.FreeAll() },
+	} {
+		for _, open := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				var qs Queues
+				calls := 0
+				request := Request{Quotas: []backends.Quota{fixed(1, time.Hour).quota(1)}, Longest: time.Hour, Open: open}
+				waited, rejected, err := qs.Wait(t.Context(), request, func(context.Context) (Answer, error) {
+					if calls++; calls == 1 {
+						free(&qs)
+						return Answer{RetryAfter: time.Hour}, nil
+					}
+					return Answer{Allowed: true}, nil
+				})
+				require.NoError(t, err)
+				require.Nil(t, rejected)
+				require.Zero(t, waited, name)
+			})
+		}
+	}
+}
+
 // The later of two concurrent calls may be answered first. The remaining units known from
 // the earlier one are outdated then.
 func TestAnOutdatedAnswerLetsNoRequestOvertake(t *testing.T) {
