@@ -183,3 +183,23 @@ func TestAnOutdatedAnswerLetsNoRequestOvertake(t *testing.T) {
 	queues.leave(waiters[1], room(0))
 	require.True(t, waiters[4].querying, "it is first now")
 }
+
+// Its answer may be better than the estimate.
+func TestARequestThatIsCallingTheBackendIsNotRejectedMeanwhile(t *testing.T) {
+	var queues Queues
+	var waiters []*waiter
+	for range 3 {
+		now := time.Now()
+		w := &waiter{quotas: []backends.Quota{bucket(3, 30*time.Second).quota(1)}, wake: make(chan struct{}, 1), arrived: now, deadline: now.Add(15 * time.Second)}
+		queues.join(w, turn{})
+		waiters = append(waiters, w)
+	}
+	queues.leave(waiters[0], []backends.Verdict{{Allowed: true, Remaining: 2}}) // the others call now
+	queues.postpone(waiters[1], turn{at: time.Now().Add(10 * time.Second)})
+	require.Equal(t, 2, queues.Waiting())
+	require.Nil(t, waiters[2].rejected)
+	queues.postpone(waiters[2], turn{at: time.Now().Add(10 * time.Second)})
+	queues.postpone(waiters[1], turn{at: time.Now().Add(10 * time.Second)})
+	require.Equal(t, 1, queues.Waiting())
+	require.NotNil(t, waiters[2].rejected, "it has an answer, and the request before it takes the next unit")
+}
