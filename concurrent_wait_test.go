@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/stretchr/testify/require"
 )
@@ -85,6 +86,21 @@ func TestNoRequestOvertakesTheQueueForASlot(t *testing.T) {
 		require.EqualValues(t, 1, hall.inside.Load())
 		hall.letOut(2)
 		require.Equal(t, []string{"200 at 0s", "200 at 0s", "200 at 0s"}, crowd.result())
+	})
+}
+
+// Two limits may share their slots, for example that of a group and that of a route.
+func TestARequestWithASlotPassesTheSecondLimitOnItWhileOthersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		crowd := newCrowd()
+		shared := ratelimiter.WithKey(ratelimiter.Shared("exports"))
+		between := func(*gin.Context) { <-time.After(time.Second) }
+		engine.GET("/", limiter.Concurrent(1, shared, waiting(time.Minute)), between, limiter.Concurrent(1, shared), func(*gin.Context) {})
+		for range 3 {
+			crowd.send(engine, "/")
+		}
+		require.Equal(t, []string{"200 at 1s", "200 at 2s", "200 at 3s"}, crowd.result())
 	})
 }
 

@@ -1,10 +1,7 @@
 package inprogress
 
 import (
-	"context"
-	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,69 +11,6 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/stretchr/testify/require"
 )
-
-func quota(limit int64) *backends.Quota {
-	return &backends.Quota{Key: "key", Scope: "scope", Algorithm: backends.SlidingLog, Limit: limit, Per: 30 * time.Second, Cost: 1, Tentative: true}
-}
-
-// store is a backend that records its calls.
-type store struct {
-	backends.Backend
-	mu       sync.Mutex
-	recorded [][]backends.Quota
-	fails    error
-}
-
-func newStore(t testing.TB) *store {
-	memory, err := backends.NewMemory(nil)
-	require.NoError(t, err)
-	return &store{Backend: memory}
-}
-
-func (s *store) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.recorded = append(s.recorded, slices.Clone(quotas))
-	if s.fails != nil {
-		return s.fails
-	}
-	return s.Backend.Take(ctx, quotas, verdicts)
-}
-
-func (s *store) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fails = err
-}
-
-// taken returns the number of places that the store knows of.
-func (s *store) taken(t *testing.T, limit int64) int64 {
-	peek, verdicts := *quota(limit), make([]backends.Verdict, 1)
-	peek.Cost = 0
-	require.NoError(t, s.Backend.Take(t.Context(), []backends.Quota{peek}, verdicts))
-	return limit - verdicts[0].Remaining
-}
-
-// calls returns the calls since it was last used.
-func (s *store) calls() (asked [][]backends.Quota) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	asked, s.recorded = s.recorded, nil
-	return asked
-}
-
-// fill takes n places at different times.
-func fill(t *testing.T, cs *Counters, n int, limit int64) (list []*Place) {
-	for range n {
-		var v backends.Verdict
-		place, _, err := cs.Take(t.Context(), quota(limit), &v, 0)
-		require.NoError(t, err)
-		require.NotNil(t, place)
-		list = append(list, place)
-		<-time.After(time.Millisecond)
-	}
-	return list
-}
 
 func TestAnUnusedCounterIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -91,127 +25,6 @@ func TestAnUnusedCounterIsRemoved(t *testing.T) {
 			require.Empty(t, cs.known)
 			require.Zero(t, cs.total)
 		}
-	})
-}
-
-func TestRenewalsRunOnlyWhileThereArePlaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		before := runtime.NumGoroutine()
-		places := fill(t, &cs, 9, 9)
-		require.Equal(t, before, runtime.NumGoroutine(), "a timer is set, no goroutine runs")
-		store.calls()
-		for range 5 {
-			<-time.After(10 * time.Second)
-			synctest.Wait()
-			require.Len(t, store.calls(), 1)
-			require.Equal(t, before, runtime.NumGoroutine())
-		}
-		for _, place := range places {
-			place.GiveBack()
-		}
-		store.calls()
-		<-time.After(time.Hour)
-		synctest.Wait()
-		require.Empty(t, store.calls())
-		require.True(t, cs.renewal.at.IsZero(), "no renewal is scheduled")
-		require.Zero(t, store.taken(t, 9))
-	})
-}
-
-func TestARenewalRefundsAndChargesInOneCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		fill(t, &cs, 3, 9)
-		store.calls()
-		for _, refunds := range []int{3, 1, 1} { // places renewed together share a receipt
-			<-time.After(10 * time.Second)
-			synctest.Wait()
-			asked := store.calls()
-			require.Len(t, asked, 1)
-			require.Len(t, asked[0], refunds+1)
-			charge := asked[0][refunds]
-			require.EqualValues(t, 3, charge.Cost)
-			require.True(t, charge.Forced)
-			for _, refund := range asked[0][:refunds] {
-				require.EqualValues(t, -3/refunds, refund.Cost)
-				require.NotZero(t, refund.Receipt)
-			}
-			require.EqualValues(t, 3, store.taken(t, 9))
-		}
-	})
-}
-
-func TestTheSizeOfARenewalIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		places := fill(t, &cs, 1000, 1000)
-		store.calls()
-		<-time.After(10 * time.Second)
-		synctest.Wait()
-		asked := store.calls()
-		require.Len(t, asked, 16)
-		for _, quotas := range asked {
-			require.LessOrEqual(t, len(quotas), maxRefunds+1)
-		}
-		require.EqualValues(t, 1000, store.taken(t, 1000))
-		for _, place := range places {
-			place.GiveBack()
-		}
-		require.Zero(t, store.taken(t, 1000))
-	})
-}
-
-func TestDifferentLimitsOfOneCounterAreRenewedTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		var places []*Place
-		for _, limit := range []int64{5, 500, 6, 1000, 7} { // limits over 128 merge cells
-			places = append(places, fill(t, &cs, 1, limit)...)
-		}
-		for i := range 10 {
-			<-time.After(7 * time.Second)
-			synctest.Wait()
-			taken := store.taken(t, 1000)
-			require.GreaterOrEqual(t, taken, int64(5))
-			if i > 5 { // the first places were merged under one limit, and are not found under another
-				require.EqualValues(t, 5, taken)
-			}
-		}
-		for i, place := range places {
-			place.GiveBack()
-			require.EqualValues(t, 4-i, store.taken(t, 1000))
-		}
-	})
-}
-
-func TestAFailedRenewalIsRepeatedSoon(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		fill(t, &cs, 1, 1)
-		store.calls()
-		store.fail(errors.New("failing"))
-		<-time.After(20*time.Second + time.Millisecond)
-		synctest.Wait()
-		require.Len(t, store.calls(), 11, "every second from the tenth on")
-		store.fail(nil)
-		<-time.After(time.Second)
-		synctest.Wait()
-		store.calls()
-		<-time.After(9900 * time.Millisecond)
-		synctest.Wait()
-		require.Empty(t, store.calls())
-		require.EqualValues(t, 1, store.taken(t, 1))
 	})
 }
 

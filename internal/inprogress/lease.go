@@ -67,7 +67,7 @@ func (cs *Counters) lease(ctx context.Context, p *Place, v *backends.Verdict) er
 		answer.Remaining, answer.ResetAfter = min(answer.Remaining, v.Remaining), 0
 		*v = *answer
 	case err == nil:
-		*v = denial(&quota, quota.Limit-answer.Remaining)
+		*v = denial(&quota, quota.Limit)
 		return nil
 	case cs.localLimit == nil, errors.Is(err, backends.ErrInvalidQuota), errors.Is(err, backends.ErrClosed):
 		return err
@@ -86,8 +86,7 @@ func (cs *Counters) lease(ctx context.Context, p *Place, v *backends.Verdict) er
 func decideLocally(quota *backends.Quota, limit, taken int64) backends.Verdict {
 	v := backends.Verdict{Allowed: true, Remaining: limit - taken}
 	if taken > limit {
-		v = denial(quota, taken-quota.Cost)
-		v.Remaining = max(0, limit-taken+quota.Cost)
+		v = denial(quota, quota.Limit)
 	}
 	v.Fallback = true
 	return v
@@ -220,7 +219,7 @@ func (cs *Counters) dueNow() (due []*counter) {
 	cs.renewal.renewing = true
 	now := time.Now()
 	for _, c := range cs.known {
-		if len(c.held) > 0 && !c.due.After(now) {
+		if !c.due.After(now) {
 			due = append(due, c)
 		}
 	}
@@ -271,10 +270,7 @@ func splitByReceipt(held []*Place) (part, rest []*Place) {
 func (cs *Counters) renewPart(part []*Place) (done bool) {
 	quotas, charged := renewal(part)
 	answers := make([]backends.Verdict, len(quotas))
-	var err error
-	if len(quotas) > 0 {
-		err = cs.shared.Take(context.Background(), quotas, answers)
-	}
+	err := cs.shared.Take(context.Background(), quotas, answers)
 	now := time.Now()
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

@@ -72,7 +72,7 @@ func (cs *Counters) Share(backend backends.Backend, localLimit func(limit int64)
 // Take takes a place if the quota has a free one, waiting for at most longest, and writes
 // the verdict. It returns a nil Place without an error if there is none. It also does so
 // for a quota with cost 0, which a request uses if it already holds a place of the same
-// counter.
+// counter. A quota with cost 0 never waits, and passes requests that wait.
 //
 // The period of the quota is the length of the lease, its algorithm is the sliding log, and
 // its cost is 1 or 0. waited is how long the request was in a queue, excluding calls to the
@@ -81,7 +81,9 @@ func (cs *Counters) Take(ctx context.Context, quota *backends.Quota, verdict *ba
 	p := &Place{counters: cs, lease: lease{quota: *quota}}
 	var allowed bool
 	switch {
-	case longest > 0 && 0 < quota.Cost && quota.Cost <= quota.Limit:
+	case quota.Cost == 0, quota.Cost > quota.Limit: // waiting does not help
+		allowed, err = cs.try(ctx, p, verdict)
+	case longest > 0:
 		allowed, waited, err = cs.wait(ctx, p, *quota, verdict, longest)
 	case !cs.queues.IsEmpty([]backends.Quota{*quota}): // no request overtakes those that wait
 		*verdict = denial(quota, cs.Taken(quota))

@@ -1,7 +1,6 @@
 package inprogress
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -61,6 +60,53 @@ func TestACostOfZeroTakesNoPlace(t *testing.T) {
 	})
 }
 
+func TestPlacesOfOtherProcessesAreTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var here, there Counters
+		store := newStore(t)
+		here.Share(store, theLimitItself)
+		there.Share(store, theLimitItself)
+		fill(t, &there, 2, 3)
+		place := take(t, &here, quota(3))
+		var v backends.Verdict
+		for _, cs := range []*Counters{&here, &there} {
+			rejected, _, err := cs.Take(t.Context(), quota(3), &v, 0)
+			require.NoError(t, err)
+			require.Nil(t, rejected)
+			require.Equal(t, backends.Verdict{RetryAfter: RetryAfter}, v)
+		}
+		place.GiveBack()
+		take(t, &there, quota(3))
+		require.EqualValues(t, 3, store.taken(t, 3))
+	})
+}
+
+func TestALimitOfZeroRejectsAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, cs *Counters) {
+		for _, longest := range []time.Duration{0, time.Minute} {
+			var v backends.Verdict
+			place, waited, err := cs.Take(t.Context(), quota(0), &v, longest)
+			require.NoError(t, err)
+			require.Nil(t, place)
+			require.Zero(t, waited)
+			require.Equal(t, backends.Verdict{RetryAfter: -1}, v, "waiting does not help")
+		}
+	})
+}
+
+func TestTheBackendIsClosedAtOnceIfNoPlaceIsTaken(t *testing.T) {
+	failing := errors.New("failing")
+	each(t, func(t *testing.T, cs *Counters) {
+		require.ErrorIs(t, cs.Close(func() error { return failing }), failing)
+		var v backends.Verdict
+		for _, longest := range []time.Duration{0, time.Minute} {
+			place, _, err := cs.Take(t.Context(), quota(1), &v, longest)
+			require.ErrorIs(t, err, backends.ErrClosed)
+			require.Nil(t, place)
+		}
+	})
+}
+
 func TestTheBackendIsClosedWithTheLastPlace(t *testing.T) {
 	failing := errors.New("failing")
 	each(t, func(t *testing.T, cs *Counters) {
@@ -80,75 +126,15 @@ func TestTheBackendIsClosedWithTheLastPlace(t *testing.T) {
 	})
 }
 
-func TestAPlaceOfAnotherProcessIsTriedAgainLessAndLessOften(t *testing.T) {
+func TestAClosedBackendIsNotCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var here, there Counters
+		var cs Counters
 		store := newStore(t)
-		here.Share(store, nil)
-		there.Share(store, nil)
-		places := fill(t, &there, 1, 1)
-		store.calls()
-		go func() {
-			var v backends.Verdict
-			_, _, _ = here.Take(t.Context(), quota(1), &v, 5*time.Second)
-		}()
-		synctest.Wait()
-		require.Len(t, store.calls(), 2, "before and after it joins the queue")
-		for _, pause := range []int{100, 200, 400, 800, 1000, 1000} { // ms
-			<-time.After(time.Duration(pause)*time.Millisecond - 1)
-			synctest.Wait()
-			require.Empty(t, store.calls(), pause)
-			<-time.After(1)
-			synctest.Wait()
-			require.Len(t, store.calls(), 1, pause)
-		}
+		cs.Share(store, nil)
+		places := fill(t, &cs, 1, 1)
+		store.fail(backends.ErrBreakerOpen) // so the refund is due later
+		require.NoError(t, cs.Close(func() error { return nil }))
 		places[0].GiveBack()
-		<-time.After(5 * time.Second)
+		require.Empty(t, store.callsIn(time.Hour))
 	})
-}
-
-func TestARequestThatEndsWhileItWaitsHoldsNoPlace(t *testing.T) {
-	each(t, func(t *testing.T, cs *Counters) {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		var v backends.Verdict
-		place, _, err := cs.Take(ctx, quota(1), &v, time.Minute)
-		require.ErrorIs(t, err, context.Canceled)
-		require.Nil(t, place)
-		require.Zero(t, cs.total)
-	})
-}
-
-func TestAnOutageLeavesTheProcessItsShare(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, func(limit int64) int64 { return limit / 2 })
-		store.fail(errors.New("failing"))
-		var v backends.Verdict
-		for remaining := range 2 {
-			place, _, err := cs.Take(t.Context(), quota(4), &v, 0)
-			require.NoError(t, err)
-			require.NotNil(t, place)
-			require.EqualValues(t, 1-remaining, v.Remaining)
-			defer place.GiveBack()
-		}
-		place, _, err := cs.Take(t.Context(), quota(4), &v, 0)
-		require.NoError(t, err)
-		require.Nil(t, place)
-		require.Equal(t, backends.Verdict{RetryAfter: RetryAfter, Fallback: true}, v)
-	})
-}
-
-func TestErrorsOfTheCallerAreNotDecidedLocally(t *testing.T) {
-	for _, fails := range []error{backends.ErrInvalidQuota, backends.ErrClosed} {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, func(limit int64) int64 { return limit })
-		store.fail(fails)
-		var v backends.Verdict
-		place, _, err := cs.Take(t.Context(), quota(1), &v, 0)
-		require.ErrorIs(t, err, fails)
-		require.Nil(t, place)
-	}
 }

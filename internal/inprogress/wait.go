@@ -9,8 +9,7 @@ import (
 )
 
 // Places released by other processes are found by trying again, first after firstPause and
-// then after twice the previous pause, up to longestPause. A request that joins an empty
-// queue calls the backend twice at once, so its first pause is twice firstPause.
+// then after twice the previous pause, up to longestPause.
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = time.Second

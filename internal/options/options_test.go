@@ -29,9 +29,16 @@ func TestAbsentAndNilValuesHaveTheirDefaults(t *testing.T) {
 	}
 }
 
+func TestAValueIsGivenUnlessItIsNil(t *testing.T) {
+	r := reader(map[string]any{"zero": 0, "empty": "", "nil": nil})
+	for name, given := range map[string]bool{"zero": true, "empty": true, "nil": false, "absent": false} {
+		require.Equal(t, given, r.Given(name), name)
+	}
+}
+
 func TestAllErrorsAreReportedTogether(t *testing.T) {
-	r := reader(map[string]any{"text": 1, "flag": "yes", "number": math.NaN(), "wait": "soon", "texts": []any{1}, "map": 3, "other": 1, "foreign": 1})
-	r.Text("text", "")
+	r := reader(map[string]any{"name": 1, "flag": "yes", "number": math.NaN(), "wait": "soon", "texts": []any{1}, "map": 3, "other": 1, "foreign": 1})
+	r.Text("name", "")
 	r.Flag("flag", false)
 	r.Integer("number", 0, 0, 9)
 	r.Duration("wait", 0)
@@ -39,7 +46,7 @@ func TestAllErrorsAreReportedTogether(t *testing.T) {
 	r.Map("map")
 	r.Reject(errors.New("and one more"))
 	err := r.Finish(func(name string) bool { return name != "foreign" })
-	for _, part := range []string{"option text", "option flag", "option number", "option wait", "option texts", "option map", "option other is not known", "and one more"} {
+	for _, part := range []string{"option name is 1 (int)", "option flag", "option number", "option wait", "option texts", "option map", "option other is not known", "and one more"} {
 		require.ErrorContains(t, err, part)
 	}
 	require.NotContains(t, err.Error(), "foreign")
@@ -61,9 +68,9 @@ func TestAFractionIsGreaterThanZeroAndAtMostOne(t *testing.T) {
 
 func TestErrorsDoNotContainSecrets(t *testing.T) {
 	for _, name := range []string{"password", "sentinel_password", "url", "RATELIMITER_PARTITION_SECRET"} {
-		for _, value := range []any{[]string{"s3cret"}, []byte("s3cret"), map[string]any{"s3cret": 1}} {
+		for _, value := range []any{"s3cret", []string{"s3cret"}, []byte("s3cret"), map[string]any{"s3cret": 1}} {
 			r := reader(map[string]any{name: value})
-			r.Text(name, "")
+			r.Flag(name, false)
 			err := r.Finish(all)
 			require.ErrorContains(t, err, name)
 			require.NotContains(t, err.Error(), "s3cret")
@@ -123,6 +130,14 @@ func TestATypoIsRecognised(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestATypoHasAtMostThreeEdits(t *testing.T) {
+	for slip, meant := range map[string]string{"pool_timeout": "pool_timeout", "poolout": "", "pool_tout": "pool_timeout", "pool_out": ""} {
+		nearest, ok := Nearest(slip, []string{"pool_timeout"})
+		require.Equal(t, meant, nearest)
+		require.Equal(t, meant != "", ok)
+	}
+}
+
 func TestAWholeNumberOfAnyTypeMustBeInRange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.OneOf(
@@ -136,6 +151,19 @@ func TestAWholeNumberOfAnyTypeMustBeInRange(t *testing.T) {
 			require.Equal(t, 5, number)
 		}
 	})
+}
+
+func TestTheBoundsOfAWholeNumberAreIncluded(t *testing.T) {
+	for value, valid := range map[any]bool{2: true, 9: true, 2.0: true, 9.0: true, 1: false, 10: false, 8.5: false, 9.5: false} {
+		r := reader(map[string]any{"x": value})
+		number := r.Integer("x", 5, 2, 9)
+		if err := r.Finish(all); valid {
+			require.NoError(t, err)
+			require.EqualValues(t, value, number)
+		} else {
+			require.ErrorContains(t, err, "it must be a whole number from 2 to 9")
+		}
+	}
 }
 
 // The map may have been written by hand. Reading any value returns a valid value or an

@@ -22,6 +22,7 @@ func TestParse(t *testing.T) {
 		"5 minutes": 5 * time.Minute, "5minutes": 5 * time.Minute, "5m": 5 * time.Minute, "100 ms": 100 * time.Millisecond, "100ms": 100 * time.Millisecond,
 		"1m30s": 90 * time.Second, "1.5h": 90 * time.Minute, "0 days": 0, "2 d": 48 * time.Hour,
 		"99999999999999999999 days": math.MaxInt64, "9999999999 days": math.MaxInt64,
+		"106751 days": 106751 * period.Day, "106752 days": math.MaxInt64, // 292 years
 	} {
 		per, err := period.Parse(text)
 		require.NoError(t, err, text)
@@ -43,7 +44,7 @@ func TestParseReversesName(t *testing.T) {
 		time.Second: "second", time.Minute: "minute", time.Hour: "hour", period.Day: "day",
 		period.Week: "week", period.Month: "month", period.Year: "year", time.Millisecond: "millisecond",
 		5 * time.Minute: "5m", 90 * time.Second: "1m30s", 90 * time.Minute: "1h30m", 3 * time.Hour: "3h",
-		2 * period.Week: "14d", 250 * time.Millisecond: "250ms", 1500 * time.Microsecond: "1.5ms", 20 * time.Microsecond: "20us",
+		2 * period.Week: "14d", 250 * time.Millisecond: "250ms", 1500 * time.Microsecond: "1.5ms", 20 * time.Microsecond: "20us", 0: "0s",
 	} {
 		require.Equal(t, want, period.Name(per))
 	}
@@ -53,4 +54,16 @@ func TestParseReversesName(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, per, read)
 	})
+}
+
+func TestInWords(t *testing.T) {
+	for per, want := range map[time.Duration]string{
+		time.Microsecond: "microsecond", time.Millisecond: "millisecond", time.Second: "second", time.Minute: "minute", time.Hour: "hour",
+		period.Day: "day", period.Week: "week", period.Month: "month", period.Year: "year",
+		15 * time.Minute: "15 minutes", 90 * time.Second: "90 seconds", 36 * time.Hour: "36 hours", 1500 * time.Millisecond: "1500 milliseconds",
+		2 * period.Day: "2 days", 2 * period.Week: "14 days", 2 * period.Year: "730 days",
+		0: "0s", -time.Hour: "-1h0m0s", time.Nanosecond: "1ns",
+	} {
+		require.Equal(t, want, period.InWords(per))
+	}
 }

@@ -128,6 +128,32 @@ func TestUnitsFreedDuringACallAreNotLost(t *testing.T) {
 	})
 }
 
+// A request is not in the queue yet when its first call is answered.
+func TestUnitsFreedBeforeARequestJoinsAreNotLost(t *testing.T) {
+	for name, free := range map[string]func(*Queues){
+		"a refund": func(qs *Queues) { qs.Free("key", "scope") },
+		"a reset":  func(qs *Queues) { qs.FreeAll() },
+	} {
+		for _, open := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				var qs Queues
+				calls := 0
+				request := Request{Quotas: []backends.Quota{fixed(1, time.Hour).quota(1)}, Longest: time.Hour, Open: open}
+				waited, rejected, err := qs.Wait(t.Context(), request, func(context.Context) (Answer, error) {
+					if calls++; calls == 1 {
+						free(&qs)
+						return Answer{RetryAfter: time.Hour}, nil
+					}
+					return Answer{Allowed: true}, nil
+				})
+				require.NoError(t, err)
+				require.Nil(t, rejected)
+				require.Zero(t, waited, name)
+			})
+		}
+	}
+}
+
 // The later of two concurrent calls may be answered first. The remaining units known from
 // the earlier one are outdated then.
 func TestAnOutdatedAnswerLetsNoRequestOvertake(t *testing.T) {
@@ -156,4 +182,24 @@ func TestAnOutdatedAnswerLetsNoRequestOvertake(t *testing.T) {
 	require.False(t, waiters[4].querying)
 	queues.leave(waiters[1], room(0))
 	require.True(t, waiters[4].querying, "it is first now")
+}
+
+// Its answer may be better than the estimate.
+func TestARequestThatIsCallingTheBackendIsNotRejectedMeanwhile(t *testing.T) {
+	var queues Queues
+	var waiters []*waiter
+	for range 3 {
+		now := time.Now()
+		w := &waiter{quotas: []backends.Quota{bucket(3, 30*time.Second).quota(1)}, wake: make(chan struct{}, 1), arrived: now, deadline: now.Add(15 * time.Second)}
+		queues.join(w, turn{})
+		waiters = append(waiters, w)
+	}
+	queues.leave(waiters[0], []backends.Verdict{{Allowed: true, Remaining: 2}}) // the others call now
+	queues.postpone(waiters[1], turn{at: time.Now().Add(10 * time.Second)})
+	require.Equal(t, 2, queues.Waiting())
+	require.Nil(t, waiters[2].rejected)
+	queues.postpone(waiters[2], turn{at: time.Now().Add(10 * time.Second)})
+	queues.postpone(waiters[1], turn{at: time.Now().Add(10 * time.Second)})
+	require.Equal(t, 1, queues.Waiting())
+	require.NotNil(t, waiters[2].rejected, "it has an answer, and the request before it takes the next unit")
 }

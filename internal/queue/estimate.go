@@ -172,5 +172,5 @@ func cellWidth(q *backends.Quota) time.Duration {
 	if q.Algorithm != backends.SlidingLog || q.Limit <= cells {
 		return 0
 	}
-	return roundUp((roundUp(q.Per) + cells - 1) / cells)
+	return roundUp(roundUp(q.Per) / cells)
 }

@@ -169,6 +169,12 @@ func TestAnEstimateAccountsForUnusedUnitsOfAPeriod(t *testing.T) {
 		"the first does not fit into this window, nor the second into the next": {
 			limits{of(backends.FixedWindow, 9, 10*second, event{0, 4})}, 4 * second, []int64{6, 4}, 16 * time.Second, 16 * time.Second,
 		},
+		"a request without a cost passes with the one before it": {
+			limits{of(backends.FixedWindow, 9, 10*second, event{0, 4})}, 4 * second, []int64{0, 6, 0, 4}, 16 * time.Second, 16 * time.Second,
+		},
+		"all units fit into one window, but not into this one": {
+			limits{of(backends.FixedWindow, 9, 10*second, event{0, 1})}, 4 * second, []int64{5, 4}, 6 * time.Second, 6 * time.Second,
+		},
 		"the first does not fit into a log": {
 			limits{of(backends.SlidingLog, 9, 10*second, event{0, 3}, event{second, 1})}, 4 * second, []int64{6, 4}, 16 * time.Second, 16 * time.Second,
 		},
@@ -180,6 +186,12 @@ func TestAnEstimateAccountsForUnusedUnitsOfAPeriod(t *testing.T) {
 		},
 		"cells of a log hold units longer": {
 			limits{of(backends.SlidingLog, 129, 128*second, event{0, 129})}, second / 2, slices.Repeat([]int64{1}, 130), 255*time.Second + time.Second/2, 257*time.Second + time.Second/2,
+		},
+		"a log of 128 has no cells": {
+			limits{of(backends.SlidingLog, 128, 128*second, event{0, 128})}, second / 2, slices.Repeat([]int64{1}, 129), 255*time.Second + time.Second/2, 255*time.Second + time.Second/2,
+		},
+		"the first has not passed yet although it takes exactly what is left": {
+			limits{of(backends.SlidingWindow, 2, 10*second, event{0, 1})}, 0, []int64{1, 1, 1}, 15 * time.Second, 25 * time.Second,
 		},
 		"the first has not passed yet although there is room": {
 			limits{of(backends.SlidingWindow, 2, 10*second)}, 0, []int64{1, 1, 1}, 10 * time.Second, 15 * time.Second,
@@ -259,6 +271,48 @@ func TestAnEstimateDoesNotChangeFinalVerdicts(t *testing.T) {
 	require.Equal(t, want, verdicts)
 }
 
+// The requests ahead are about to use the room that the limits have.
+func TestTheStrictestLimitDeniesAnEstimateIfAllHaveRoom(t *testing.T) {
+	room := func(remaining int64) backends.Verdict {
+		return backends.Verdict{Allowed: true, Remaining: remaining}
+	}
+	soon := func(remaining int64) backends.Verdict {
+		return backends.Verdict{Remaining: remaining, RetryAfter: retrySoon}
+	}
+	banned, never := backends.Verdict{RetryAfter: time.Hour}, backends.Verdict{RetryAfter: -1}
+	for name, test := range map[string]struct {
+		given, want []backends.Verdict
+		shadow      bool // the first
+	}{
+		"one limit":          {[]backends.Verdict{room(4)}, []backends.Verdict{soon(4)}, false},
+		"the first":          {[]backends.Verdict{room(2), room(4)}, []backends.Verdict{soon(2), room(4)}, false},
+		"the second":         {[]backends.Verdict{room(4), room(2)}, []backends.Verdict{room(4), soon(2)}, false},
+		"not a shadow limit": {[]backends.Verdict{room(2), room(4)}, []backends.Verdict{room(2), soon(4)}, true},
+		"not besides a ban":  {[]backends.Verdict{banned, room(4)}, []backends.Verdict{banned, room(4)}, false},
+		"not if waiting does not help": {
+			[]backends.Verdict{room(4), never, room(2)}, []backends.Verdict{room(4), never, room(2)}, false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &Estimate{quotas: make([]backends.Quota, len(test.given)), ahead: make([]load, len(test.given))}
+			e.quotas[0].Shadow = test.shadow
+			e.Quotas(0)
+			e.Correct(test.given, func(i int) bool { return test.given[i] == banned })
+			require.Equal(t, test.want, test.given)
+		})
+	}
+}
+
+func TestALimitBesideABanIsEstimatedToo(t *testing.T) {
+	quota := bucket(1, time.Second).quota(1)
+	ahead := load{requests: 3, units: 3, first: 1, largest: 1}
+	e := &Estimate{quotas: []backends.Quota{quota, quota}, ahead: []load{ahead, ahead}}
+	e.Quotas(0)
+	verdicts := []backends.Verdict{{RetryAfter: time.Hour}, {RetryAfter: time.Second}}
+	e.Correct(verdicts, func(i int) bool { return i == 0 })
+	require.Equal(t, []backends.Verdict{{RetryAfter: time.Hour}, {RetryAfter: 4 * time.Second}}, verdicts)
+}
+
 func TestALimitWithRoomDoesNotDelayTheEstimate(t *testing.T) {
 	l := limits{bucket(2, time.Second), bucket(100, time.Minute)}
 	now := int64(1_000_000_000)
@@ -277,15 +331,17 @@ func TestAnEstimateDoesNotOverflow(t *testing.T) {
 		for _, limit := range []int64{0, 1, backends.MaxLimit} {
 			for _, burst := range []int64{0, 1, backends.MaxLimit} {
 				own := backends.Quota{Algorithm: algorithm, Limit: limit, Burst: burst, Per: backends.MaxPer, Cost: min(1, limit)}
-				q := &queue{}
-				ahead := []load{{requests: 1000, units: 1000 * backends.MaxLimit, first: 1, largest: backends.MaxLimit}}
-				e := q.estimate(&waiter{quotas: []backends.Quota{own}}, 0, ahead)
-				cost := e.Quotas(0)[0].Cost
-				require.GreaterOrEqual(t, cost, int64(0))
-				require.LessOrEqual(t, cost, max(limit, burst))
-				verdicts := []backends.Verdict{{RetryAfter: 150 * backends.MaxPer}} // the largest debt of a token bucket
-				e.Correct(verdicts, nil)
-				require.GreaterOrEqual(t, verdicts[0].RetryAfter, 100*backends.MaxPer)
+				for _, largest := range []int64{1, backends.MaxLimit} {
+					q := &queue{}
+					ahead := []load{{requests: 1000, units: 1000 * largest, first: 1, largest: largest}}
+					e := q.estimate(&waiter{quotas: []backends.Quota{own}}, 0, ahead)
+					cost := e.Quotas(0)[0].Cost
+					require.GreaterOrEqual(t, cost, int64(0))
+					require.LessOrEqual(t, cost, max(limit, burst))
+					verdicts := []backends.Verdict{{RetryAfter: 150 * backends.MaxPer}} // the largest debt of a token bucket
+					e.Correct(verdicts, nil)
+					require.GreaterOrEqual(t, verdicts[0].RetryAfter, 100*backends.MaxPer)
+				}
 			}
 		}
 	}

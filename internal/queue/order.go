@@ -26,6 +26,7 @@ type waiter struct {
 	quotas            []backends.Quota
 	open              bool // see Request
 	arrived, deadline time.Time
+	freed             uint64        // value of Queues.freed before its first call
 	wake              chan struct{} // wakes the request so that it calls next
 
 	// The following fields are guarded by Queues.mu.
@@ -89,15 +90,16 @@ func (qs *Queues) join(w *waiter, first turn) {
 		qs.queues[id] = q
 	}
 	w.queue = q
-	if place == 0 {
-		// Units may have been freed since the answer to an open request.
-		if q.turn = first; first == (turn{}) || w.open {
-			w.startQuery()
-		}
-	}
 	q.waiters = slices.Insert(q.waiters, place, w)
 	addTo(q.loads, w)
 	qs.waiting.Add(1)
+	if place == 0 {
+		// Free wakes the requests in a queue, so this one has missed what was freed since
+		// its first call.
+		if q.turn = first; first == (turn{}) || w.freed != qs.freed.Load() {
+			w.startQuery()
+		}
+	}
 }
 
 // next returns how long a request has to pause; 0 means that it calls the backend now. A
@@ -178,6 +180,7 @@ func (qs *Queues) postpone(w *waiter, t turn) {
 // Free lets the requests that wait for a quota on a key and scope call the backend at once,
 // because units were refunded or reset.
 func (qs *Queues) Free(key, scope string) {
+	qs.freed.Add(1) // before waiting is read; see join
 	if qs.waiting.Load() == 0 {
 		return
 	}
@@ -192,6 +195,7 @@ func (qs *Queues) Free(key, scope string) {
 
 // FreeAll lets all waiting requests call the backend at once, because everything was reset.
 func (qs *Queues) FreeAll() {
+	qs.freed.Add(1)
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	for _, q := range qs.queues {

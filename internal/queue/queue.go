@@ -21,7 +21,8 @@ const (
 // Queues holds the waiting requests of a rate limiter. The zero value is ready for use. It
 // must not be copied. All methods are safe for concurrent use.
 type Queues struct {
-	waiting atomic.Int64 // in all queues; changes while mu is held
+	waiting atomic.Int64  // in all queues; changes while mu is held
+	freed   atomic.Uint64 // number of calls of Free and FreeAll
 	mu      sync.Mutex
 	queues  map[uint64]*queue
 	closed  bool
@@ -88,6 +89,7 @@ func (qs *Queues) Wait(ctx context.Context, r Request, query func(context.Contex
 	}
 	var first turn
 	if qs.IsEmpty(r.Quotas) {
+		w.freed = qs.freed.Load()
 		answer, err := query(ctx)
 		if err != nil {
 			return 0, nil, causeOf(ctx, err)

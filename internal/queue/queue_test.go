@@ -163,6 +163,67 @@ func TestRequestsPassInOrderOfArrival(t *testing.T) {
 	})
 }
 
+func TestTheFirstToArriveIsNotMeasuredByTheTurnOfALaterRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(70*time.Second, bucket(10, 100*time.Second))
+		h.limits[0].charge(time.Now().UnixMicro(), 10)
+		h.latency = 300 * time.Millisecond
+		ctx, leave := context.WithTimeout(context.Background(), 20*time.Second)
+		h.sendWith(ctx, leave, "scope", 1)
+		advance(100 * time.Millisecond)
+		h.setLatency(0)
+		h.send(5) // has to wait for 50s
+		require.Equal(t, []string{"passed at 10.3s", "passed at 1m0s"}, h.results(t))
+	})
+}
+
+// Other processes share the limits, but not the queue.
+func TestRequestsAreRejectedAsSoonAsAnotherProcessMakesThemTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(35*time.Second, bucket(2, 20*time.Second))
+		h.send(2)
+		for range 3 { // until 10s, 20s and 30s
+			h.send(1)
+		}
+		advance(5 * time.Second)
+		h.locked(func() { h.limits[0].charge(time.Now().UnixMicro(), 2) })
+		require.Equal(t, []string{"passed at 0s", "passed at 30s", "rejected at 10s", "rejected at 10s"}, h.results(t))
+	})
+}
+
+func TestAJoiningRequestIsNotMeasuredByTheTurnOfARequestThatHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(12*time.Second, bucket(10, 10*time.Second))
+		h.send(10)
+		h.send(10) // its turn is at 10s
+		h.send(1)
+		advance(time.Second)
+		h.setLatency(50 * time.Millisecond)
+		h.visits[1].leave()
+		synctest.Wait()
+		ctx, leave := context.WithTimeout(context.Background(), 5*time.Second)
+		h.sendWith(ctx, leave, "scope", 1)
+		require.Equal(t, []string{"passed at 0s", "ended at 1s", "passed at 1.05s", "passed at 2.1s"}, h.results(t))
+	})
+}
+
+func TestAJoiningRequestIsMeasuredByThoseThatStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(4*time.Second, bucket(1, time.Second))
+		for range 5 {
+			h.send(1)
+		}
+		advance(500 * time.Millisecond)
+		h.visits[2].leave()
+		synctest.Wait()
+		h.send(1)
+		h.send(1)
+		require.Equal(t, []string{
+			"passed at 0s", "passed at 1s", "ended at 500ms", "passed at 2s", "passed at 3s", "passed at 4s", "rejected at 500ms",
+		}, h.results(t))
+	})
+}
+
 func TestTheDeadlineOfTheContextShortensTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(time.Minute, bucket(1, time.Second))
@@ -240,10 +301,8 @@ func TestQueuesAreIndependent(t *testing.T) {
 
 func TestTheNumberOfWaitingRequestsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(time.Hour, fixed(1, time.Hour))
-		h.limits[0].charge(time.Now().UnixMicro(), 1)
-		h.limits[0].limit = 1000
-		h.limits[0].charge(time.Now().UnixMicro(), 999)
+		h := newHarness(time.Hour, fixed(5000, time.Hour)) // all could pass in time
+		h.limits[0].charge(time.Now().UnixMicro(), 5000)
 		for who := range 11 {
 			var rejected int
 			for range 1001 {

@@ -56,3 +56,24 @@ func TestAForcedChargeNeverLowersADebt(t *testing.T) {
 	b.take(1<<49, c)
 	require.Equal(t, owed, b.TAT)
 }
+
+func TestForcedChargesNeverCountMoreThanMaxUnits(t *testing.T) {
+	c := Charge{Limit: 1, Per: day, Cost: MaxLimit, Forced: true}
+	fixed, sliding, log := Fixed{}, Sliding{}, Log{}
+	for range 4 {
+		fixed, _ = fixed.Take(day, &c)
+		sliding, _ = sliding.Take(day, &c)
+		log, _ = log.Take(day, &c)
+	}
+	require.Equal(t, MaxUnits, fixed.Count)
+	require.Equal(t, MaxUnits, sliding.Current)
+	require.Equal(t, MaxUnits, total(log.Cells))
+}
+
+// A limit of more than one unit per microsecond.
+func TestABucketCountsTheUnitsOfPartOfAMicrosecond(t *testing.T) {
+	b := &bucket{}
+	require.EqualValues(t, 5, b.take(100*second, Charge{Limit: 6000, Per: 1000, Cost: 5995}).Remaining)
+	require.True(t, b.take(100*second, Charge{Limit: 6000, Per: 1000, Cost: 5}).Allowed())
+	require.Zero(t, b.take(100*second, Charge{Limit: 6000, Per: 1000}).Remaining)
+}
