@@ -23,8 +23,10 @@ func TestAlgorithmsHaveTheNamesOfTheConfiguration(t *testing.T) {
 }
 
 func TestAnUnknownNameIsNotAnAlgorithm(t *testing.T) {
-	require.False(t, Algorithm(9).Valid())
-	require.Equal(t, "Algorithm(9)", Algorithm(9).String())
+	for number, text := range map[Algorithm]string{TokenBucket + 1: "Algorithm(4)", 9: "Algorithm(9)"} {
+		require.False(t, number.Valid())
+		require.Equal(t, text, number.String())
+	}
 	for _, name := range []string{"", "leaky-bucket", "Sliding-Window", "sliding_window", " fixed-window"} {
 		_, err := ParseAlgorithm(name)
 		require.ErrorContains(t, err, name)

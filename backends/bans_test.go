@@ -123,6 +123,32 @@ func TestAFullMemoryBansNoClientForTheRejectionsOfAnother(t *testing.T) {
 	require.Greater(t, stats.Evictions, uint64(500), "the evictions are reported")
 }
 
+func TestAFullMemoryKeepsABanAfterTheFirstRejection(t *testing.T) {
+	m := newMemoryOn(64, func() int64 { return 1 << 50 })
+	limit, ban := banning("login")
+	limit.Limit, ban.Limit = 0, 1
+	reject := func(client string) (banned bool) {
+		limit.Scope, ban.Scope = client, client
+		verdicts := make([]Verdict, 2)
+		require.NoError(t, m.Take(t.Context(), []Quota{limit, ban}, verdicts))
+		return !verdicts[1].Allowed
+	}
+	var banned []string
+	for i := range 1000 {
+		if client := fmt.Sprint("client", i); reject(client) {
+			banned = append(banned, client)
+		}
+	}
+	require.Greater(t, len(banned), 32)
+	require.Less(t, len(banned), 1000, "the table is full")
+	for _, client := range banned {
+		ban.Scope = client
+		verdicts := make([]Verdict, 1)
+		require.NoError(t, m.Take(t.Context(), []Quota{ban}, verdicts))
+		require.False(t, verdicts[0].Allowed)
+	}
+}
+
 func TestNewScaledDoesNotScaleTheRejectionsOfABan(t *testing.T) {
 	memory, err := NewMemory(nil)
 	require.NoError(t, err)

@@ -57,6 +57,14 @@ func TestRedisIsABackend(t *testing.T) {
 	})
 }
 
+// On a Cluster, keys may be on different nodes and are charged one by one.
+func TestRedisIsABackendThatChargesKeyByKey(t *testing.T) {
+	backendtest.RunWithClock(t, func(t *testing.T) (backends.Backend, backendtest.Clock) {
+		clock := &handClock{time.Date(2026, 2, 3, 4, 5, 6, 789_000, time.UTC)}
+		return backends.NewFakeCluster(t, func() time.Time { return clock.now }), clock
+	})
+}
+
 func TestARealRedisIsABackend(t *testing.T) {
 	server := redistest.Single(t)
 	client := server.Client()

@@ -339,7 +339,7 @@ func parseNumbers(text string, algorithm Algorithm) (numbers, error) {
 		right = len(list)%2 == 0 && len(list) <= 2*window.MaxCells
 	}
 	if !right {
-		return nil, fmt.Errorf("a list of %d numbers is not a valid state of %s", len(list), algorithm)
+		return nil, fmt.Errorf("a list of %d numbers is not a valid state of a limit with the letter %q", len(list), algorithmLetters[algorithm])
 	}
 	return list, nil
 }

@@ -17,7 +17,7 @@ import (
 // fakeRedis is a Redis in the process, on the clock of a bubble. It decides with Decide,
 // which other tests compare with the script.
 type fakeRedis struct {
-	skew                      time.Duration // of its clock
+	now                       func() time.Time // its clock
 	latencyThere, latencyBack time.Duration // latency of command and answer
 
 	mu    sync.Mutex
@@ -26,7 +26,7 @@ type fakeRedis struct {
 	trips atomic.Int64
 }
 
-func newFakeRedis() *fakeRedis { return &fakeRedis{texts: map[string]string{}} }
+func newFakeRedis() *fakeRedis { return &fakeRedis{now: time.Now, texts: map[string]string{}} }
 
 // backend returns one of any number of processes that use the server.
 func (p *fakeRedis) backend(t *testing.T) *redisBackend {
@@ -38,6 +38,15 @@ func (p *fakeRedis) backend(t *testing.T) *redisBackend {
 	r.queues.Store("", newQueue(p.send, false))
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r
+}
+
+// NewFakeCluster returns a backend that charges key by key, on a server with a clock.
+func NewFakeCluster(t *testing.T, now func() time.Time) Backend {
+	p := newFakeRedis()
+	p.now = now
+	r := p.backend(t)
+	r.oneKeyPerCall, r.denials = true, nil
+	return struct{ Backend }{r} // without ResetAll, which needs a server
 }
 
 // deletes sends the commands of a client to the fake server, except for decisions.
@@ -77,7 +86,7 @@ func (p *fakeRedis) truth(t require.TestingT, quotas ...Quota) []Verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	verdicts := make([]Verdict, len(quotas))
-	require.NoError(t, Decide(time.Now().Add(p.skew), quotas, verdicts, p.get, func(string, string, string, time.Time) error { return nil }))
+	require.NoError(t, Decide(p.now(), quotas, verdicts, p.get, func(string, string, string, time.Time) error { return nil }))
 	return verdicts
 }
 
@@ -88,7 +97,7 @@ func (p *fakeRedis) send(_ context.Context, calls []*call) {
 	elapse(there)
 	p.mu.Lock()
 	p.trips.Add(1)
-	now := time.Now().Add(p.skew)
+	now := p.now()
 	words := []string{strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond() / 1000)}
 	for i := range groups {
 		words = append(words, p.decide(now, &groups[i])...)

@@ -2,6 +2,7 @@ package backends
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -61,8 +62,7 @@ func NewMemory(options map[string]any) (Backend, error) {
 	return newMemory(maxKeys), nil
 }
 
-// newMemory divides the nodes needed for maxKeys among the shards. A group with four keys
-// on average needs 1.21 nodes on average.
+// newMemory divides the nodes needed for maxKeys among the shards.
 func newMemory(maxKeys int) *Memory {
 	shards := 1
 	for shards < maxShards && shards*1024 < maxKeys {
@@ -71,9 +71,16 @@ func newMemory(maxKeys int) *Memory {
 	m := &Memory{shards: make([]shard, shards)}
 	m.clock.steady, m.clock.readBoth = systemClock()
 	for i := range m.shards {
-		m.shards[i].budget = max(2, (maxKeys*303/1000+shards-1)/shards)
+		m.shards[i].budget = nodeBudget(maxKeys, shards)
 	}
 	return m
+}
+
+// nodeBudget returns how many nodes each shard needs for its part of maxKeys. A group with
+// four keys on average needs 1.21 nodes on average.
+func nodeBudget(maxKeys, shards int) int {
+	const nodesPerKey = 0.303
+	return max(2, int(math.Ceil(float64(maxKeys)*nodesPerKey/float64(shards))))
 }
 
 // shard selects a shard by the upper bits of a hash; tables use the lower bits.
@@ -116,9 +123,6 @@ func (m *Memory) TakeAll(quotas []Quota, verdicts []Verdict) (at int64, err erro
 }
 
 func (m *Memory) takeOne(q *Quota, scope string, v *Verdict) (now int64, err error) {
-	if q.Ban != 0 {
-		return m.takeBan(q, scope, v)
-	}
 	key, per, err := q.resolve()
 	if err != nil {
 		return 0, err

@@ -51,15 +51,6 @@ func (m *Memory) takeAll(quotas []Quota, verdicts []Verdict) (now int64, err err
 	return now, nil
 }
 
-// takeBan is takeOne for a quota with a Ban.
-func (m *Memory) takeBan(q *Quota, scope string, v *Verdict) (now int64, err error) {
-	quotas, verdicts := [1]Quota{*q}, [1]Verdict{}
-	quotas[0].Scope = scope
-	now, err = m.takeAll(quotas[:], verdicts[:])
-	*v = verdicts[0]
-	return now, err
-}
-
 // resolve validates all quotas before anything is charged, and finds their shards. It
 // hashes a scope only once if the previous quota has the same.
 func (b *batch) resolve() error {
@@ -152,7 +143,7 @@ func (b *batch) commit(now int64) {
 	verdicts, trials := b.verdicts[:len(b.quotas)], b.trials[:len(b.quotas)]
 	for i := range b.quotas {
 		q, v, t := &b.quotas[i], &verdicts[i], &trials[i]
-		if moved || t.n == nil {
+		if moved {
 			t.n, t.i = t.table.find(t.hash)
 		}
 		charged := q.Ban == 0 && q.Cost != 0 && v.Allowed
@@ -168,9 +159,7 @@ func (b *batch) commit(now int64) {
 			t.shard.put(now, t.table, t.table.findRoom(now, t.hash), t.hash, t.after, v.Remaining == 0)
 			moved = true
 		default:
-			if t.n != nil && q.Cost > 0 && !v.Allowed { // denied shadow quota
-				t.n.mark(t.i, true)
-			}
+			t.markIfDenied(v) // a shadow quota may be
 			t.table.release(t.after)
 		}
 	}
@@ -184,10 +173,18 @@ func (b *batch) reject(now int64) {
 		t.table.release(t.after)
 		switch {
 		case q.Ban == 0:
+			t.markIfDenied(v)
 			t.restoreVerdict(now, q, v)
 		case countsRejection(b.quotas, b.verdicts, i):
 			t.recordRejection(now, q, v)
 		}
+	}
+}
+
+// markIfDenied keeps a client that was denied from being evicted.
+func (t *trial) markIfDenied(v *Verdict) {
+	if t.n != nil && !v.Allowed {
+		t.n.mark(t.i, true)
 	}
 }
 

@@ -3,6 +3,7 @@ package backends
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -106,6 +107,107 @@ func TestIdleKeysAreRemoved(t *testing.T) {
 	require.True(t, ok)
 	require.Less(t, stats.Keys, 10_000, "of 200,000 keys, 200 of which are not at their full limit")
 	require.Zero(t, stats.Evictions)
+}
+
+// keys returns the number of stored limits.
+func keys(t *testing.T, m *Memory) int {
+	stats, ok := Stats(m)
+	require.True(t, ok)
+	return stats.Keys
+}
+
+func TestOnlyAChargeStoresAClient(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+		charge := Quota{Key: "k", Scope: "s", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 1}
+		peek, refund, denied, shadow, elsewhere := charge, charge, charge, charge, charge
+		peek.Cost, refund.Cost, denied.Cost, shadow.Cost = 0, -1, 6, 6
+		shadow.Shadow, elsewhere.Scope = true, "another"
+		ban := Quota{Key: "k", Scope: "s", Limit: 3, Per: time.Hour, Ban: time.Hour, Cost: 1}
+		peekAtBan := ban
+		peekAtBan.Cost = 0
+		for _, test := range []struct {
+			name   string
+			quotas []Quota
+			stored int
+		}{
+			{"a charge", []Quota{charge}, 1},
+			{"a peek", []Quota{peek}, 0},
+			{"a refund", []Quota{refund}, 0},
+			{"a denied charge", []Quota{denied}, 0},
+			{"a ban alone", []Quota{ban}, 0},
+			{"two charges on one counter", []Quota{charge, charge}, 1},
+			{"a charge and a peek", []Quota{charge, {Key: "k", Scope: "another", Algorithm: algorithm, Limit: 5, Per: time.Hour}}, 1},
+			{"peeks and refunds", []Quota{peek, refund}, 0},
+			{"charges of which one is denied", []Quota{elsewhere, denied}, 0},
+			{"a denied shadow", []Quota{charge, shadow}, 1},
+			{"a charge and its refund", []Quota{charge, refund}, 0},
+			{"a ban without a rejection", []Quota{charge, ban}, 1},
+			{"a rejection that counts", []Quota{denied, ban}, 1},
+			{"a rejection that does not count", []Quota{denied, peekAtBan}, 0},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				m := newMemory(100)
+				require.NoError(t, m.Take(t.Context(), test.quotas, make([]Verdict, len(test.quotas))))
+				require.Equal(t, test.stored, keys(t, m))
+			})
+		}
+	})
+}
+
+func TestARefundOfEverythingRemovesTheClient(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+		charge := Quota{Key: "k", Scope: "s", Algorithm: algorithm, Limit: 5, Per: time.Hour, Cost: 3}
+		part, rest := charge, charge
+		part.Cost, rest.Cost = -1, -2
+		other := charge
+		other.Per, other.Cost = 24*time.Hour, 0
+		for name, others := range map[string][]Quota{"alone": nil, "with another limit": {other}} {
+			t.Run(name, func(t *testing.T) {
+				m := newMemoryOn(100, func() int64 { return 1 << 50 })
+				for i, quota := range []Quota{charge, part, rest} {
+					quotas := append([]Quota{quota}, others...)
+					require.NoError(t, m.Take(t.Context(), quotas, make([]Verdict, len(quotas))))
+					require.Equal(t, []int{1, 1, 0}[i], keys(t, m))
+				}
+			})
+		}
+	})
+}
+
+// While no more than four fifths of max_keys are in use, no client is evicted.
+func TestFourFifthsOfMaxKeysAlwaysFit(t *testing.T) {
+	for _, test := range []struct{ maxKeys, tables int }{
+		{2, 100}, {5, 100}, {8, 300}, {10, 100}, {13, 100}, {15, 300}, {30, 100}, {100, 50}, {1000, 5}, {1025, 5}, {70_000, 1},
+	} {
+		for range test.tables {
+			m := newMemory(test.maxKeys)
+			quotas, verdicts := []Quota{{Key: fmt.Sprint("key", rand.Uint64()), Limit: 5, Per: time.Hour, Cost: 1}}, make([]Verdict, 1)
+			for i := range test.maxKeys * 4 / 5 {
+				quotas[0].Scope = fmt.Sprint(i)
+				require.NoError(t, m.Take(t.Context(), quotas, verdicts))
+			}
+			stats, _ := Stats(m)
+			require.Equal(t, MemoryStats{Keys: test.maxKeys * 4 / 5}, stats, "max_keys %d", test.maxKeys)
+		}
+	}
+}
+
+// One quota and several take different paths, which must find the same counters.
+func TestOneQuotaAndSeveralShareCounters(t *testing.T) {
+	for _, scope := range []string{"", "s"} {
+		for _, key := range []string{"", "k"} {
+			m := newMemory(100)
+			charge := Quota{Key: key, Scope: scope, Limit: 10, Per: time.Hour, Cost: 1}
+			daily := charge
+			daily.Per = 24 * time.Hour
+			verdicts := make([]Verdict, 2)
+			for want := int64(8); want >= 0; want -= 2 {
+				require.NoError(t, m.Take(t.Context(), []Quota{charge}, verdicts))
+				require.NoError(t, m.Take(t.Context(), []Quota{charge, daily}, verdicts))
+				require.Equal(t, want, verdicts[0].Remaining, "key %q, scope %q", key, scope)
+			}
+		}
+	}
 }
 
 func TestMemoryStaysWithinItsBound(t *testing.T) {

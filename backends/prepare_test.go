@@ -30,6 +30,7 @@ var changes = map[string]func(t *rapid.T, q *Quota){
 	"shadow":       func(_ *rapid.T, q *Quota) { q.Shadow = !q.Shadow },
 	"tentative":    func(_ *rapid.T, q *Quota) { q.Tentative = !q.Tentative },
 	"ban":          func(_ *rapid.T, q *Quota) { q.Ban, q.Limit, q.Cost = time.Minute, 2, 1 },
+	"calendar":     func(_ *rapid.T, q *Quota) { q.Calendar = time.UTC }, // it needs a fixed window of a day
 	"no limit":     func(_ *rapid.T, q *Quota) { q.Ban, q.Limit = time.Minute, 0 },
 }
 

@@ -262,8 +262,10 @@ func (q *Quota) check() error {
 	switch {
 	case q.Algorithm >= algorithmCount:
 		return fmt.Errorf("%w: algorithm %d does not exist; it must be one of %s", ErrInvalidQuota, q.Algorithm, AlgorithmNames())
-	case q.Calendar != nil && (q.Algorithm != FixedWindow || q.Ban != 0):
-		return fmt.Errorf("%w: a Calendar requires %s without a ban, not %s", ErrInvalidQuota, FixedWindow, q.Algorithm)
+	case q.Calendar != nil && q.Ban != 0:
+		return fmt.Errorf("%w: a ban of %v cannot have a Calendar; remove one of them", ErrInvalidQuota, q.Ban)
+	case q.Calendar != nil && q.Algorithm != FixedWindow:
+		return fmt.Errorf("%w: a Calendar requires %s, not %s", ErrInvalidQuota, FixedWindow, q.Algorithm)
 	case q.Calendar != nil && !window.IsCalendarPeriod(q.micros()):
 		return fmt.Errorf("%w: period %v has no calendar windows; it must be 24 hours, 7 days, 30 days (a month) or 365 days (a year)", ErrInvalidQuota, q.Per)
 	case q.Limit < 0 || q.Limit > MaxLimit:

@@ -65,7 +65,8 @@ func TestACachedDenialMatchesRedisAndItsRetryAfterIsNeverTooShort(t *testing.T) 
 			synctest.Test(t, func(t *testing.T) {
 				checkInBubble(t, func(rt *rapid.T) {
 					p := newFakeRedis()
-					p.skew = time.Duration(rapid.Int64Range(-3_600_000_000, 3_600_000_000).Draw(rt, "skew")) * time.Microsecond
+					skew := time.Duration(rapid.Int64Range(-3_600_000_000, 3_600_000_000).Draw(rt, "skew")) * time.Microsecond
+					p.now = func() time.Time { return time.Now().Add(skew) }
 					p.latencyThere = time.Duration(rapid.SampledFrom([]int64{0, 0, 700, 30_000}).Draw(rt, "there")) * time.Microsecond
 					p.latencyBack = time.Duration(rapid.SampledFrom([]int64{0, 0, 300, 50_000}).Draw(rt, "back")) * time.Microsecond
 					mine, others := p.backend(t), (*redisBackend)(nil)

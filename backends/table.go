@@ -18,15 +18,17 @@ const entriesPerGroup = 4
 type node struct {
 	hash [entriesPerNode]uint64 // 0 for a free entry
 	next uint32                 // index of the overflow node that continues the group, 0 for none
-	// limited has a bit for each entry that had no units remaining at its last decision.
+	// limited has a bit for each entry that was denied or had no units remaining at its
+	// last decision.
 	limited uint32
 	state   [entriesPerNode]words
 }
 
-// isLimited reports whether an entry had no units remaining at its last decision.
+// isLimited reports whether an entry was denied or had no units remaining at its last
+// decision.
 func (n *node) isLimited(i int) bool { return n.limited>>i&1 == 1 }
 
-// mark records whether an entry has no units remaining. It writes only on a change, so most
+// mark records whether an entry is limited. It writes only on a change, so most
 // requests leave the cache line unmodified.
 func (n *node) mark(i int, limited bool) {
 	if n.isLimited(i) != limited {
@@ -55,11 +57,10 @@ const (
 // almost always a single node.
 //
 // A budget of nodes bounds the size. When it is used up and a group is full, a new client
-// evicts the entry of the group that has used the least, except for entries without
-// remaining units, and starts with the usage of the evicted entry. So the lowest usage in a
-// group never falls, however many keys a client makes up. If no entry of the group has
-// units remaining, new clients share the last entry, with one request each, and all other
-// entries stay.
+// evicts the entry of the group that has used the least, except for limited entries, and
+// starts with the usage of the evicted entry. So the lowest usage in a group never falls,
+// however many keys a client makes up. If all entries of the group are limited, new clients
+// share the last entry, with one request each, and all other entries stay.
 type table struct {
 	// Fields used to find a key come first, to share a cache line.
 	groups uint32 // number of groups

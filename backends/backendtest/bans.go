@@ -57,11 +57,16 @@ func bansApart(s *subject, algorithm backends.Algorithm) {
 	shadow := daily(algorithm, 0)
 	shadow.Shadow = true
 	require.True(s, s.take(own, shadow, ban)[2].Allowed, "a shadow does not count")
+	v := s.take(own, shadow, costing(shared, 1), ban)
+	require.Equal(s, []bool{false, false, true}, []bool{v[1].Allowed, v[2].Allowed, v[3].Allowed}, "nor with a denial elsewhere")
 	hourly := banning(own, 2)
 	hourly.Per = time.Hour
-	v := s.take(costing(own, 6), hourly, ban)
+	v = s.take(costing(own, 6), hourly, ban)
 	require.Equal(s, []bool{false, true, false}, []bool{v[0].Allowed, v[1].Allowed, v[2].Allowed}, "each period has a counter of its own")
 	require.EqualValues(s, 1, v[1].Remaining)
+	v = s.take(own, hourly, ban)
+	require.Equal(s, []bool{true, true, false}, []bool{v[0].Allowed, v[1].Allowed, v[2].Allowed})
+	require.EqualValues(s, 1, v[1].Remaining, "a denial by a ban does not count for another")
 	log := own
 	log.Algorithm, log.Per = backends.SlidingLog, 24*time.Hour
 	require.Positive(s, s.takeOne(costing(log, 0)).Remaining, "a sliding log with the same period is another counter")

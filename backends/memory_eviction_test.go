@@ -1,0 +1,123 @@
+package backends
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// neighbours returns clients that share the only full group of a table with max_keys 1. Its
+// two groups differ in the last bit of the hash.
+func (a *attack) neighbours(count int) (clients []string) {
+	for n := 0; len(clients) < count; n++ {
+		name := fmt.Sprint("client", n)
+		if mixHashes(hashText(a.quota.Key), hashText(name))%2 == 0 {
+			clients = append(clients, name)
+		}
+	}
+	return clients
+}
+
+// spending are the ways in which a client can take a number of units.
+var spending = map[string]func(a *attack, client string, units int64) Verdict{
+	"one by one": func(a *attack, client string, units int64) (v Verdict) {
+		for range units {
+			v = a.takeCost(client, 1)
+		}
+		return v
+	},
+	"in one request": func(a *attack, client string, units int64) Verdict { return a.takeCost(client, units) },
+	"in one request with two limits": func(a *attack, client string, units int64) Verdict {
+		quota := a.quota
+		quota.Scope, quota.Cost = client, units
+		monthly := quota
+		monthly.Limit, monthly.Per = MaxLimit, 30*24*time.Hour
+		verdicts := make([]Verdict, 2)
+		require.NoError(a.t, a.backend.Take(a.t.Context(), []Quota{quota, monthly}, verdicts))
+		return verdicts[0]
+	},
+}
+
+func (a *attack) takeCost(client string, cost int64) Verdict {
+	quotas, verdicts := []Quota{a.quota}, make([]Verdict, 1)
+	quotas[0].Scope, quotas[0].Cost = client, cost
+	require.NoError(a.t, a.backend.Take(a.t.Context(), quotas, verdicts))
+	return verdicts[0]
+}
+
+func (a *attack) evictions() uint64 {
+	stats, _ := Stats(a.backend)
+	return stats.Evictions
+}
+
+func eachWayOfSpending(t *testing.T, test func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict)) {
+	for way, spend := range spending {
+		t.Run(way, func(t *testing.T) {
+			eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+				a := newAttack(t, algorithm, 1)
+				a.quota.Limit = 10
+				test(t, a, spend)
+			})
+		})
+	}
+}
+
+func TestANewClientEvictsTheOneThatHasUsedTheLeastAndStartsWithItsUsage(t *testing.T) {
+	eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
+		used := []int64{6, 3, 5, 2, 4}
+		clients := a.neighbours(len(used) + 1)
+		for i, units := range used {
+			require.Equal(t, 10-units, spend(a, clients[i], units).Remaining)
+		}
+		require.Zero(t, a.evictions())
+		limits := uint64(len(a.backend.shards[0].tables))
+		require.EqualValues(t, 10-2-1, spend(a, clients[5], 1).Remaining, "the fourth client had used 2")
+		require.Equal(t, limits, a.evictions(), "one for each limit")
+		for _, kept := range []int{0, 1, 2, 4, 5} {
+			remaining := a.takeCost(clients[kept], 0).Remaining
+			require.Equal(t, 10-append(used, 3)[kept], remaining, "client %d keeps its usage", kept)
+		}
+		require.EqualValues(t, 10-3-1, a.takeCost(clients[3], 1).Remaining, "the evicted client evicts one that has used 3")
+		require.Equal(t, limits+1, a.evictions())
+	})
+}
+
+func TestAClientThatHasUsedItsLimitIsNotEvicted(t *testing.T) {
+	eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
+		clients := a.neighbours(50)
+		for _, client := range clients[:5] {
+			require.Zero(t, spend(a, client, 10).Remaining)
+		}
+		for _, client := range clients[5:] {
+			require.True(t, spend(a, client, 1).Allowed)
+			require.False(t, a.takeCost(client, 1).Allowed, "new clients share one entry, with one request each")
+		}
+		for _, client := range clients[:4] {
+			require.False(t, a.takeCost(client, 1).Allowed)
+		}
+	})
+}
+
+// A client with fewer units than its requests cost is denied, so a flood must not free it.
+func TestADeniedClientIsNotEvictedAlthoughItHasUnitsLeft(t *testing.T) {
+	for name, shadow := range map[string]bool{"enforced": false, "shadow": true} {
+		t.Run(name, func(t *testing.T) {
+			eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
+				a.quota.Shadow = shadow
+				clients := a.neighbours(50)
+				for _, client := range clients[:5] {
+					require.EqualValues(t, 2, spend(a, client, 8).Remaining)
+					require.False(t, spend(a, client, 3).Allowed)
+				}
+				for _, client := range clients[5:] {
+					require.True(t, a.takeCost(client, 3).Allowed)
+				}
+				for _, client := range clients[:4] {
+					require.False(t, a.takeCost(client, 3).Allowed)
+				}
+			})
+		})
+	}
+}
