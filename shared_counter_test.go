@@ -86,3 +86,37 @@ func TestAShadowThatWasNotChargedPaysForNoOtherLimit(t *testing.T) {
 	statuses(engine, "/", 3)
 	require.Equal(t, []int64{8, 7, 6}, remaining)
 }
+
+// A limit that is only observed, or a shadow, is not charged if it is exceeded. A cost that
+// is known afterwards is charged nevertheless.
+func TestSetCostChargesASharedCounterOnceEvenIfTheEarlierLimitWasNotCharged(t *testing.T) {
+	key, cost := ratelimiter.WithKey(ratelimiter.Shared("tokens")), ratelimiter.WithCost(2)
+	for name, options := range map[string][2][]ratelimiter.Option{
+		"observed": {{key, cost, ratelimiter.WithObserveOnly(), ratelimiter.WithLimit(0, time.Minute)}, {key, cost}},
+		"shadow":   {{key, ratelimiter.WithCost(200), ratelimiter.WithShadow()}, {key, cost, ratelimiter.WithShadow()}},
+		"too costly in one RateLimit": {nil, {key, ratelimiter.WithCost(200), ratelimiter.WithShadow(),
+			ratelimiter.WithLimit(1000, time.Hour, key, cost, ratelimiter.WithName("shared"))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			last := func(c *gin.Context) int64 {
+				infos, err := limiter.Peek(c)
+				require.NoError(t, err)
+				return infos[len(infos)-1].Limit - infos[len(infos)-1].Remaining
+			}
+			if options[0] != nil {
+				engine.Use(limiter.RateLimit(100, time.Hour, options[0]...))
+			}
+			engine.GET("/", limiter.RateLimit(100, time.Hour, options[1]...), func(c *gin.Context) {
+				require.EqualValues(t, 2, last(c))
+				require.NoError(t, ratelimiter.SetCost(c, 10))
+				require.EqualValues(t, 10, last(c))
+				require.NoError(t, ratelimiter.AddCost(c, 5))
+				require.EqualValues(t, 15, last(c))
+				require.NoError(t, ratelimiter.AddCost(c, -14))
+				require.EqualValues(t, 1, last(c))
+			})
+			require.Equal(t, 200, get(engine, "/").Code)
+		})
+	}
+}
