@@ -71,6 +71,9 @@ func TestCountIfOfOneLimitDoesNotRefundASharedCounter(t *testing.T) {
 	engine, limiter = application(t, nil)
 	engine.GET("/", limiter.RateLimit(2, time.Hour, key, never), limiter.RateLimit(100, time.Hour, key, never), ok)
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3), "neither limit counts it")
+	engine, limiter = application(t, nil)
+	engine.GET("/", limiter.RateLimit(100, time.Hour, key, never), limiter.RateLimit(2, time.Hour, key), limiter.RateLimit(100, time.Hour), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "a limit on another counter follows")
 }
 
 func TestAShadowThatWasNotChargedPaysForNoOtherLimit(t *testing.T) {
@@ -119,4 +122,39 @@ func TestSetCostChargesASharedCounterOnceEvenIfTheEarlierLimitWasNotCharged(t *t
 			require.Equal(t, 200, get(engine, "/").Code)
 		})
 	}
+}
+
+func TestCountIfRefundsTheLimitsThatShareNoCounter(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key := ratelimiter.WithKey(ratelimiter.Shared("logins"))
+	never := ratelimiter.WithCountIf(func(*gin.Context) bool { return false })
+	engine.GET("/", limiter.RateLimit(9, time.Hour, key, never, ratelimiter.WithLimit(9, time.Minute)), limiter.RateLimit(9, time.Hour, key), ok)
+	require.Equal(t, 200, get(engine, "/").Code)
+	infos, err := limiter.Status(t.Context(), "logins", "192.0.2.1")
+	require.NoError(t, err)
+	require.Equal(t, []int64{9, 8}, []int64{infos[0].Remaining, infos[1].Remaining}, "only the counter of the later limit stays charged")
+}
+
+func TestAddCostChargesACounterOnceThatTwoLimitsOfARateLimitShare(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key, cost := ratelimiter.WithKey(ratelimiter.Shared("tokens")), ratelimiter.WithCost(2)
+	engine.GET("/", limiter.RateLimit(100, time.Hour, key, cost, ratelimiter.WithLimit(1000, time.Hour, key, ratelimiter.WithName("wide"))), func(c *gin.Context) {
+		require.Equal(t, map[string]int64{"per-hour": 98, "wide": 998}, remaining(t, limiter, c))
+		require.NoError(t, ratelimiter.AddCost(c, 10))
+		require.Equal(t, map[string]int64{"per-hour": 88, "wide": 988}, remaining(t, limiter, c))
+		require.NoError(t, ratelimiter.SetCost(c, 1))
+		require.Equal(t, map[string]int64{"per-hour": 99, "wide": 999}, remaining(t, limiter, c))
+	})
+	require.Equal(t, 200, get(engine, "/").Code)
+}
+
+// The counters of two RateLimiters are separate even if their keys are equal.
+func TestALimitOfAnotherRateLimiterPaysNothing(t *testing.T) {
+	engine, limiter := application(t, nil)
+	other, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	a, b := ratelimiter.WithKey(ratelimiter.Shared("a")), ratelimiter.WithKey(ratelimiter.Shared("b"))
+	engine.GET("/", limiter.RateLimit(100, time.Minute, b), other.RateLimit(100, time.Hour, a),
+		limiter.RateLimit(100, time.Minute, b, ratelimiter.WithLimit(2, time.Hour, a)), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 }
