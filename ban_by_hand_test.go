@@ -56,6 +56,19 @@ func TestAManualBanAppliesToEveryLimitOnItsKeyAndScope(t *testing.T) {
 	})
 }
 
+func TestAManualBanAppliesToALaterLimitOfARateLimit(t *testing.T) {
+	everyone := ratelimiter.WithLimit(100, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone))
+	for name, between := range map[string]ratelimiter.Option{
+		"after a limit on the same key and scope": ratelimiter.WithLimit(100, time.Minute),
+		"after a shadow": ratelimiter.WithLimit(100, time.Minute, ratelimiter.WithShadow()),
+	} {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(100, time.Hour, between, everyone), ok)
+		require.NoError(t, limiter.Ban(t.Context(), "GET /", "everyone", time.Hour))
+		require.Equal(t, 429, get(engine, "/").Code, name)
+	}
+}
+
 func TestAManualBanIsReportedEverywhere(t *testing.T) {
 	everyBackend(t, func(t *testing.T, config ratelimiter.Config) {
 		observer := &notebook{}
@@ -144,6 +157,42 @@ func TestOtherProcessesLearnOfAManualBanWithinASecond(t *testing.T) {
 		pass(time.Second)
 		get(late, "/", from("192.0.2.9:1"))
 		require.Equal(t, 429, get(late, "/").Code, "a new process learns of the ban within a second, too")
+	})
+}
+
+// The notice of the last ban ends with that ban, and not earlier or later.
+func TestOtherProcessesQueryBansUntilTheLastOneEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newTexts()
+		_, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
+		there, other := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
+		there.GET("/", other.RateLimit(500, time.Hour), ok)
+		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.9", time.Minute))
+		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.1", time.Hour))
+		pass(time.Second)
+		get(there, "/") // reads the notice
+		require.Equal(t, 429, get(there, "/").Code)
+		pass(time.Hour - time.Second - time.Microsecond)
+		require.Equal(t, 429, get(there, "/").Code)
+		pass(time.Millisecond)
+		get(there, "/") // reads the notice
+		require.Equal(t, 200, get(there, "/").Code)
+		require.Len(t, store.takes[len(store.takes)-1], 1, "no ban is queried")
+	})
+}
+
+func TestOtherProcessesLearnOfTheLongestBanAfterAShortOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newTexts()
+		_, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
+		there, other := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
+		there.GET("/", other.RateLimit(500, time.Hour), ok)
+		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.9", backends.MinPer))
+		pass(backends.MinPer / 2)
+		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.1", backends.MaxPer))
+		pass(time.Second)
+		get(there, "/") // reads the notice
+		require.Equal(t, 429, get(there, "/").Code)
 	})
 }
 

@@ -336,3 +336,35 @@ func TestALimitWithItsOwnScopeDoesNotBanEvenIfTheScopeIsTheSame(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 	require.Equal(t, []int{200}, statuses(engine, "/", 1, withHeader("X-Account", "7")))
 }
+
+func TestARejectionByTheSecondLimitCountsForARepeatedBan(t *testing.T) {
+	engine, limiter := application(t, nil)
+	grows := ratelimiter.WithBan(1, time.Hour, time.Hour, ratelimiter.Day)
+	engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithLimit(1, time.Second), grows), ok)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+	require.Contains(t, get(engine, "/").Body.String(), "This client is banned")
+}
+
+func TestStatusReportsTheBanOfOneOfTwoRateLimitsOnAKey(t *testing.T) {
+	engine, limiter := application(t, nil)
+	shared := ratelimiter.WithKey(ratelimiter.Shared("k"))
+	engine.GET("/", limiter.RateLimit(9, time.Minute, shared), limiter.RateLimit(1, time.Hour, shared, ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
+	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+	infos, err := limiter.Status(t.Context(), "k", "192.0.2.1")
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, true}, []bool{infos[0].Banned, infos[1].Banned})
+}
+
+func TestARejectedRequestTakesOneCallToTheBackend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newTexts()
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": store})
+		engine.GET("/plain", limiter.RateLimit(0, time.Minute), ok)
+		engine.GET("/ban", limiter.RateLimit(0, time.Minute, ratelimiter.WithBan(2, time.Hour, time.Hour)), ok)
+		for _, path := range []string{"/plain", "/ban"} {
+			before := len(store.takes)
+			require.Equal(t, 429, get(engine, path).Code)
+			require.Len(t, store.takes[before:], 1, path)
+		}
+	})
+}

@@ -260,3 +260,32 @@ func TestAListWithoutATimeZoneCountsAMonthAs30Days(t *testing.T) {
 		require.NoError(t, limiter.Close())
 	})
 }
+
+// A request pays a counter once: the second limit only charges what the first has not.
+func TestLimitsOfOneRequestShareACounterIfTheirTimeZoneIsTheSame(t *testing.T) {
+	zurich := func() ratelimiter.Option { return ratelimiter.WithCalendar(zoneNamed(t, "Europe/Zurich")) }
+	utc, windows := ratelimiter.WithCalendar(time.UTC), ratelimiter.WithAlgorithm(ratelimiter.FixedWindow)
+	for name, test := range map[string]struct {
+		first, second ratelimiter.Option
+		remaining     []int64
+	}{
+		"one zone, loaded twice":    {zurich(), zurich(), []int64{98, 98}},
+		"two zones":                 {zurich(), utc, []int64{99, 98}},
+		"fixed windows and a zone":  {windows, utc, []int64{99, 98}},
+		"a zone and fixed windows":  {utc, windows, []int64{99, 98}},
+		"fixed windows without one": {windows, windows, []int64{98, 98}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			key := ratelimiter.WithKey(ratelimiter.Shared("exports"))
+			first := limiter.RateLimit(100, ratelimiter.Year, key, test.first)
+			second := limiter.RateLimit(100, ratelimiter.Year, key, test.second, ratelimiter.WithCost(2))
+			engine.GET("/", first, second, func(c *gin.Context) {
+				infos, err := limiter.Peek(c)
+				require.NoError(t, err)
+				require.Equal(t, test.remaining, []int64{infos[0].Remaining, infos[1].Remaining})
+			})
+			require.Equal(t, 200, get(engine, "/").Code)
+		})
+	}
+}

@@ -145,11 +145,7 @@ func (q *request) holdSlot(c *gin.Context, texts *headerTexts) (proceed bool) {
 
 // takeSlot takes a slot, and waits for it if the rule has WithWait.
 func (q *request) takeSlot(c *gin.Context) (waited time.Duration, err error) {
-	ctx := c.Request.Context()
 	s := q.decision
-	s.limits[0].slot, waited, err = q.settings.slots.Take(ctx, &s.quotas[0], &s.verdicts[0], q.longestWait)
-	if err != nil && ctx.Err() != nil {
-		q.earlier.refundAll(c)
-	}
+	s.limits[0].slot, waited, err = q.settings.slots.Take(c.Request.Context(), &s.quotas[0], &s.verdicts[0], q.longestWait)
 	return waited, err
 }

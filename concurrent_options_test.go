@@ -1,6 +1,8 @@
 package ratelimiter_test
 
 import (
+	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -49,4 +51,25 @@ func TestConcurrentPanicsIfAHandlerCallsIt(t *testing.T) {
 	engine, limiter := application(t, nil)
 	engine.GET("/", func(c *gin.Context) { limiter.Concurrent(1)(c) })
 	require.PanicsWithValue(t, "ratelimiter: a handler called Concurrent directly, so it cannot see when the request ends; register the Concurrent on the route", func() { get(engine, "/") })
+}
+
+func TestTheRejectionOfALimitFunctionOfConcurrentIsAProblemDocument(t *testing.T) {
+	engine, limiter := application(t, nil)
+	none := func(*gin.Context) int { return 0 }
+	engine.GET("/function", limiter.Concurrent(none), ok)
+	engine.GET("/number", limiter.Concurrent(0), ok)
+	want := get(engine, "/number").Body.String()
+	require.Contains(t, want, "Rate limit was exceeded")
+	require.JSONEq(t, want, get(engine, "/function").Body.String())
+}
+
+// The request continues, because the limit never rejects.
+func TestAConcurrentThatCannotDecideRefundsNothingForARequestThatContinues(t *testing.T) {
+	engine, limiter := application(t, nil)
+	ctx, leave := context.WithCancel(t.Context())
+	other, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_BACKEND": impatient{leave: leave}, "RATELIMITER_ON_ERROR": "deny"})
+	require.NoError(t, err)
+	engine.GET("/", limiter.RateLimit(5, time.Hour), other.Concurrent(1, ratelimiter.WithObserveOnly()), ok)
+	require.Equal(t, 200, get(engine, "/", func(r *http.Request) { *r = *r.WithContext(ctx) }).Code)
+	require.EqualValues(t, 4, info(t, limiter, "GET /").Remaining)
 }

@@ -149,3 +149,11 @@ func TestKubernetesServiceVariablesAreIgnored(t *testing.T) {
 		})
 	}
 }
+
+func TestAllMistakesInTheEnvironmentAreReported(t *testing.T) {
+	t.Setenv("RATELIMITER_ENABLED", "maybe")
+	t.Setenv("RATELIMITER_IPV6_PREFIX", "many")
+	_, err := ratelimiter.ConfigFromEnv()
+	require.ErrorContains(t, err, "RATELIMITER_ENABLED")
+	require.ErrorContains(t, err, "RATELIMITER_IPV6_PREFIX")
+}

@@ -93,8 +93,6 @@ func (b *binding) applies() bool {
 		return false
 	case b.handlers.rateLimits == 0:
 		return true
-	case b.rule == b.configured.applicationRule:
-		return !b.handlers.withoutApplication
 	}
 	return b.position > 0 && b.rule == b.configured.defaultRule // after the last RateLimit
 }

@@ -49,6 +49,7 @@ func TestUpdateAddsLimitsToAnEngineWithoutLimits(t *testing.T) {
 	limiter, err := ratelimiter.New(late, nil)
 	require.NoError(t, err)
 	require.ErrorContains(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"}), "had 1 routes")
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": ""}), "no limits fit every engine")
 	var none ratelimiter.RateLimiter
 	require.ErrorIs(t, none.Update(nil), ratelimiter.ErrNotInitialised)
 	require.NoError(t, limiter.Close())

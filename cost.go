@@ -24,8 +24,8 @@ type ledger struct {
 	refunded bool               // everything was refunded; no charge may follow
 }
 
-// payer is a limit that charged the request on the same counter as a later limit of that
-// request. A request pays a counter only once.
+// payer is a limit on the same counter as a later limit of the same request. A request pays
+// a counter only once.
 type payer struct {
 	*request
 	limit int
@@ -278,8 +278,8 @@ func (q *request) charge(c *gin.Context, t *ledger, want []int64) error {
 	return nil
 }
 
-// findPayers finds the limits that charge the counter of another limit of this request,
-// here or in earlier RateLimits. The later limit only charges the difference.
+// findPayers finds the limits on the counter of another limit of this request, here or in
+// earlier RateLimits. The later limit only charges the difference.
 func (q *request) findPayers() {
 	s := q.decision
 	for i := range s.quotas {
@@ -300,7 +300,8 @@ func (q *request) findPayers() {
 // costsTooMuch reports whether the cost is more than the quota ever allows.
 func costsTooMuch(quota *backends.Quota) bool { return quota.Cost > quota.Capacity() }
 
-// payerOf returns the last limit before limit i that charges the same counter, or nil.
+// payerOf returns the last limit before limit i on the same counter, or nil. It may not
+// have been charged; see paid.
 func (q *request) payerOf(quota *backends.Quota, i int) *payer {
 	for e, n := q, i; e != nil; {
 		d := e.details()
@@ -308,8 +309,7 @@ func (q *request) payerOf(quota *backends.Quota, i int) *payer {
 			n = len(d.quotas)
 		}
 		for j := n - 1; j >= 0; j-- {
-			charges := e == q && !costsTooMuch(&d.quotas[j]) || e != q && e.wasCharged(&d.verdicts[j])
-			if charges && e.settings == q.settings && sameCounter(&d.quotas[j], quota) {
+			if e.settings == q.settings && sameCounter(&d.quotas[j], quota) {
 				return &payer{e, j}
 			}
 		}
@@ -328,6 +328,8 @@ func sameCounter(a, b *backends.Quota) bool {
 func (p *payer) paid(asking *request, planned []int64) int64 {
 	var sum int64
 	for p != nil {
+		d := p.details()
+		quota := &d.quotas[p.limit]
 		switch t := p.request.ledger.Load(); {
 		case p.request == asking && planned != nil:
 			sum += planned[p.limit]
@@ -335,10 +337,10 @@ func (p *payer) paid(asking *request, planned []int64) int64 {
 			t.mu.Lock()
 			sum += t.units[p.limit]
 			t.mu.Unlock()
-		case p.request == asking || p.wasCharged(&p.details().verdicts[p.limit]):
-			sum += p.details().quotas[p.limit].Cost
+		case p.request == asking && !costsTooMuch(quota), p.wasCharged(&d.verdicts[p.limit]):
+			sum += quota.Cost
 		}
-		p = p.details().limits[p.limit].payer
+		p = d.limits[p.limit].payer
 	}
 	return sum
 }

@@ -24,7 +24,7 @@ type limitState struct {
 	key    string // the public key
 	banned bool
 	stage  int32             // index of the duration of the next ban; see ban.grows
-	payer  *payer            // an earlier limit that has charged the same counter
+	payer  *payer            // an earlier limit on the same counter
 	slot   *inprogress.Place // the slot of a Concurrent
 }
 

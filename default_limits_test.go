@@ -230,3 +230,35 @@ func TestExemptCalledInAHandlerCorrectsTheHeaders(t *testing.T) {
 	w := get(engine, "/")
 	require.Equal(t, "5", header(w, "X-RateLimit-Remaining"))
 }
+
+func TestDefaultLimitsDoNotApplyToAGroupThatIsOlderThanInitApp(t *testing.T) {
+	engine := gin.New()
+	group := engine.Group("/old")
+	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "1/hour"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+	own := limiter.RateLimit(100, time.Hour, ratelimiter.WithDefaults())
+	group.GET("/", own, ok)
+	engine.GET("/new", own, ok)
+	require.Equal(t, []int{200, 200}, statuses(engine, "/old/", 2))
+	require.Equal(t, []int{200, 429}, statuses(engine, "/new", 2))
+}
+
+func TestExemptAfterARateLimitExemptsTheRouteFromTheDefaultLimits(t *testing.T) {
+	engine, limiter := withDefaults(t, "1/hour")
+	engine.GET("/", limiter.RateLimit(9, time.Hour, ratelimiter.WithDefaults()), limiter.Exempt(), ok)
+	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
+}
+
+func TestEachRateLimiterAppliesItsOwnDefaultLimits(t *testing.T) {
+	engine, _ := withDefaults(t, "3/hour")
+	second, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/minute"})
+	require.NoError(t, err)
+	engine.GET("/", ok)
+	engine.GET("/shadow", second.RateLimit(9, time.Hour, ratelimiter.WithShadow()), ok)
+	for _, path := range []string{"/", "/shadow"} {
+		require.Equal(t, []int{200, 200, 429}, statuses(engine, path, 3), path)
+		require.NoError(t, second.Reset(t.Context(), "GET "+path, "192.0.2.1"))
+		require.Equal(t, []int{200, 429}, statuses(engine, path, 2), path)
+	}
+}

@@ -42,11 +42,12 @@ func TestConfigReturnsTheEffectiveConfigurationWithoutSecrets(t *testing.T) {
 	}, limiter.Config())
 
 	server := miniredis.RunT(t)
-	server.RequireAuth("hunter2")
+	const password = "redis://hunter2"
+	server.RequireAuth(password)
 	_, limiter = application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis",
 		"RATELIMITER_BACKEND_OPTIONS": map[string]any{
-			"addr": server.Addr(), "password": "hunter2", "pool_size": 3, "local_denials": true, "read_timeout": time.Second,
+			"addr": server.Addr(), "password": password, "pool_size": 3, "local_denials": true, "read_timeout": time.Second,
 		},
 		"RATELIMITER_PARTITION_SECRET": "hunter2 hunter2 hunter2",
 		"RATELIMITER_DEFAULT_LIMITS":   "5-s, 100 per 90 seconds",
@@ -63,6 +64,7 @@ func TestConfigReturnsTheEffectiveConfigurationWithoutSecrets(t *testing.T) {
 	require.Equal(t, "9/hour", config["RATELIMITER_APPLICATION_LIMITS"])
 	require.Equal(t, 1, config["RATELIMITER_OBSERVER"])
 
+	server.RequireAuth("hunter2")
 	_, limiter = application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND":         "redis",
 		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"url": "redis://:hunter2@" + server.Addr() + "/1?pool_size=3"},

@@ -143,3 +143,21 @@ func TestFallbackLimitsAreNotCountedInMemoryAlone(t *testing.T) {
 		require.Equal(t, http.StatusOK, get(engine, "/").Code)
 	}
 }
+
+func TestCountIfRefundsARequestThatFallbackLimitsAllow(t *testing.T) {
+	engine, limiter := outage(t, fallbackLimits, "9/hour")
+	engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithCountIf(func(*gin.Context) bool { return false })), ok)
+	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3))
+}
+
+func TestARequestThatFallbackLimitsRejectIsNotChargedToDefaultLimits(t *testing.T) {
+	engine, limiter := outage(t, fallbackLimits, "1/hour", "RATELIMITER_DEFAULT_LIMITS", "9/hour")
+	engine.GET("/", limiter.RateLimit(9, time.Hour, ratelimiter.WithDefaults()), ok)
+	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+	infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
+	require.NoError(t, err)
+	require.Len(t, infos, 2)
+	for _, info := range infos {
+		require.EqualValues(t, 8, info.Remaining, info.Name)
+	}
+}

@@ -3,6 +3,7 @@ package ratelimiter_test
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -49,6 +50,18 @@ func TestRepeatedBansGetLonger(t *testing.T) {
 			require.Equal(t, "3600", banned(t, engine), "Reset clears the history of bans too")
 		})
 	}
+}
+
+func TestRepeatedBansGetLongerEvenWhileAManualBanIsInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(3, time.Minute, time.Hour, 5*time.Hour)), ok)
+		require.NoError(t, limiter.Ban(t.Context(), "GET /", "192.0.2.9", ratelimiter.Day))
+		for _, hours := range []int{1, 5, 5} {
+			require.Equal(t, strconv.Itoa(hours*3600), banned(t, engine))
+			pass(time.Duration(hours) * time.Hour)
+		}
+	})
 }
 
 func TestRepeatedBansGetLongerAcrossProcesses(t *testing.T) {

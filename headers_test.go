@@ -101,3 +101,29 @@ func TestABrowserGetsAnHTMLPage(t *testing.T) {
 		require.True(t, json.Valid(response.Body.Bytes()))
 	}
 }
+
+func TestThePolicyContainsALimitOfZero(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimit(0, time.Minute, ratelimiter.WithLimit(5, time.Hour)), ok)
+	require.Equal(t, `"per-minute";q=0;w=60, "per-hour";q=5;w=3600`, header(get(engine, "/"), "RateLimit-Policy"))
+}
+
+func TestARateLimitHeaderOfAnotherMiddlewareIsKept(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.Use(func(c *gin.Context) { c.Header("RateLimit", `"other";r=3;t=60`) })
+	engine.GET("/", limiter.RateLimit(5, time.Hour, ratelimiter.WithAlgorithm(ratelimiter.TokenBucket)), ok)
+	require.Equal(t, `"other";r=3;t=60, "per-hour";r=4;t=720`, header(get(engine, "/"), "RateLimit"))
+}
+
+// After a refund, the headers are written again, but only those that the limits of the
+// request have written.
+func TestXHeadersOfAnotherMiddlewareStayAfterARefund(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.Use(func(c *gin.Context) { c.Header("X-RateLimit-Remaining", "7") })
+	never := ratelimiter.WithCountIf(func(*gin.Context) bool { return false })
+	engine.GET("/hidden", limiter.RateLimit(5, time.Hour, never, ratelimiter.WithHeaders(false)), func(*gin.Context) {})
+	engine.GET("/shadow", limiter.RateLimit(5, time.Hour, never, ratelimiter.WithShadow()), func(*gin.Context) {})
+	for _, path := range []string{"/hidden", "/shadow"} {
+		require.Equal(t, "7", header(get(engine, path), "X-RateLimit-Remaining"), path)
+	}
+}

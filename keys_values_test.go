@@ -42,6 +42,7 @@ func TestAWholeNumberOfAnyTypeIsAScope(t *testing.T) {
 	}{
 		{float64(12345), "12345"}, {float64(1e15), "1000000000000000"}, {float32(7), "7"}, {float64(-3), "-3"},
 		{int64(1) << 60, "1152921504606846976"}, {uint8(7), "7"}, {account(7), "7"}, {"seven", "seven"},
+		{float64(1<<53 - 1), "9007199254740991"}, {float64(1 << 53), "address:192.0.2.1"}, // larger ones may be rounded
 		{time.Minute, "1m0s"},
 		{float64(1.5), "address:192.0.2.1"}, {1e300, "address:192.0.2.1"}, {true, "address:192.0.2.1"},
 		{[]string{"a"}, "address:192.0.2.1"}, {nil, "address:192.0.2.1"}, {"", "address:192.0.2.1"},

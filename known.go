@@ -45,21 +45,26 @@ const maxSeenKeys = 1024
 
 // isNew reports whether a key is new to a limit, and remembers it.
 func (n *seenKeys) isNew(key string) bool {
-	if known := n.keys.Load(); known != nil && ((*known)[key] || len(*known) >= maxSeenKeys) {
+	if n.isKnownOrFull(key) {
 		return false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.isKnownOrFull(key) { // another request has added it
+		return false
+	}
 	keys := map[string]bool{}
 	if known := n.keys.Load(); known != nil {
-		if (*known)[key] || len(*known) >= maxSeenKeys {
-			return false
-		}
 		keys = maps.Clone(*known)
 	}
 	keys[key] = true
 	n.keys.Store(&keys)
 	return true
+}
+
+func (n *seenKeys) isKnownOrFull(key string) bool {
+	known := n.keys.Load()
+	return known != nil && ((*known)[key] || len(*known) >= maxSeenKeys)
 }
 
 // addRegistered adds the limits of a rule whose keys are known without a request.

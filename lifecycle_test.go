@@ -153,3 +153,52 @@ func TestStatusIgnoresRequestsBetweenCloseAndInitApp(t *testing.T) {
 	require.Len(t, infos, 1)
 	require.EqualValues(t, 4, infos[0].Remaining)
 }
+
+func TestTheLimitsThatAreKnownFromTheStartAreThoseOfSharedKeysThatLimit(t *testing.T) {
+	_, limiter := application(t, nil)
+	key := func(name string) ratelimiter.Option { return ratelimiter.WithKey(ratelimiter.Shared(name)) }
+	limiter.RateLimit(5, time.Hour, ratelimiter.WithLimit(9, time.Hour, key("added")))
+	limiter.RateLimit(0, time.Hour, key("closed"))
+	limiter.RateLimit(ratelimiter.Unlimited, time.Hour, key("free"))
+	limiter.RateLimit(func(*gin.Context) int { return 5 }, time.Hour, key("plan"))
+	require.Equal(t, []string{"added", "closed", "plan"}, limiter.Keys())
+}
+
+func TestUpdateReplacesTheConfiguredLimitsInStatusAndNoOthers(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "9/hour", "RATELIMITER_APPLICATION_LIMITS": "90/hour"})
+	engine.GET("/own", limiter.RateLimit(5, time.Minute, ratelimiter.WithDefaults()), ok)
+	engine.GET("/default", ok)
+	known := func() (names []string) {
+		for _, key := range limiter.Keys() {
+			infos, err := limiter.Status(t.Context(), key, "192.0.2.1")
+			require.NoError(t, err)
+			for _, info := range infos {
+				names = append(names, key+": "+info.Name)
+			}
+		}
+		return names
+	}
+	get(engine, "/own")
+	get(engine, "/default")
+	require.Equal(t, []string{"GET /default: per-hour", "GET /own: per-minute", "GET /own: per-hour", "application: application-per-hour"}, known())
+	require.NoError(t, limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "", "RATELIMITER_APPLICATION_LIMITS": "90/day"}))
+	require.Equal(t, []string{"GET /own: per-minute", "application: application-per-day"}, known())
+}
+
+func TestStatusKnowsNoDefaultLimitOfAnExemptRoute(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "9/hour"})
+	engine.GET("/", limiter.Exempt(), ok)
+	require.Equal(t, 200, get(engine, "/").Code)
+	require.Empty(t, limiter.Keys())
+}
+
+func TestConfiguredLimitsAreChargedOnceAfterASecondInitAppWithTheSameEngine(t *testing.T) {
+	limiter, engine := &ratelimiter.RateLimiter{}, gin.New()
+	config := ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "2/hour"}
+	require.NoError(t, limiter.InitApp(engine, config))
+	require.NoError(t, limiter.Close())
+	require.NoError(t, limiter.InitApp(engine, config))
+	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+	engine.GET("/", ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+}

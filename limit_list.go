@@ -172,11 +172,8 @@ func (b *binding) mayHaveName(i int, name string) bool {
 	if l.listed == nil {
 		return l.name == name
 	}
-	base := name
-	if end := strings.LastIndexByte(name, '-'); end > 0 && !strings.ContainsFunc(name[end+1:], isNoDigit) {
-		base = name[:end] // without the number of uniqueName
-	}
-	return b.isListedName(i, name, name) || base != name && b.isListedName(i, base, name)
+	base := name[:max(strings.LastIndexByte(name, '-'), 0)] // without the number of uniqueName
+	return b.isListedName(i, name, name) || b.isListedName(i, base, name)
 }
 
 // isListedName reports whether base is the name of a period, and name is the name of the
@@ -189,5 +186,3 @@ func (b *binding) isListedName(i int, base, name string) bool {
 	per, err := period.Parse(text)
 	return isPeriod && err == nil && b.listedName(i, per) == name
 }
-
-func isNoDigit(r rune) bool { return r < '0' || r > '9' }

@@ -81,8 +81,29 @@ func TestAnEmptyListDoesNotLimit(t *testing.T) {
 	require.Equal(t, "per-hour-2 3", get(engine, "/").Body.String(), "and an unlimited list")
 	list = append(list, ratelimiter.Limit{Limit: 1 << 62, Per: time.Minute})
 	require.Equal(t, fmt.Sprintf("per-minute %d", backends.MaxLimit), get(engine, "/").Body.String())
-	list = []ratelimiter.Limit{{Limit: 0, Per: time.Minute}}
-	require.Equal(t, 429, get(engine, "/").Code)
+	for _, list = range [][]ratelimiter.Limit{{{Limit: 0, Per: time.Minute}}, {{Limit: 5, Per: time.Minute}, {Limit: 0, Per: time.Minute}}} {
+		require.Equal(t, 429, get(engine, "/").Code)
+	}
+}
+
+func TestAListMayHaveTheShortestAndTheLongestPeriod(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimits(func(*gin.Context) []ratelimiter.Limit {
+		return []ratelimiter.Limit{{Limit: 5, Per: backends.MinPer}, {Limit: 5, Per: backends.MaxPer}}
+	}), ok)
+	require.Equal(t, `"per-millisecond";q=5;w=1, "per-366d";q=5;w=31622400`, header(get(engine, "/"), "RateLimit-Policy"))
+}
+
+func TestAnInvalidLimitOfAShadowListLeavesOutThatLimit(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.RateLimits(func(*gin.Context) []ratelimiter.Limit {
+		return []ratelimiter.Limit{{Limit: 5, Per: 60}, {Limit: 7, Per: time.Hour}}
+	}, ratelimiter.WithShadow()), func(c *gin.Context) {
+		info, found := ratelimiter.FromContext(c)
+		require.True(t, found)
+		require.EqualValues(t, 7, info.Limit)
+	})
+	require.Equal(t, 200, get(engine, "/").Code)
 }
 
 func TestAnInvalidListDoesNotAllowTheRequest(t *testing.T) {
@@ -205,6 +226,17 @@ func TestAFixedListIsAsFastAsAddedLimits(t *testing.T) {
 	}))
 }
 
+func TestFourLimitsAreAsFastAsTwo(t *testing.T) {
+	list := func(text string) float64 {
+		return allocations(t, nil, func(limiter *ratelimiter.RateLimiter) gin.HandlerFunc { return limiter.RateLimits(text) })
+	}
+	require.Equal(t, list("1000000M/minute; 1000000M/second"), list("1000000M/day; 1000000M/hour; 1000000M/minute; 1000000M/second"))
+}
+
+func TestDefaultLimitsCostTheRateLimitThatReplacesThemNoAllocation(t *testing.T) {
+	require.Equal(t, allocations(t, nil), allocations(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "5/day"}))
+}
+
 // allocations returns the allocations of a request on a route with a middleware, or with
 // one limit.
 func allocations(t *testing.T, config ratelimiter.Config, middleware ...func(*ratelimiter.RateLimiter) gin.HandlerFunc) float64 {
@@ -251,4 +283,14 @@ func TestAnInvalidListPanicsAtRegistration(t *testing.T) {
 			register()
 		})
 	}
+}
+
+func TestALimitThatAFunctionReturnsIsPreparedOnce(t *testing.T) {
+	list := []ratelimiter.Limit{{Limit: 1 << 40, Per: time.Minute}, {Limit: 1 << 40, Per: time.Hour}}
+	returning := func(n int) float64 {
+		return allocations(t, nil, func(limiter *ratelimiter.RateLimiter) gin.HandlerFunc {
+			return limiter.RateLimits(func(*gin.Context) []ratelimiter.Limit { return list[:n] })
+		})
+	}
+	require.LessOrEqual(t, returning(2)-returning(1), 2.0, "the second limit only makes the headers longer")
 }

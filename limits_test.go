@@ -26,6 +26,8 @@ func TestParseLimitsAcceptsCommonNotations(t *testing.T) {
 		"007/min":                {{7, time.Minute}},
 		"10000000000000/366 d":   {{backends.MaxLimit, backends.MaxPer}},
 
+		"000000000000000000000000000007/min": {{7, time.Minute}}, // the maximum of 30 digits
+
 		// Short periods.
 		"10/ms":         {{10, time.Millisecond}},
 		"10 per 100 ms": {{10, 100 * time.Millisecond}},
@@ -41,6 +43,7 @@ func TestParseLimitsAcceptsCommonNotations(t *testing.T) {
 		// Separators between limits and between words.
 		"100/minute | 5/second":        {{100, time.Minute}, {5, time.Second}},
 		"100/minute\n5/second\r\n":     {{100, time.Minute}, {5, time.Second}},
+		"100/minute;;5/second":         {{100, time.Minute}, {5, time.Second}},
 		"100/minute,5/second;\t1/hour": {{100, time.Minute}, {5, time.Second}, {1, time.Hour}},
 		"100\u00a0per\t5 \u2003 hours": {{100, 5 * time.Hour}},
 
@@ -127,6 +130,10 @@ func TestAParseErrorContainsThePositionAndACorrection(t *testing.T) {
 		"5/-1 minute":                 "not a period",
 		"5/minute/2":                  "not a period",
 		"5--M":                        `"-M" is not a period`,
+
+		// A limit that is not a whole number.
+		"0.5 per 183 days": "write 1 per 366d",
+		"0.5 per 184 days": "begins with a whole number",
 
 		// Separators.
 		"5 pro minute":      `as in 100/minute or 100 requests per minute`,

@@ -64,6 +64,19 @@ func TestRetryAfterIsTheLongestWait(t *testing.T) {
 	require.Greater(t, wait, 3600)
 }
 
+func TestThereIsNoRetryAfterIfOneOfTheLimitsNeverAllowsTheRequest(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/first", limiter.RateLimit(2, time.Minute, byHeader, ratelimiter.WithLimit(3, time.Hour)), ok)
+	engine.GET("/second", limiter.RateLimit(3, time.Hour, byHeader, ratelimiter.WithLimit(2, time.Minute)), ok)
+	for _, path := range []string{"/first", "/second"} {
+		require.Equal(t, 200, get(engine, path, ofCost(2)).Code)
+		response := get(engine, path, ofCost(3))
+		require.Equal(t, 429, response.Code)
+		require.Empty(t, header(response, "Retry-After"), path)
+		require.Contains(t, response.Body.String(), "This request costs 3, the limit is 2.", path)
+	}
+}
+
 // The stricter limit decides, on the shared counter.
 func TestLimitsWithTheSameKeyShareACounterOnOneRequest(t *testing.T) {
 	engine, limiter := application(t, nil)

@@ -2,7 +2,9 @@ package ratelimiter_test
 
 import (
 	"net/http"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -110,4 +112,27 @@ func TestARejectionShowsEarlierLimitsAfterTheirRefund(t *testing.T) {
 		require.EqualValues(t, 70, limits["cost, in units"]["r"])
 		require.Len(t, parameters(t, rejected.Header().Values("RateLimit-Policy")), 3)
 	}
+}
+
+func TestOfTwoLimitsWithTheSameRemainingTheOneThatIsFullLaterIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_ALGORITHM": "token-bucket"})
+		slow := func(*gin.Context) { pass(10 * time.Minute) }
+		show := func(c *gin.Context) {
+			info, _ := ratelimiter.FromContext(c)
+			c.String(http.StatusOK, info.Name)
+		}
+		engine.GET("/long-first", limiter.RateLimit(5, time.Hour, ratelimiter.WithLimit(5, time.Minute)), show)
+		engine.GET("/long-second", limiter.RateLimit(5, time.Minute, ratelimiter.WithLimit(5, time.Hour)), show)
+		engine.GET("/two", limiter.RateLimit(5, time.Minute), limiter.RateLimit(5, time.Hour), show)
+		// The first is full 12 minutes after the request began, the second 15 minutes.
+		engine.GET("/slow", limiter.RateLimit(5, time.Hour), slow, limiter.RateLimit(5, 25*time.Minute), show)
+		for path, name := range map[string]string{"/long-first": "per-hour", "/long-second": "per-hour", "/two": "per-hour", "/slow": "per-25m"} {
+			began := time.Now()
+			response := get(engine, path)
+			require.Equal(t, name, response.Body.String(), path)
+			full := map[string]time.Duration{"per-hour": 12 * time.Minute, "per-25m": 15 * time.Minute}[name]
+			require.Equal(t, strconv.FormatInt(began.Add(full).Unix(), 10), header(response, "X-RateLimit-Reset"), path)
+		}
+	})
 }

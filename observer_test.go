@@ -92,7 +92,8 @@ func TestEveryOutcomeHasAName(t *testing.T) {
 			nil, 1, []ratelimiter.Option{ratelimiter.WithSkip(skip), ratelimiter.WithLimit(9, time.Hour)},
 			[]string{"per-minute skipped", "per-hour skipped"},
 		},
-		"unlimited": {nil, func(*gin.Context) int { return ratelimiter.Unlimited }, nil, nil},
+		"skipped, though nothing is allowed": {nil, 0, []ratelimiter.Option{ratelimiter.WithSkip(skip)}, []string{"per-minute skipped"}},
+		"unlimited":                          {nil, func(*gin.Context) int { return ratelimiter.Unlimited }, nil, nil},
 		"switched off": {
 			ratelimiter.Config{"RATELIMITER_ENABLED": false}, 1, nil, nil,
 		},
@@ -347,4 +348,36 @@ func TestStatsReportWhatTheLimiterHasDone(t *testing.T) {
 	require.True(t, stats.Health.Open)
 	require.EqualValues(t, 5, stats.Health.Failures, "then the backend is no longer called")
 	require.Equal(t, 1, stats.Memory.Keys, "in the fallback memory")
+}
+
+func TestAnUnknownOutcomeIsShownAsItsNumber(t *testing.T) {
+	require.Equal(t, "Outcome(6)", (ratelimiter.Banned + 1).String())
+}
+
+func TestAnEventHasNoErrorOnceTheBackendHasRecovered(t *testing.T) {
+	observer, backend := &notebook{}, &switching{texts: newTexts()}
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": backend})
+	engine.GET("/", limiter.RateLimit(9, time.Minute), ok)
+	for _, away := range []bool{true, false} {
+		backend.away.Store(away)
+		get(engine, "/")
+	}
+	require.ErrorContains(t, observer.events[0].Err, "out of order")
+	require.NoError(t, observer.events[1].Err)
+}
+
+func TestTheEventOfAFailureContainsHowLongTheRequestWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		observer, backend := &notebook{}, &switching{texts: newTexts()}
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": backend, "RATELIMITER_ON_ERROR": "deny"})
+		engine.GET("/", limiter.RateLimit(1, 10*time.Second, perSecond, ratelimiter.WithWait(time.Minute)), ok)
+		crowd := newCrowd()
+		crowd.send(engine, "/")
+		crowd.send(engine, "/")
+		backend.away.Store(true)
+		require.Equal(t, []string{"200 at 0s", "503 at 10s"}, crowd.result())
+		failed := observer.events[1]
+		require.Equal(t, ratelimiter.BackendError, failed.Outcome)
+		require.Equal(t, []time.Duration{10 * time.Second, 0}, []time.Duration{failed.QueueTime, failed.BackendLatency})
+	})
 }

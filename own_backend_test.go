@@ -10,6 +10,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
 	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
+	"github.com/stretchr/testify/require"
 )
 
 // texts is a custom backend: a map of strings with a lock.
@@ -69,4 +70,21 @@ func onRedis(addr string) ratelimiter.Config {
 func realRedis(t *testing.T) string {
 	t.Helper()
 	return redistest.Single(t).Addr
+}
+
+// terse rejects everything and does not say when a request is allowed again.
+type terse struct{ *texts }
+
+func (terse) Take(_ context.Context, _ []backends.Quota, verdicts []backends.Verdict) error {
+	clear(verdicts)
+	return nil
+}
+
+func TestARejectionWithoutATimeToWaitHasARetryAfterOfASecond(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": terse{newTexts()}})
+	engine.GET("/", limiter.RateLimit(5, time.Hour), ok)
+	response := get(engine, "/")
+	require.Equal(t, 429, response.Code)
+	require.Equal(t, "1", header(response, "Retry-After"))
+	require.Contains(t, response.Body.String(), "Limit: 5 requests per hour.")
 }

@@ -110,3 +110,12 @@ func TestAnEmptyKeyMeansTheRouteAtItsPosition(t *testing.T) {
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "separate counters, one unit each")
 	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3, withHeader("X-Customer", "7")), "one counter, paid once")
 }
+
+func TestAConcurrentBeforeARateLimitDoesNotChangeItsCounter(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/", limiter.Concurrent(100), limiter.RateLimit(5, time.Hour), ok)
+	require.Equal(t, 200, get(engine, "/").Code)
+	info, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 5, Per: time.Hour}, "GET /", "192.0.2.1", 1)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, info.Remaining, "Take uses the first RateLimit of the route")
+}

@@ -274,6 +274,16 @@ func TestResetClearsAKeyAndScope(t *testing.T) {
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 }
 
+func TestResetOfTheApplicationClearsItsLimitsAndNoOthers(t *testing.T) {
+	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "2/hour"})
+	engine.GET("/", limiter.RateLimit(3, time.Hour), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+	require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+	require.Equal(t, 429, get(engine, "/").Code, "the application limit is not that of the route")
+	require.NoError(t, limiter.Reset(t.Context(), "application", "192.0.2.1"))
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
+}
+
 // stuck is a backend whose Reset fails.
 type stuck struct{ backends.Backend }
 

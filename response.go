@@ -24,15 +24,6 @@ func (t *headerTexts) set(header http.Header, i int, name, value string) {
 	header[name] = t.values[i][:]
 }
 
-// text returns b as a string, without a copy if b is still in the buffer, which no longer
-// changes.
-func (t *headerTexts) text(b []byte) string {
-	if len(b) > 0 && &b[0] == &t.buffer[0] {
-		return unsafe.String(&b[0], len(b))
-	}
-	return string(b)
-}
-
 // writeHeaders writes the limit that is closest to rejecting into the X-RateLimit
 // headers, and all limits into the RateLimit headers of
 // draft-ietf-httpapi-ratelimit-headers-11. If a route has several RateLimits, each adds
@@ -44,7 +35,7 @@ func (q *request) writeHeaders(header http.Header, t *headerTexts) {
 	}
 	l := &q.limits[0]
 	text, parts := headers.AppendValues(t.buffer[:0], l.name, q.verdict.Remaining, q.verdict.ResetAfter, q.resetAt(&q.verdict))
-	all := t.text(text)
+	all := unsafe.String(unsafe.SliceData(text), len(text)) // no copy, because text no longer changes
 	if q.standardHeaders {
 		t.set(header, 0, headers.Policy, q.policy)
 		t.set(header, 1, headers.RateLimit, all[:parts.Limit])

@@ -109,3 +109,10 @@ func TestInitAppSucceedsWhileRedisHangs(t *testing.T) {
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2), "this process counts in its own memory")
 }
+
+func TestTheShortestTimeoutIsAMillisecond(t *testing.T) {
+	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_TIMEOUT": time.Millisecond})
+	require.Equal(t, "1ms", limiter.Config()["RATELIMITER_TIMEOUT"])
+	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_TIMEOUT": time.Millisecond - 1})
+	require.ErrorContains(t, err, "1ms or more")
+}

@@ -71,6 +71,9 @@ func TestCountIfOfOneLimitDoesNotRefundASharedCounter(t *testing.T) {
 	engine, limiter = application(t, nil)
 	engine.GET("/", limiter.RateLimit(2, time.Hour, key, never), limiter.RateLimit(100, time.Hour, key, never), ok)
 	require.Equal(t, []int{200, 200, 200}, statuses(engine, "/", 3), "neither limit counts it")
+	engine, limiter = application(t, nil)
+	engine.GET("/", limiter.RateLimit(100, time.Hour, key, never), limiter.RateLimit(2, time.Hour, key), limiter.RateLimit(100, time.Hour), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3), "a limit on another counter follows")
 }
 
 func TestAShadowThatWasNotChargedPaysForNoOtherLimit(t *testing.T) {
@@ -85,4 +88,73 @@ func TestAShadowThatWasNotChargedPaysForNoOtherLimit(t *testing.T) {
 	})
 	statuses(engine, "/", 3)
 	require.Equal(t, []int64{8, 7, 6}, remaining)
+}
+
+// A limit that is only observed, or a shadow, is not charged if it is exceeded. A cost that
+// is known afterwards is charged nevertheless.
+func TestSetCostChargesASharedCounterOnceEvenIfTheEarlierLimitWasNotCharged(t *testing.T) {
+	key, cost := ratelimiter.WithKey(ratelimiter.Shared("tokens")), ratelimiter.WithCost(2)
+	for name, options := range map[string][2][]ratelimiter.Option{
+		"observed": {{key, cost, ratelimiter.WithObserveOnly(), ratelimiter.WithLimit(0, time.Minute)}, {key, cost}},
+		"shadow":   {{key, ratelimiter.WithCost(200), ratelimiter.WithShadow()}, {key, cost, ratelimiter.WithShadow()}},
+		"too costly in one RateLimit": {nil, {key, ratelimiter.WithCost(200), ratelimiter.WithShadow(),
+			ratelimiter.WithLimit(1000, time.Hour, key, cost, ratelimiter.WithName("shared"))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine, limiter := application(t, nil)
+			last := func(c *gin.Context) int64 {
+				infos, err := limiter.Peek(c)
+				require.NoError(t, err)
+				return infos[len(infos)-1].Limit - infos[len(infos)-1].Remaining
+			}
+			if options[0] != nil {
+				engine.Use(limiter.RateLimit(100, time.Hour, options[0]...))
+			}
+			engine.GET("/", limiter.RateLimit(100, time.Hour, options[1]...), func(c *gin.Context) {
+				require.EqualValues(t, 2, last(c))
+				require.NoError(t, ratelimiter.SetCost(c, 10))
+				require.EqualValues(t, 10, last(c))
+				require.NoError(t, ratelimiter.AddCost(c, 5))
+				require.EqualValues(t, 15, last(c))
+				require.NoError(t, ratelimiter.AddCost(c, -14))
+				require.EqualValues(t, 1, last(c))
+			})
+			require.Equal(t, 200, get(engine, "/").Code)
+		})
+	}
+}
+
+func TestCountIfRefundsTheLimitsThatShareNoCounter(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key := ratelimiter.WithKey(ratelimiter.Shared("logins"))
+	never := ratelimiter.WithCountIf(func(*gin.Context) bool { return false })
+	engine.GET("/", limiter.RateLimit(9, time.Hour, key, never, ratelimiter.WithLimit(9, time.Minute)), limiter.RateLimit(9, time.Hour, key), ok)
+	require.Equal(t, 200, get(engine, "/").Code)
+	infos, err := limiter.Status(t.Context(), "logins", "192.0.2.1")
+	require.NoError(t, err)
+	require.Equal(t, []int64{9, 8}, []int64{infos[0].Remaining, infos[1].Remaining}, "only the counter of the later limit stays charged")
+}
+
+func TestAddCostChargesACounterOnceThatTwoLimitsOfARateLimitShare(t *testing.T) {
+	engine, limiter := application(t, nil)
+	key, cost := ratelimiter.WithKey(ratelimiter.Shared("tokens")), ratelimiter.WithCost(2)
+	engine.GET("/", limiter.RateLimit(100, time.Hour, key, cost, ratelimiter.WithLimit(1000, time.Hour, key, ratelimiter.WithName("wide"))), func(c *gin.Context) {
+		require.Equal(t, map[string]int64{"per-hour": 98, "wide": 998}, remaining(t, limiter, c))
+		require.NoError(t, ratelimiter.AddCost(c, 10))
+		require.Equal(t, map[string]int64{"per-hour": 88, "wide": 988}, remaining(t, limiter, c))
+		require.NoError(t, ratelimiter.SetCost(c, 1))
+		require.Equal(t, map[string]int64{"per-hour": 99, "wide": 999}, remaining(t, limiter, c))
+	})
+	require.Equal(t, 200, get(engine, "/").Code)
+}
+
+// The counters of two RateLimiters are separate even if their keys are equal.
+func TestALimitOfAnotherRateLimiterPaysNothing(t *testing.T) {
+	engine, limiter := application(t, nil)
+	other, err := ratelimiter.New(engine, nil)
+	require.NoError(t, err)
+	a, b := ratelimiter.WithKey(ratelimiter.Shared("a")), ratelimiter.WithKey(ratelimiter.Shared("b"))
+	engine.GET("/", limiter.RateLimit(100, time.Minute, b), other.RateLimit(100, time.Hour, a),
+		limiter.RateLimit(100, time.Minute, b, ratelimiter.WithLimit(2, time.Hour, a)), ok)
+	require.Equal(t, []int{200, 200, 429}, statuses(engine, "/", 3))
 }

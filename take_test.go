@@ -226,3 +226,20 @@ func TestObserversReceiveTheChargesOfTake(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, []string{"per-minute backend_error"}, observer.read())
 }
+
+func TestAKeyWithASpaceIsNotARoute(t *testing.T) {
+	engine, limiter := application(t, nil)
+	engine.GET("/:key", limiter.RateLimit(5, time.Hour, ratelimiter.WithKey(ratelimiter.ByParam("key"))), ok)
+	require.Equal(t, 200, get(engine, "/two%20words").Code)
+	info, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 5, Per: time.Hour}, "two words", "192.0.2.1", 1)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, info.Remaining)
+}
+
+func TestTakeOfALimitOfZeroIsNeverAllowed(t *testing.T) {
+	_, limiter := application(t, nil)
+	info, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 0, Per: time.Hour}, "key", "scope", 1)
+	require.NoError(t, err)
+	require.True(t, info.Exceeded)
+	require.Negative(t, info.RetryAfter)
+}
