@@ -37,7 +37,9 @@ const maxWait = time.Hour
 //
 // If the client disconnects, its request leaves the queue, and what earlier limits
 // charged is refunded. The server notices this at once, or, if the request has a body,
-// once the body has been read. Close answers all waiting requests with 503.
+// once the body has been read. It does not notice it if the client has sent its next
+// request on the same HTTP/1 connection; then the request stays for its wait. Close
+// answers all waiting requests with 503.
 // http.Server.Shutdown waits for them, so register Close with
 // http.Server.RegisterOnShutdown.
 //
