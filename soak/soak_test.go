@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,16 +33,16 @@ func TestTwentySecondsOfEverything(t *testing.T) {
 	report := model.Check(h)
 	require.Zero(t, report.Violations(), report.String())
 	for _, finding := range report.Findings {
-		if strings.Contains(finding.Name, "by hand") {
-			continue // whether somebody who is banned sends a request is a matter of luck
+		if slices.ContainsFunc([]string{"by hand", "slot of Concurrent", "node of the Cluster"}, func(part string) bool { return strings.Contains(finding.Name, part) }) {
+			continue // whether such a case comes within seconds is a matter of luck
 		}
 		require.Positive(t, finding.Examined, "%s: no case was seen", finding.Name)
 	}
 	stores := map[string]bool{}
 	for _, fault := range h.Faults {
-		stores[fault.Store] = true
+		stores[strings.TrimRight(fault.Store, "-012")] = true // all nodes of the Cluster together
 	}
-	require.Len(t, stores, 2, "both have seen faults")
+	require.Len(t, stores, 4, "all have seen faults")
 
 	again, err := history.Read(folder)
 	require.NoError(t, err)

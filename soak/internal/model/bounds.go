@@ -145,15 +145,20 @@ type rolling struct {
 
 // windows are those that begin with each request.
 func (m *model) windows(admitted []history.Request, per time.Duration, units func(*history.Request) int) (list []rolling) {
+	decided := make([]history.Span, len(admitted))
 	for i := range admitted {
-		first := m.between(&admitted[i]).From
+		decided[i] = m.between(&admitted[i])
+	}
+	start := 0
+	for i := range admitted {
+		first := decided[i].From
 		w := rolling{Span: history.Span{From: first, To: first + micros(per)}}
-		for j := range admitted {
-			// Requests that wait are not decided in the order in which they were sent.
-			if admitted[j].Sent > w.To {
-				break
-			}
-			if decided := m.between(&admitted[j]); decided.From >= w.From && decided.To < w.To {
+		// Requests that wait are not decided in the order in which they were sent.
+		for admitted[start].Sent < admitted[i].Sent-micros(lookBack) {
+			start++
+		}
+		for j := start; j < len(admitted) && admitted[j].Sent <= w.To; j++ {
+			if decided[j].From >= w.From && decided[j].To < w.To {
 				w.units += units(&admitted[j])
 			}
 		}
