@@ -136,7 +136,7 @@ func (r *rule) checkConcurrent() {
 // holdSlot continues with the handlers if the request gets a slot, and frees the slot
 // when they return or panic.
 func (q *request) holdSlot(c *gin.Context, texts *headerTexts) (proceed bool) {
-	defer func() { q.decision.limits[0].slot.GiveBack() }()
+	defer func() { q.decision.limits[0].slot.Free() }()
 	if proceed = q.decide(c, texts); proceed {
 		c.Next()
 	}

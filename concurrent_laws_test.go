@@ -114,7 +114,7 @@ func (p *party) take(crowd *crowd, s partyStep) (broken error) {
 		guest.visit = crowd.send(process, "/"+s.what, withHeader("Number", strconv.Itoa(len(p.guests))))
 		p.guests = append(p.guests, guest)
 		if guest.response != nil && !queued && p.taken(0) < p.limit {
-			return fmt.Errorf("one was answered %d, and %d places are taken", guest.response.Code, p.taken(0))
+			return fmt.Errorf("one was answered %d, and %d slots are taken", guest.response.Code, p.taken(0))
 		}
 	case "leave":
 		if len(p.guests) > 0 {
@@ -127,7 +127,7 @@ func (p *party) take(crowd *crowd, s partyStep) (broken error) {
 		if synctest.Wait(); s.time > partyPatience && p.taken(partyPatience) < p.limit {
 			for _, process := range p.processes {
 				if p.someoneWaits(process) {
-					return fmt.Errorf("somebody waits, and %d places are taken", p.taken(partyPatience))
+					return fmt.Errorf("somebody waits, and %d slots are taken", p.taken(partyPatience))
 				}
 			}
 		}

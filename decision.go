@@ -23,9 +23,9 @@ type limitState struct {
 	*boundLimit
 	key    string // the public key
 	banned bool
-	stage  int32             // index of the duration of the next ban; see ban.grows
-	payer  *payer            // an earlier limit on the same counter
-	slot   *inprogress.Place // the slot of a Concurrent
+	stage  int32            // index of the duration of the next ban; see ban.grows
+	payer  *payer           // an earlier limit on the same counter
+	slot   *inprogress.Slot // the slot of a Concurrent
 }
 
 // newPlain makes one allocation for a request of the fast path, its header values

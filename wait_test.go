@@ -198,6 +198,23 @@ func TestNoRequestOvertakesTheQueue(t *testing.T) {
 	})
 }
 
+// Two limits may share a counter, for example that of a group and that of a route.
+func TestARequestThatWasChargedDoesNotWaitAtASecondLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		crowd := newCrowd()
+		limit := func() gin.HandlerFunc {
+			return limiter.RateLimit(1, 10*time.Second, ratelimiter.WithKey(ratelimiter.Shared("exports")), perSecond, waiting(25*time.Second))
+		}
+		between := func(*gin.Context) { <-time.After(time.Second) }
+		engine.GET("/", limit(), between, limit(), ok)
+		for range 3 {
+			crowd.send(engine, "/")
+		}
+		require.Equal(t, []string{"200 at 1s", "200 at 11s", "200 at 21s"}, crowd.result())
+	})
+}
+
 func TestARequestThatCannotPassInTimeIsRejectedAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit   any

@@ -18,7 +18,7 @@ import (
 // which other tests compare with the script.
 type fakeRedis struct {
 	now                       func() time.Time // its clock
-	latencyThere, latencyBack time.Duration // latency of command and answer
+	latencyThere, latencyBack time.Duration    // latency of command and answer
 
 	mu    sync.Mutex
 	texts map[string]string // by Redis key

@@ -19,8 +19,8 @@ func TestAnUnusedCounterIsRemoved(t *testing.T) {
 			if shared {
 				cs.Share(newStore(t), nil)
 			}
-			for _, place := range fill(t, &cs, 5, 5) {
-				place.GiveBack()
+			for _, slot := range fill(t, &cs, 5, 5) {
+				slot.Free()
 			}
 			require.Empty(t, cs.known)
 			require.Zero(t, cs.total)
@@ -42,20 +42,20 @@ func TestManyGoroutinesNeverHoldMoreThanTheLimit(t *testing.T) {
 			all.Go(func() {
 				for range 50 {
 					var v backends.Verdict
-					place, _, err := cs.Take(t.Context(), quota(3), &v, time.Duration(i%2)*time.Minute)
-					if err != nil || place == nil {
+					slot, _, err := cs.Take(t.Context(), quota(3), &v, time.Duration(i%2)*time.Minute)
+					if err != nil || slot == nil {
 						continue
 					}
 					most.Store(max(most.Load(), inside.Add(1)))
 					if runtime.Gosched(); shared && served.Load()%5 == 0 {
 						cs.mu.Lock()
-						place.counter.due = time.Now()
-						cs.scheduleRenewal(place.counter.due) // renew now
+						slot.counter.due = time.Now()
+						cs.scheduleRenewal(slot.counter.due) // renew now
 						cs.mu.Unlock()
 					}
 					served.Add(1)
 					inside.Add(-1)
-					place.GiveBack()
+					slot.Free()
 				}
 			})
 		}
@@ -70,13 +70,13 @@ func TestManyGoroutinesNeverHoldMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-func BenchmarkPlace(b *testing.B) {
+func BenchmarkSlot(b *testing.B) {
 	var cs Counters
 	q := quota(10)
 	var v backends.Verdict
 	b.ReportAllocs()
 	for b.Loop() {
-		place, _, _ := cs.Take(b.Context(), q, &v, 0)
-		place.GiveBack()
+		slot, _, _ := cs.Take(b.Context(), q, &v, 0)
+		slot.Free()
 	}
 }

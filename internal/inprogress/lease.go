@@ -12,11 +12,11 @@ import (
 
 // A lease is a unit of a sliding log whose period is the length of the lease. One call
 // renews it: it refunds the unit by its receipt and charges another one, forced. No other
-// charge can come in between, so the place is kept however many requests arrive meanwhile.
+// charge can come in between, so the slot is kept however many requests arrive meanwhile.
 // A process that is killed renews nothing, and its units expire.
 //
 // A failed call may have been executed. Then a lease may be charged twice, and the extra
-// unit takes up a place for the length of a lease. It is never refunded twice, because that
+// unit takes up a slot for the length of a lease. It is never refunded twice, because that
 // would admit a request too many. The same applies if limits above and below 128 use one
 // counter: the log then stores charges differently, and a receipt may match nothing.
 
@@ -32,7 +32,7 @@ const (
 	maxRenewing = 32
 )
 
-// lease is what the backend knows of a place.
+// lease is what the backend knows of a slot.
 type lease struct {
 	quota backends.Quota // including the receipt, which is 0 if the backend has no unit
 	until time.Time      // when the lease ends, or later
@@ -43,17 +43,17 @@ type lease struct {
 // leases are the leases of one counter.
 type leases struct {
 	leaseState
-	held []*Place
+	held []*Slot
 	due  time.Time // next renewal
 	// renewal is held during renewals, because receipts change.
 	renewal sync.Mutex
 }
 
-// lease takes a place from the backend, or decides locally if the backend fails. The call
+// lease takes a slot from the backend, or decides locally if the backend fails. The call
 // does not end when the client leaves, so that it is always known what was charged.
-func (cs *Counters) lease(ctx context.Context, p *Place, v *backends.Verdict) error {
-	quota, began := p.lease.quota, time.Now()
-	before := cs.stateOf(p.counter)
+func (cs *Counters) lease(ctx context.Context, s *Slot, v *backends.Verdict) error {
+	quota, began := s.lease.quota, time.Now()
+	before := cs.stateOf(s.counter)
 	answers := make([]backends.Verdict, 1)
 	err := cs.shared.Take(context.WithoutCancel(ctx), []backends.Quota{quota}, answers)
 	answer := &answers[0]
@@ -75,14 +75,14 @@ func (cs *Counters) lease(ctx context.Context, p *Place, v *backends.Verdict) er
 		*v = decideLocally(&quota, cs.localLimit(quota.Limit), quota.Limit-v.Remaining)
 	}
 	if v.Allowed && quota.Cost > 0 {
-		p.lease.quota.Receipt = v.Receipt
-		cs.startRenewing(p, began, before, lost)
+		s.lease.quota.Receipt = v.Receipt
+		cs.startRenewing(s, began, before, lost)
 	}
 	return nil
 }
 
 // decideLocally returns the verdict of this process, whose requests hold the given number
-// of places, including this one.
+// of slots, including this one.
 func decideLocally(quota *backends.Quota, limit, taken int64) backends.Verdict {
 	v := backends.Verdict{Allowed: true, Remaining: limit - taken}
 	if taken > limit {
@@ -105,54 +105,54 @@ func (cs *Counters) stateOf(c *counter) leaseState {
 	return c.leaseState
 }
 
-// startRenewing adds a place to the renewals. If the backend knew of fewer leases than
+// startRenewing adds a slot to the renewals. If the backend knew of fewer leases than
 // there were at the time of the call, it has lost data, and all leases are renewed at once.
 // A lease that has ended in the meantime is another reason for fewer leases, so nothing
 // happens then. All leases are also renewed at once if the backend answers again after an
-// outage, because it does not know the places that were taken in the meantime.
-func (cs *Counters) startRenewing(p *Place, began time.Time, before leaseState, lost bool) {
+// outage, because it does not know the slots that were taken in the meantime.
+func (cs *Counters) startRenewing(s *Slot, began time.Time, before leaseState, lost bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := p.counter
+	c := s.counter
 	switch {
-	case lost && c.ended == before.ended, p.lease.quota.Receipt != 0 && int64(len(c.held)) > c.leased:
+	case lost && c.ended == before.ended, s.lease.quota.Receipt != 0 && int64(len(c.held)) > c.leased:
 		c.due = began
 	case len(c.held) == 0:
 		c.due = began.Add(c.id.lease / renewals)
 	}
-	p.lease.until = time.Now().Add(c.id.lease)
-	c.add(p)
+	s.lease.until = time.Now().Add(c.id.lease)
+	c.add(s)
 	cs.scheduleRenewal(c.due)
 }
 
-func (ls *leases) add(p *Place) {
-	p.lease.index = len(ls.held)
-	ls.held = append(ls.held, p)
-	if p.lease.quota.Receipt != 0 {
+func (ls *leases) add(s *Slot) {
+	s.lease.index = len(ls.held)
+	ls.held = append(ls.held, s)
+	if s.lease.quota.Receipt != 0 {
 		ls.leased++
 	}
 }
 
-func (ls *leases) remove(p *Place) {
+func (ls *leases) remove(s *Slot) {
 	last := len(ls.held) - 1
-	ls.held[p.lease.index] = ls.held[last]
-	ls.held[p.lease.index].lease.index = p.lease.index
+	ls.held[s.lease.index] = ls.held[last]
+	ls.held[s.lease.index].lease.index = s.lease.index
 	ls.held[last] = nil
 	ls.held = ls.held[:last]
-	if p.lease.quota.Receipt != 0 {
+	if s.lease.quota.Receipt != 0 {
 		ls.leased--
 	}
 }
 
-// endLease refunds the unit of a place. If the circuit breaker is open, the next renewal
+// endLease refunds the unit of a slot. If the circuit breaker is open, the next renewal
 // does it. After any other error the refund may have been made, so it is not repeated.
-func (cs *Counters) endLease(p *Place) {
-	c := p.counter
+func (cs *Counters) endLease(s *Slot) {
+	c := s.counter
 	c.renewal.Lock()
 	cs.mu.Lock()
-	c.remove(p)
+	c.remove(s)
 	c.ended++
-	refund := p.lease.quota
+	refund := s.lease.quota
 	cs.mu.Unlock()
 	c.renewal.Unlock()
 	if refund.Receipt == 0 {
@@ -163,8 +163,8 @@ func (cs *Counters) endLease(p *Place) {
 	if errors.Is(err, backends.ErrBreakerOpen) {
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
-		p.lease.ended = true
-		c.add(p)
+		s.lease.ended = true
+		c.add(s)
 		c.due = time.Now().Add(min(c.id.lease/renewals, soon))
 		cs.scheduleRenewal(c.due)
 	}
@@ -235,7 +235,7 @@ func (cs *Counters) renewAll(c *counter) {
 	held := slices.Clone(c.held)
 	cs.mu.Unlock()
 	for len(held) > 0 {
-		var part []*Place
+		var part []*Slot
 		part, held = splitByReceipt(held)
 		failed = !cs.renewPart(part) || failed
 	}
@@ -254,34 +254,34 @@ type receiptID struct{ receipt, limit int64 }
 
 func (l *lease) receiptID() receiptID { return receiptID{l.quota.Receipt, l.quota.Limit} }
 
-// splitByReceipt returns the first places, with at most maxRefunds receipts, and the rest.
-func splitByReceipt(held []*Place) (part, rest []*Place) {
+// splitByReceipt returns the first slots, with at most maxRefunds receipts, and the rest.
+func splitByReceipt(held []*Slot) (part, rest []*Slot) {
 	seen := map[receiptID]bool{}
-	for i, p := range held {
-		if seen[p.lease.receiptID()] = true; len(seen) > maxRefunds {
+	for i, s := range held {
+		if seen[s.lease.receiptID()] = true; len(seen) > maxRefunds {
 			return held[:i], held[i:]
 		}
 	}
 	return held, nil
 }
 
-// renewPart renews places in one call: it refunds their units, and charges new ones for
+// renewPart renews slots in one call: it refunds their units, and charges new ones for
 // those whose requests are still in progress.
-func (cs *Counters) renewPart(part []*Place) (done bool) {
+func (cs *Counters) renewPart(part []*Slot) (done bool) {
 	quotas, charged := renewal(part)
 	answers := make([]backends.Verdict, len(quotas))
 	err := cs.shared.Take(context.Background(), quotas, answers)
 	now := time.Now()
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	for _, p := range part {
-		l := &p.lease
+	for _, s := range part {
+		l := &s.lease
 		switch {
 		case l.ended && (!errors.Is(err, backends.ErrBreakerOpen) || !now.Before(l.until)):
-			p.counter.remove(p)
+			s.counter.remove(s)
 		case err == nil && !l.ended:
 			if l.quota.Receipt == 0 {
-				p.counter.leased++
+				s.counter.leased++
 			}
 			l.quota.Receipt, l.quota.Limit = answers[len(answers)-1].Receipt, charged
 			l.until = now.Add(l.quota.Per)
@@ -290,25 +290,25 @@ func (cs *Counters) renewPart(part []*Place) (done bool) {
 	return err == nil
 }
 
-// renewal returns the quotas that renew the leases of places. The last one is the charge,
+// renewal returns the quotas that renew the leases of slots. The last one is the charge,
 // with the highest of the limits.
-func renewal(part []*Place) (quotas []backends.Quota, limit int64) {
+func renewal(part []*Slot) (quotas []backends.Quota, limit int64) {
 	at := map[receiptID]int{}
 	charge := part[0].lease.quota
 	charge.Cost, charge.Forced, charge.Receipt = 0, true, 0
-	for _, p := range part {
-		refund := p.lease.quota
-		if !p.lease.ended {
+	for _, s := range part {
+		refund := s.lease.quota
+		if !s.lease.ended {
 			charge.Cost++
 			charge.Limit = max(charge.Limit, refund.Limit)
 		}
 		if refund.Receipt == 0 {
 			continue
 		}
-		i, known := at[p.lease.receiptID()]
+		i, known := at[s.lease.receiptID()]
 		if !known {
 			i = len(quotas)
-			at[p.lease.receiptID()] = i
+			at[s.lease.receiptID()] = i
 			refund.Cost = 0
 			quotas = append(quotas, refund)
 		}

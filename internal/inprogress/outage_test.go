@@ -21,48 +21,48 @@ func TestAnOutageLeavesTheProcessItsShare(t *testing.T) {
 		store.fail(errors.New("failing"))
 		var v backends.Verdict
 		for remaining := range 2 {
-			place, _, err := cs.Take(t.Context(), quota(4), &v, 0)
+			slot, _, err := cs.Take(t.Context(), quota(4), &v, 0)
 			require.NoError(t, err)
-			require.NotNil(t, place)
+			require.NotNil(t, slot)
 			require.EqualValues(t, 1-remaining, v.Remaining)
-			defer place.GiveBack()
+			defer slot.Free()
 		}
-		place, _, err := cs.Take(t.Context(), quota(4), &v, 0)
+		slot, _, err := cs.Take(t.Context(), quota(4), &v, 0)
 		require.NoError(t, err)
-		require.Nil(t, place)
+		require.Nil(t, slot)
 		require.Equal(t, backends.Verdict{RetryAfter: RetryAfter, Fallback: true}, v)
 		store.fail(nil)
 		advance(10 * time.Second)
-		require.EqualValues(t, 2, store.taken(t, 4), "the rejected request has no place")
+		require.EqualValues(t, 2, store.taken(t, 4), "the rejected request has no slot")
 	})
 }
 
-func TestThePlacesTakenInAnOutageAreRegisteredWithTheNextCall(t *testing.T) {
+func TestTheSlotsTakenInAnOutageAreRegisteredWithTheNextCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, theLimitItself)
 		store.fail(errors.New("failing"))
-		places := fill(t, &cs, 3, 9)
+		slots := fill(t, &cs, 3, 9)
 		require.Len(t, store.calls(), 3, "one for each request")
 		store.fail(nil)
-		places = append(places, fill(t, &cs, 1, 9)...)
+		slots = append(slots, fill(t, &cs, 1, 9)...)
 		require.EqualValues(t, 4, store.taken(t, 9))
 		store.calls()
-		fill(t, &cs, 1, 9)[0].GiveBack()
+		fill(t, &cs, 1, 9)[0].Free()
 		require.Len(t, store.calls(), 2, "nothing is registered again")
 		for range 3 {
 			advance(10 * time.Second)
 			require.EqualValues(t, 4, store.taken(t, 9))
 		}
-		for i, place := range places {
-			place.GiveBack()
+		for i, slot := range slots {
+			slot.Free()
 			require.EqualValues(t, 3-i, store.taken(t, 9))
 		}
 	})
 }
 
-func TestThePlacesThatTheBackendLostAreRegisteredWithTheNextCall(t *testing.T) {
+func TestTheSlotsThatTheBackendLostAreRegisteredWithTheNextCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
@@ -79,8 +79,8 @@ func TestARequestThatEndsDuringACallIsNoLossOfData(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
-		places := fill(t, &cs, 2, 9)
-		store.duringNextCall(places[0].GiveBack)
+		slots := fill(t, &cs, 2, 9)
+		store.duringNextCall(slots[0].Free)
 		take(t, &cs, quota(9))
 		require.Empty(t, store.callsIn(time.Second), "nothing has to be registered again")
 		require.EqualValues(t, 2, store.taken(t, 9))
@@ -99,9 +99,9 @@ func TestARefundThatTheCircuitBreakerPreventsIsMadeSoon(t *testing.T) {
 			cs.Share(store, nil)
 			q := quota(1)
 			q.Per = lease
-			place := take(t, &cs, q)
+			slot := take(t, &cs, q)
 			store.fail(backends.ErrBreakerOpen)
-			place.GiveBack()
+			slot.Free()
 			require.Empty(t, store.callsIn(pause-1))
 			require.Len(t, store.callsIn(1), 1, "still open")
 			store.fail(nil)
@@ -109,7 +109,7 @@ func TestARefundThatTheCircuitBreakerPreventsIsMadeSoon(t *testing.T) {
 			require.Len(t, calls, 1)
 			require.Len(t, calls[0], 1)
 			require.EqualValues(t, -1, calls[0][0].Cost)
-			require.Empty(t, store.callsIn(time.Hour), "the place is free")
+			require.Empty(t, store.callsIn(time.Hour), "the slot is free")
 			require.Empty(t, cs.known)
 			take(t, &cs, q)
 		})
@@ -121,25 +121,25 @@ func TestARefundIsNotRepeatedAfterTheLease(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
-		places := fill(t, &cs, 1, 9)
+		slots := fill(t, &cs, 1, 9)
 		store.fail(backends.ErrBreakerOpen)
-		places[0].GiveBack()
+		slots[0].Free()
 		require.Len(t, store.callsIn(31*time.Second), 30)
 		require.Empty(t, store.callsIn(time.Hour))
 		require.Empty(t, cs.known)
 	})
 }
 
-// A call that failed may have been executed, and a second refund would free the place of
+// A call that failed may have been executed, and a second refund would free the slot of
 // another request.
 func TestARefundThatMayHaveBeenMadeIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
-		places := fill(t, &cs, 1, 9)
+		slots := fill(t, &cs, 1, 9)
 		store.fail(errors.New("failing"))
-		places[0].GiveBack()
+		slots[0].Free()
 		store.fail(nil)
 		require.Empty(t, store.callsIn(29*time.Second))
 		require.EqualValues(t, 1, store.taken(t, 9))
@@ -155,9 +155,9 @@ func TestErrorsOfTheCallerAreNotDecidedLocally(t *testing.T) {
 		cs.Share(store, theLimitItself)
 		store.fail(fails)
 		var v backends.Verdict
-		place, _, err := cs.Take(t.Context(), quota(1), &v, 0)
+		slot, _, err := cs.Take(t.Context(), quota(1), &v, 0)
 		require.ErrorIs(t, err, fails)
-		require.Nil(t, place)
+		require.Nil(t, slot)
 	}
 }
 
@@ -176,8 +176,8 @@ func TestABackendWithoutReceiptsIsAnError(t *testing.T) {
 	var cs Counters
 	cs.Share(withoutReceipts{newStore(t)}, nil)
 	var v backends.Verdict
-	place, _, err := cs.Take(t.Context(), quota(1), &v, 0)
+	slot, _, err := cs.Take(t.Context(), quota(1), &v, 0)
 	require.ErrorContains(t, err, "returns no receipts for the sliding log")
-	require.Nil(t, place)
+	require.Nil(t, slot)
 	require.Zero(t, cs.total)
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRenewalsRunOnlyWhileThereArePlaces(t *testing.T) {
+func TestRenewalsRunOnlyWhileThereAreSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
 		before := runtime.NumGoroutine()
-		places := fill(t, &cs, 9, 9)
+		slots := fill(t, &cs, 9, 9)
 		require.LessOrEqual(t, runtime.NumGoroutine(), before, "a timer is set, no goroutine runs")
 		store.calls()
 		for range 5 {
@@ -24,8 +24,8 @@ func TestRenewalsRunOnlyWhileThereArePlaces(t *testing.T) {
 			require.Len(t, store.calls(), 1)
 			require.LessOrEqual(t, runtime.NumGoroutine(), before)
 		}
-		for _, place := range places {
-			place.GiveBack()
+		for _, slot := range slots {
+			slot.Free()
 		}
 		require.Empty(t, store.callsIn(time.Hour))
 		require.True(t, cs.renewal.at.IsZero(), "no renewal is scheduled")
@@ -40,7 +40,7 @@ func TestARenewalRefundsAndChargesInOneCall(t *testing.T) {
 		cs.Share(store, nil)
 		fill(t, &cs, 3, 9)
 		store.calls()
-		for _, refunds := range []int{3, 1, 1} { // places renewed together share a receipt
+		for _, refunds := range []int{3, 1, 1} { // slots renewed together share a receipt
 			advance(10 * time.Second)
 			asked := store.calls()
 			require.Len(t, asked, 1)
@@ -62,15 +62,15 @@ func TestTheSizeOfARenewalIsBounded(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
-		places := fill(t, &cs, 16*maxRefunds, 2000)
+		slots := fill(t, &cs, 16*maxRefunds, 2000)
 		asked := store.callsIn(10 * time.Second)
 		require.Len(t, asked, 16)
 		for _, quotas := range asked {
 			require.LessOrEqual(t, len(quotas), maxRefunds+1)
 		}
 		require.EqualValues(t, 16*maxRefunds, store.taken(t, 2000))
-		for _, place := range places {
-			place.GiveBack()
+		for _, slot := range slots {
+			slot.Free()
 		}
 		require.Zero(t, store.taken(t, 2000))
 	})
@@ -81,26 +81,26 @@ func TestDifferentLimitsOfOneCounterAreRenewedTogether(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
-		var places []*Place
+		var slots []*Slot
 		for _, limit := range []int64{5, 500, 6, 1000, 7} { // limits over 128 merge cells
-			places = append(places, fill(t, &cs, 1, limit)...)
+			slots = append(slots, fill(t, &cs, 1, limit)...)
 		}
 		for i := range 10 {
 			advance(7 * time.Second)
 			taken := store.taken(t, 1000)
 			require.GreaterOrEqual(t, taken, int64(5))
-			if i > 5 { // the first places were merged under one limit, and are not found under another
+			if i > 5 { // the first slots were merged under one limit, and are not found under another
 				require.EqualValues(t, 5, taken)
 			}
 		}
-		for i, place := range places {
-			place.GiveBack()
+		for i, slot := range slots {
+			slot.Free()
 			require.EqualValues(t, 4-i, store.taken(t, 1000))
 		}
 	})
 }
 
-func TestEachCounterIsRenewedAThirdOfALeaseAfterItsFirstPlace(t *testing.T) {
+func TestEachCounterIsRenewedAThirdOfALeaseAfterItsFirstSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
@@ -141,7 +141,7 @@ func TestAShortRequestCallsTheBackendAtItsStartAndItsEnd(t *testing.T) {
 			for range 3 {
 				short := take(t, &cs, quota(9))
 				advance(time.Millisecond)
-				short.GiveBack()
+				short.Free()
 			}
 			require.Len(t, store.calls(), 2*3)
 			require.Len(t, store.callsIn(10*time.Second), 1, "the renewal of the long request")
@@ -149,7 +149,7 @@ func TestAShortRequestCallsTheBackendAtItsStartAndItsEnd(t *testing.T) {
 	})
 }
 
-func TestAPlaceIsNotRenewedBeforeTheBackendHasGrantedIt(t *testing.T) {
+func TestASlotIsNotRenewedBeforeTheBackendHasGrantedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
@@ -194,7 +194,7 @@ func TestAFailedRenewalIsRepeatedSoon(t *testing.T) {
 	}
 }
 
-func TestAFailedRenewalChargesNoPlaceTwice(t *testing.T) {
+func TestAFailedRenewalChargesNoSlotTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cs Counters
 		store := newStore(t)

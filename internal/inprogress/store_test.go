@@ -65,7 +65,7 @@ func (s *store) duringNextCall(f func()) {
 	s.during = f
 }
 
-// taken returns the number of places that the store knows of.
+// taken returns the number of slots that the store knows of.
 func (s *store) taken(t *testing.T, limit int64) int64 {
 	peek, verdicts := *quota(limit), make([]backends.Verdict, 1)
 	peek.Cost = 0
@@ -94,17 +94,17 @@ func advance(d time.Duration) {
 	synctest.Wait()
 }
 
-// take takes a free place.
-func take(t *testing.T, cs *Counters, q *backends.Quota) *Place {
+// take takes a free slot.
+func take(t *testing.T, cs *Counters, q *backends.Quota) *Slot {
 	var v backends.Verdict
-	place, _, err := cs.Take(t.Context(), q, &v, 0)
+	slot, _, err := cs.Take(t.Context(), q, &v, 0)
 	require.NoError(t, err)
-	require.NotNil(t, place)
-	return place
+	require.NotNil(t, slot)
+	return slot
 }
 
-// fill takes n places at different times.
-func fill(t *testing.T, cs *Counters, n int, limit int64) (list []*Place) {
+// fill takes n slots at different times.
+func fill(t *testing.T, cs *Counters, n int, limit int64) (list []*Slot) {
 	for range n {
 		list = append(list, take(t, cs, quota(limit)))
 		<-time.After(time.Millisecond)
@@ -112,9 +112,9 @@ func fill(t *testing.T, cs *Counters, n int, limit int64) (list []*Place) {
 	return list
 }
 
-// guest is a request that waits for a place, and its result.
+// guest is a request that waits for a slot, and its result.
 type guest struct {
-	place   *Place
+	slot    *Slot
 	verdict backends.Verdict
 	waited  time.Duration
 	err     error
@@ -123,7 +123,7 @@ type guest struct {
 // send sends a request that may wait, and returns once it waits or has a result.
 func send(t *testing.T, cs *Counters, q *backends.Quota, longest time.Duration) *guest {
 	g := &guest{}
-	go func() { g.place, g.waited, g.err = cs.Take(t.Context(), q, &g.verdict, longest) }()
+	go func() { g.slot, g.waited, g.err = cs.Take(t.Context(), q, &g.verdict, longest) }()
 	synctest.Wait()
 	return g
 }

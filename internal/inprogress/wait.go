@@ -8,24 +8,24 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/internal/queue"
 )
 
-// Places released by other processes are found by trying again, first after firstPause and
+// Slots released by other processes are found by trying again, first after firstPause and
 // then after twice the previous pause, up to longestPause.
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = time.Second
 )
 
-// wait takes a place when the turn of the request comes, unless that takes longer than
+// wait takes a slot when the turn of the request comes, unless that takes longer than
 // longest.
-func (cs *Counters) wait(ctx context.Context, p *Place, quota backends.Quota, v *backends.Verdict, longest time.Duration) (allowed bool, waited time.Duration, err error) {
-	again := longest // in this process, GiveBack wakes the queue
+func (cs *Counters) wait(ctx context.Context, s *Slot, quota backends.Quota, v *backends.Verdict, longest time.Duration) (allowed bool, waited time.Duration, err error) {
+	again := longest // in this process, Free wakes the queue
 	if cs.shared != nil {
 		again = firstPause
 	}
 	waited, rejected, err := cs.queues.Wait(ctx, queue.Request{Quotas: []backends.Quota{quota}, Longest: longest, Open: true}, func(context.Context) (queue.Answer, error) {
-		allowed, err = cs.try(ctx, p, v)
+		allowed, err = cs.try(ctx, s, v)
 		if err == nil && allowed && ctx.Err() != nil {
-			p.GiveBack()
+			s.Free()
 			allowed, err = false, ctx.Err()
 		}
 		answer := queue.Answer{Allowed: allowed, RetryAfter: again, Verdicts: []backends.Verdict{*v}}

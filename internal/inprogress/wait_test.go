@@ -10,69 +10,69 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARequestWaitsForAPlace(t *testing.T) {
+func TestARequestWaitsForASlot(t *testing.T) {
 	each(t, func(t *testing.T, cs *Counters) {
-		places := fill(t, cs, 1, 1)
+		slots := fill(t, cs, 1, 1)
 		first, second := send(t, cs, quota(1), time.Minute), send(t, cs, quota(1), 10*time.Second)
 		require.Equal(t, 2, cs.Waiting())
 		advance(5 * time.Second)
-		places[0].GiveBack()
+		slots[0].Free()
 		synctest.Wait()
 		require.NoError(t, first.err)
-		require.NotNil(t, first.place)
+		require.NotNil(t, first.slot)
 		require.Equal(t, 5*time.Second, first.waited)
 		require.True(t, first.verdict.Allowed)
 		require.Zero(t, first.verdict.Remaining)
 		advance(5 * time.Second)
 		require.NoError(t, second.err)
-		require.Nil(t, second.place)
+		require.Nil(t, second.slot)
 		require.Equal(t, 10*time.Second, second.waited)
 		require.Equal(t, backends.Verdict{RetryAfter: RetryAfter}, second.verdict)
 		require.Zero(t, cs.Waiting())
 	})
 }
 
-// A request with a place needs no other, so it does not overtake.
+// A request with a slot needs no other, so it does not overtake.
 func TestACostOfZeroPassesWaitingRequests(t *testing.T) {
 	each(t, func(t *testing.T, cs *Counters) {
-		places := fill(t, cs, 1, 1)
+		slots := fill(t, cs, 1, 1)
 		waiting := send(t, cs, quota(1), time.Minute)
 		free := quota(1)
 		free.Cost = 0
 		for _, longest := range []time.Duration{0, time.Minute} {
 			g := send(t, cs, free, longest)
 			require.True(t, g.verdict.Allowed)
-			require.Nil(t, g.place)
+			require.Nil(t, g.slot)
 		}
-		places[0].GiveBack()
+		slots[0].Free()
 		synctest.Wait()
-		require.NotNil(t, waiting.place)
+		require.NotNil(t, waiting.slot)
 		require.EqualValues(t, 1, cs.Taken(quota(1)))
 	})
 }
 
-func TestARequestThatEndsWhileItWaitsHoldsNoPlace(t *testing.T) {
+func TestARequestThatEndsWhileItWaitsHoldsNoSlot(t *testing.T) {
 	each(t, func(t *testing.T, cs *Counters) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		fill(t, cs, 1, 1)
-		for _, limit := range []int64{1, 2} { // the second has a free place
+		for _, limit := range []int64{1, 2} { // the second has a free slot
 			var v backends.Verdict
-			place, _, err := cs.Take(ctx, quota(limit), &v, time.Minute)
+			slot, _, err := cs.Take(ctx, quota(limit), &v, time.Minute)
 			require.ErrorIs(t, err, context.Canceled)
-			require.Nil(t, place)
+			require.Nil(t, slot)
 			require.EqualValues(t, 1, cs.Taken(quota(1)))
 		}
 	})
 }
 
-func TestAPlaceOfAnotherProcessIsTriedAgainLessAndLessOften(t *testing.T) {
+func TestASlotOfAnotherProcessIsTriedAgainLessAndLessOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var here, there Counters
 		store := newStore(t)
 		here.Share(store, nil)
 		there.Share(store, nil)
-		places := fill(t, &there, 1, 1)
+		slots := fill(t, &there, 1, 1)
 		store.calls()
 		send(t, &here, quota(1), 5*time.Second)
 		require.Len(t, store.calls(), 1, "before it joins the queue")
@@ -80,7 +80,7 @@ func TestAPlaceOfAnotherProcessIsTriedAgainLessAndLessOften(t *testing.T) {
 			require.Empty(t, store.callsIn(time.Duration(pause)*time.Millisecond-1), pause)
 			require.Len(t, store.callsIn(1), 1, pause)
 		}
-		places[0].GiveBack()
+		slots[0].Free()
 		advance(5 * time.Second)
 	})
 }

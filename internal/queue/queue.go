@@ -6,6 +6,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,8 +67,9 @@ type Answer struct {
 }
 
 // Wait calls query for a request, and again when its turn comes, until it is allowed or
-// cannot have its turn in time. It returns how long the request was in a queue, and how the
-// wait ended:
+// cannot have its turn in time. A request without a cost, such as one that an earlier limit
+// has charged, passes those that wait. Wait returns how long the request was in a queue,
+// and how the wait ended:
 //
 //   - No estimate and no error: the last answer of query decides. The request was
 //     allowed, or denied for longer than it may wait.
@@ -88,7 +90,7 @@ func (qs *Queues) Wait(ctx context.Context, r Request, query func(context.Contex
 		w.deadline = ends
 	}
 	var first turn
-	if qs.IsEmpty(r.Quotas) {
+	if qs.IsEmpty(r.Quotas) || !slices.ContainsFunc(r.Quotas, hasCost) {
 		w.freed = qs.freed.Load()
 		answer, err := query(ctx)
 		if err != nil {
@@ -137,6 +139,8 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 		}
 	}
 }
+
+func hasCost(q backends.Quota) bool { return q.Cost != 0 }
 
 // causeOf returns the error of the context if the request has ended, because that is why
 // the call failed. Otherwise it returns err.

@@ -54,7 +54,7 @@ func TestARequestWhoseTurnIsTooLateIsRejectedAtOnce(t *testing.T) {
 		"the turn is too far behind others": {59 * time.Second, []*model{bucket(2, time.Minute)}, []int64{2, 1, 1}, []string{"passed at 0s", "passed at 30s", "rejected at 0s"}},
 		"more than the limit":               {time.Minute, []*model{bucket(2, time.Minute)}, []int64{3}, []string{"denied at 0s"}},
 		"more than the limit behind others": {time.Hour, []*model{bucket(2, time.Minute)}, []int64{2, 1, 3}, []string{"passed at 0s", "passed at 30s", "rejected at 0s"}},
-		"a cost of 0":                       {time.Hour, []*model{bucket(2, time.Minute)}, []int64{2, 1, 0, 1}, []string{"passed at 0s", "passed at 30s", "passed at 30s", "passed at 1m0s"}},
+		"a cost of 0":                       {time.Hour, []*model{bucket(2, time.Minute)}, []int64{2, 1, 0, 1}, []string{"passed at 0s", "passed at 30s", "passed at 0s", "passed at 1m0s"}},
 		"the turn of the first turns out to be too far away": {
 			10 * time.Minute, []*model{bucket(2, time.Minute), bucket(3, time.Hour)}, []int64{2, 1, 1}, []string{"passed at 0s", "passed at 30s", "denied at 30s"},
 		},

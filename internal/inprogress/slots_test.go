@@ -23,36 +23,36 @@ func each(t *testing.T, test func(t *testing.T, cs *Counters)) {
 	}
 }
 
-func TestTheVerdictCountsThePlacesTaken(t *testing.T) {
+func TestTheVerdictCountsTheSlotsTaken(t *testing.T) {
 	each(t, func(t *testing.T, cs *Counters) {
 		var v backends.Verdict
-		var places []*Place
+		var slots []*Slot
 		for remaining := range 3 {
-			place, _, err := cs.Take(t.Context(), quota(3), &v, 0)
+			slot, _, err := cs.Take(t.Context(), quota(3), &v, 0)
 			require.NoError(t, err)
 			require.True(t, v.Allowed)
 			require.EqualValues(t, 2-remaining, v.Remaining)
-			places = append(places, place)
+			slots = append(slots, slot)
 		}
-		place, _, err := cs.Take(t.Context(), quota(3), &v, 0)
+		slot, _, err := cs.Take(t.Context(), quota(3), &v, 0)
 		require.NoError(t, err)
-		require.Nil(t, place)
+		require.Nil(t, slot)
 		require.Equal(t, backends.Verdict{RetryAfter: RetryAfter}, v)
-		for _, place := range places {
-			place.GiveBack()
+		for _, slot := range slots {
+			slot.Free()
 		}
 	})
 }
 
-func TestACostOfZeroTakesNoPlace(t *testing.T) {
+func TestACostOfZeroTakesNoSlot(t *testing.T) {
 	each(t, func(t *testing.T, cs *Counters) {
 		var v backends.Verdict
 		q := quota(1)
 		q.Cost = 0
 		for _, longest := range []time.Duration{0, time.Minute} {
-			place, waited, err := cs.Take(t.Context(), q, &v, longest)
+			slot, waited, err := cs.Take(t.Context(), q, &v, longest)
 			require.NoError(t, err)
-			require.Nil(t, place)
+			require.Nil(t, slot)
 			require.Zero(t, waited)
 			require.True(t, v.Allowed)
 		}
@@ -60,14 +60,14 @@ func TestACostOfZeroTakesNoPlace(t *testing.T) {
 	})
 }
 
-func TestPlacesOfOtherProcessesAreTaken(t *testing.T) {
+func TestSlotsOfOtherProcessesAreTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var here, there Counters
 		store := newStore(t)
 		here.Share(store, theLimitItself)
 		there.Share(store, theLimitItself)
 		fill(t, &there, 2, 3)
-		place := take(t, &here, quota(3))
+		slot := take(t, &here, quota(3))
 		var v backends.Verdict
 		for _, cs := range []*Counters{&here, &there} {
 			rejected, _, err := cs.Take(t.Context(), quota(3), &v, 0)
@@ -75,7 +75,7 @@ func TestPlacesOfOtherProcessesAreTaken(t *testing.T) {
 			require.Nil(t, rejected)
 			require.Equal(t, backends.Verdict{RetryAfter: RetryAfter}, v)
 		}
-		place.GiveBack()
+		slot.Free()
 		take(t, &there, quota(3))
 		require.EqualValues(t, 3, store.taken(t, 3))
 	})
@@ -85,33 +85,33 @@ func TestALimitOfZeroRejectsAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, cs *Counters) {
 		for _, longest := range []time.Duration{0, time.Minute} {
 			var v backends.Verdict
-			place, waited, err := cs.Take(t.Context(), quota(0), &v, longest)
+			slot, waited, err := cs.Take(t.Context(), quota(0), &v, longest)
 			require.NoError(t, err)
-			require.Nil(t, place)
+			require.Nil(t, slot)
 			require.Zero(t, waited)
 			require.Equal(t, backends.Verdict{RetryAfter: -1}, v, "waiting does not help")
 		}
 	})
 }
 
-func TestTheBackendIsClosedAtOnceIfNoPlaceIsTaken(t *testing.T) {
+func TestTheBackendIsClosedAtOnceIfNoSlotIsTaken(t *testing.T) {
 	failing := errors.New("failing")
 	each(t, func(t *testing.T, cs *Counters) {
 		require.ErrorIs(t, cs.Close(func() error { return failing }), failing)
 		var v backends.Verdict
 		for _, longest := range []time.Duration{0, time.Minute} {
-			place, _, err := cs.Take(t.Context(), quota(1), &v, longest)
+			slot, _, err := cs.Take(t.Context(), quota(1), &v, longest)
 			require.ErrorIs(t, err, backends.ErrClosed)
-			require.Nil(t, place)
+			require.Nil(t, slot)
 		}
 	})
 }
 
-func TestTheBackendIsClosedWithTheLastPlace(t *testing.T) {
+func TestTheBackendIsClosedWithTheLastSlot(t *testing.T) {
 	failing := errors.New("failing")
 	each(t, func(t *testing.T, cs *Counters) {
 		closed := 0
-		places := fill(t, cs, 2, 2)
+		slots := fill(t, cs, 2, 2)
 		err := cs.Close(func() error { closed++; return failing })
 		if cs.shared == nil {
 			require.ErrorIs(t, err, failing)
@@ -119,9 +119,9 @@ func TestTheBackendIsClosedWithTheLastPlace(t *testing.T) {
 			return
 		}
 		require.NoError(t, err)
-		places[0].GiveBack()
+		slots[0].Free()
 		require.Zero(t, closed)
-		places[1].GiveBack()
+		slots[1].Free()
 		require.Equal(t, 1, closed)
 	})
 }
@@ -131,10 +131,10 @@ func TestAClosedBackendIsNotCalled(t *testing.T) {
 		var cs Counters
 		store := newStore(t)
 		cs.Share(store, nil)
-		places := fill(t, &cs, 1, 1)
+		slots := fill(t, &cs, 1, 1)
 		store.fail(backends.ErrBreakerOpen) // so the refund is due later
 		require.NoError(t, cs.Close(func() error { return nil }))
-		places[0].GiveBack()
+		slots[0].Free()
 		require.Empty(t, store.callsIn(time.Hour))
 	})
 }
