@@ -84,6 +84,30 @@ func TestANewClientEvictsTheOneThatHasUsedTheLeastAndStartsWithItsUsage(t *testi
 	})
 }
 
+func TestOnlyAChargeEvicts(t *testing.T) {
+	for what, cost := range map[string]int64{"a peek": 0, "a refund": -1, "a denied charge": 11} {
+		t.Run(what, func(t *testing.T) {
+			eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
+				clients := a.neighbours(6)
+				for _, client := range clients[:5] {
+					spend(a, client, 1)
+				}
+				a.takeCost(clients[5], cost)
+				none := a.quota
+				none.Key, none.Limit, none.Scope = "none", 0, clients[5]
+				other := a.quota
+				other.Scope, other.Cost = clients[5], cost
+				require.NoError(t, a.backend.Take(t.Context(), []Quota{other, none}, make([]Verdict, 2)))
+				if cost < 1 {
+					none.Cost = 0
+				}
+				require.NoError(t, a.backend.Take(t.Context(), []Quota{other, none}, make([]Verdict, 2)))
+				require.Zero(t, a.evictions())
+			})
+		})
+	}
+}
+
 func TestAClientThatHasUsedItsLimitIsNotEvicted(t *testing.T) {
 	eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
 		clients := a.neighbours(50)
