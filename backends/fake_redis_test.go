@@ -117,11 +117,13 @@ func (p *fakeRedis) send(_ context.Context, calls []*call) {
 		fail(groups, err)
 	}
 	for _, c := range calls {
-		if p.lost != "" && c.quotas[0].Key == p.lost {
+		if p.loses(c) {
 			c.err = errLost
 		}
 	}
 }
+
+func (p *fakeRedis) loses(c *call) bool { return p.lost != "" && c.quotas[0].Key == p.lost }
 
 func (p *fakeRedis) decide(now time.Time, g *group) []string {
 	first, granted := g.first, 0
@@ -132,7 +134,7 @@ func (p *fakeRedis) decide(now time.Time, g *group) []string {
 	}
 	verdicts := make([]Verdict, len(first.quotas))
 	for range g.times() {
-		if p.lost != first.quotas[0].Key && !first.dryRun && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !anyDenied(first.quotas, verdicts) {
+		if !p.loses(first) && !first.dryRun && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !anyDenied(first.quotas, verdicts) {
 			granted++
 		}
 	}
