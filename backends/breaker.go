@@ -44,7 +44,7 @@ type Health struct {
 // Breaker is a circuit breaker: it limits how long a backend may take, and stops calling a
 // backend that fails. All methods are safe for concurrent use.
 //
-// Five failures without a successful charge in between open the breaker. Every error of the
+// Five failures without a successful charge or reset in between open the breaker. Every error of the
 // backend is a failure, and so is a call that exceeds the timeout. ErrInvalidQuota and
 // ErrClosed are not, nor are errors of a caller that canceled or had a shorter deadline.
 //

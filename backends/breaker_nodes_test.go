@@ -135,3 +135,19 @@ func TestANodeThatFailsDoesNotKeepTheBreakerOpen(t *testing.T) {
 		require.NoError(t, takeKey(breaker, "first"))
 	})
 }
+
+// noResets is a backend of several nodes, none of which can reset.
+type noResets struct{ *nodes }
+
+func (noResets) Reset(context.Context, string, string) error { return errLost }
+
+func TestResetsThatFailOnAllNodesOpenTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		breaker := NewBreaker(noResets{newNodes(t)}, patience, "probe key")
+		defer breaker.Stop()
+		for range breakerFailures {
+			require.ErrorIs(t, breaker.Reset(t.Context(), "k", "s"), errLost)
+		}
+		require.True(t, breaker.Health().Open)
+	})
+}

@@ -120,6 +120,27 @@ func TestFailuresWithASuccessInBetweenDoNotOpenTheBreaker(t *testing.T) {
 	})
 }
 
+// resettable is a backend whose resets succeed.
+type resettable struct{ *fakeBackend }
+
+func (resettable) Reset(context.Context, string, string) error { return nil }
+
+func TestAResetBetweenFailuresKeepsABreakerClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &fakeBackend{Backend: newMemory(1)}
+		breaker := NewBreaker(resettable{backend}, patience, "probe key")
+		defer breaker.Stop()
+		backend.fails(errLost)
+		for range breakerFailures {
+			for range breakerFailures - 1 {
+				require.ErrorIs(t, takeOneUnit(t.Context(), breaker), errLost)
+			}
+			require.NoError(t, breaker.Reset(t.Context(), "k", "s"))
+		}
+		require.False(t, breaker.Health().Open)
+	})
+}
+
 // A denial may come from a cache, or from a server that cannot write.
 func TestDenialsBetweenFailuresDoNotKeepABreakerClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

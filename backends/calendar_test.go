@@ -6,6 +6,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/gin-ratelimiter/ratelimiter/backends"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
@@ -47,4 +48,24 @@ func TestADenialByACalendarIsCachedUntilItsWindowEnds(t *testing.T) {
 	require.InDelta(t, time.Hour, denied.RetryAfter, float64(time.Minute))
 	count, _ := backends.CachedDenials(backend)
 	require.EqualValues(t, 1, count)
+}
+
+// The windows before and after the current one are sent as well, because the clocks of a
+// server and an application differ.
+func TestAServerInTheNextOrPreviousDayDecidesInOneRoundTrip(t *testing.T) {
+	for days, trips := range map[int]int64{-2: 2, -1: 1, 0: 1, 1: 1, 2: 2} {
+		server := miniredis.RunT(t)
+		server.SetTime(time.Now().AddDate(0, 0, days))
+		client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+		t.Cleanup(func() { _ = client.Close() })
+		backend := open(t, map[string]any{"client": client})
+		daily := monthly(5)
+		daily.Per = 24 * time.Hour
+		take(t, backend, daily) // loads the script
+		hook := &counting{}
+		client.AddHook(hook)
+		daily.Scope = "another"
+		require.EqualValues(t, 4, take(t, backend, daily)[0].Remaining)
+		require.Equal(t, trips, hook.commands.Load(), "%d days later", days)
+	}
 }

@@ -3,6 +3,7 @@ package backends
 import (
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -47,6 +48,20 @@ func TestTheTimeOfADecisionFollowsChangesOfTheWallClock(t *testing.T) {
 	require.Equal(t, *wall, at)
 	require.False(t, v.Allowed, "the windows have not moved")
 	require.Equal(t, 49*time.Second+30*time.Second, v.ResetAfter)
+}
+
+func TestTheTimeOfADecisionIsThatOfTheSystem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(1)
+		q := Quota{Key: "key", Limit: 2, Per: time.Minute, Cost: 1}
+		for range 3 {
+			var v Verdict
+			at, err := m.TakeOne(&q, "scope", &v)
+			require.NoError(t, err)
+			require.Equal(t, time.Now().UnixMicro(), at)
+			elapse(3 * time.Hour)
+		}
+	})
 }
 
 func TestAStepOfTheWallClockIsNoticedWithinASecond(t *testing.T) {

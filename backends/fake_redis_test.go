@@ -19,6 +19,7 @@ import (
 type fakeRedis struct {
 	now                       func() time.Time // its clock
 	latencyThere, latencyBack time.Duration    // latency of command and answer
+	lost                      string           // the key of decisions that fail
 
 	mu    sync.Mutex
 	texts map[string]string // by Redis key
@@ -40,13 +41,18 @@ func (p *fakeRedis) backend(t *testing.T) *redisBackend {
 	return r
 }
 
+// cluster returns a backend that charges key by key.
+func (p *fakeRedis) cluster(t *testing.T) *redisBackend {
+	r := p.backend(t)
+	r.oneKeyPerCall, r.denials = true, nil
+	return r
+}
+
 // NewFakeCluster returns a backend that charges key by key, on a server with a clock.
 func NewFakeCluster(t *testing.T, now func() time.Time) Backend {
 	p := newFakeRedis()
 	p.now = now
-	r := p.backend(t)
-	r.oneKeyPerCall, r.denials = true, nil
-	return struct{ Backend }{r} // without ResetAll, which needs a server
+	return struct{ Backend }{p.cluster(t)} // without ResetAll, which needs a server
 }
 
 // deletes sends the commands of a client to the fake server, except for decisions.
@@ -110,7 +116,14 @@ func (p *fakeRedis) send(_ context.Context, calls []*call) {
 	if _, err := readTakeReply(groups, strings.Join(words, " "), 0); err != nil {
 		fail(groups, err)
 	}
+	for _, c := range calls {
+		if p.loses(c) {
+			c.err = errLost
+		}
+	}
 }
+
+func (p *fakeRedis) loses(c *call) bool { return p.lost != "" && c.quotas[0].Key == p.lost }
 
 func (p *fakeRedis) decide(now time.Time, g *group) []string {
 	first, granted := g.first, 0
@@ -121,7 +134,7 @@ func (p *fakeRedis) decide(now time.Time, g *group) []string {
 	}
 	verdicts := make([]Verdict, len(first.quotas))
 	for range g.times() {
-		if !first.dryRun && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !anyDenied(first.quotas, verdicts) {
+		if !p.loses(first) && !first.dryRun && Decide(now, first.quotas, verdicts, p.get, p.put) == nil && !anyDenied(first.quotas, verdicts) {
 			granted++
 		}
 	}

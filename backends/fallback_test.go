@@ -3,6 +3,7 @@ package backends_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 
 	"github.com/gin-ratelimiter/ratelimiter/backends"
@@ -69,6 +70,19 @@ func TestUnitsAreRefundedToTheBackendThatTookThem(t *testing.T) {
 	require.EqualValues(t, 1, take(t, backend, q)[0].Remaining)
 	primary.repaired = false
 	require.EqualValues(t, 1, take(t, backend, q)[0].Remaining)
+}
+
+func TestAReceiptMattersOnlyForARefund(t *testing.T) {
+	backend := backends.NewFallback(&failing{Backend: memory(t)}, memory(t))
+	for _, receipt := range []int64{-1, 1} {
+		for cost, remaining := range map[int64]int64{0: 3, 1: 2} {
+			q := hourly("k"+strconv.FormatInt(receipt*10+cost, 10), 3)
+			q.Cost, q.Receipt = cost, receipt
+			verdict := take(t, backend, q)[0]
+			require.Equal(t, remaining, verdict.Remaining)
+			require.True(t, verdict.Fallback)
+		}
+	}
 }
 
 func TestTheFallbackIsNotCalledForErrorsOfTheCaller(t *testing.T) {

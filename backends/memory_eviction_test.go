@@ -84,6 +84,61 @@ func TestANewClientEvictsTheOneThatHasUsedTheLeastAndStartsWithItsUsage(t *testi
 	})
 }
 
+// A new client gets exactly the verdicts that the evicted one would have got.
+func TestANewClientContinuesWhereTheEvictedOneWas(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+		for _, used := range []int64{2, 9} {
+			a, roomy := newAttack(t, algorithm, 1), newAttack(t, algorithm, 1000)
+			a.quota.Limit, roomy.quota.Limit = 10, 10
+			clients := a.neighbours(6)
+			for _, client := range clients[:5] {
+				a.takeCost(client, used)
+			}
+			roomy.takeCost("evicted", used)
+			a.now += time.Minute.Microseconds()
+			roomy.now = a.now
+			require.Equal(t, roomy.takeCost("evicted", 0), a.takeCost(clients[5], 0), "a peek shows what is left")
+			require.Equal(t, roomy.takeCost("evicted", 1), a.takeCost(clients[5], 1), "after %d", used)
+		}
+	})
+}
+
+func TestANewClientGetsOneRequestWhateverItCosts(t *testing.T) {
+	for _, way := range []string{"in one request", "in one request with two limits"} {
+		eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
+			a := newAttack(t, algorithm, 1)
+			for _, client := range a.neighbours(20) {
+				require.True(t, spending[way](a, client, a.quota.Limit).Allowed, way)
+				require.False(t, spending[way](a, client, 1).Allowed)
+			}
+		})
+	}
+}
+
+func TestOnlyAChargeEvicts(t *testing.T) {
+	for what, cost := range map[string]int64{"a peek": 0, "a refund": -1, "a denied charge": 11} {
+		t.Run(what, func(t *testing.T) {
+			eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
+				clients := a.neighbours(6)
+				for _, client := range clients[:5] {
+					spend(a, client, 1)
+				}
+				a.takeCost(clients[5], cost)
+				none := a.quota
+				none.Key, none.Limit, none.Scope = "none", 0, clients[5]
+				other := a.quota
+				other.Scope, other.Cost = clients[5], cost
+				require.NoError(t, a.backend.Take(t.Context(), []Quota{other, none}, make([]Verdict, 2)))
+				if cost < 1 {
+					none.Cost = 0
+				}
+				require.NoError(t, a.backend.Take(t.Context(), []Quota{other, none}, make([]Verdict, 2)))
+				require.Zero(t, a.evictions())
+			})
+		})
+	}
+}
+
 func TestAClientThatHasUsedItsLimitIsNotEvicted(t *testing.T) {
 	eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
 		clients := a.neighbours(50)

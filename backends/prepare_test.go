@@ -93,6 +93,24 @@ func TestPrepareRejectsTheQuotasThatTakeRejects(t *testing.T) {
 	require.ErrorIs(t, q.Prepare(), ErrInvalidQuota)
 }
 
+func TestACopyOfAPreparedQuotaIsValidatedAgain(t *testing.T) {
+	for name, change := range map[string]func(q *Quota){
+		"limit":     func(q *Quota) { q.Limit = -1 },
+		"period":    func(q *Quota) { q.Per = 0 },
+		"burst":     func(q *Quota) { q.Burst = -1 },
+		"cost":      func(q *Quota) { q.Cost = MaxLimit + 1 },
+		"refund":    func(q *Quota) { q.Cost = -MaxLimit - 1 },
+		"algorithm": func(q *Quota) { q.Algorithm = algorithmCount },
+		"ban":       func(q *Quota) { q.Ban = -1 },
+		"calendar":  func(q *Quota) { q.Calendar = time.UTC },
+	} {
+		q := Quota{Key: "key", Limit: 1, Per: time.Minute, Cost: 1}
+		require.NoError(t, q.Prepare())
+		change(&q)
+		require.ErrorIs(t, newMemory(10).Take(t.Context(), []Quota{q}, make([]Verdict, 1)), ErrInvalidQuota, name)
+	}
+}
+
 // Concurrent requests share one quota without writing to it.
 func TestConcurrentRequestsShareAPreparedQuota(t *testing.T) {
 	m := newMemory(1000)
@@ -142,6 +160,10 @@ func TestTakeOneAndTakeAllDoNotAllocate(t *testing.T) {
 		minute := Quota{Key: "key", Algorithm: algorithm, Limit: 50, Per: time.Minute, Cost: 1}
 		hour, day := minute, minute
 		hour.Per, day.Per = time.Hour, 24*time.Hour
+		shared := [4]Quota{minute, minute, minute, minute} // four clients in one table
+		for i := range shared {
+			shared[i].Scope = string(rune('a' + i))
+		}
 		for _, q := range []*Quota{&minute, &hour, &day} {
 			require.NoError(t, q.Prepare())
 		}
@@ -157,6 +179,10 @@ func TestTakeOneAndTakeAllDoNotAllocate(t *testing.T) {
 				quotas[i].Scope = "all"
 			}
 			if _, err := m.TakeAll(quotas[:], verdicts[:]); err != nil {
+				t.Error(err)
+			}
+			var four [4]Verdict
+			if _, err := m.TakeAll(shared[:], four[:]); err != nil {
 				t.Error(err)
 			}
 		}

@@ -98,10 +98,7 @@ func NewRedis(options map[string]any) (Backend, error) {
 		r.ignoresContext, r.oneKeyPerCall = true, true
 	}
 	if err := r.ping(); err != nil {
-		if closing := r.Close(); closing != nil {
-			err = errors.Join(err, closing)
-		}
-		return nil, err
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }

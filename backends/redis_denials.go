@@ -116,7 +116,7 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 	denied, banned := false, d.banned(quotas, clock)
 	for i := range quotas {
 		q := &quotas[i]
-		if q.Cost < 0 || q.Forced || q.Tentative && !banned || sharesCounter(quotas[:i], q) {
+		if q.Tentative && !banned || sharesCounter(quotas[:i], q) {
 			return false
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
@@ -144,7 +144,7 @@ func (d *denials) deny(quotas []Quota, verdicts []Verdict) bool {
 	return denied
 }
 
-// banned reports whether a ban is known to be in force. Refunds do not end a ban.
+// banned reports whether the cache holds a ban. Refunds do not end a ban.
 func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 	for i := range quotas {
 		q := &quotas[i]
@@ -153,7 +153,7 @@ func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 		}
 		known, ok := d.find(hashSubject(q.Key, q.Scope), q)
 		charge := q.charge()
-		if ok && known.isCurrent(clock) && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
+		if ok && !known.state.verdict(known.at.latest(clock), known.id, &charge).Allowed() {
 			return true
 		}
 	}
@@ -162,7 +162,7 @@ func (d *denials) banned(quotas []Quota, clock time.Duration) bool {
 
 // denyOne is deny for a Take with a single quota.
 func (d *denials) denyOne(hash uint64, q *Quota, v *Verdict) bool {
-	if q.Cost < 0 || q.Forced || q.Tentative || q.Shadow {
+	if q.Tentative || q.Shadow {
 		return false
 	}
 	known, ok := d.find(hash, q)

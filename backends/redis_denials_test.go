@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -55,6 +54,31 @@ func TestADenialOfATentativeQuotaIsNotCached(t *testing.T) {
 		p.takeRemote(t, other, true, refund)
 		p.takeRemote(t, backend, true, q)
 	})
+}
+
+// The same holds for several limits, whether or not a ban is watching.
+func TestADenialOfSeveralTentativeQuotasIsNotCached(t *testing.T) {
+	ban := Quota{Key: "k", Limit: 9, Per: time.Hour, Ban: time.Hour}
+	wide := Quota{Key: "wide", Limit: 9, Per: time.Hour, Cost: 1, Tentative: true}
+	for name, second := range map[string]Quota{"with another limit": wide, "with a peek at a ban": ban} {
+		t.Run(name, func(t *testing.T) {
+			onFakeRedis(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, algorithm Algorithm) {
+				other := p.backend(t)
+				q := Quota{Key: "k", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1, Tentative: true}
+				_, verdicts := p.takeCounted(t, other, q, second)
+				for range 2 {
+					trips, denied := p.takeCounted(t, backend, q, second)
+					require.EqualValues(t, 1, trips)
+					require.False(t, denied[0].Allowed)
+				}
+				refund := q
+				refund.Cost, refund.Receipt = -1, verdicts[0].Receipt
+				p.takeRemote(t, other, true, refund)
+				_, verdicts = p.takeCounted(t, backend, q, second)
+				require.True(t, verdicts[0].Allowed)
+			})
+		})
+	}
 }
 
 func TestADenialByRedisIsCachedUntilRetryAfter(t *testing.T) {
@@ -144,64 +168,41 @@ func TestResetsAndRefundsOfThisProcessTakeEffectAtOnce(t *testing.T) {
 		p.takeRemote(t, backend, true, refund)
 		p.takeRemote(t, backend, true, q)
 		p.takeRemote(t, backend, false, q)
+		p.takeCached(t, backend, q)
 		require.NoError(t, backend.Reset(t.Context(), "k", "s"))
 		p.takeRemote(t, backend, true, q)
+		p.takeRemote(t, backend, false, q)
+		p.takeCached(t, backend, q)
 	})
 }
 
-// While a refund or reset is in progress, others may already see its effect.
-func TestADenialIsNotUsedWhileARefundIsInProgress(t *testing.T) {
-	onFreeing(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, q Quota, free func()) {
+func TestADenialAppliesToNoOtherKeyOrScope(t *testing.T) {
+	onFakeRedis(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, algorithm Algorithm) {
+		q := Quota{Key: "k", Scope: "s", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1}
 		p.takeRemote(t, backend, true, q)
 		p.takeRemote(t, backend, false, q)
-		p.latencyThere, p.latencyBack = 10*time.Millisecond, 10*time.Millisecond
-		freed := inBackground(free)
-		elapse(11 * time.Millisecond) // the server has applied it by now
-		p.takeRemote(t, backend, true, q)
-		<-freed
+		for n := range 20 {
+			otherKey, otherScope := q, q
+			otherKey.Key, otherScope.Scope = strconv.Itoa(n), strconv.Itoa(n)
+			p.takeRemote(t, backend, true, otherKey)
+			p.takeRemote(t, backend, true, otherScope)
+		}
 	})
 }
 
-func TestADenialOvertakenByARefundIsNotCached(t *testing.T) {
-	onFreeing(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, q Quota, free func()) {
-		p.takeRemote(t, backend, true, q)
-		p.latencyBack = time.Second
-		denied := inBackground(func() {
-			verdicts := make([]Verdict, 1)
-			assert.NoError(t, backend.Take(t.Context(), []Quota{q}, verdicts))
-			assert.False(t, verdicts[0].Allowed)
-		})
-		p.latencyBack = time.Millisecond
-		free()
-		<-denied
-		p.takeRemote(t, backend, true, q)
+func TestCachedDenialsAreCountedForRedisOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeRedis().backend(t)
+		count, ok := CachedDenials(backend)
+		require.True(t, ok)
+		require.Zero(t, count)
+		backend.denials = nil // the option local_denials is false
+		count, ok = CachedDenials(backend)
+		require.True(t, ok)
+		require.Zero(t, count)
+		_, ok = CachedDenials(newMemory(1))
+		require.False(t, ok)
 	})
-}
-
-// onFreeing runs a test for each way in which a process frees units.
-func onFreeing(t *testing.T, test func(t *testing.T, p *fakeRedis, backend *redisBackend, q Quota, free func())) {
-	onFakeRedis(t, func(t *testing.T, p *fakeRedis, backend *redisBackend, algorithm Algorithm) {
-		q := Quota{Key: "refund", Algorithm: algorithm, Limit: 1, Per: time.Hour, Cost: 1}
-		test(t, p, backend, q, func() {
-			refund := []Quota{q}
-			refund[0].Cost = -1
-			assert.NoError(t, backend.Take(t.Context(), refund, make([]Verdict, 1)))
-		})
-		p.latencyThere, p.latencyBack = 0, 0
-		q.Key = "reset"
-		test(t, p, backend, q, func() { assert.NoError(t, backend.Reset(t.Context(), "reset", "")) })
-	})
-}
-
-// inBackground starts a function and returns a channel that is closed when it ends.
-func inBackground(what func()) (done chan struct{}) {
-	done = make(chan struct{})
-	go func() {
-		defer close(done)
-		what()
-	}()
-	synctest.Wait()
-	return done
 }
 
 func TestAForcedChargeGoesToRedis(t *testing.T) {

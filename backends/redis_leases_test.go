@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -117,6 +119,46 @@ func TestCloseRefundsUnspentUnits(t *testing.T) {
 		require.EqualValues(t, 90, take(t, other, costless())[0].Remaining)
 		require.NoError(t, one.Close())
 		require.EqualValues(t, 97, take(t, other, costless())[0].Remaining)
+	})
+}
+
+func TestCloseRefundsTheLeasesOfAnyNumberOfClients(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	one, err := backends.NewRedis(leasing(addr, 10))
+	require.NoError(t, err)
+	for n := range 300 {
+		take(t, one, hourly(strconv.Itoa(n), 100))
+	}
+	require.NoError(t, one.Close())
+	other := open(t, at(addr))
+	for n := range 300 {
+		quota := hourly(strconv.Itoa(n), 100)
+		quota.Cost = 0
+		require.EqualValues(t, 99, take(t, other, quota)[0].Remaining)
+	}
+}
+
+// A refund in the next window would return units that others have taken.
+func TestCloseRefundsNothingOnceTheWindowHasEnded(t *testing.T) {
+	server := miniredis.RunT(t)
+	now := time.Date(2026, 2, 3, 4, 59, 59, 0, time.UTC)
+	server.SetTime(now)
+	synctest.Test(t, func(t *testing.T) {
+		one, err := backends.NewRedis(leasing(server.Addr(), 10))
+		require.NoError(t, err)
+		other, err := backends.NewRedis(at(server.Addr()))
+		require.NoError(t, err)
+		quota := hourly("k", 100)
+		quota.Algorithm = backends.FixedWindow
+		take(t, one, quota)
+		<-time.After(time.Second)
+		server.SetTime(now.Add(time.Second))
+		quota.Cost = 20
+		take(t, other, quota)
+		require.NoError(t, one.Close())
+		quota.Cost = 0
+		require.EqualValues(t, 80, take(t, other, quota)[0].Remaining)
+		require.NoError(t, other.Close())
 	})
 }
 

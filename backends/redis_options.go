@@ -191,9 +191,9 @@ func checkAddress(read *options.Reader, option, addr string) {
 	if strings.HasPrefix(addr, "/") {
 		return // the path of a socket
 	}
-	host, port, err := net.SplitHostPort(addr)
-	number, notNumber := strconv.Atoi(port)
-	if err != nil || notNumber != nil || number < 1 || number > 65535 || strings.ContainsFunc(host, unicode.IsSpace) {
+	host, port, _ := net.SplitHostPort(addr) // port is empty after an error
+	number, err := strconv.Atoi(port)
+	if err != nil || number < 1 || number > 65535 || strings.ContainsFunc(host, unicode.IsSpace) {
 		read.Fault(option, addr, `an address with a port from 1 to 65535, such as "redis.example:6379", or the path of a socket`)
 	}
 }

@@ -29,13 +29,15 @@ func TestOptionsOfRedisReachTheClient(t *testing.T) {
 			require.Equal(t, []string{"redis.example:7000"}, o.Addrs)
 			require.Equal(t, 3, o.DB)
 		}},
-		"addr":              {map[string]any{"addr": "h:1"}, addrs("h:1")},
-		"addr from a file":  {map[string]any{"addr": "h:1\n"}, addrs("h:1")},
-		"host from a file":  {map[string]any{"host": "h\n"}, addrs("h:6379")},
-		"a socket":          {map[string]any{"addr": "/run/redis.sock"}, addrs("/run/redis.sock")},
-		"addrs":             {map[string]any{"addrs": []string{"h:1", "i:2"}}, addrs("h:1", "i:2")},
-		"addrs from JSON":   {map[string]any{"addrs": []any{"h:1", "i:2"}}, addrs("h:1", "i:2")},
-		"addrs with commas": {map[string]any{"addrs": "h:1, i:2"}, addrs("h:1", "i:2")},
+		"addr":                  {map[string]any{"addr": "h:1"}, addrs("h:1")},
+		"addr of the last port": {map[string]any{"addr": "h:65535"}, addrs("h:65535")},
+		"url of the last port":  {map[string]any{"url": "redis://h:65535"}, addrs("h:65535")},
+		"addr from a file":      {map[string]any{"addr": "h:1\n"}, addrs("h:1")},
+		"host from a file":      {map[string]any{"host": "h\n"}, addrs("h:6379")},
+		"a socket":              {map[string]any{"addr": "/run/redis.sock"}, addrs("/run/redis.sock")},
+		"addrs":                 {map[string]any{"addrs": []string{"h:1", "i:2"}}, addrs("h:1", "i:2")},
+		"addrs from JSON":       {map[string]any{"addrs": []any{"h:1", "i:2"}}, addrs("h:1", "i:2")},
+		"addrs with commas":     {map[string]any{"addrs": "h:1, i:2"}, addrs("h:1", "i:2")},
 		"sentinel": {map[string]any{"master_name": "m", "sentinel_username": "u", "sentinel_password": "p"}, func(t *testing.T, o *redis.UniversalOptions) {
 			require.Equal(t, []string{"127.0.0.1:26379"}, o.Addrs)
 			require.Equal(t, []string{"m", "u", "p"}, []string{o.MasterName, o.SentinelUsername, o.SentinelPassword})
@@ -92,6 +94,7 @@ func TestWrongOptionsOfRedisAreRejected(t *testing.T) {
 		"host as number":          {map[string]any{"host": 1}, []string{`"host"`, "a string"}},
 		"addr without port":       {map[string]any{"addr": "redis"}, []string{`"addr"`, `"redis"`, "redis.example:6379"}},
 		"addr of an odd port":     {map[string]any{"addr": "h:redis"}, []string{`"addr"`, `"h:redis"`, "1 to 65535"}},
+		"addr of a port too high": {map[string]any{"addr": "h:65536"}, []string{`"addr"`, `"h:65536"`, "1 to 65535"}},
 		"addr of port 0":          {map[string]any{"addr": "h:0"}, []string{`"addr"`, `"h:0"`, "1 to 65535"}},
 		"two addresses in addr":   {map[string]any{"addr": "h:1 i:2"}, []string{`"addr"`, `"h:1 i:2"`, "white space"}},
 		"an empty addr":           {map[string]any{"addr": ""}, []string{`"addr"`, "not empty"}},
@@ -143,4 +146,29 @@ func TestCheckRedisOptionsDoesNotConnect(t *testing.T) {
 	require.ErrorContains(t, CheckRedisOptions(map[string]any{"client": client, "lease": -5}), `"lease"`)
 	require.NoError(t, CheckRedisOptions(map[string]any{"addr": "redis.invalid:6379", "min_idle_conns": 5}))
 	require.NoError(t, CheckRedisOptions(nil))
+}
+
+func TestTheOptionsSelectTheKindOfClient(t *testing.T) {
+	for name, test := range map[string]struct {
+		options map[string]any
+		cluster bool
+	}{
+		"one address":                {map[string]any{"addr": "h:1"}, false},
+		"one address in addrs":       {map[string]any{"addrs": "h:1"}, false},
+		"several addresses":          {map[string]any{"addrs": "h:1,i:2"}, true},
+		"a node of a Cluster":        {map[string]any{"addr": "h:1", "cluster": true}, true},
+		"a Sentinel":                 {map[string]any{"addrs": "h:1", "master_name": "m"}, false},
+		"several Sentinels":          {map[string]any{"addrs": "h:1,i:2", "master_name": "m"}, false},
+		"one Sentinel at an address": {map[string]any{"addr": "h:1", "master_name": "m"}, false},
+	} {
+		settings, _, err := redisSettings(test.options)
+		require.NoError(t, err)
+		client := openClient(settings)
+		cluster, isCluster := client.(*redis.ClusterClient)
+		require.Equal(t, test.cluster, isCluster, name)
+		if isCluster {
+			require.True(t, cluster.Options().DisableRoutingPolicies, "a node that hangs must not block it")
+		}
+		require.NoError(t, client.Close())
+	}
 }

@@ -272,6 +272,27 @@ func TestAPanicInAFlightIsAnErrorAndDoesNotBlockOthers(t *testing.T) {
 	})
 }
 
+func TestAFlightHoldsUpToAFullBatchOfQuotas(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {
+		calls := []pending{startCall(q, "busy", 1, 0), startCall(q, "busy", 1, 0)}
+		flights := []flight{r.next(t), r.next(t)}
+		for name, quotas := range []int{maxBatch - 1, 1, 1} {
+			calls = append(calls, startCall(q, strconv.Itoa(name), quotas, 0))
+		}
+		flights[0].land <- nil
+		full := r.next(t)
+		require.Equal(t, []string{"0", "1"}, names(full))
+		full.land <- nil
+		rest := r.next(t)
+		require.Equal(t, []string{"2"}, names(rest))
+		rest.land <- nil
+		flights[1].land <- nil
+		for _, p := range calls {
+			require.NoError(t, <-p.result)
+		}
+	})
+}
+
 // Every call is sent exactly once and in order, and no batch is too large.
 func TestEveryCallIsSentOnceInBoundedBatches(t *testing.T) {
 	onBoth(t, func(t *testing.T, q *queue, r *fakeServer) {

@@ -71,10 +71,8 @@ func (r *redisBackend) resetServer(ctx context.Context, server redis.Cmdable, pr
 				pipeline.Unlink(ctx, key)
 			}
 		}
-		if pipeline.Len() > 0 {
-			if _, err := pipeline.Exec(ctx); err != nil {
-				return err
-			}
+		if _, err := pipeline.Exec(ctx); err != nil {
+			return err
 		}
 		if cursor = next; cursor == 0 {
 			return nil
