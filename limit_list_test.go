@@ -82,7 +82,9 @@ func TestAnEmptyListDoesNotLimit(t *testing.T) {
 	list = append(list, ratelimiter.Limit{Limit: 1 << 62, Per: time.Minute})
 	require.Equal(t, fmt.Sprintf("per-minute %d", backends.MaxLimit), get(engine, "/").Body.String())
 	for _, list = range [][]ratelimiter.Limit{{{Limit: 0, Per: time.Minute}}, {{Limit: 5, Per: time.Minute}, {Limit: 0, Per: time.Minute}}} {
-		require.Equal(t, 429, get(engine, "/").Code)
+		response := get(engine, "/")
+		require.Equal(t, 429, response.Code)
+		require.Equal(t, `"per-minute";q=0;w=60`, header(response, "RateLimit-Policy"), "of two limits, the smaller one applies")
 	}
 }
 
