@@ -267,7 +267,7 @@ func TestLimitsOfOneRequestShareACounterIfTheirTimeZoneIsTheSame(t *testing.T) {
 	utc, windows := ratelimiter.WithCalendar(time.UTC), ratelimiter.WithAlgorithm(ratelimiter.FixedWindow)
 	for name, test := range map[string]struct {
 		first, second ratelimiter.Option
-		remaining     []int64
+		want          []int64
 	}{
 		"one zone, loaded twice":    {zurich(), zurich(), []int64{98, 98}},
 		"two zones":                 {zurich(), utc, []int64{99, 98}},
@@ -283,7 +283,7 @@ func TestLimitsOfOneRequestShareACounterIfTheirTimeZoneIsTheSame(t *testing.T) {
 			engine.GET("/", first, second, func(c *gin.Context) {
 				infos, err := limiter.Peek(c)
 				require.NoError(t, err)
-				require.Equal(t, test.remaining, []int64{infos[0].Remaining, infos[1].Remaining})
+				require.Equal(t, test.want, []int64{infos[0].Remaining, infos[1].Remaining})
 			})
 			require.Equal(t, 200, get(engine, "/").Code)
 		})

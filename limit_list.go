@@ -182,7 +182,6 @@ func (b *binding) isListedName(i int, base, name string) bool {
 	if b.limits[i].shadow {
 		base = strings.TrimPrefix(base, shadowPrefix)
 	}
-	text, isPeriod := strings.CutPrefix(base, headers.PolicyPrefix)
-	per, err := period.Parse(text)
-	return isPeriod && err == nil && b.listedName(i, per) == name
+	per, err := period.Parse(strings.TrimPrefix(base, headers.PolicyPrefix))
+	return err == nil && b.listedName(i, per) == name
 }

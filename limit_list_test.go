@@ -82,7 +82,9 @@ func TestAnEmptyListDoesNotLimit(t *testing.T) {
 	list = append(list, ratelimiter.Limit{Limit: 1 << 62, Per: time.Minute})
 	require.Equal(t, fmt.Sprintf("per-minute %d", backends.MaxLimit), get(engine, "/").Body.String())
 	for _, list = range [][]ratelimiter.Limit{{{Limit: 0, Per: time.Minute}}, {{Limit: 5, Per: time.Minute}, {Limit: 0, Per: time.Minute}}} {
-		require.Equal(t, 429, get(engine, "/").Code)
+		response := get(engine, "/")
+		require.Equal(t, 429, response.Code)
+		require.Equal(t, `"per-minute";q=0;w=60`, header(response, "RateLimit-Policy"), "of two limits, the smaller one applies")
 	}
 }
 
@@ -226,11 +228,14 @@ func TestAFixedListIsAsFastAsAddedLimits(t *testing.T) {
 	}))
 }
 
-func TestFourLimitsAreAsFastAsTwo(t *testing.T) {
-	list := func(text string) float64 {
-		return allocations(t, nil, func(limiter *ratelimiter.RateLimiter) gin.HandlerFunc { return limiter.RateLimits(text) })
+func TestFourLimitsTakeAsManyAllocationsAsTwo(t *testing.T) {
+	for name, config := range map[string]ratelimiter.Config{"plain": nil, "observed": {"RATELIMITER_OBSERVER": idle{}}} {
+		list := func(text string) float64 {
+			return allocations(t, config, func(limiter *ratelimiter.RateLimiter) gin.HandlerFunc { return limiter.RateLimits(text) })
+		}
+		two, four := list("1000000M/minute; 1000000M/second"), list("1000000M/day; 1000000M/hour; 1000000M/minute; 1000000M/second")
+		require.Equal(t, two, four, name)
 	}
-	require.Equal(t, list("1000000M/minute; 1000000M/second"), list("1000000M/day; 1000000M/hour; 1000000M/minute; 1000000M/second"))
 }
 
 func TestDefaultLimitsCostTheRateLimitThatReplacesThemNoAllocation(t *testing.T) {
