@@ -307,9 +307,9 @@ func (t *table) unlink(head *node) {
 		behind := t.extra.at(index)
 		if behind.hash != [entriesPerNode]uint64{} {
 			n = behind
-			continue
+		} else {
+			n.next = behind.next
+			behind.next, t.freeNode = t.freeNode, index
 		}
-		n.next = behind.next
-		behind.next, t.freeNode = t.freeNode, index
 	}
 }
