@@ -188,6 +188,9 @@ func (c *codec) expires(w words) int64 {
 	}
 }
 
+// expired reports whether a state is equivalent to a new one.
+func (c *codec) expired(now int64, w words) bool { return c.expires(w) <= now }
+
 // used returns how much of its limit a state has used, for comparing states of the same
 // table. The unit is time for token buckets and units for all others.
 func (c *codec) used(now int64, w words) uint64 {

@@ -28,16 +28,25 @@ var spending = map[string]func(a *attack, client string, units int64) Verdict{
 		}
 		return v
 	},
-	"in one request": func(a *attack, client string, units int64) Verdict { return a.takeCost(client, units) },
-	"in one request with two limits": func(a *attack, client string, units int64) Verdict {
-		quota := a.quota
-		quota.Scope, quota.Cost = client, units
-		monthly := quota
-		monthly.Limit, monthly.Per = MaxLimit, 30*24*time.Hour
-		verdicts := make([]Verdict, 2)
-		require.NoError(a.t, a.backend.Take(a.t.Context(), []Quota{quota, monthly}, verdicts))
-		return verdicts[0]
+	"in one request":                 func(a *attack, client string, units int64) Verdict { return a.takeCost(client, units) },
+	"in one request with two limits": (*attack).takeWithTwoLimits,
+	"in two requests with two limits": func(a *attack, client string, units int64) Verdict {
+		if units > 1 {
+			a.takeWithTwoLimits(client, 1)
+			units--
+		}
+		return a.takeWithTwoLimits(client, units)
 	},
+}
+
+func (a *attack) takeWithTwoLimits(client string, cost int64) Verdict {
+	quota := a.quota
+	quota.Scope, quota.Cost = client, cost
+	monthly := quota
+	monthly.Limit, monthly.Per = MaxLimit, 30*24*time.Hour
+	verdicts := make([]Verdict, 2)
+	require.NoError(a.t, a.backend.Take(a.t.Context(), []Quota{quota, monthly}, verdicts))
+	return verdicts[0]
 }
 
 func (a *attack) takeCost(client string, cost int64) Verdict {
@@ -139,6 +148,21 @@ func TestOnlyAChargeEvicts(t *testing.T) {
 	}
 }
 
+func TestAnAllowedRequestEvictsNoRejectionsOfOthers(t *testing.T) {
+	a := newAttack(t, SlidingWindow, 1)
+	clients := a.neighbours(6)
+	take := func(client string, limit int64) {
+		quota, ban := a.quota, Quota{Key: a.quota.Key, Scope: client, Limit: 3, Per: time.Hour, Ban: time.Hour, Cost: 1}
+		quota.Scope, quota.Limit = client, limit
+		require.NoError(t, a.backend.Take(t.Context(), []Quota{quota, ban}, make([]Verdict, 2)))
+	}
+	for _, client := range clients[:5] {
+		take(client, 0)
+	}
+	take(clients[5], 9)
+	require.Zero(t, a.evictions())
+}
+
 func TestAClientThatHasUsedItsLimitIsNotEvicted(t *testing.T) {
 	eachWayOfSpending(t, func(t *testing.T, a *attack, spend func(a *attack, client string, units int64) Verdict) {
 		clients := a.neighbours(50)
@@ -164,7 +188,7 @@ func TestADeniedClientIsNotEvictedAlthoughItHasUnitsLeft(t *testing.T) {
 				clients := a.neighbours(50)
 				for _, client := range clients[:5] {
 					require.EqualValues(t, 2, spend(a, client, 8).Remaining)
-					require.False(t, spend(a, client, 3).Allowed)
+					require.False(t, spend(a, client, 4).Allowed)
 				}
 				for _, client := range clients[5:] {
 					require.True(t, a.takeCost(client, 3).Allowed)

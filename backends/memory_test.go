@@ -210,6 +210,23 @@ func TestOneQuotaAndSeveralShareCounters(t *testing.T) {
 	}
 }
 
+func TestClientsThatHaveGoneAreRemovedAsOthersCome(t *testing.T) {
+	now := int64(1 << 50)
+	m := newMemoryOn(1024, func() int64 { return now })
+	quotas, verdicts := []Quota{{Key: "k", Limit: 5, Per: time.Second, Cost: 1}}, make([]Verdict, 1)
+	come := func(clients int) {
+		for range clients {
+			quotas[0].Scope = fmt.Sprint(rand.Uint64())
+			require.NoError(t, m.Take(t.Context(), quotas, verdicts))
+		}
+	}
+	come(256)
+	require.Equal(t, 256, keys(t, m))
+	now += 2 * time.Second.Microseconds()
+	come(100)
+	require.Equal(t, 100, keys(t, m))
+}
+
 func TestMemoryStaysWithinItsBound(t *testing.T) {
 	const maxKeys = 100_000
 	m := newMemory(maxKeys)

@@ -2,9 +2,11 @@ package backends
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/gin-ratelimiter/ratelimiter/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -110,4 +112,56 @@ func TestAFinishedCallIsReused(t *testing.T) {
 	require.Equal(t, make([]Verdict, 1), first.verdicts)
 	require.Len(t, first.quotas, 1)
 	require.NotNil(t, first.template)
+}
+
+// keysPerCall records how many keys each script call has.
+type keysPerCall struct{ counts []int }
+
+func (k *keysPerCall) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (k *keysPerCall) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		k.count(cmd)
+		return next(ctx, cmd)
+	}
+}
+func (k *keysPerCall) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			k.count(cmd)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// count ignores the commands of a new connection.
+func (k *keysPerCall) count(cmd redis.Cmder) {
+	if strings.HasPrefix(cmd.Name(), "eval") {
+		k.counts = append(k.counts, cmd.Args()[2].(int))
+	}
+}
+
+// The nodes of a Cluster reject a script call with keys of different slots.
+func TestAScriptCallHasSeveralKeysOnlyOnASingleServer(t *testing.T) {
+	for name, test := range map[string]struct {
+		oneKeyPerCall bool
+		want          []int
+	}{"a single server": {false, []int{3}}, "several nodes": {true, []int{1, 1, 1}}} {
+		t.Run(name, func(t *testing.T) {
+			client, hook := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), PoolSize: 1}), &keysPerCall{}
+			t.Cleanup(func() { _ = client.Close() })
+			require.NoError(t, plainScript.Load(t.Context(), client).Err())
+			client.AddHook(hook)
+			backend := &redisBackend{client: client, oneKeyPerCall: test.oneKeyPerCall}
+			var calls []*call
+			for _, key := range []string{"a", "b", "c"} {
+				calls = append(calls, newCall(t.Context(), []Quota{{Key: key, Limit: 2, Per: time.Hour, Cost: 1}}, false))
+			}
+			backend.send(t.Context(), calls)
+			for _, c := range calls {
+				require.NoError(t, c.err)
+				require.True(t, c.verdicts[0].Allowed)
+			}
+			require.Equal(t, test.want, hook.counts)
+		})
+	}
 }

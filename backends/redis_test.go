@@ -105,6 +105,19 @@ func TestADeniedTakeChangesNothing(t *testing.T) {
 	})
 }
 
+func TestPeriodsThatBeginWithTheSameDigitsHaveCountersOfTheirOwn(t *testing.T) {
+	onEach(t, func(t *testing.T, addr string) {
+		backend := open(t, at(addr))
+		for _, per := range []time.Duration{1000 * time.Hour, 100 * time.Hour, 10000 * time.Hour / 2, 500 * time.Hour} {
+			quota := hourly("k", 5)
+			quota.Per = per
+			for want := int64(4); want >= 3; want-- {
+				require.Equal(t, want, take(t, backend, quota)[0].Remaining, per)
+			}
+		}
+	})
+}
+
 func TestEveryKeyExpires(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		backend, client := open(t, at(addr)), redis.NewClient(&redis.Options{Addr: addr})

@@ -136,7 +136,7 @@ func (t *table) findRoom(now int64, hash uint64) place {
 	n := t.heads.at(t.group(hash))
 	for {
 		for i := range n.hash {
-			if n.hash[i] == 0 || t.expires(n.state[i]) <= now {
+			if n.hash[i] == 0 || t.expired(now, n.state[i]) {
 				return place{n, i, free}
 			}
 			last = place{n, i, occupied}
@@ -216,7 +216,7 @@ func (t *table) drop(n *node, i int) {
 
 // dropIfFull frees an entry whose full limit is available again.
 func (t *table) dropIfFull(now int64, n *node, i int) {
-	if t.expires(n.state[i]) <= now {
+	if t.expired(now, n.state[i]) {
 		t.drop(n, i)
 	}
 }
@@ -254,7 +254,7 @@ func (t *table) split(now int64) {
 		for i, hash := range n.hash {
 			switch {
 			case hash == 0:
-			case t.expires(n.state[i]) <= now:
+			case t.expired(now, n.state[i]):
 				t.drop(n, i)
 			default:
 				moved = append(moved, entry{hash, n.state[i], n.isLimited(i)})
@@ -289,7 +289,7 @@ func (t *table) sweep(now int64) {
 	head := t.heads.at(t.nextSweep)
 	for n := head; ; n = t.extra.at(n.next) {
 		for i, hash := range n.hash {
-			if hash != 0 && t.expires(n.state[i]) <= now {
+			if hash != 0 && t.expired(now, n.state[i]) {
 				t.drop(n, i)
 			}
 		}
@@ -307,9 +307,9 @@ func (t *table) unlink(head *node) {
 		behind := t.extra.at(index)
 		if behind.hash != [entriesPerNode]uint64{} {
 			n = behind
-			continue
+		} else {
+			n.next = behind.next
+			behind.next, t.freeNode = t.freeNode, index
 		}
-		n.next = behind.next
-		behind.next, t.freeNode = t.freeNode, index
 	}
 }
