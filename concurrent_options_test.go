@@ -55,12 +55,15 @@ func TestConcurrentPanicsIfAHandlerCallsIt(t *testing.T) {
 
 func TestTheRejectionOfALimitFunctionOfConcurrentIsAProblemDocument(t *testing.T) {
 	engine, limiter := application(t, nil)
-	none := func(*gin.Context) int { return 0 }
-	engine.GET("/function", limiter.Concurrent(none), ok)
-	engine.GET("/number", limiter.Concurrent(0), ok)
-	want := get(engine, "/number").Body.String()
+	var rejection string
+	nested := func(c *gin.Context) { rejection = get(engine, c.FullPath()).Body.String() }
+	engine.GET("/number", limiter.Concurrent(1), nested)
+	engine.GET("/function", limiter.Concurrent(func(*gin.Context) int { return 1 }), nested)
+	require.Equal(t, 200, get(engine, "/number").Code)
+	want := rejection
 	require.Contains(t, want, "Rate limit was exceeded")
-	require.JSONEq(t, want, get(engine, "/function").Body.String())
+	require.Equal(t, 200, get(engine, "/function").Code)
+	require.JSONEq(t, want, rejection)
 }
 
 // The request continues, because the limit never rejects.

@@ -69,6 +69,7 @@ func TestTheRateLimitHeadersAreStructuredFields(t *testing.T) {
 	_, err := ratelimiter.New(gin.New(), ratelimiter.Config{"RATELIMITER_PARTITION_SECRET": "short, and not shown"[:5]})
 	require.ErrorContains(t, err, "RATELIMITER_PARTITION_SECRET has 5 bytes")
 	require.NotContains(t, err.Error(), "short")
+	_, _ = application(t, ratelimiter.Config{"RATELIMITER_PARTITION_SECRET": "16 bytes will do"})
 }
 
 func TestABrowserGetsAnHTMLPage(t *testing.T) {
