@@ -48,7 +48,12 @@ func newCheck() *cobra.Command {
 			} else {
 				name = report.Plain(args[0])
 				var text []byte
-				if text, err = readAll(cmd.InOrStdin(), args[0]); err != nil {
+				if args[0] == "-" {
+					text, err = readAllOf(cmd.InOrStdin(), "standard input")
+				} else {
+					text, err = readSmall(args[0])
+				}
+				if err != nil {
 					return err
 				}
 				config, err = parseConfig(filepath.Ext(args[0]), text)
@@ -67,11 +72,25 @@ func newCheck() *cobra.Command {
 	return cmd
 }
 
-func readAll(stdin io.Reader, name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(stdin)
+// maxSmall is the size of the largest configuration or list of routes that is read.
+const maxSmall = 4 << 20
+
+// readSmall reads a small file.
+func readSmall(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
 	}
-	return os.ReadFile(name)
+	defer func() { _ = file.Close() }() // it was only read
+	return readAllOf(file, name)
+}
+
+func readAllOf(reader io.Reader, name string) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(reader, maxSmall+1))
+	if len(text) > maxSmall {
+		return nil, fmt.Errorf("%s is larger than %d MiB; name a configuration or a list of routes", name, maxSmall>>20)
+	}
+	return text, err
 }
 
 // checkConfig checks a configuration with the library. It also rejects known names in

@@ -45,7 +45,14 @@ func parseJSON(text []byte) (config ratelimiter.Config, err error) {
 
 // parseYAML converts YAML to JSON, so that numbers have the same types in both.
 func parseYAML(text []byte) (ratelimiter.Config, error) {
-	object, err := yaml.YAMLToJSON(text)
+	var tree any
+	if err := yaml.UnmarshalWithOptions(text, &tree, yaml.UseOrderedMap()); err != nil {
+		return nil, fmt.Errorf("the configuration is not YAML: %w", err)
+	}
+	if room(tree, maxSmall) < 0 {
+		return nil, fmt.Errorf("the aliases of the configuration expand to more than %d MiB", maxSmall>>20)
+	}
+	object, err := yaml.MarshalWithOptions(tree, yaml.JSON())
 	if err != nil {
 		return nil, fmt.Errorf("the configuration is not YAML: %w", err)
 	}
@@ -54,6 +61,25 @@ func parseYAML(text []byte) (ratelimiter.Config, error) {
 		return nil, errors.New("the configuration must be a YAML mapping, such as RATELIMITER_DEFAULT_LIMITS: 100/minute")
 	}
 	return config, nil
+}
+
+// room returns how many of the given bytes a value leaves, about; negative if it takes more.
+// A few aliases of aliases can make a value that is too large to be written down.
+func room(value any, left int) int {
+	left--
+	switch value := value.(type) {
+	case yaml.MapSlice:
+		for i := 0; i < len(value) && left >= 0; i++ {
+			left = room(value[i].Value, room(value[i].Key, left))
+		}
+	case []any:
+		for i := 0; i < len(value) && left >= 0; i++ {
+			left = room(value[i], left)
+		}
+	case string:
+		left -= len(value)
+	}
+	return left
 }
 
 var (

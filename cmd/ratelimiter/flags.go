@@ -262,7 +262,7 @@ func (f *planFlags) readRoutes() (*traffic.Routes, error) {
 	f.byRoute = true // naming routes implies it
 	templates := f.routes
 	if f.routesFile != "" {
-		text, err := os.ReadFile(f.routesFile)
+		text, err := readSmall(f.routesFile)
 		if err != nil {
 			return nil, err
 		}

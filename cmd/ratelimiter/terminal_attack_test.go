@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -58,4 +59,32 @@ func TestARouteOfALogIsATextInTheCodeToPaste(t *testing.T) {
 	out, _, err := run(t, hostile(), "plan", "--by-route")
 	require.NoError(t, err)
 	require.Contains(t, out, `engine.GET("/a\", nil); panic(\"x", limiter.RateLimit(`)
+}
+
+// A spreadsheet takes a cell that is pasted into it for a formula if it begins with one of
+// these characters.
+func TestNoCellOfAReportIsAFormulaInASpreadsheet(t *testing.T) {
+	const formulas = "=+-@"
+	var log strings.Builder
+	for i := range 6000 {
+		at := fmt.Sprintf("01/Jan/2026:%02d:%02d:%02d +0000", i/3600, i/60%60, i%60)
+		fmt.Fprintf(&log, "192.0.2.%d - %c1+cmd|x [%s] \"%[2]cGET /%[4]d HTTP/1.1\" 200 5\n", i%9, formulas[i%4], at, i%7)
+	}
+	page := filepath.Join(t.TempDir(), "report.html")
+	out, _, err := run(t, log.String(), "plan", "--html", page, "--client-field", "remote_user", "--by-route", "--limit", "1/minute")
+	require.NoError(t, err)
+	html, err := os.ReadFile(page)
+	require.NoError(t, err)
+	for _, c := range formulas {
+		require.Contains(t, out, fmt.Sprintf("\n'%c1+cmd|x ", c))
+		require.NotContains(t, out, fmt.Sprintf("\n%c", c))
+	}
+	cells := regexp.MustCompile(`<td[^>]*> *(&[#\w]+;|[^< ])[^<]`).FindAllStringSubmatch(string(html), -1)
+	require.Greater(t, len(cells), 50)
+	for _, cell := range cells {
+		require.NotContains(t, []string{"=", "+", "-", "@", "&#43;", "&#61;"}, cell[1], cell[0])
+	}
+	out, _, err = run(t, log.String(), "plan", "--json", "--client-field", "remote_user")
+	require.NoError(t, err)
+	require.Contains(t, out, `"=1+cmd|x"`, "JSON holds the texts as they are")
 }

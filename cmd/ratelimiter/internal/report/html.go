@@ -15,7 +15,7 @@ var assets embed.FS
 // HTML writes the report as one self-contained page.
 func (r *Report) HTML(to io.Writer) error {
 	page, err := template.New("page.html").Funcs(template.FuncMap{
-		"wait": waitText, "share": shareOf, "num": separated, "short": shortPer,
+		"cell": cell, "wait": waitText, "share": shareOf, "num": separated, "short": shortPer,
 		"count": func(n int, thing string) string {
 			if n == 1 {
 				return "1 " + thing

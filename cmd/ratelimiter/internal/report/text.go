@@ -162,7 +162,7 @@ func (r *Report) textHeaviest(b *strings.Builder) {
 	fmt.Fprintln(b)
 	marked := false
 	for _, h := range r.Heaviest[:min(shownAbove, len(r.Heaviest))] {
-		name := h.Name
+		name := cell(h.Name)
 		if h.Route != "" {
 			name += " " + h.Route
 		}
@@ -189,7 +189,7 @@ func (r *Report) textRoutes(b *strings.Builder) {
 	fmt.Fprintf(b, "%-34s %8s %8s %8s\n", "", "", "", "requests")
 	fmt.Fprintf(b, "%-34s %8s %8s %8s  %s\n", "route", "clients", "requests", "rejected", "limits")
 	for _, route := range r.Routes {
-		fmt.Fprintf(b, "%-34s %8d %8d %8d  %s\n", cut(route.Name, 34), route.Clients, route.Requests, route.RejectedRequests, route.Limits)
+		fmt.Fprintf(b, "%-34s %8d %8d %8d  %s\n", cut(cell(route.Name), 34), route.Clients, route.Requests, route.RejectedRequests, route.Limits)
 	}
 }
 
@@ -218,7 +218,7 @@ func (r *Report) textAbove(b *strings.Builder) {
 			fmt.Fprintf(b, "and %d more; --json lists all\n", len(r.Above)-i)
 			break
 		}
-		name := c.Name
+		name := cell(c.Name)
 		if c.Route != "" {
 			name += " " + c.Route
 		}

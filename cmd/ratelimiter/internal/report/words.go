@@ -68,3 +68,13 @@ func Plain(text string) string {
 		return r
 	}, strings.ToValidUTF8(text, "?"))
 }
+
+// cell returns a text from a log as a cell of a table. A spreadsheet takes a cell for a
+// formula if it begins with one of these characters, and for text if it begins with an
+// apostrophe.
+func cell(text string) string {
+	if begin := strings.TrimLeft(text, " "); len(begin) > 1 && strings.ContainsAny(begin[:1], "=+-@") {
+		return "'" + text
+	}
+	return text
+}
