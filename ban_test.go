@@ -261,7 +261,7 @@ func TestABanAppliesEvenIfALimitOfTheRuleIsUnlimited(t *testing.T) {
 func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.SetTime(time.Now())
-	config := ratelimiter.Config{"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}}
+	config := onRedis(server.Addr())
 	failed := func(c *gin.Context) bool { return c.Writer.Status() == http.StatusUnauthorized }
 	var engines [2]*gin.Engine
 	for i := range engines {

@@ -175,11 +175,9 @@ func TestGetBackendReturnsTheDefaultForAnUnknownName(t *testing.T) {
 
 func TestACounterDoesNotGrowPastItsLimit(t *testing.T) {
 	server := miniredis.RunT(t)
-	engine, limiter := application(t, ratelimiter.Config{
-		"RATELIMITER_BACKEND":         "redis",
-		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()},
-		"RATELIMITER_ALGORITHM":       "fixed-window",
-	})
+	config := onRedis(server.Addr())
+	config["RATELIMITER_ALGORITHM"] = "fixed-window"
+	engine, limiter := application(t, config)
 	engine.GET("/", limiter.RateLimit(2, 24*time.Hour), ok)
 	require.Equal(t, []int{200, 200}, statuses(engine, "/", 2))
 	key := server.Keys()[0]
