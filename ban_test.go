@@ -100,18 +100,20 @@ func TestABanIsReportedEverywhere(t *testing.T) {
 }
 
 func TestPeekReportsThatABanWasLifted(t *testing.T) {
-	engine, limiter := application(t, nil)
-	var before, after []ratelimiter.Info
-	lift := func(c *gin.Context) {
-		before, _ = limiter.Peek(c)
-		require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
-		after, _ = limiter.Peek(c)
-	}
-	engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour), ratelimiter.WithOverLimit(lift)), ok)
-	require.Equal(t, []int{200, 429, 200}, statuses(engine, "/", 3))
-	require.True(t, before[0].Banned)
-	require.False(t, after[0].Banned)
-	require.EqualValues(t, 1, after[0].Remaining)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		var before, after []ratelimiter.Info
+		lift := func(c *gin.Context) {
+			before, _ = limiter.Peek(c)
+			require.NoError(t, limiter.Reset(t.Context(), "GET /", "192.0.2.1"))
+			after, _ = limiter.Peek(c)
+		}
+		engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour), ratelimiter.WithOverLimit(lift)), ok)
+		require.Equal(t, []int{200, 429, 200}, statuses(engine, "/", 3))
+		require.True(t, before[0].Banned)
+		require.False(t, after[0].Banned)
+		require.EqualValues(t, 1, after[0].Remaining)
+	})
 }
 
 func TestAClientIsOnlyBannedForItsOwnRejections(t *testing.T) {
@@ -189,19 +191,21 @@ func TestABanDoesNotApplyToAShadow(t *testing.T) {
 }
 
 func TestABannedClientIsChargedNothing(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "100/hour"})
-	everyone := ratelimiter.WithLimit(50, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone))
-	engine.GET("/", limiter.RateLimit(1, time.Second, everyone, ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
-	require.Equal(t, []int{200, 429, 429, 429}, statuses(engine, "/", 4))
-	for key, scope := range map[string]string{"GET /": "everyone", "application": "192.0.2.1"} {
-		infos, err := limiter.Status(t.Context(), key, scope)
-		require.NoError(t, err)
-		for _, info := range infos {
-			if info.Per == time.Hour {
-				require.Equal(t, info.Limit-1, info.Remaining, key)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "100/hour"})
+		everyone := ratelimiter.WithLimit(50, time.Hour, ratelimiter.WithScope(ratelimiter.ByEveryone))
+		engine.GET("/", limiter.RateLimit(1, time.Second, everyone, ratelimiter.WithBan(1, time.Hour, time.Hour)), ok)
+		require.Equal(t, []int{200, 429, 429, 429}, statuses(engine, "/", 4))
+		for key, scope := range map[string]string{"GET /": "everyone", "application": "192.0.2.1"} {
+			infos, err := limiter.Status(t.Context(), key, scope)
+			require.NoError(t, err)
+			for _, info := range infos {
+				if info.Per == time.Hour {
+					require.Equal(t, info.Limit-1, info.Remaining, key)
+				}
 			}
 		}
-	}
+	})
 }
 
 // Two middlewares with the same limit have separate counters. A ban must see all counters
@@ -261,7 +265,7 @@ func TestABanAppliesEvenIfALimitOfTheRuleIsUnlimited(t *testing.T) {
 func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
 	server := miniredis.RunT(t)
 	server.SetTime(time.Now())
-	config := ratelimiter.Config{"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}}
+	config := onRedis(server.Addr())
 	failed := func(c *gin.Context) bool { return c.Writer.Status() == http.StatusUnauthorized }
 	var engines [2]*gin.Engine
 	for i := range engines {
@@ -283,10 +287,12 @@ func TestFailedLoginsBanAcrossProcesses(t *testing.T) {
 }
 
 func TestEachProcessBansSeparatelyDuringAnOutage(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{errors.New("it is gone")}})
-	engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Hour, time.Hour)), ok)
-	require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
-	require.Equal(t, "3600", header(get(engine, "/"), "Retry-After"))
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{errors.New("it is gone")}})
+		engine.GET("/", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Hour, time.Hour)), ok)
+		require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
+		require.Equal(t, "3600", header(get(engine, "/"), "Retry-After"))
+	})
 }
 
 func TestAnInvalidBanPanicsAtRegistration(t *testing.T) {
@@ -330,11 +336,13 @@ func limitHeadersOf(response *httptest.ResponseRecorder) map[string]string {
 }
 
 func TestALimitWithItsOwnScopeDoesNotBanEvenIfTheScopeIsTheSame(t *testing.T) {
-	engine, limiter := application(t, nil)
-	account := ratelimiter.WithScope(ratelimiter.ByHeader("X-Account")) // the client address without the header
-	engine.GET("/", limiter.RateLimit(100, time.Second, ratelimiter.WithBan(1, time.Hour, time.Hour), ratelimiter.WithLimit(1, time.Minute, account)), ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
-	require.Equal(t, []int{200}, statuses(engine, "/", 1, withHeader("X-Account", "7")))
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		account := ratelimiter.WithScope(ratelimiter.ByHeader("X-Account")) // the client address without the header
+		engine.GET("/", limiter.RateLimit(100, time.Second, ratelimiter.WithBan(1, time.Hour, time.Hour), ratelimiter.WithLimit(1, time.Minute, account)), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		require.Equal(t, []int{200}, statuses(engine, "/", 1, withHeader("X-Account", "7")))
+	})
 }
 
 func TestARejectionByTheSecondLimitCountsForARepeatedBan(t *testing.T) {

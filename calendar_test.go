@@ -74,6 +74,7 @@ func TestACalendarLimitEndsWithItsWindow(t *testing.T) {
 				engine := calendarEngine(t, ratelimiter.Config{
 					"RATELIMITER_BACKEND":         "redis",
 					"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr(), "local_denials": false},
+					"RATELIMITER_TIMEOUT":         time.Minute,
 				}, c.per, zone)
 				checkWindow(t, engine, now, end, server.SetTime)
 			})
@@ -106,6 +107,7 @@ func TestTheClockOfRedisDeterminesTheCalendarWindow(t *testing.T) {
 		engine := calendarEngine(t, ratelimiter.Config{
 			"RATELIMITER_BACKEND":         "redis",
 			"RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr(), "local_denials": false},
+			"RATELIMITER_TIMEOUT":         time.Minute,
 			"RATELIMITER_ON_ERROR":        "deny",
 		}, ratelimiter.Day, zone)
 		checkWindow(t, engine, now, end, server.SetTime)

@@ -45,6 +45,7 @@ func TestShop(t *testing.T) {
 func shop(t *testing.T, addr string) *gin.Engine {
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": addr}, "RATELIMITER_ON_ERROR": "deny",
+		"RATELIMITER_TIMEOUT": time.Minute,
 	})
 	few := limiter.Concurrent(shopPlaces, ratelimiter.WithLease(shopLease),
 		ratelimiter.WithKey(ratelimiter.Shared("exports")), ratelimiter.WithScope(ratelimiter.ByEveryone))

@@ -123,6 +123,7 @@ func TestCacheKeyPrefixIsFoundInAnyCase(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	config := ratelimiter.Config{
 		"ratelimiter_backend": "redis", "ratelimiter_backend_options": map[string]any{"client": client}, "cache_key_prefix": "cache",
+		"ratelimiter_timeout": time.Minute,
 	}
 	engine, limiter := application(t, config)
 	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)

@@ -219,20 +219,22 @@ func TestDefaultLimitsAreChargedOnceIfAHandlerCallsARateLimit(t *testing.T) {
 }
 
 func TestSetCostAppliesToTheRateLimitAndNotToDefaultLimits(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/hour"})
-	cost := func(c *gin.Context) { require.NoError(t, ratelimiter.SetCost(c, 40)) }
-	engine.GET("/beside", limiter.RateLimit(100, time.Minute, ratelimiter.WithDefaults()), cost)
-	engine.GET("/alone", cost)
-	for path, want := range map[string][]int64{"/beside": {60, 99}, "/alone": {60}} {
-		require.Equal(t, 200, get(engine, path).Code)
-		left, err := limiter.Status(t.Context(), "GET "+path, "192.0.2.1")
-		require.NoError(t, err)
-		var remaining []int64
-		for _, info := range left { // sorted by period
-			remaining = append(remaining, info.Remaining)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/hour"})
+		cost := func(c *gin.Context) { require.NoError(t, ratelimiter.SetCost(c, 40)) }
+		engine.GET("/beside", limiter.RateLimit(100, time.Minute, ratelimiter.WithDefaults()), cost)
+		engine.GET("/alone", cost)
+		for path, want := range map[string][]int64{"/beside": {60, 99}, "/alone": {60}} {
+			require.Equal(t, 200, get(engine, path).Code)
+			left, err := limiter.Status(t.Context(), "GET "+path, "192.0.2.1")
+			require.NoError(t, err)
+			var remaining []int64
+			for _, info := range left { // sorted by period
+				remaining = append(remaining, info.Remaining)
+			}
+			require.Equal(t, want, remaining, path)
 		}
-		require.Equal(t, want, remaining, path)
-	}
+	})
 }
 
 func TestUpdateKeepsTheOptions(t *testing.T) {

@@ -19,7 +19,7 @@ func TestFallbackLimitsApplyWhileRedisIsAway(t *testing.T) {
 	server := redistest.Single(t)
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr, "fallback_share": 0.5},
-		"RATELIMITER_TIMEOUT": "5s", fallbackLimits: "3/hour; 100/day",
+		"RATELIMITER_TIMEOUT": "1m", fallbackLimits: "3/hour; 100/day",
 	})
 	engine.GET("/", limiter.RateLimit(100, time.Hour), ok)
 	engine.GET("/strict", limiter.RateLimit(2, time.Hour), ok)

@@ -39,13 +39,13 @@ type service struct {
 
 const serviceTimeout = 100 * time.Millisecond
 
-func newService(t *testing.T, policy string, options map[string]any) *service {
+func newService(t *testing.T, policy string, timeout time.Duration, options map[string]any) *service {
 	shared, err := backends.NewRedis(options)
 	require.NoError(t, err)
 	s := &service{policy: policy, witness: &witness{Backend: shared}, ended: make(chan struct{})}
 	s.engine, s.limiter = application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": s.witness, "RATELIMITER_ON_ERROR": policy,
-		"RATELIMITER_TIMEOUT": serviceTimeout, "RATELIMITER_KEY_PREFIX": policy,
+		"RATELIMITER_TIMEOUT": timeout, "RATELIMITER_KEY_PREFIX": policy,
 	})
 	t.Cleanup(func() { s.stop(); require.NoError(t, shared.Close()) })
 	s.engine.GET("/scarce", s.limiter.RateLimit(scarce, month, named("scarce")), ok)

@@ -102,11 +102,10 @@ func TestTheSecondBanIsLongerOnARealServerEvenWithWait(t *testing.T) {
 				get(engine, "/")
 				infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
 				require.NoError(t, err)
-				require.True(t, infos[0].Banned)
-				return infos[0].RetryAfter
+				return infos[0].RetryAfter // the first ban may have ended already
 			}
 			require.LessOrEqual(t, ban(), 500*time.Millisecond)
-			require.Eventually(t, func() bool { return ban() > 59*time.Minute }, 5*time.Second, 25*time.Millisecond)
+			require.Eventually(t, func() bool { return ban() > 59*time.Minute }, time.Minute, 25*time.Millisecond)
 		})
 	}
 }

@@ -155,7 +155,7 @@ func TestAParseErrorContainsThePositionAndACorrection(t *testing.T) {
 		"0.001/month":      "whole number from 0",
 		"1.23456789/month": "whole number from 0",
 		"1.5/hs":           `"hs" is not a period`,
-		"0." + strings.Repeat("0", 1_000_000) + "1/s": "whole number from 0",
+		"0." + strings.Repeat("0", 100_000) + "1/s": "whole number from 0",
 	} {
 		_, err := ratelimiter.ParseLimits(text)
 		require.ErrorContains(t, err, says, text)

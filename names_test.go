@@ -100,18 +100,20 @@ func TestAForwardedRequestListsNoLimitTwice(t *testing.T) {
 }
 
 func TestARejectionShowsEarlierLimitsAfterTheirRefund(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "1000/day", "RATELIMITER_PARTITION_SECRET": "a secret of 20 bytes"})
-	group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(30), ratelimiter.WithName("cost, in units")))
-	group.GET("/", limiter.RateLimit(1, time.Minute), ok)
-	allowed := parameters(t, get(engine, "/").Header().Values("RateLimit"))
-	for range 2 {
-		rejected := get(engine, "/")
-		require.Equal(t, 429, rejected.Code)
-		limits := parameters(t, rejected.Header().Values("RateLimit"))
-		require.Equal(t, allowed, limits, "nothing was charged")
-		require.EqualValues(t, 70, limits["cost, in units"]["r"])
-		require.Len(t, parameters(t, rejected.Header().Values("RateLimit-Policy")), 3)
-	}
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "1000/day", "RATELIMITER_PARTITION_SECRET": "a secret of 20 bytes"})
+		group := engine.Group("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithCost(30), ratelimiter.WithName("cost, in units")))
+		group.GET("/", limiter.RateLimit(1, time.Minute), ok)
+		allowed := parameters(t, get(engine, "/").Header().Values("RateLimit"))
+		for range 2 {
+			rejected := get(engine, "/")
+			require.Equal(t, 429, rejected.Code)
+			limits := parameters(t, rejected.Header().Values("RateLimit"))
+			require.Equal(t, allowed, limits, "nothing was charged")
+			require.EqualValues(t, 70, limits["cost, in units"]["r"])
+			require.Len(t, parameters(t, rejected.Header().Values("RateLimit-Policy")), 3)
+		}
+	})
 }
 
 func TestOfTwoLimitsWithTheSameRemainingTheOneThatIsFullLaterIsShown(t *testing.T) {

@@ -173,38 +173,42 @@ type panicking struct{}
 func (panicking) Observe(ratelimiter.Event) { panic("a fault") }
 
 func TestAPanickingObserverAffectsNeitherTheRequestNorOtherObservers(t *testing.T) {
-	observer := &notebook{}
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": []ratelimiter.Observer{panicking{}, observer}})
-	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
-	require.Equal(t, []string{"per-minute allowed", "per-minute rejected"}, observer.read())
-	require.EqualValues(t, 2, limiter.Stats().ObserverPanics)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		observer := &notebook{}
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": []ratelimiter.Observer{panicking{}, observer}})
+		engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
+		require.Equal(t, []string{"per-minute allowed", "per-minute rejected"}, observer.read())
+		require.EqualValues(t, 2, limiter.Stats().ObserverPanics)
+	})
 }
 
 func TestObserversCanBeAddedAndRemovedAtRunTime(t *testing.T) {
-	var limiter ratelimiter.RateLimiter
-	early, late, configured := &notebook{}, &notebook{}, &notebook{}
-	limiter.AddObserver(early)
-	limiter.AddObserver(nil)()
-	var missing *notebook
-	limiter.AddObserver(missing)()
-	engine := gin.New()
-	require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": configured}))
-	engine.GET("/", limiter.RateLimit(2, time.Minute), ok)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		var limiter ratelimiter.RateLimiter
+		early, late, configured := &notebook{}, &notebook{}, &notebook{}
+		limiter.AddObserver(early)
+		limiter.AddObserver(nil)()
+		var missing *notebook
+		limiter.AddObserver(missing)()
+		engine := gin.New()
+		require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_OBSERVER": configured}))
+		engine.GET("/", limiter.RateLimit(2, time.Minute), ok)
 
-	get(engine, "/")
-	remove := limiter.AddObserver(late)
-	twice := limiter.AddObserver(late)
-	get(engine, "/")
-	twice()
-	twice()
-	get(engine, "/")
-	remove()
-	get(engine, "/")
-	require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute rejected"}, late.read())
-	for _, all := range []*notebook{early, configured} {
-		require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute rejected", "per-minute rejected"}, all.read())
-	}
+		get(engine, "/")
+		remove := limiter.AddObserver(late)
+		twice := limiter.AddObserver(late)
+		get(engine, "/")
+		twice()
+		twice()
+		get(engine, "/")
+		remove()
+		get(engine, "/")
+		require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute rejected"}, late.read())
+		for _, all := range []*notebook{early, configured} {
+			require.Equal(t, []string{"per-minute allowed", "per-minute allowed", "per-minute rejected", "per-minute rejected"}, all.read())
+		}
+	})
 }
 
 func TestAddingAndRemovingObserversIsFreeOfRaces(t *testing.T) {

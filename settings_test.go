@@ -91,7 +91,7 @@ func TestInitAppFailsIfTheRedisUserCannotAccessThePrefix(t *testing.T) {
 
 	engine, limiter := application(t, ratelimiter.Config{
 		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": options, "RATELIMITER_KEY_PREFIX": "shop",
-		"RATELIMITER_TIMEOUT": "10s",
+		"RATELIMITER_TIMEOUT": "1m",
 	})
 	keys, err := server.Client().Keys(t.Context(), "*").Result()
 	require.NoError(t, err)

@@ -211,20 +211,22 @@ func TestTakeTakesNoLongerThanTheTimeout(t *testing.T) {
 }
 
 func TestObserversReceiveTheChargesOfTake(t *testing.T) {
-	observer := &notebook{}
-	_, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
-	for _, cost := range []int{2, 2, 0, -1} {
-		_, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 3, Per: time.Minute}, "mail", "ann", cost)
-		require.NoError(t, err)
-	}
-	first := observer.events[0]
-	require.Equal(t, []any{"", "mail", "ann", int64(2)}, []any{first.Route, first.Key, first.Scope, first.Cost})
-	require.Equal(t, []string{"per-minute allowed", "per-minute rejected"}, observer.read())
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		observer := &notebook{}
+		_, limiter := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer})
+		for _, cost := range []int{2, 2, 0, -1} {
+			_, err := limiter.Take(t.Context(), ratelimiter.Limit{Limit: 3, Per: time.Minute}, "mail", "ann", cost)
+			require.NoError(t, err)
+		}
+		first := observer.events[0]
+		require.Equal(t, []any{"", "mail", "ann", int64(2)}, []any{first.Route, first.Key, first.Scope, first.Cost})
+		require.Equal(t, []string{"per-minute allowed", "per-minute rejected"}, observer.read())
 
-	_, failing := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": broken{errors.New("out of order")}, "RATELIMITER_ON_ERROR": "deny"})
-	_, err := failing.Take(t.Context(), ratelimiter.Limit{Limit: 3, Per: time.Minute}, "mail", "ann", 1)
-	require.Error(t, err)
-	require.Equal(t, []string{"per-minute backend_error"}, observer.read())
+		_, failing := application(t, ratelimiter.Config{"RATELIMITER_OBSERVER": observer, "RATELIMITER_BACKEND": broken{errors.New("out of order")}, "RATELIMITER_ON_ERROR": "deny"})
+		_, err := failing.Take(t.Context(), ratelimiter.Limit{Limit: 3, Per: time.Minute}, "mail", "ann", 1)
+		require.Error(t, err)
+		require.Equal(t, []string{"per-minute backend_error"}, observer.read())
+	})
 }
 
 func TestAKeyWithASpaceIsNotARoute(t *testing.T) {

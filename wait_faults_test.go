@@ -288,7 +288,7 @@ func TestWithWaitCausesNoAllocationIfNoWaitIsNeeded(t *testing.T) {
 func TestTheQueueUsesTheClockOfRedis(t *testing.T) {
 	server := miniredis.RunT(t)
 	engine, limiter := application(t, ratelimiter.Config{
-		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}, "RATELIMITER_TIMEOUT": "5s",
+		"RATELIMITER_BACKEND": "redis", "RATELIMITER_BACKEND_OPTIONS": map[string]any{"addr": server.Addr()}, "RATELIMITER_TIMEOUT": "1m",
 	})
 	engine.GET("/", limiter.RateLimit(1, 20*time.Millisecond, perSecond, ratelimiter.WithWait(time.Minute)), ok)
 	began := time.Now()
@@ -333,7 +333,7 @@ func TestARejectedRequestIsNotChargedEvenBriefly(t *testing.T) {
 	var givingBack givingBack
 	client.AddHook(&givingBack)
 	engine, limiter := application(t, ratelimiter.Config{
-		"RATELIMITER_BACKEND": "redis", "RATELIMITER_TIMEOUT": "5s",
+		"RATELIMITER_BACKEND": "redis", "RATELIMITER_TIMEOUT": "1m",
 		"RATELIMITER_BACKEND_OPTIONS": map[string]any{"client": struct{ redis.UniversalClient }{client}},
 	})
 	engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithWait(time.Hour), ratelimiter.WithAlgorithm(ratelimiter.TokenBucket),

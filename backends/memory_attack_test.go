@@ -44,7 +44,7 @@ func eachAlgorithm(t *testing.T, test func(t *testing.T, algorithm Algorithm)) {
 }
 
 func TestAFloodOfMadeUpKeysFreesNoClientAtItsLimit(t *testing.T) {
-	const maxKeys, victims = 4096, 100
+	const maxKeys, victims = 4096 / fewer, 100 / fewer
 	for name, requests := range map[string]int{"one request each": 1, "many requests each": 6} {
 		t.Run(name, func(t *testing.T) {
 			eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
@@ -76,7 +76,7 @@ func TestAFloodOfMadeUpKeysFreesNoClientAtItsLimit(t *testing.T) {
 // The same clients make the same requests to a flooded backend and to another one. No
 // client may ever get more requests from the flooded one.
 func TestAFloodNeverGivesAClientMoreRequests(t *testing.T) {
-	const maxKeys, victims, waves = 2048, 50, 80
+	const maxKeys, victims, waves = 2048 / fewer, 50, 80
 	eachAlgorithm(t, func(t *testing.T, algorithm Algorithm) {
 		flooded, quiet := newAttack(t, algorithm, maxKeys), newAttack(t, algorithm, maxKeys)
 		quiet.now = flooded.now
@@ -100,7 +100,7 @@ func TestAFloodNeverGivesAClientMoreRequests(t *testing.T) {
 // The rate of wrong decisions of a full table is measured at each load with clients under,
 // at and over their limit, by comparison with a table that has room for all.
 func TestTheRateOfWrongDecisionsIsBoundedAtEachLoad(t *testing.T) {
-	const maxKeys, rounds = 20_000, 8
+	const maxKeys, rounds = 20_000 / fewer, 8
 	for _, percent := range []int{50, 80, 90, 100, 110, 125, 150, 200} {
 		tight, wide := newAttack(t, SlidingWindow, maxKeys), newAttack(t, SlidingWindow, 20*maxKeys)
 		wide.now = tight.now

@@ -16,7 +16,7 @@ import (
 // replica may not know the last units granted by the master. The limit may be admitted
 // twice in total, but no more.
 func TestDecisionsFailInTimeAndRecoverWhenAMasterDiesUnderLoad(t *testing.T) {
-	const limit, timeout, slack = 30_000, 100 * time.Millisecond, 900 * time.Millisecond
+	const limit, timeout, slack = 30_000, 500 * time.Millisecond, 2 * time.Second
 	addrs, name, master := redistest.Sentinel(t)
 	sentinel := redis.NewSentinelClient(&redis.Options{Addr: addrs[0]})
 	t.Cleanup(func() { _ = sentinel.Close() })

@@ -240,12 +240,12 @@ func flood(r *record, rounds int) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	heap := func() uint64 {
+	heap := func() int64 {
 		var stats runtime.MemStats
 		runtime.GC()
 		runtime.GC()
 		runtime.ReadMemStats(&stats)
-		return stats.HeapAlloc
+		return int64(stats.HeapAlloc)
 	}
 	before := heap()
 	r := newRecord(healthy, func() {})
@@ -257,7 +257,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	r.advance(time.Now().Add(time.Second))
 	used := heap() - before
 	t.Logf("%d bytes, %d for each limit", used, unsafe.Sizeof(series{}))
-	require.Less(t, used, uint64(5_500_000), "bytes after 240,000 decisions on made-up limits and clients")
+	require.Less(t, used, int64(5_500_000), "bytes after 240,000 decisions on made-up limits and clients")
 	require.Len(t, *r.known.Load(), maxSeries)
 	require.Positive(t, r.other.counts[ratelimiter.Allowed].Load(), "the other limits are counted together")
 	runtime.KeepAlive(r)

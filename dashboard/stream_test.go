@@ -162,7 +162,7 @@ func TestPagesAreBounded(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, status := listen(t, server)
 		return status == http.StatusOK
-	}, 10*time.Second, 10*time.Millisecond, "a page that leaves makes room")
+	}, time.Minute, 10*time.Millisecond, "a page that leaves makes room")
 
 	require.True(t, h.record.watched.Load())
 	h.Close()
@@ -186,7 +186,7 @@ func TestNothingIsWatchedAfterTheLastPageLeft(t *testing.T) {
 		forgotten = !h.record.watched.Load()
 		h.record.each(func(s *series) { forgotten = forgotten && len(s.closest.now(time.Now())) == 0 })
 		return forgotten
-	}, 10*time.Second, 10*time.Millisecond, "the clients close to a limit are forgotten")
+	}, time.Minute, 10*time.Millisecond, "the clients close to a limit are forgotten")
 }
 
 func TestThePageThatDoesNotKeepUpIsDisconnected(t *testing.T) {

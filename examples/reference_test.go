@@ -174,12 +174,15 @@ func main() {
 
 var declaration = regexp.MustCompile(`(?m)^(?:var (\w+) |(\w+(?:, \w+)*) := )`)
 
-// fragmentsProgram is a program that runs the fragments of a page one after the other.
-func fragmentsProgram(t *testing.T, page string) string {
+// fragmentsProgram is a program that runs the fragments of pages one after the other.
+func fragmentsProgram(t *testing.T, pages ...string) string {
 	t.Helper()
-	var source strings.Builder
+	var source, texts strings.Builder
 	source.WriteString(prelude)
-	for _, block := range blocks(read(t, page), "go") {
+	for _, page := range pages {
+		texts.WriteString(read(t, page))
+	}
+	for _, block := range blocks(texts.String(), "go") {
 		if isProgram(block) {
 			continue
 		}
@@ -204,16 +207,13 @@ func fragmentsProgram(t *testing.T, page string) string {
 }
 
 func TestTheFragmentsRun(t *testing.T) {
-	for _, page := range []string{reference, fromFlask} {
-		source := fragmentsProgram(t, page)
-		folder := t.TempDir()
-		file := filepath.Join(folder, "main.go")
-		require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
-		command := exec.CommandContext(t.Context(), "go", "run", file)
-		command.Dir = ".."
-		output, err := command.CombinedOutput()
-		require.NoError(t, err, "%s: %s\n%s", page, output, source)
-	}
+	source := fragmentsProgram(t, reference, fromFlask) // both in one, which is linked once
+	file := filepath.Join(t.TempDir(), "main.go")
+	require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
+	command := exec.CommandContext(t.Context(), "go", "run", file)
+	command.Dir = ".."
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s\n%s", output, source)
 }
 
 func TestTheReferenceShowsARejectionAsItIs(t *testing.T) {

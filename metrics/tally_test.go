@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -57,28 +58,30 @@ func values(tally *metrics.Tally) map[string]float64 {
 }
 
 func TestDecisionsAreCountedByRouteLimitAndOutcome(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "100/minute"})
-	tally := metrics.New(limiter, nil)
-	skip := func(c *gin.Context) bool { return c.Query("skip") != "" }
-	engine.GET("/users/:id", limiter.RateLimit(1, time.Minute, ratelimiter.WithSkip(skip),
-		ratelimiter.WithLimit(0, time.Hour, ratelimiter.WithShadow(), ratelimiter.WithName("trial"))), ok)
-	for _, path := range []string{"/users/1", "/users/2", "/users/3?skip=1", "/nowhere"} {
-		get(engine, path, "192.0.2.1:1")
-	}
-	require.Equal(t, map[string]uint64{
-		"GET /users/:id application-per-minute allowed": 3,
-		"GET /users/:id per-minute allowed":             1,
-		"GET /users/:id per-minute rejected":            1,
-		"GET /users/:id per-minute skipped":             1,
-		"GET /users/:id trial shadowed":                 2,
-		"GET /users/:id trial skipped":                  1,
-		"unmatched application-per-minute allowed":      1,
-	}, counts(tally))
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "100/minute"})
+		tally := metrics.New(limiter, nil)
+		skip := func(c *gin.Context) bool { return c.Query("skip") != "" }
+		engine.GET("/users/:id", limiter.RateLimit(1, time.Minute, ratelimiter.WithSkip(skip),
+			ratelimiter.WithLimit(0, time.Hour, ratelimiter.WithShadow(), ratelimiter.WithName("trial"))), ok)
+		for _, path := range []string{"/users/1", "/users/2", "/users/3?skip=1", "/nowhere"} {
+			get(engine, path, "192.0.2.1:1")
+		}
+		require.Equal(t, map[string]uint64{
+			"GET /users/:id application-per-minute allowed": 3,
+			"GET /users/:id per-minute allowed":             1,
+			"GET /users/:id per-minute rejected":            1,
+			"GET /users/:id per-minute skipped":             1,
+			"GET /users/:id trial shadowed":                 2,
+			"GET /users/:id trial skipped":                  1,
+			"unmatched application-per-minute allowed":      1,
+		}, counts(tally))
 
-	tally.Close()
-	before := counts(tally)
-	get(engine, "/users/1", "192.0.2.1:1")
-	require.Equal(t, before, counts(tally), "the counts stay, and nothing is added")
+		tally.Close()
+		before := counts(tally)
+		get(engine, "/users/1", "192.0.2.1:1")
+		require.Equal(t, before, counts(tally), "the counts stay, and nothing is added")
+	})
 }
 
 func TestTheFirstRejectionIsAnIncreaseFromZero(t *testing.T) {
@@ -217,33 +220,36 @@ func TestCallsBlockedByAnOpenBreakerHaveNoLatency(t *testing.T) {
 }
 
 func TestValuesReportTheBackendAndTheMemory(t *testing.T) {
-	var limiter ratelimiter.RateLimiter
-	tally := metrics.New(&limiter, nil)
-	for name, value := range values(tally) {
-		require.Zero(t, value, name)
-	}
-	engine := gin.New()
-	require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_TIMEOUT": "250ms"}))
-	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
-	limiter.AddObserver(panicking{})
-	engine.GET("/", limiter.RateLimit(5, time.Minute), ok)
-	for i := range 7 {
-		get(engine, "/", fmt.Sprintf("192.0.2.%d:1", i))
-	}
-	latencies := values(tally)
-	require.Positive(t, latencies["ratelimiter.backend.downtime"])
-	delete(latencies, "ratelimiter.backend.downtime")
-	require.Equal(t, map[string]float64{
-		"ratelimiter.fallback.decisions": 7,
-		"ratelimiter.backend.failures":   5,
-		"ratelimiter.backend.timeout":    0.25,
-		"ratelimiter.breaker.open":       1,
-		"ratelimiter.cached_denials":     0,
-		"ratelimiter.memory.keys":        7,
-		"ratelimiter.memory.evictions":   0,
-		"ratelimiter.observer.panics":    7,
-		"ratelimiter.waiting":            0,
-	}, latencies)
+	synctest.Test(t, func(t *testing.T) { // where no probe is due
+		var limiter ratelimiter.RateLimiter
+		tally := metrics.New(&limiter, nil)
+		for name, value := range values(tally) {
+			require.Zero(t, value, name)
+		}
+		engine := gin.New()
+		require.NoError(t, limiter.InitApp(engine, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}, "RATELIMITER_TIMEOUT": "250ms"}))
+		t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+		limiter.AddObserver(panicking{})
+		engine.GET("/", limiter.RateLimit(5, time.Minute), ok)
+		for i := range 7 {
+			get(engine, "/", fmt.Sprintf("192.0.2.%d:1", i))
+		}
+		<-time.After(time.Millisecond)
+		latencies := values(tally)
+		require.Positive(t, latencies["ratelimiter.backend.downtime"])
+		delete(latencies, "ratelimiter.backend.downtime")
+		require.Equal(t, map[string]float64{
+			"ratelimiter.fallback.decisions": 7,
+			"ratelimiter.backend.failures":   5,
+			"ratelimiter.backend.timeout":    0.25,
+			"ratelimiter.breaker.open":       1,
+			"ratelimiter.cached_denials":     0,
+			"ratelimiter.memory.keys":        7,
+			"ratelimiter.memory.evictions":   0,
+			"ratelimiter.observer.panics":    7,
+			"ratelimiter.waiting":            0,
+		}, latencies)
+	})
 }
 
 func TestValuesReportEvictions(t *testing.T) {

@@ -102,12 +102,12 @@ func (in *instrumenter) rewriteBinary(n *ast.BinaryExpr) (string, bool) {
 	if in.isConstant(n) {
 		return in.text(n), true
 	}
-	if mutated := comparisons[n.Op]; mutated != nil && in.isPlainBool(n) {
+	if mutated := comparisons[n.Op]; mutated != nil && in.isPlainBool(n) && !in.recovers(n) {
 		var b strings.Builder
 		b.WriteString("func() bool { switch { ")
 		for _, op := range mutated {
 			id := in.add(n.OpPos, n.Op.String()+" to "+op.String())
-			fmt.Fprintf(&b, "case mutantIs(%d): return %s %s %s; ", id, in.text(n.X), op, in.text(n.Y))
+			fmt.Fprintf(&b, "case mutantIs(%d): return (%s) %s (%s); ", id, in.text(n.X), op, in.text(n.Y))
 		}
 		fmt.Fprintf(&b, "}; return %s %s %s }()", in.rewrite(n.X), n.Op, in.rewrite(n.Y))
 		return b.String(), true
@@ -174,6 +174,10 @@ func (in *instrumenter) isNumber(e ast.Expr) bool {
 	basic, ok := of.Underlying().(*types.Basic)
 	return ok && basic.Info()&(types.IsInteger|types.IsFloat) != 0
 }
+
+// recovers reports whether e calls recover, which does nothing in a function within the
+// deferred one.
+func (in *instrumenter) recovers(e ast.Expr) bool { return strings.Contains(in.text(e), "recover()") }
 
 // isPlainBool reports whether a function that returns bool can replace e.
 func (in *instrumenter) isPlainBool(e ast.Expr) bool {

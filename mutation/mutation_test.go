@@ -40,6 +40,14 @@ func Count(n int) (i int) {
 
 func Untested(a float64) float64 { return -a * 2 }
 
+func Any(a, b, c bool) bool { return a || b || c }
+
+func Recovered(f func()) (recovered bool) {
+	defer func() { recovered = recover() != nil }()
+	f()
+	return false
+}
+
 func Greet(name string) string { return "Hello, " + name }
 
 func Largest[T ~int | ~string](a, b T) T {
@@ -74,6 +82,18 @@ func TestCount(t *testing.T) {
 
 func TestLargest(t *testing.T) {
 	if Largest(1, 2) != 2 || Largest("b", "a") != "b" || Greet("you") != "Hello, you" {
+		t.Fail()
+	}
+}
+
+func TestAny(t *testing.T) {
+	if Any(false, false, false) || !Any(true, false, false) || !Any(false, false, true) {
+		t.Fail()
+	}
+}
+
+func TestRecovered(t *testing.T) {
+	if !Recovered(func() { panic("a reason") }) {
 		t.Fail()
 	}
 }
@@ -114,8 +134,8 @@ survived    grades.go:12:14  < to <=  | if list[i] < 0 {
 timed out   grades.go:22:4  ++ to --  | i++
 not reached grades.go:27:46  * to /  | func Untested(a float64) float64 { return -a * 2 }
 not reached grades.go:27:43  - removed  | func Untested(a float64) float64 { return -a * 2 }
-survived    grades.go:32:9  < to <=  | if !(a < b) {
-./grades: 19 mutants, 12 killed, 1 timed out, 4 survived, 2 not reached: 68.4 % killed or timed out
+survived    grades.go:40:9  < to <=  | if !(a < b) {
+./grades: 21 mutants, 14 killed, 1 timed out, 4 survived, 2 not reached: 71.4 % killed or timed out
 
 `, list)
 }
@@ -135,7 +155,7 @@ func TestASampleIsTheSameEachTime(t *testing.T) {
 }
 
 func TestAfterItsTimeNoMutantStarts(t *testing.T) {
-	require.Contains(t, mutateExample(t, options{only: ".", longest: 1}), "0 of 19 mutants were run")
+	require.Contains(t, mutateExample(t, options{only: ".", longest: 1}), "0 of 21 mutants were run")
 }
 
 func summary(out string) string { return out[strings.LastIndex(out, "./grades: "):] }

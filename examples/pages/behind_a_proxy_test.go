@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -183,15 +184,17 @@ func TestOnASocketWithoutAddresses(t *testing.T) {
 }
 
 func TestWiderNetworksAreOneClient(t *testing.T) {
-	engine, limiter := application(t, nil)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
 
-	engine.GET("/", limiter.RateLimit(60, time.Minute,
-		ratelimiter.WithLimit(600, time.Minute, ratelimiter.WithName("network"), ratelimiter.WithScope(limiter.ByAddress(24, 48)))), ok)
+		engine.GET("/", limiter.RateLimit(60, time.Minute,
+			ratelimiter.WithLimit(600, time.Minute, ratelimiter.WithName("network"), ratelimiter.WithScope(limiter.ByAddress(24, 48)))), ok)
 
-	for _, peer := range []string{"[2001:db8:1:1::1]:1", "[2001:db8:1:2::1]:1", "[2001:db8:1:3::1]:1"} {
-		ask(engine, http.MethodGet, "/", from(peer))
-	}
-	left, err := limiter.Status(t.Context(), "GET /", "2001:db8:1::/48")
-	require.NoError(t, err)
-	require.EqualValues(t, 597, left[1].Remaining)
+		for _, peer := range []string{"[2001:db8:1:1::1]:1", "[2001:db8:1:2::1]:1", "[2001:db8:1:3::1]:1"} {
+			ask(engine, http.MethodGet, "/", from(peer))
+		}
+		left, err := limiter.Status(t.Context(), "GET /", "2001:db8:1::/48")
+		require.NoError(t, err)
+		require.EqualValues(t, 597, left[1].Remaining)
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,14 +22,16 @@ import (
 )
 
 func TestHeadSharesALimitWithGet(t *testing.T) {
-	engine, limiter := application(t, nil)
-	search := ok
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		search := ok
 
-	limited := limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("search")))
-	engine.GET("/search", limited, search)
-	engine.HEAD("/search", limited, search)
+		limited := limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("search")))
+		engine.GET("/search", limited, search)
+		engine.HEAD("/search", limited, search)
 
-	typed(t, "every-path.md", engine)
+		typed(t, "every-path.md", engine)
+	})
 }
 
 // cors replaces a CORS middleware.
@@ -74,120 +77,132 @@ func TestPreflightsAfterALimitAreSkipped(t *testing.T) {
 }
 
 func TestRequestsThatMatchNoRouteAreLimited(t *testing.T) {
-	engine, limiter := application(t, nil)
-	engine.HandleMethodNotAllowed = true
-	notFound := func(c *gin.Context) { c.String(http.StatusNotFound, "There is nothing here.\n") }
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		engine.HandleMethodNotAllowed = true
+		notFound := func(c *gin.Context) { c.String(http.StatusNotFound, "There is nothing here.\n") }
 
-	engine.NoRoute(limiter.RateLimit(20, time.Minute), notFound)
-	engine.NoMethod(limiter.RateLimit(20, time.Minute))
+		engine.NoRoute(limiter.RateLimit(20, time.Minute), notFound)
+		engine.NoMethod(limiter.RateLimit(20, time.Minute))
 
-	engine.GET("/page", ok)
-	require.Equal(t, slices.Repeat([]int{404}, 15), statuses(engine, 15, http.MethodGet, "/admin.php"))
-	require.Equal(t, slices.Repeat([]int{405}, 5), statuses(engine, 5, http.MethodPut, "/page"))
-	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/backup.sql"), "all such requests share a counter")
-	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodPut, "/page"))
-	require.Equal(t, []int{200}, statuses(engine, 1, http.MethodGet, "/page"))
+		engine.GET("/page", ok)
+		require.Equal(t, slices.Repeat([]int{404}, 15), statuses(engine, 15, http.MethodGet, "/admin.php"))
+		require.Equal(t, slices.Repeat([]int{405}, 5), statuses(engine, 5, http.MethodPut, "/page"))
+		require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/backup.sql"), "all such requests share a counter")
+		require.Equal(t, []int{429}, statuses(engine, 1, http.MethodPut, "/page"))
+		require.Equal(t, []int{200}, statuses(engine, 1, http.MethodGet, "/page"))
+	})
 }
 
 func TestARedirectThatIsARouteIsLimited(t *testing.T) {
-	engine, limiter := application(t, nil)
-	search := ok
-	limited := limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("search")))
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		search := ok
+		limited := limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("search")))
 
-	engine.RedirectTrailingSlash = false
-	engine.GET("/search", limited, search)
-	engine.GET("/search/", limited, func(c *gin.Context) { c.Redirect(http.StatusMovedPermanently, "/search") })
+		engine.RedirectTrailingSlash = false
+		engine.GET("/search", limited, search)
+		engine.GET("/search/", limited, func(c *gin.Context) { c.Redirect(http.StatusMovedPermanently, "/search") })
 
-	response := ask(engine, http.MethodGet, "/search/")
-	require.Equal(t, 301, response.Code)
-	require.Equal(t, "/search", header(response, "Location"))
-	require.Equal(t, "2", header(response, "X-RateLimit-Remaining"))
-	require.Equal(t, []int{301, 301, 429}, statuses(engine, 3, http.MethodGet, "/search/"))
-	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/search"))
+		response := ask(engine, http.MethodGet, "/search/")
+		require.Equal(t, 301, response.Code)
+		require.Equal(t, "/search", header(response, "Location"))
+		require.Equal(t, "2", header(response, "X-RateLimit-Remaining"))
+		require.Equal(t, []int{301, 301, 429}, statuses(engine, 3, http.MethodGet, "/search/"))
+		require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/search"))
+	})
 }
 
 func TestAFrontEngineLimitsRedirects(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
-	err := engine.SetTrustedProxies([]string{"10.0.0.0/8"})
-	require.NoError(t, err)
-	engine.GET("/page", ok)
-	engine.GET("/empty", func(c *gin.Context) { c.Status(http.StatusNotFound) })
-	engine.GET("/few", limiter.RateLimit(1, time.Minute), ok)
-	engine.GET("/stream", func(c *gin.Context) {
-		c.SSEvent("message", "ok")
-		c.Writer.Flush()
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
+		err := engine.SetTrustedProxies([]string{"10.0.0.0/8"})
+		require.NoError(t, err)
+		engine.GET("/page", ok)
+		engine.GET("/empty", func(c *gin.Context) { c.Status(http.StatusNotFound) })
+		engine.GET("/few", limiter.RateLimit(1, time.Minute), ok)
+		engine.GET("/stream", func(c *gin.Context) {
+			c.SSEvent("message", "ok")
+			c.Writer.Flush()
+		})
+
+		front := gin.New()
+		err = errors.Join(front.SetTrustedProxies([]string{"10.0.0.0/8"}), limiter.InitApp(front, nil))
+		front.Any("/*path", limiter.Exempt(), limiter.RateLimit(10, time.Minute,
+			ratelimiter.WithKey(ratelimiter.Shared("everything"))), gin.WrapH(engine))
+
+		require.NoError(t, err)
+		response := ask(front, http.MethodGet, "/page/")
+		require.Equal(t, 301, response.Code)
+		require.Equal(t, "/page", header(response, "Location"))
+		require.Equal(t, `"per-minute";q=10;w=60`, header(response, "RateLimit-Policy"), "the limits of the engine behind were not charged")
+
+		response = ask(front, http.MethodGet, "/page")
+		require.Equal(t, "ok\n", response.Body.String())
+		require.Equal(t, `"per-minute";q=10;w=60, "application-per-hour";q=50;w=3600`, header(response, "RateLimit-Policy"))
+		require.Contains(t, header(response, "RateLimit"), `"application-per-hour";r=49`, "charged once, not by both engines")
+		response = ask(front, http.MethodGet, "/empty")
+		require.Equal(t, 404, response.Code)
+		require.Empty(t, response.Body.String())
+		require.Equal(t, 404, ask(front, http.MethodGet, "/nowhere").Code)
+		require.Equal(t, "event:message\ndata:ok\n\n", ask(front, http.MethodGet, "/stream").Body.String())
+		require.Equal(t, []int{200, 429}, statuses(front, 2, http.MethodGet, "/few"))
+		require.Equal(t, []int{301, 301, 301, 429}, statuses(front, 4, http.MethodGet, "/page/"))
+		require.Equal(t, []int{429}, statuses(front, 1, http.MethodGet, "/page"))
+		require.Equal(t, []int{301}, statuses(front, 1, http.MethodGet, "/page/", from("10.0.0.1:1"), with("X-Forwarded-For", "198.51.100.7")))
 	})
-
-	front := gin.New()
-	err = errors.Join(front.SetTrustedProxies([]string{"10.0.0.0/8"}), limiter.InitApp(front, nil))
-	front.Any("/*path", limiter.Exempt(), limiter.RateLimit(10, time.Minute,
-		ratelimiter.WithKey(ratelimiter.Shared("everything"))), gin.WrapH(engine))
-
-	require.NoError(t, err)
-	response := ask(front, http.MethodGet, "/page/")
-	require.Equal(t, 301, response.Code)
-	require.Equal(t, "/page", header(response, "Location"))
-	require.Equal(t, `"per-minute";q=10;w=60`, header(response, "RateLimit-Policy"), "the limits of the engine behind were not charged")
-
-	response = ask(front, http.MethodGet, "/page")
-	require.Equal(t, "ok\n", response.Body.String())
-	require.Equal(t, `"per-minute";q=10;w=60, "application-per-hour";q=50;w=3600`, header(response, "RateLimit-Policy"))
-	require.Contains(t, header(response, "RateLimit"), `"application-per-hour";r=49`, "charged once, not by both engines")
-	response = ask(front, http.MethodGet, "/empty")
-	require.Equal(t, 404, response.Code)
-	require.Empty(t, response.Body.String())
-	require.Equal(t, 404, ask(front, http.MethodGet, "/nowhere").Code)
-	require.Equal(t, "event:message\ndata:ok\n\n", ask(front, http.MethodGet, "/stream").Body.String())
-	require.Equal(t, []int{200, 429}, statuses(front, 2, http.MethodGet, "/few"))
-	require.Equal(t, []int{301, 301, 301, 429}, statuses(front, 4, http.MethodGet, "/page/"))
-	require.Equal(t, []int{429}, statuses(front, 1, http.MethodGet, "/page"))
-	require.Equal(t, []int{301}, statuses(front, 1, http.MethodGet, "/page/", from("10.0.0.1:1"), with("X-Forwarded-For", "198.51.100.7")))
 }
 
 func TestAForwardedRequestIsLimitedOnTheSecondRoute(t *testing.T) {
-	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
-	search := ok
-	engine.GET("/search", limiter.RateLimit(3, time.Minute), search)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_APPLICATION_LIMITS": "50/hour"})
+		search := ok
+		engine.GET("/search", limiter.RateLimit(3, time.Minute), search)
 
-	engine.GET("/find", limiter.Exempt(), func(c *gin.Context) {
-		c.Request.URL.Path = "/search"
-		engine.HandleContext(c)
+		engine.GET("/find", limiter.Exempt(), func(c *gin.Context) {
+			c.Request.URL.Path = "/search"
+			engine.HandleContext(c)
+		})
+
+		response := ask(engine, http.MethodGet, "/find")
+		require.Equal(t, "ok\n", response.Body.String())
+		require.Equal(t, `"application-per-hour";q=50;w=3600, "per-minute";q=3;w=60`, header(response, "RateLimit-Policy"))
+		require.Contains(t, header(response, "RateLimit"), `"application-per-hour";r=49`, "charged once")
+		require.Equal(t, []int{200, 200, 429}, statuses(engine, 3, http.MethodGet, "/find"))
+		require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/search"))
 	})
-
-	response := ask(engine, http.MethodGet, "/find")
-	require.Equal(t, "ok\n", response.Body.String())
-	require.Equal(t, `"application-per-hour";q=50;w=3600, "per-minute";q=3;w=60`, header(response, "RateLimit-Policy"))
-	require.Contains(t, header(response, "RateLimit"), `"application-per-hour";r=49`, "charged once")
-	require.Equal(t, []int{200, 200, 429}, statuses(engine, 3, http.MethodGet, "/find"))
-	require.Equal(t, []int{429}, statuses(engine, 1, http.MethodGet, "/search"))
 }
 
 func TestALimitOnUseSkipsAForwardedRequest(t *testing.T) {
-	engine, limiter := application(t, nil)
-	engine.Use(limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("all")),
-		ratelimiter.WithSkip(func(c *gin.Context) bool { return c.FullPath() == "/find" })))
-	engine.GET("/search", ok)
-	engine.GET("/find", func(c *gin.Context) {
-		c.Request.URL.Path = "/search"
-		engine.HandleContext(c)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		engine.Use(limiter.RateLimit(3, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("all")),
+			ratelimiter.WithSkip(func(c *gin.Context) bool { return c.FullPath() == "/find" })))
+		engine.GET("/search", ok)
+		engine.GET("/find", func(c *gin.Context) {
+			c.Request.URL.Path = "/search"
+			engine.HandleContext(c)
+		})
+		require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, 4, http.MethodGet, "/find"))
 	})
-	require.Equal(t, []int{200, 200, 200, 429}, statuses(engine, 4, http.MethodGet, "/find"))
 }
 
 func TestTheFilesOfAFolderShareACounter(t *testing.T) {
-	engine, limiter := application(t, nil)
-	folder := t.TempDir()
-	for _, name := range []string{"a", "b"} {
-		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(name), 0o600))
-	}
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		folder := t.TempDir()
+		for _, name := range []string{"a", "b"} {
+			require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(name), 0o600))
+		}
 
-	files := engine.Group("/files", limiter.RateLimit(100, time.Minute))
-	files.Static("/", folder)
+		files := engine.Group("/files", limiter.RateLimit(100, time.Minute))
+		files.Static("/", folder)
 
-	ask(engine, http.MethodGet, "/files/a")
-	response := ask(engine, http.MethodGet, "/files/b")
-	require.Equal(t, "b", response.Body.String())
-	require.Equal(t, "98", header(response, "X-RateLimit-Remaining"))
+		ask(engine, http.MethodGet, "/files/a")
+		response := ask(engine, http.MethodGet, "/files/b")
+		require.Equal(t, "b", response.Body.String())
+		require.Equal(t, "98", header(response, "X-RateLimit-Remaining"))
+	})
 }
 
 // connection replaces a WebSocket: its messages are lines.

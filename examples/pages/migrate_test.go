@@ -19,31 +19,37 @@ import (
 )
 
 func TestALimitOnTheWholeSiteOfUlule(t *testing.T) {
-	engine, limiter := application(t, nil)
-	engine.Use(limiter.RateLimits("100-M", ratelimiter.WithKey(ratelimiter.Shared("site"))))
-	engine.GET("/a", ok)
-	engine.GET("/b", ok)
-	require.NotContains(t, statuses(engine, 60, http.MethodGet, "/a"), 429)
-	require.Equal(t, append(slices.Repeat([]int{200}, 40), 429), statuses(engine, 41, http.MethodGet, "/b"))
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		engine.Use(limiter.RateLimits("100-M", ratelimiter.WithKey(ratelimiter.Shared("site"))))
+		engine.GET("/a", ok)
+		engine.GET("/b", ok)
+		require.NotContains(t, statuses(engine, 60, http.MethodGet, "/a"), 429)
+		require.Equal(t, append(slices.Repeat([]int{200}, 40), 429), statuses(engine, 41, http.MethodGet, "/b"))
+	})
 }
 
 func TestALimitWithoutAKeyCountsEachRoute(t *testing.T) {
-	engine, limiter := application(t, nil)
-	engine.Use(limiter.RateLimit(1, time.Minute))
-	engine.GET("/a", ok)
-	engine.GET("/b", ok)
-	require.Equal(t, []int{200, 429}, statuses(engine, 2, http.MethodGet, "/a"))
-	require.Equal(t, []int{200, 429}, statuses(engine, 2, http.MethodGet, "/b"))
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
+		engine.Use(limiter.RateLimit(1, time.Minute))
+		engine.GET("/a", ok)
+		engine.GET("/b", ok)
+		require.Equal(t, []int{200, 429}, statuses(engine, 2, http.MethodGet, "/a"))
+		require.Equal(t, []int{200, 429}, statuses(engine, 2, http.MethodGet, "/b"))
+	})
 }
 
 func TestALimitOnTheSiteAndOneForEachKeyOfHTTPRate(t *testing.T) {
-	search := ok
-	engine, limiter := application(t, nil)
-	engine.Use(limiter.RateLimit(100, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("site"))))
-	engine.GET("/search", limiter.RateLimit(10, time.Minute, ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key"))), search)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		search := ok
+		engine, limiter := application(t, nil)
+		engine.Use(limiter.RateLimit(100, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("site"))))
+		engine.GET("/search", limiter.RateLimit(10, time.Minute, ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key"))), search)
 
-	require.Equal(t, append(slices.Repeat([]int{200}, 10), 429), statuses(engine, 11, http.MethodGet, "/search", with("X-API-Key", "ann")))
-	require.Equal(t, []int{200}, statuses(engine, 1, http.MethodGet, "/search", with("X-API-Key", "bob")))
+		require.Equal(t, append(slices.Repeat([]int{200}, 10), 429), statuses(engine, 11, http.MethodGet, "/search", with("X-API-Key", "ann")))
+		require.Equal(t, []int{200}, statuses(engine, 1, http.MethodGet, "/search", with("X-API-Key", "bob")))
+	})
 }
 
 func TestABurstOfTollbooth(t *testing.T) {
@@ -60,24 +66,26 @@ func TestABurstOfTollbooth(t *testing.T) {
 }
 
 func TestTheApplicationOfFlaskLimiter(t *testing.T) {
-	search, health := ok, ok
-	login := func(c *gin.Context) { c.Status(map[bool]int{true: 401, false: 200}[c.Query("password") == ""]) }
-	engine := gin.New()
-	config := ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/minute;5/second"}
-	limiter, err := ratelimiter.New(engine, config)
-	failed := func(c *gin.Context) bool { return c.Writer.Status() == http.StatusUnauthorized }
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		search, health := ok, ok
+		login := func(c *gin.Context) { c.Status(map[bool]int{true: 401, false: 200}[c.Query("password") == ""]) }
+		engine := gin.New()
+		config := ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/minute;5/second"}
+		limiter, err := ratelimiter.New(engine, config)
+		failed := func(c *gin.Context) bool { return c.Writer.Status() == http.StatusUnauthorized }
 
-	engine.GET("/search", limiter.RateLimits("10/minute", ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key"))), search)
-	engine.POST("/login", limiter.RateLimits("5/15 minutes", ratelimiter.WithCountIf(failed)), login)
-	engine.GET("/health", limiter.Exempt(), health)
-	require.NoError(t, err)
-	engine.GET("/other", ok)
+		engine.GET("/search", limiter.RateLimits("10/minute", ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key"))), search)
+		engine.POST("/login", limiter.RateLimits("5/15 minutes", ratelimiter.WithCountIf(failed)), login)
+		engine.GET("/health", limiter.Exempt(), health)
+		require.NoError(t, err)
+		engine.GET("/other", ok)
 
-	require.Equal(t, append(slices.Repeat([]int{200}, 10), 429), statuses(engine, 11, http.MethodGet, "/search"))
-	require.Equal(t, slices.Repeat([]int{200}, 10), statuses(engine, 10, http.MethodPost, "/login?password=right"))
-	require.Equal(t, []int{401, 401, 401, 401, 401, 429}, statuses(engine, 6, http.MethodPost, "/login"))
-	require.NotContains(t, statuses(engine, 120, http.MethodGet, "/health"), 429)
-	require.Contains(t, statuses(engine, 120, http.MethodGet, "/other"), 429)
+		require.Equal(t, append(slices.Repeat([]int{200}, 10), 429), statuses(engine, 11, http.MethodGet, "/search"))
+		require.Equal(t, slices.Repeat([]int{200}, 10), statuses(engine, 10, http.MethodPost, "/login?password=right"))
+		require.Equal(t, []int{401, 401, 401, 401, 401, 429}, statuses(engine, 6, http.MethodPost, "/login"))
+		require.NotContains(t, statuses(engine, 120, http.MethodGet, "/health"), 429)
+		require.Contains(t, statuses(engine, 120, http.MethodGet, "/other"), 429)
+	})
 }
 
 func TestTheApplicationOfExpressRateLimit(t *testing.T) {

@@ -52,38 +52,40 @@ func TestMailsToAnAddressAreLimited(t *testing.T) {
 }
 
 func TestTheConnectionsOfAUserShareALimit(t *testing.T) {
-	_, limiter := application(t, nil)
-	handled := 0
-	handle := func(string) { handled++ }
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		_, limiter := application(t, nil)
+		handled := 0
+		handle := func(string) { handled++ }
 
-	perUser := ratelimiter.Limit{Limit: 5, Per: time.Second}
+		perUser := ratelimiter.Limit{Limit: 5, Per: time.Second}
 
-	receive := func(ctx context.Context, user string, messages <-chan string) error {
-		for message := range messages {
-			info, err := limiter.Take(ctx, perUser, "messages", user, 1)
-			switch {
-			case err != nil:
-				return err
-			case info.Exceeded:
-				return fmt.Errorf("too many messages: wait %v", info.RetryAfter)
+		receive := func(ctx context.Context, user string, messages <-chan string) error {
+			for message := range messages {
+				info, err := limiter.Take(ctx, perUser, "messages", user, 1)
+				switch {
+				case err != nil:
+					return err
+				case info.Exceeded:
+					return fmt.Errorf("too many messages: wait %v", info.RetryAfter)
+				}
+				handle(message)
 			}
-			handle(message)
+			return nil
 		}
-		return nil
-	}
 
-	connection := func(n int) <-chan string {
-		messages := make(chan string, n)
-		for range n {
-			messages <- "hello"
+		connection := func(n int) <-chan string {
+			messages := make(chan string, n)
+			for range n {
+				messages <- "hello"
+			}
+			close(messages)
+			return messages
 		}
-		close(messages)
-		return messages
-	}
-	require.NoError(t, receive(t.Context(), "ann", connection(3)))
-	require.ErrorContains(t, receive(t.Context(), "ann", connection(9)), "too many messages")
-	require.NoError(t, receive(t.Context(), "ben", connection(5)))
-	require.Equal(t, 10, handled)
+		require.NoError(t, receive(t.Context(), "ann", connection(3)))
+		require.ErrorContains(t, receive(t.Context(), "ann", connection(9)), "too many messages")
+		require.NoError(t, receive(t.Context(), "ben", connection(5)))
+		require.Equal(t, 10, handled)
+	})
 }
 
 func TestScheduledExportsAndExportsOnTheWebsiteShareACounter(t *testing.T) {

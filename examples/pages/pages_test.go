@@ -4,6 +4,7 @@ package pages_test
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -21,10 +22,15 @@ import (
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// application is an engine with a limiter, the starting point of each page.
+// application is an engine with a limiter, the starting point of each page. Without a timeout
+// in the configuration, a busy machine is not an outage of Redis.
 func application(t *testing.T, config ratelimiter.Config) (*gin.Engine, *ratelimiter.RateLimiter) {
 	t.Helper()
 	engine := gin.New()
+	if config["RATELIMITER_BACKEND"] == "redis" && config["RATELIMITER_TIMEOUT"] == nil {
+		config = maps.Clone(config)
+		config["RATELIMITER_TIMEOUT"] = time.Minute
+	}
 	limiter, err := ratelimiter.New(engine, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, limiter.Close()) })

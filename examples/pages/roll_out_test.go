@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -80,13 +81,15 @@ func TestAShadowCountsWhatALowerLimitWouldReject(t *testing.T) {
 }
 
 func TestANewLimitStartsAsAShadow(t *testing.T) {
-	engine, limiter, counts := counted(t, ratelimiter.Config{})
-	search := ok
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter, counts := counted(t, ratelimiter.Config{})
+		search := ok
 
-	engine.GET("/search", limiter.RateLimit(50, time.Minute, ratelimiter.WithShadow()), search)
+		engine.GET("/search", limiter.RateLimit(50, time.Minute, ratelimiter.WithShadow()), search)
 
-	require.NotContains(t, statuses(engine, 60, http.MethodGet, "/search"), 429)
-	require.Equal(t, map[string]int{"GET /search: shadow-per-minute shadowed": 10}, counts.requests)
+		require.NotContains(t, statuses(engine, 60, http.MethodGet, "/search"), 429)
+		require.Equal(t, map[string]int{"GET /search: shadow-per-minute shadowed": 10}, counts.requests)
+	})
 }
 
 func TestALimitAppliesToAShareOfTheClients(t *testing.T) {
@@ -120,26 +123,28 @@ func TestALimitAppliesToAShareOfTheClients(t *testing.T) {
 }
 
 func TestConfiguredLimitsChangeAtRunTime(t *testing.T) {
-	engine, limiter, _ := counted(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/minute"})
-	engine.GET("/search", ok)
-	engine.POST("/admin/limits", func(c *gin.Context) {
-		err := limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": c.PostForm("limits")})
-		if err != nil {
-			c.String(http.StatusBadRequest, "%s\n", err)
-			return
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter, _ := counted(t, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "100/minute"})
+		engine.GET("/search", ok)
+		engine.POST("/admin/limits", func(c *gin.Context) {
+			err := limiter.Update(ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": c.PostForm("limits")})
+			if err != nil {
+				c.String(http.StatusBadRequest, "%s\n", err)
+				return
+			}
+			c.Status(http.StatusNoContent)
+		})
+		change := func(limits string) int {
+			return ask(engine, http.MethodPost, "/admin/limits", form("limits", limits)).Code
 		}
-		c.Status(http.StatusNoContent)
+		require.Equal(t, []int{200, 200, 200, 200}, search(engine, 4))
+		require.Equal(t, 204, change("5/minute"))
+		require.Equal(t, []int{200, 429}, search(engine, 2), "four were used already")
+		require.Equal(t, 400, change("five a minute"))
+		require.Equal(t, []int{429}, search(engine, 1), "nothing has changed")
+		require.Equal(t, 204, change("100/minute"))
+		require.Equal(t, []int{200}, search(engine, 1))
 	})
-	change := func(limits string) int {
-		return ask(engine, http.MethodPost, "/admin/limits", form("limits", limits)).Code
-	}
-	require.Equal(t, []int{200, 200, 200, 200}, search(engine, 4))
-	require.Equal(t, 204, change("5/minute"))
-	require.Equal(t, []int{200, 429}, search(engine, 2), "four were used already")
-	require.Equal(t, 400, change("five a minute"))
-	require.Equal(t, []int{429}, search(engine, 1), "nothing has changed")
-	require.Equal(t, 204, change("100/minute"))
-	require.Equal(t, []int{200}, search(engine, 1))
 }
 
 func TestAShadowRejectsNothingWhenTheBackendFails(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	_ "time/tzdata"
 
 	"github.com/alicebob/miniredis/v2"
@@ -26,6 +27,7 @@ func onEachBackend(t *testing.T, test func(t *testing.T, url string)) {
 		t.Run(backend, func(t *testing.T) {
 			engine, limiter, err := newEngine(ratelimiter.Config{
 				ratelimiter.ConfigBackend: backend, ratelimiter.ConfigBackendOptions: options(t),
+				ratelimiter.ConfigTimeout: time.Minute,
 			})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, limiter.Close()) })
