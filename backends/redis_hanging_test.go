@@ -1,8 +1,8 @@
 package backends
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -13,10 +13,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dialSlowly connects to nothing, and ignores its context.
-func dialSlowly(context.Context, string, string) (net.Conn, error) {
-	elapse(time.Hour)
-	return nil, errors.New("it took an hour")
+// dialHanging connects to a node of a Cluster that says which slots it has, and answers
+// nothing else.
+func dialHanging(context.Context, string, string) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		for words := bufio.NewScanner(far); words.Scan(); {
+			switch words.Text() {
+			case "hello":
+				_, _ = far.Write([]byte("-ERR unknown command\r\n"))
+			case "slots":
+				_, _ = far.Write([]byte("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\nh\r\n:1\r\n"))
+			}
+		}
+	}()
+	return near, nil
 }
 
 // A client of the application may ignore contexts. It still delays no request.
@@ -24,16 +35,22 @@ func TestAClientThatHangsDelaysNoCallerPastTheDeadline(t *testing.T) {
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	for name, open := range map[string]func() redis.UniversalClient{
 		"a single server": func() redis.UniversalClient {
-			return redis.NewClient(&redis.Options{Dialer: dialSlowly, DialerRetries: 1, MaxRetries: -1, MaintNotificationsConfig: quiet})
+			return redis.NewClient(&redis.Options{Dialer: dialHanging, DialerRetries: 1, MaxRetries: -1, ReadTimeout: time.Hour, MaintNotificationsConfig: quiet})
+		},
+		"a Cluster without routing policies": func() redis.UniversalClient {
+			return redis.NewClusterClient(&redis.ClusterOptions{
+				Addrs: []string{"h:1"}, Dialer: dialHanging, DialerRetries: 1, MaxRedirects: -1, ReadTimeout: time.Hour, MaintNotificationsConfig: quiet,
+				DisableRoutingPolicies: true,
+			})
 		},
 		"a Cluster": func() redis.UniversalClient {
 			return redis.NewClusterClient(&redis.ClusterOptions{
-				Addrs: []string{"h:1"}, Dialer: dialSlowly, DialerRetries: 1, MaxRedirects: -1, MaintNotificationsConfig: quiet,
+				Addrs: []string{"h:1"}, Dialer: dialHanging, DialerRetries: 1, MaxRedirects: -1, ReadTimeout: time.Hour, MaintNotificationsConfig: quiet,
 			})
 		},
 		"a Cluster with routing policies": func() redis.UniversalClient {
 			return redis.NewClusterClient(&redis.ClusterOptions{
-				Addrs: []string{"h:1"}, Dialer: dialSlowly, DialerRetries: 1, MaxRedirects: -1, MaintNotificationsConfig: quiet,
+				Addrs: []string{"h:1"}, Dialer: dialHanging, DialerRetries: 1, MaxRedirects: -1, ReadTimeout: time.Hour, MaintNotificationsConfig: quiet,
 				ContextTimeoutEnabled: true,
 			})
 		},
@@ -60,6 +77,7 @@ func TestAClientThatHangsDelaysNoCallerPastTheDeadline(t *testing.T) {
 				require.NoError(t, backend.Close())
 				_ = client.Close() // it may still be connecting
 				elapse(24 * time.Hour)
+				synctest.Wait()
 			})
 		})
 	}

@@ -207,6 +207,7 @@ func TestEqualCallsOfAFlightAreGrantedInOrderWhileThereIsRoom(t *testing.T) {
 				ones = append(ones, remaining)
 			}
 		}
+		require.Less(t, calls[0].at.order, calls[1].at.order, "in order of arrival")
 		require.Equal(t, []int64{7, 4, 1, -1}, threes, algorithm)
 		require.Equal(t, []int64{0, -1, -1, -1}, ones, algorithm)
 	}

@@ -33,6 +33,15 @@ func TestPlainQuotas(t *testing.T) {
 		"a bucket larger than the largest debt": {
 			func(q *Quota) { q.Algorithm, q.Limit, q.Burst, q.Per = TokenBucket, 1, MaxLimit, MaxPer }, false,
 		},
+		"a bucket of exactly the largest debt": {
+			func(q *Quota) { q.Algorithm, q.Limit, q.Burst, q.Per = TokenBucket, 1, 1<<32, 1<<20*time.Microsecond }, false,
+		},
+		"a bucket of a microsecond less": {
+			func(q *Quota) { q.Algorithm, q.Limit, q.Burst, q.Per = TokenBucket, 2, 1<<33-1, 1<<20*time.Microsecond }, true,
+		},
+		"a bucket whose price has more than 64 bits": {
+			func(q *Quota) { q.Algorithm, q.Limit, q.Burst, q.Per = TokenBucket, 1, MaxLimit, 2*time.Second }, false,
+		},
 	} {
 		q := plain
 		test.change(&q)
@@ -45,6 +54,37 @@ func TestEqualQuotasShareATemplate(t *testing.T) {
 	require.Same(t, templateOf(&one), templateOf(&other))
 	other.Cost = 2
 	require.NotEqual(t, templateOf(&one).args, templateOf(&other).args)
+}
+
+// There are more limits than places for templates.
+func TestATemplateHasTheNumbersOfItsQuota(t *testing.T) {
+	for n := range int64(20_000) {
+		for name, change := range map[string]func(q *Quota){
+			"limit":  func(q *Quota) { q.Limit += n },
+			"period": func(q *Quota) { q.Per += time.Duration(n) * time.Millisecond },
+			"cost":   func(q *Quota) { q.Cost += n },
+			"burst":  func(q *Quota) { q.Burst += n },
+		} {
+			q := Quota{Key: "k", Algorithm: TokenBucket, Limit: 10, Per: time.Minute, Burst: 10, Cost: 1}
+			change(&q)
+			if found, want := templateOf(&q), newTemplate(&q); *found != *want {
+				require.Equal(t, want, found, name)
+			}
+		}
+	}
+}
+
+func TestAKeyThatIsNotPlainIsRememberedUntilTheEndOfTheMinute(t *testing.T) {
+	var keys notPlainKeys
+	for _, hash := range []uint64{0, 7, 1 << 40, 1<<64 - 1} {
+		begin := 5 * time.Minute
+		require.False(t, keys.has(hash, begin))
+		keys.mark(hash, begin)
+		require.True(t, keys.has(hash, begin))
+		require.True(t, keys.has(hash, begin+time.Minute-1))
+		require.False(t, keys.has(hash, begin+time.Minute))
+		require.False(t, keys.has(hash^1<<30, begin), "another key at the same place")
+	}
 }
 
 // onPlain returns a backend and a counter of what its client sends.

@@ -118,6 +118,15 @@ func TestPeriodsThatBeginWithTheSameDigitsHaveCountersOfTheirOwn(t *testing.T) {
 	})
 }
 
+func TestTheNodesOfAClusterAreFound(t *testing.T) {
+	backend := open(t, map[string]any{"addr": miniredis.RunT(t).Addr(), "cluster": true})
+	require.EqualValues(t, 1, take(t, backend, hourly("a", 2))[0].Remaining)
+	require.True(t, take(t, backend, hourly("b", 1))[0].Allowed)
+	verdicts := take(t, backend, hourly("a", 2), hourly("b", 1))
+	require.Equal(t, []bool{true, false}, []bool{verdicts[0].Allowed, verdicts[1].Allowed})
+	require.EqualValues(t, 0, take(t, backend, hourly("a", 2))[0].Remaining, "it was refunded")
+}
+
 func TestEveryKeyExpires(t *testing.T) {
 	onEach(t, func(t *testing.T, addr string) {
 		backend, client := open(t, at(addr)), redis.NewClient(&redis.Options{Addr: addr})
