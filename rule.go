@@ -136,7 +136,7 @@ func (r *rule) inherit() {
 		l.tentative = l.hasCost || r.countIf != nil || l.concurrent
 		l.shadow = l.shadow || first.shadow
 		if slices.ContainsFunc(r.limits[:i], l.sameCounter) {
-			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit per %v, but there already is one with this period, key and scope, and both would share a counter; remove one of them", l.per))
+			panic(fmt.Sprintf("ratelimiter: WithLimit was given a limit per %v, but there already is a limit per %v with this key and scope; remove one of them", l.per, l.per))
 		}
 		if l.shadow && l.name == l.defaultName() {
 			l.name = shadowPrefix + l.name

@@ -54,7 +54,7 @@ func TestTwoShadowsWithOnePeriodPanicInAnyOrder(t *testing.T) {
 	var limiter ratelimiter.RateLimiter
 	shadow := ratelimiter.WithLimit(5, time.Hour, ratelimiter.WithShadow())
 	for _, options := range [][]ratelimiter.Option{{shadow, ratelimiter.WithShadow()}, {ratelimiter.WithShadow(), shadow}} {
-		require.PanicsWithValue(t, "ratelimiter: WithLimit was given a limit per 1h0m0s, but there already is one with this period, key and scope, and both would share a counter; remove one of them",
+		require.PanicsWithValue(t, "ratelimiter: WithLimit was given a limit per 1h0m0s, but there already is a limit per 1h0m0s with this key and scope; remove one of them",
 			func() { limiter.RateLimit(9, time.Hour, options...) })
 	}
 }

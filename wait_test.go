@@ -228,8 +228,8 @@ func TestARequestThatCannotPassInTimeIsRejectedAtOnce(t *testing.T) {
 			2, []ratelimiter.Option{ratelimiter.WithWait(time.Hour)}, []int{2, 1, 3}, []string{"200 at 0s", "200 at 30s", "429 at 0s"},
 		},
 		"nothing is allowed": {0, nil, []int{1}, []string{"429 at 0s"}},
-		"nothing costs nothing": {
-			2, []ratelimiter.Option{ratelimiter.WithWait(time.Hour)}, []int{2, 1, 0, 1}, []string{"200 at 0s", "200 at 30s", "200 at 30s", "200 at 1m0s"},
+		"a cost of 0 passes those that wait": {
+			2, []ratelimiter.Option{ratelimiter.WithWait(time.Hour)}, []int{2, 1, 0, 1}, []string{"200 at 0s", "200 at 30s", "200 at 0s", "200 at 1m0s"},
 		},
 		"unlimited": {func(*gin.Context) int { return ratelimiter.Unlimited }, nil, []int{9, 9, 9}, []string{"200 at 0s", "200 at 0s", "200 at 0s"}},
 		"skipped": {
