@@ -25,8 +25,10 @@ const maxWait = time.Hour
 // Requests with the same limits, keys and scopes wait in one queue and pass in the order
 // of arrival. A request with a lower cost does not overtake, because an expensive request
 // would never pass. A request is charged when it passes. Each process has its own queues;
-// they share the limit, but have no common order. Neither do requests that share only some
-// of their limits, such as a limit for all customers together next to one for each.
+// they share the limit, but have no common order. If many processes wait for the same
+// units, each skips turns at random, so that a turn takes few calls to the backend. Requests
+// that share only some of their limits, such as a limit for all customers together next to
+// one for each, have no common order either. A request that costs 0 does not wait.
 //
 // The backend determines when the first request of a queue passes, and the times of the
 // others are estimated from it. Other processes may use units in the meantime, so a
@@ -39,9 +41,8 @@ const maxWait = time.Hour
 // charged is refunded. The server notices this at once, or, if the request has a body,
 // once the body has been read. It does not notice it if the client has sent its next
 // request on the same HTTP/1 connection; then the request stays for its wait. Close
-// answers all waiting requests with 503.
-// http.Server.Shutdown waits for them, so register Close with
-// http.Server.RegisterOnShutdown.
+// answers all waiting requests with 503. http.Server.Shutdown waits for them, so register
+// Close with http.Server.RegisterOnShutdown.
 //
 // A waiting request occupies a goroutine and a connection. Therefore at most 1,000
 // requests wait in a queue and 10,000 in a RateLimiter, so that one client cannot take
