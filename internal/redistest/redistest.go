@@ -191,12 +191,13 @@ func poll(f func(context.Context) (bool, error)) error {
 // busOffset is how far above its own port a Cluster node has another one.
 const busOffset = 10000
 
-// freePort returns a port that is free, and that stays free while a server is down: the
-// system gives connections ports from 32768 on, so neither port of a node is one of those.
+// freePort returns an even port that is free, and that stays free while a server is down:
+// the system gives connections ports from 32768 on, so neither port of a node is one of
+// those. The soak test, which may run at the same time, uses odd ports.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		port := 10000 + rand.IntN(12768)
+		port := 10000 + 2*rand.IntN(6384)
 		if isFree(port) && isFree(port+busOffset) {
 			return port
 		}

@@ -58,15 +58,15 @@ func Start(ctx context.Context, folder string, args ...string) (*Server, error) 
 // busOffset is how far above its own port a node of a Cluster has another one.
 const busOffset = 10000
 
-// FreePort returns a port that is free, and stays so while a server is down: the system
-// gives connections the ports from 32768 on.
+// FreePort returns an odd port that is free, and stays so while a server is down: the system
+// gives connections the ports from 32768 on, and the other tests use even ones.
 func FreePort() (int, error) {
 	isFree := func(port int) bool {
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		return err == nil && listener.Close() == nil
 	}
 	for range 100 {
-		if port := 10000 + rand.IntN(12768); isFree(port) && isFree(port+busOffset) {
+		if port := 10001 + 2*rand.IntN(6384); isFree(port) && isFree(port+busOffset) {
 			return port, nil
 		}
 	}
