@@ -32,6 +32,15 @@ func TestOnlyTheBeginningOfAHugeFileIsReadWhereASmallOneIsExpected(t *testing.T)
 	}
 }
 
+func TestYAMLThatNestsWithoutEndIsNotParsed(t *testing.T) {
+	for _, level := range []string{"[", "{a: ", "- ", "? "} {
+		_, _, err := run(t, "a: 1\nb:\n  "+strings.Repeat(level, 100_000), "check", "-")
+		require.ErrorContains(t, err, "it nests more than 100 levels deep")
+	}
+	_, _, err := run(t, "nested: "+strings.Repeat("[", 100)+strings.Repeat("]", 100)+"\n# "+strings.Repeat("-", 200)+"\n"+strings.Repeat("# -\n", 200), "check", "-")
+	require.NoError(t, err)
+}
+
 func TestAliasesOfYAMLDoNotMultiply(t *testing.T) {
 	for _, nest := range []string{"[%s, %s, %s, %s, %s]", "{a: %s, b: %s, c: %s, d: %s, e: %s}"} {
 		bomb := "a: &a text\n"

@@ -45,6 +45,9 @@ func parseJSON(text []byte) (config ratelimiter.Config, err error) {
 
 // parseYAML converts YAML to JSON, so that numbers have the same types in both.
 func parseYAML(text []byte) (ratelimiter.Config, error) {
+	if nestsTooDeep(text) {
+		return nil, fmt.Errorf("the configuration is not YAML: it nests more than %d levels deep", maxDepth)
+	}
 	var tree any
 	if err := yaml.UnmarshalWithOptions(text, &tree, yaml.UseOrderedMap()); err != nil {
 		return nil, fmt.Errorf("the configuration is not YAML: %w", err)
@@ -61,6 +64,35 @@ func parseYAML(text []byte) (ratelimiter.Config, error) {
 		return nil, errors.New("the configuration must be a YAML mapping, such as RATELIMITER_DEFAULT_LIMITS: 100/minute")
 	}
 	return config, nil
+}
+
+// maxDepth is the most levels of YAML in flow style, or of lists on one line, that are
+// parsed. The memory of the parser grows with the square of the depth.
+const maxDepth = 100
+
+// nestsTooDeep reports whether YAML may nest deeper than maxDepth. It also counts brackets in
+// texts and comments, of which no configuration has so many.
+func nestsTooDeep(text []byte) bool {
+	brackets, signs := 0, 0
+	for i, b := range text {
+		switch b {
+		case '[', '{':
+			brackets++
+		case ']', '}':
+			brackets = max(0, brackets-1)
+		case ' ', '\t':
+			if i > 0 && strings.IndexByte("-?:", text[i-1]) >= 0 { // begins a level
+				signs++
+			}
+		case '-', '?', ':':
+		default:
+			signs = 0
+		}
+		if brackets > maxDepth || signs > maxDepth {
+			return true
+		}
+	}
+	return false
 }
 
 // room returns how many of the given bytes a value leaves, about; negative if it takes more.
