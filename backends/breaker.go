@@ -44,9 +44,10 @@ type Health struct {
 // Breaker is a circuit breaker: it limits how long a backend may take, and stops calling a
 // backend that fails. All methods are safe for concurrent use.
 //
-// Five failures without a successful charge or reset in between open the breaker. Every error of the
-// backend is a failure, and so is a call that exceeds the timeout. ErrInvalidQuota and
-// ErrClosed are not, nor are errors of a caller that canceled or had a shorter deadline.
+// Five failures without a successful charge or reset in between open the breaker. Every
+// error of the backend is a failure, and so is a call that exceeds the timeout.
+// ErrInvalidQuota and ErrClosed are not, nor are errors of a caller that canceled or had a
+// shorter deadline.
 //
 // While the breaker is open, calls fail at once with ErrBreakerOpen. A goroutine, which
 // exists only while the breaker is open, probes the backend with a small charge every half
@@ -56,8 +57,8 @@ type Health struct {
 // In a store with several nodes, such as a Redis Cluster, some nodes may charge while
 // another fails. Failures then open the breaker only if no node has charged within the
 // timeout: while one node fails, five failures in a row happen by chance, and must not
-// affect the nodes that work. If all is quiet on the others and the breaker opens, probes go
-// to one counter after another, so that the node that fails does not keep it open.
+// affect the nodes that work. If the others are idle and the breaker opens, probes go to
+// one counter after another, so that the node that fails does not keep it open.
 type Breaker struct {
 	backend Backend
 	timeout time.Duration
@@ -259,8 +260,8 @@ func (b *Breaker) probeUntilAnswered(ctx context.Context, ended chan<- struct{})
 	}
 }
 
-// sendProbe sends probe n, a charge that affects no client. It recovers from panics, because a panic
-// in this goroutine would end the application.
+// sendProbe sends probe n, a charge that affects no client. It recovers from panics, because
+// a panic in this goroutine would end the application.
 func (b *Breaker) sendProbe(ctx context.Context, n int) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
