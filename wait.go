@@ -28,7 +28,7 @@ const maxWait = time.Hour
 // they share the limit, but have no common order. If many processes wait for the same
 // units, each skips turns at random, so that a turn takes few calls to the backend. Requests
 // that share only some of their limits, such as a limit for all customers together next to
-// one for each, have no common order either. A request that costs 0 does not wait.
+// one for each, have no common order either. A request that costs 0 passes those that wait.
 //
 // The backend determines when the first request of a queue passes, and the times of the
 // others are estimated from it. Other processes may use units in the meantime, so a

@@ -215,6 +215,24 @@ func TestARequestThatWasChargedDoesNotWaitAtASecondLimit(t *testing.T) {
 	})
 }
 
+func TestAShadowLimitKeepsNoChargedRequestWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := application(t, nil)
+		crowd := newCrowd()
+		limit := func(options ...ratelimiter.Option) gin.HandlerFunc {
+			return limiter.RateLimit(2, 20*time.Second, append(options, ratelimiter.WithKey(ratelimiter.Shared("exports")), waiting(25*time.Second))...)
+		}
+		second := limit(ratelimiter.WithLimit(100, time.Hour, ratelimiter.WithShadow()))
+		between := func(*gin.Context) { <-time.After(time.Second) }
+		engine.GET("/both", limit(), between, second, ok)
+		engine.GET("/one", second, ok)
+		crowd.send(engine, "/both")
+		crowd.send(engine, "/one")
+		crowd.send(engine, "/one")
+		require.Equal(t, []string{"200 at 1s", "200 at 0s", "200 at 20s"}, crowd.result())
+	})
+}
+
 func TestARequestThatCannotPassInTimeIsRejectedAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit   any

@@ -67,9 +67,9 @@ type Answer struct {
 }
 
 // Wait calls query for a request, and again when its turn comes, until it is allowed or
-// cannot have its turn in time. A request without a cost, such as one that an earlier limit
-// has charged, passes those that wait. Wait returns how long the request was in a queue,
-// and how the wait ended:
+// cannot have its turn in time. A request that costs nothing but units of shadow quotas, such
+// as one that an earlier limit has charged, passes those that wait. Wait returns how long the
+// request was in a queue, and how the wait ended:
 //
 //   - No estimate and no error: the last answer of query decides. The request was
 //     allowed, or denied for longer than it may wait.
@@ -90,7 +90,7 @@ func (qs *Queues) Wait(ctx context.Context, r Request, query func(context.Contex
 		w.deadline = ends
 	}
 	var first turn
-	if qs.IsEmpty(r.Quotas) || !slices.ContainsFunc(r.Quotas, hasCost) {
+	if qs.IsEmpty(r.Quotas) || !slices.ContainsFunc(r.Quotas, mayWait) {
 		w.freed = qs.freed.Load()
 		answer, err := query(ctx)
 		if err != nil {
@@ -140,7 +140,8 @@ func (qs *Queues) wait(ctx context.Context, w waiter, first turn, grace time.Dur
 	}
 }
 
-func hasCost(q backends.Quota) bool { return q.Cost != 0 }
+// mayWait reports whether a quota may make a request wait. A shadow quota denies nothing.
+func mayWait(q backends.Quota) bool { return q.Cost != 0 && !q.Shadow }
 
 // causeOf returns the error of the context if the request has ended, because that is why
 // the call failed. Otherwise it returns err.
