@@ -32,7 +32,7 @@ func (m *model) sharedBounds() *Finding {
 			name := limit.Algorithm.String()
 			for _, w := range m.windows(admitted, limit.Per, unitsOn(s.route)) {
 				forgotten := m.lost(s, w.Span) + m.reset(s, w.Span)
-				allowed := boundOn(s.route, limit) + forgotten*(limit.Units+s.route.Overrun)
+				allowed := boundOn(s.route, limit) + forgotten*(limit.Units+s.route.Overrun) + m.leasedBefore(s, w.Span, limit.Per)
 				f.Examined++
 				if forgotten == 0 {
 					fullest[name] = max(fullest[name], float64(w.units)/float64(allowed))
@@ -66,7 +66,7 @@ func (m *model) wholeBounds() *Finding {
 			for _, w := range m.windows(admitted, limit.Per, leastUnitsOn(s.route)) {
 				memories := m.memories(s, w.Span)
 				one := limit.Units + s.route.Overrun
-				allowed := (1+memories)*boundOn(s.route, limit) + m.lost(s, w.Span)*one + m.reset(s, w.Span)*2*one
+				allowed := (1+memories)*boundOn(s.route, limit) + m.lost(s, w.Span)*one + m.reset(s, w.Span)*2*one + m.leasedBefore(s, w.Span, limit.Per)
 				f.Examined++
 				if memories > 0 {
 					fullest = max(fullest, float64(w.units)/float64(allowed))
@@ -79,6 +79,17 @@ func (m *model) wholeBounds() *Finding {
 	}
 	f.Closest = fmt.Sprintf("the fullest window that an outage touched had %.0f %% of the bounds", 100*fullest)
 	return f
+}
+
+// leasedBefore is how many units servers may spend in a window although they leased them
+// before the counter was reset or lost, shortly before the window. What is leased and
+// forgotten within it is counted there.
+func (m *model) leasedBefore(s *series, window history.Span, per time.Duration) int {
+	if s.route.Leased == 0 {
+		return 0
+	}
+	before := history.Span{From: window.From - micros(per), To: window.From}
+	return (m.lost(s, before) + m.reset(s, before)) * processes * (s.route.Leased - 1)
 }
 
 // memories is how many memories have decided on a counter beside Redis. That of a server that

@@ -22,7 +22,7 @@ func (m *model) polite() *Finding {
 				continue
 			}
 			whole := r.Whole()
-			calm := !overlapsAny(m.outages[s.domain], whole) && !s.decidedAlone(whole.WithFrom(whole.From-micros(s.route.Limits[0].Per)))
+			calm := !overlapsAny(m.outages[s.domain], whole) && !s.decidedAlone(whole.WithFrom(whole.From-micros(s.route.Limits[0].Per+lateCharge)))
 			switch {
 			case !calm && r.Rejected():
 				inOutages, rejected = inOutages+1, rejected+1
@@ -39,6 +39,10 @@ func (m *model) polite() *Finding {
 	f.Closest = fmt.Sprintf("of %d further requests in outages, %d were rejected", inOutages, rejected)
 	return f
 }
+
+// lateCharge is how long after the time-out of a question Redis may still charge it, if the
+// machine is too busy for both.
+const lateCharge = time.Second
 
 // lookBack is how long before a rejection an admitted request may have been sent that was
 // decided after it.

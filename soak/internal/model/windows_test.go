@@ -97,3 +97,15 @@ func TestAPlanAppliesAtOnce(t *testing.T) {
 	refused.Plan = 0
 	require.Zero(t, found((*model).usedUp, run(append(high, refused)...)))
 }
+
+func TestLeasedUnitsMayBeSpentAfterALoss(t *testing.T) {
+	at := int64(100_000) * ms // where a window begins
+	flush := history.Fault{Span: history.Span{From: at - 2*ms, To: at - ms}, Store: "single", Loses: true}
+	bound := 2*10*routes.LeaseUnits + processes*(routes.LeaseUnits-1)
+	for units, violated := range map[int]bool{bound: false, bound + 1: true} {
+		h := &history.History{Requests: many(units, admitted(leasedPath, at)), Faults: []history.Fault{flush}}
+		require.Equal(t, violated, found((*model).sharedBounds, h) > 0, units)
+	}
+	long := &history.History{Requests: many(bound, admitted(leasedPath, at+6000*ms)), Faults: []history.Fault{flush}}
+	require.Positive(t, found((*model).sharedBounds, long), "the windows of the leases are over")
+}
