@@ -146,3 +146,13 @@ func TestABreakerOpensOnlyIfNoNodeCharges(t *testing.T) {
 		require.Zero(t, found((*model).otherNodes, h), "the other process does not know")
 	}
 }
+
+func TestAServerThatWasStoppedInAnOutageWaitsForItsEnd(t *testing.T) {
+	for until, violations := range map[int64]int{21_000: 0, 22_000: 1} {
+		h := &history.History{
+			Faults: []history.Fault{onServer(9_000*ms, 10_000*ms, false), during(8_000*ms, 16_500*ms, false)},
+			Logs:   []history.Log{{Process: routes.Victim, Limiter: routes.Shared, Unwell: onSingle(history.Span{From: 8_100 * ms, To: until * ms})}},
+		}
+		require.Equal(t, violations, found((*model).recoveries, h), until)
+	}
+}

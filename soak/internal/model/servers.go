@@ -57,7 +57,7 @@ func (is place) feels(fault history.Fault) bool {
 }
 
 // aloneUntil is how long after a fault a limiter of a server has decided by itself. A fault
-// that follows ends the time.
+// that ends later ends the time.
 func (m *model) aloneUntil(is place, fault history.Fault) (last time.Duration, alone bool) {
 	for _, span := range m.alone[is] {
 		if span.Overlaps(fault.Span) && !m.nextFault(is, span, fault) {
@@ -70,7 +70,7 @@ func (m *model) aloneUntil(is place, fault history.Fault) (last time.Duration, a
 // nextFault reports whether another fault explains that decisions went on without Redis.
 func (m *model) nextFault(is place, unwell history.Span, fault history.Fault) bool {
 	for _, other := range m.h.Faults {
-		if other.From > fault.From && other.To > fault.To && other.Outage && is.feels(other) && other.Overlaps(unwell) {
+		if other.To > fault.To && other.Outage && is.feels(other) && other.Overlaps(unwell) {
 			return true
 		}
 	}
