@@ -98,7 +98,7 @@ func nestsTooDeep(text []byte) bool {
 // room returns how many of the given bytes a value leaves, about; negative if it takes more.
 // A few aliases of aliases can make a value that is too large to be written down.
 func room(value any, left int) int {
-	left--
+	left -= 16 // the size of an interface
 	switch value := value.(type) {
 	case yaml.MapSlice:
 		for i := 0; i < len(value) && left >= 0; i++ {
