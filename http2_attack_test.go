@@ -145,9 +145,9 @@ func TestStreamsThatAreResetPayForEveryRequestThatRan(t *testing.T) {
 				server.assault(t)
 				charged := limit - leftOfRoute(t, limiter)
 				t.Logf("%d streams began, %d ran, %d were charged", server.begun.Load(), ran.Load(), charged)
-				require.Positive(t, charged)
 				require.LessOrEqual(t, ran.Load(), charged, "a call that the reset has cut short may have charged")
-				if config["RATELIMITER_BACKEND"] != "redis" { // on a slow machine, resets may cut all calls short
+				if config["RATELIMITER_BACKEND"] != "redis" { // resets may cut all calls to Redis short
+					require.Positive(t, ran.Load())
 					require.Equal(t, ran.Load(), charged)
 				}
 				require.LessOrEqual(t, charged, min(limit, server.begun.Load()))
