@@ -17,7 +17,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,23 +27,18 @@ import (
 )
 
 type options struct {
-	root, tests, run, only string
-	long                   bool
-	sample                 int
-	longest, patience      time.Duration
-	out                    io.Writer
+	root, tests, only string
+	long              bool
+	patience          time.Duration // how much longer than five times their usual time the tests of a mutant may run
+	out               io.Writer
 }
 
 func main() {
-	o := options{out: os.Stdout}
+	o := options{patience: 10 * time.Second, out: os.Stdout}
 	flag.StringVar(&o.root, "root", "..", "the folder of the module that the packages are in")
 	flag.StringVar(&o.tests, "tests", "", "the packages whose tests run, separated by commas; by default the changed package")
-	flag.StringVar(&o.run, "run", ".", "a pattern for the names of the tests that run")
 	flag.StringVar(&o.only, "only", ".", "a pattern for the mutants that run, as `bucket.go:12:`")
 	flag.BoolVar(&o.long, "long", false, "run the tests without -short")
-	flag.IntVar(&o.sample, "sample", 0, "how many mutants run, chosen at random; 0 means all")
-	flag.DurationVar(&o.longest, "for", 24*time.Hour, "start no mutant after so long")
-	flag.DurationVar(&o.patience, "patience", 10*time.Second, "how much longer than five times their usual time the tests of a mutant may run")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
@@ -60,7 +54,6 @@ func main() {
 
 // mutate runs the mutants of one package, and prints those that survive.
 func (o *options) mutate(name string) error {
-	began := time.Now()
 	scratch, err := os.MkdirTemp("", "mutation")
 	if err != nil {
 		return err
@@ -81,7 +74,7 @@ func (o *options) mutate(name string) error {
 			return err
 		}
 		s := &suite{binary: binary, folder: filepath.Join(root, testPackage), out: o.out, patience: o.patience}
-		if err := s.trace(o.run, !o.long, len(mutants)); err != nil {
+		if err := s.trace(!o.long, len(mutants)); err != nil {
 			return err
 		}
 		suites = append(suites, s)
@@ -91,15 +84,12 @@ func (o *options) mutate(name string) error {
 	}
 	counts := map[outcome]int{}
 	for _, m := range mutants {
-		if time.Since(began) > o.longest {
-			break
-		}
 		result := tryAll(suites, m)
 		if counts[result]++; result != killed {
 			_, _ = fmt.Fprintf(o.out, "%-11s %v\n", result, m)
 		}
 	}
-	o.report(name, len(mutants), counts)
+	o.report(name, counts)
 	return nil
 }
 
@@ -150,7 +140,7 @@ func instrument(root, name, folder string) ([]mutant, string, error) {
 	return in.mutants, overlay, os.WriteFile(overlay, text, 0o600)
 }
 
-// choose returns the mutants that -only names, or a sample of them.
+// choose returns the mutants that -only names.
 func (o *options) choose(mutants []mutant) ([]mutant, error) {
 	only, err := regexp.Compile(o.only)
 	if err != nil {
@@ -161,11 +151,6 @@ func (o *options) choose(mutants []mutant) ([]mutant, error) {
 		if only.MatchString(m.String()) {
 			chosen = append(chosen, m)
 		}
-	}
-	if o.sample > 0 && o.sample < len(chosen) {
-		random := rand.New(rand.NewPCG(1, 2)) // the same sample each time
-		random.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
-		chosen = chosen[:o.sample]
 	}
 	return chosen, nil
 }
@@ -184,11 +169,8 @@ func tryAll(suites []*suite, m mutant) outcome {
 	return result
 }
 
-func (o *options) report(name string, chosen int, counts map[outcome]int) {
+func (o *options) report(name string, counts map[outcome]int) {
 	ran := counts[killed] + counts[timedOut] + counts[survived] + counts[notReached]
-	if ran < chosen {
-		_, _ = fmt.Fprintf(o.out, "%s: %d of %d mutants were run\n", name, ran, chosen)
-	}
 	_, _ = fmt.Fprintf(o.out, "%s: %d mutants, %d killed, %d timed out, %d survived, %d not reached: %.1f %% killed or timed out\n\n",
 		name, ran, counts[killed], counts[timedOut], counts[survived], counts[notReached],
 		100*float64(counts[killed]+counts[timedOut])/float64(max(ran, 1)))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,8 +116,7 @@ func mutateExample(t *testing.T, o options) string {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	var out strings.Builder
-	o.root, o.out, o.run = folder, &out, "."
-	o.longest, o.patience = cmp.Or(o.longest, time.Hour), 2*time.Second
+	o.root, o.out, o.patience = folder, &out, 2*time.Second
 	require.NoError(t, o.mutate("./grades"))
 	return out.String()
 }
@@ -147,15 +145,3 @@ func TestTheLongRunKillsMore(t *testing.T) {
 func TestAMutantThatNeverEndsIsStopped(t *testing.T) {
 	require.Contains(t, mutateExample(t, options{only: "22:"}), "1 timed out")
 }
-
-func TestASampleIsTheSameEachTime(t *testing.T) {
-	first := mutateExample(t, options{only: ".", sample: 5})
-	require.Contains(t, first, "./grades: 5 mutants, ")
-	require.Equal(t, summary(first), summary(mutateExample(t, options{only: ".", sample: 5})))
-}
-
-func TestAfterItsTimeNoMutantStarts(t *testing.T) {
-	require.Contains(t, mutateExample(t, options{only: ".", longest: 1}), "0 of 21 mutants were run")
-}
-
-func summary(out string) string { return out[strings.LastIndex(out, "./grades: "):] }

@@ -38,18 +38,15 @@ func TestAnOutageLeavesTheProcessItsShare(t *testing.T) {
 }
 
 func TestTheSlotsTakenInAnOutageAreRegisteredWithTheNextCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, theLimitItself)
+	share(t, theLimitItself, func(t *testing.T, cs *Counters, store *store) {
 		store.fail(errors.New("failing"))
-		slots := fill(t, &cs, 3, 9)
+		slots := fill(t, cs, 3, 9)
 		require.Len(t, store.calls(), 3, "one for each request")
 		store.fail(nil)
-		slots = append(slots, fill(t, &cs, 1, 9)...)
+		slots = append(slots, fill(t, cs, 1, 9)...)
 		require.EqualValues(t, 4, store.taken(t, 9))
 		store.calls()
-		fill(t, &cs, 1, 9)[0].Free()
+		fill(t, cs, 1, 9)[0].Free()
 		require.Len(t, store.calls(), 2, "nothing is registered again")
 		for range 3 {
 			advance(10 * time.Second)
@@ -63,25 +60,19 @@ func TestTheSlotsTakenInAnOutageAreRegisteredWithTheNextCall(t *testing.T) {
 }
 
 func TestTheSlotsThatTheBackendLostAreRegisteredWithTheNextCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		fill(t, &cs, 1, 9)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		fill(t, cs, 1, 9)
 		require.NoError(t, store.Reset(t.Context(), "key", "scope"))
-		fill(t, &cs, 1, 9)
+		fill(t, cs, 1, 9)
 		require.EqualValues(t, 2, store.taken(t, 9))
 	})
 }
 
 func TestARequestThatEndsDuringACallIsNoLossOfData(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		slots := fill(t, &cs, 2, 9)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		slots := fill(t, cs, 2, 9)
 		store.duringNextCall(slots[0].Free)
-		take(t, &cs, quota(9))
+		take(t, cs, quota(9))
 		require.Empty(t, store.callsIn(time.Second), "nothing has to be registered again")
 		require.EqualValues(t, 2, store.taken(t, 9))
 	})
@@ -117,11 +108,8 @@ func TestARefundThatTheCircuitBreakerPreventsIsMadeSoon(t *testing.T) {
 }
 
 func TestARefundIsNotRepeatedAfterTheLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		slots := fill(t, &cs, 1, 9)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		slots := fill(t, cs, 1, 9)
 		store.fail(backends.ErrBreakerOpen)
 		slots[0].Free()
 		require.Len(t, store.callsIn(31*time.Second), 30)
@@ -133,11 +121,8 @@ func TestARefundIsNotRepeatedAfterTheLease(t *testing.T) {
 // A call that failed may have been executed, and a second refund would free the slot of
 // another request.
 func TestARefundThatMayHaveBeenMadeIsNotRepeated(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		slots := fill(t, &cs, 1, 9)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		slots := fill(t, cs, 1, 9)
 		store.fail(errors.New("failing"))
 		slots[0].Free()
 		store.fail(nil)

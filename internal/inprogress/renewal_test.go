@@ -21,11 +21,8 @@ func stacks() string {
 }
 
 func TestRenewalsRunOnlyWhileThereAreSlots(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		slots := fill(t, &cs, 9, 9)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		slots := fill(t, cs, 9, 9)
 		synctest.Wait()
 		require.NotContains(t, stacks(), countersCode, "a timer is set, no goroutine runs")
 		store.calls()
@@ -44,11 +41,8 @@ func TestRenewalsRunOnlyWhileThereAreSlots(t *testing.T) {
 }
 
 func TestARenewalRefundsAndChargesInOneCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		fill(t, &cs, 3, 9)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		fill(t, cs, 3, 9)
 		store.calls()
 		for _, refunds := range []int{3, 1, 1} { // slots renewed together share a receipt
 			advance(10 * time.Second)
@@ -68,11 +62,8 @@ func TestARenewalRefundsAndChargesInOneCall(t *testing.T) {
 }
 
 func TestTheSizeOfARenewalIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		slots := fill(t, &cs, 16*maxRefunds, 2000)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		slots := fill(t, cs, 16*maxRefunds, 2000)
 		asked := store.callsIn(10 * time.Second)
 		require.Len(t, asked, 16)
 		for _, quotas := range asked {
@@ -87,13 +78,10 @@ func TestTheSizeOfARenewalIsBounded(t *testing.T) {
 }
 
 func TestDifferentLimitsOfOneCounterAreRenewedTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
 		var slots []*Slot
 		for _, limit := range []int64{5, 500, 6, 1000, 7} { // limits over 128 merge cells
-			slots = append(slots, fill(t, &cs, 1, limit)...)
+			slots = append(slots, fill(t, cs, 1, limit)...)
 		}
 		for i := range 10 {
 			advance(7 * time.Second)
@@ -111,18 +99,15 @@ func TestDifferentLimitsOfOneCounterAreRenewedTogether(t *testing.T) {
 }
 
 func TestEachCounterIsRenewedAThirdOfALeaseAfterItsFirstSlot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
 		ann, bob := quota(9), quota(9)
 		bob.Scope = "bob"
 		began := time.Now()
-		take(t, &cs, ann)
+		take(t, cs, ann)
 		require.Empty(t, store.callsIn(4*time.Second))
-		take(t, &cs, ann)
+		take(t, cs, ann)
 		require.Empty(t, store.callsIn(time.Second))
-		take(t, &cs, bob)
+		take(t, cs, bob)
 		for _, want := range []struct {
 			at    time.Duration
 			scope string
@@ -141,15 +126,12 @@ func TestEachCounterIsRenewedAThirdOfALeaseAfterItsFirstSlot(t *testing.T) {
 }
 
 func TestAShortRequestCallsTheBackendAtItsStartAndItsEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		take(t, &cs, quota(9)) // a long request
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		take(t, cs, quota(9)) // a long request
 		for range 3 {
 			store.calls()
 			for range 3 {
-				short := take(t, &cs, quota(9))
+				short := take(t, cs, quota(9))
 				advance(time.Millisecond)
 				short.Free()
 			}
@@ -160,17 +142,14 @@ func TestAShortRequestCallsTheBackendAtItsStartAndItsEnd(t *testing.T) {
 }
 
 func TestASlotIsNotRenewedBeforeTheBackendHasGrantedIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		take(t, &cs, quota(9))
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		take(t, cs, quota(9))
 		advance(9 * time.Second)
 		slow := quota(9)
 		slow.Scope = "slow"
 		store.duringNextCall(func() { <-time.After(2 * time.Second) })
 		store.calls()
-		send(t, &cs, slow, 0)
+		send(t, cs, slow, 0)
 		advance(time.Second)
 		require.Len(t, store.calls(), 2, "the slow call, and the renewal of the other counter")
 		require.Empty(t, store.callsIn(9*time.Second-1))
@@ -205,11 +184,8 @@ func TestAFailedRenewalIsRepeatedSoon(t *testing.T) {
 }
 
 func TestAFailedRenewalChargesNoSlotTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		take(t, &cs, quota(9))
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		take(t, cs, quota(9))
 		store.fail(errors.New("failing"))
 		advance(10 * time.Second)
 		store.fail(nil)

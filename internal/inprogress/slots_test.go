@@ -127,11 +127,8 @@ func TestTheBackendIsClosedWithTheLastSlot(t *testing.T) {
 }
 
 func TestAClosedBackendIsNotCalled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cs Counters
-		store := newStore(t)
-		cs.Share(store, nil)
-		slots := fill(t, &cs, 1, 1)
+	share(t, nil, func(t *testing.T, cs *Counters, store *store) {
+		slots := fill(t, cs, 1, 1)
 		store.fail(backends.ErrBreakerOpen) // so the refund is due later
 		require.NoError(t, cs.Close(func() error { return nil }))
 		slots[0].Free()

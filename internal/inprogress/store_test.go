@@ -31,6 +31,17 @@ func newStore(t testing.TB) *store {
 	return &store{Backend: memory}
 }
 
+// share runs a test in virtual time, with slots that are leases in a store. localLimit is
+// that of Share.
+func share(t *testing.T, localLimit func(int64) int64, test func(t *testing.T, cs *Counters, store *store)) {
+	synctest.Test(t, func(t *testing.T) {
+		var cs Counters
+		store := newStore(t)
+		cs.Share(store, localLimit)
+		test(t, &cs, store)
+	})
+}
+
 func (s *store) Take(ctx context.Context, quotas []backends.Quota, verdicts []backends.Verdict) error {
 	s.mu.Lock()
 	s.recorded = append(s.recorded, slices.Clone(quotas))

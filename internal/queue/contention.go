@@ -42,13 +42,13 @@ func (c *contention) after(w *waiter, t turn) time.Duration {
 	if w.open || quota.Limit == 0 || !regainsOneByOne(quota) {
 		return 0
 	}
-	turn := max(time.Microsecond, pace(quota.Cost, quota.Limit, quota.Per))
-	n := max(c.interval, time.Since(c.since)) / turn
+	spacing := max(time.Microsecond, pace(quota.Cost, quota.Limit, quota.Per))
+	n := max(c.interval, time.Since(c.since)) / spacing
 	if n < fewProcesses {
 		return 0
 	}
-	turns := min(int64(math.Sqrt(float64(n))), 1+int64(w.deadline.Sub(t.at)/turn))
-	return turn * time.Duration(rand.Int64N(turns))
+	turns := min(int64(math.Sqrt(float64(n))), 1+int64(w.deadline.Sub(t.at)/spacing))
+	return spacing * time.Duration(rand.Int64N(turns))
 }
 
 // regainsOneByOne reports whether the units of a quota come back one by one, as opposed to
