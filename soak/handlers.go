@@ -31,7 +31,7 @@ func handlerOf(r *routes.Route) gin.HandlerFunc {
 		c.Header(startedHeader, now())
 		status := http.StatusOK
 		switch {
-		case r.Places > 0:
+		case r.Slots > 0:
 			hold(c, time.Duration(number(c, "hold"))*time.Millisecond)
 		case r.Path == "/upload":
 			_, _ = io.Copy(io.Discard, c.Request.Body) // the client may leave

@@ -16,13 +16,13 @@ func (app *application) addRoute(r *routes.Route, settings serverSettings) {
 	case r.Default: // the configuration has its limits
 	case r.Plans != nil:
 		chain = append(chain, limiter.RateLimits(planOf(r), optionsOf(r, settings)...))
-	case r.Places > 0:
+	case r.Slots > 0:
 		chain = append(chain, app.limiters[routes.Shared].Exempt()) // from its default limits
 		options := []ratelimiter.Option{ratelimiter.WithScope(ratelimiter.ByHeader("X-Group")), ratelimiter.WithLease(r.Lease)}
 		if r.Wait > 0 {
 			options = append(options, ratelimiter.WithWait(r.Wait))
 		}
-		chain = append(chain, limiter.Concurrent(r.Places, options...))
+		chain = append(chain, limiter.Concurrent(r.Slots, options...))
 	default:
 		first := r.Limits[0]
 		chain = append(chain, limiter.RateLimit(first.Units, first.Per, optionsOf(r, settings)...))

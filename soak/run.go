@@ -51,7 +51,7 @@ func soak(ctx context.Context, s settings) (_ *history.History, err error) {
 	ctx = context.WithoutCancel(ctx) // a run that was interrupted is checked too
 	r.settle(ctx)
 	r.history.Final = r.sampleAll(true)
-	r.takeAllPlaces(ctx)
+	r.takeAllSlots(ctx)
 	err = r.lookIntoStores(ctx)
 	return &r.history, errors.Join(err, r.stop())
 }
@@ -162,16 +162,16 @@ func (r *run) load(ctx context.Context) {
 	group.Wait()
 }
 
-// takeAllPlaces sends as many requests at once as there are places, when all others have
-// ended. A place whose question was not answered is free a lease later.
-func (r *run) takeAllPlaces(ctx context.Context) {
+// takeAllSlots sends as many requests at once as there are slots, when all others have
+// ended. A slot whose question was not answered is free a lease later.
+func (r *run) takeAllSlots(ctx context.Context) {
 	pause(ctx, routes.Lease+time.Second)
 	var group sync.WaitGroup
 	for _, k := range kinds {
 		for number := 0; k.name == "busy" && number*k.group < k.count(r.clients); number++ {
 			c, route := r.newClient(k.name, number), routes.ByPath(k.paths[number%len(k.paths)])
 			c.kind = "last"
-			for range route.Places {
+			for range route.Slots {
 				process := c.anyProcess()
 				group.Go(func() { c.send(ctx, route, request{process: process, hold: time.Second}) })
 			}

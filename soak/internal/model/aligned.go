@@ -27,9 +27,9 @@ func (m *model) alignedBounds() *Finding {
 		forgotten := m.forgotten(s)
 		for count, units := range m.countsOf(s, forgotten) {
 			allowed := s.route.Limits[0].Units
-			if s.route.Leased > 0 && count.forgotten > 0 && forgotten[count.forgotten-1].To >= m.windowFrom(s.route, count.window) {
+			if count.forgotten > 0 && forgotten[count.forgotten-1].To >= m.windowFrom(s.route, count.window) {
 				// Servers may hold what they leased before it was forgotten.
-				allowed += processes * (s.route.Leased - 1)
+				allowed += processes * s.route.Unspent()
 			}
 			f.Examined++
 			if s.route.Midnight > 0 {

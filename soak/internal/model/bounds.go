@@ -85,11 +85,8 @@ func (m *model) wholeBounds() *Finding {
 // before the counter was reset or lost, shortly before the window. What is leased and
 // forgotten within it is counted there.
 func (m *model) leasedBefore(s *series, window history.Span, per time.Duration) int {
-	if s.route.Leased == 0 {
-		return 0
-	}
 	before := history.Span{From: window.From - micros(per), To: window.From}
-	return (m.lost(s, before) + m.reset(s, before)) * processes * (s.route.Leased - 1)
+	return (m.lost(s, before) + m.reset(s, before)) * processes * s.route.Unspent()
 }
 
 // memories is how many memories have decided on a counter beside Redis. That of a server that

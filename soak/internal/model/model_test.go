@@ -156,12 +156,12 @@ func TestWhoIsBannedByHandMustBeRejected(t *testing.T) {
 	}
 }
 
-func TestAllPlacesMustBeFreeAtTheEnd(t *testing.T) {
+func TestAllSlotsMustBeFreeAtTheEnd(t *testing.T) {
 	last := admitted("/busy", 0)
 	last.Kind = "last"
-	require.Zero(t, found((*model).placesAreBack, &history.History{Requests: []history.Request{last}}))
+	require.Zero(t, found((*model).slotsAreBack, &history.History{Requests: []history.Request{last}}))
 	last.Status, last.Started = 429, 0
-	require.Equal(t, 1, found((*model).placesAreBack, &history.History{Requests: []history.Request{last}}))
+	require.Equal(t, 1, found((*model).slotsAreBack, &history.History{Requests: []history.Request{last}}))
 }
 
 func TestNobodyMayWaitForLonger(t *testing.T) {
@@ -205,7 +205,7 @@ func TestAMachineThatStoodStillExcusesSlowAnswers(t *testing.T) {
 	require.Zero(t, found((*model).answersInTime, h))
 }
 
-func TestNoMoreMayBeInProgressThanThereArePlaces(t *testing.T) {
+func TestNoMoreMayBeInProgressThanThereAreSlots(t *testing.T) {
 	held := admitted("/busy", 100_000*ms)
 	held.Ended = 101_000 * ms
 	h := &history.History{Requests: many(3, held)}

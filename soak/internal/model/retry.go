@@ -85,7 +85,7 @@ func (m *model) obeyed() *Finding {
 // promisesAdmission reports whether Retry-After says when a client is admitted: not where it is
 // no promise, and not where others wait before.
 func promisesAdmission(route *routes.Route) bool {
-	return route.Places == 0 && route.Wait == 0
+	return route.Slots == 0 && route.Wait == 0
 }
 
 // isNext reports whether the client has come back and taken nothing before, in calm.

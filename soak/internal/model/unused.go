@@ -62,10 +62,7 @@ func (m *model) nearest(s *series, r *history.Request) (least, charged int) {
 			window.From = m.windowFrom(s.route, number)
 		}
 		window.From = max(window.From, m.rememberedFrom(s, r))
-		need := limit.Units - r.Units() + 1
-		if s.route.Leased > 0 {
-			need -= (processes + count(m.kills, window)) * (s.route.Leased - 1)
-		}
+		need := limit.Units - r.Units() + 1 - (processes+count(m.kills, window))*s.route.Unspent()
 		if have := m.mayBeCharged(s, r, limit, window); least < 0 || have-need > charged-least {
 			least, charged = need, have
 		}

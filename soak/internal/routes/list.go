@@ -65,7 +65,7 @@ func build() []Route {
 		wait := get(prefix+"/wait", limiter, Limit{Units: 2, Per: time.Second, Algorithm: ratelimiter.TokenBucket, Burst: 1})
 		wait.Group, wait.Wait = true, 4*time.Second
 		busy := get(prefix+"/busy", limiter)
-		busy.Group, busy.Places, busy.Lease = true, 3, Lease
+		busy.Group, busy.Slots, busy.Lease = true, 3, Lease
 		list = append(list, wait, busy)
 	}
 	list = append(list, special()...)
@@ -135,7 +135,7 @@ func special() []Route {
 	queue := get("/queue", Shared, Limit{Units: 10, Per: 2 * time.Second})
 	queue.Group, queue.Wait = true, 2*time.Second
 	busyWait := get("/busy-wait", Shared)
-	busyWait.Group, busyWait.Places, busyWait.Lease, busyWait.Wait = true, 2, Lease, 3*time.Second
+	busyWait.Group, busyWait.Slots, busyWait.Lease, busyWait.Wait = true, 2, Lease, 3*time.Second
 	upload := get("/upload", Shared, sliding(5))
 	upload.Method = "POST"
 	login := get("/login", Shared, five(ratelimiter.SlidingLog, 0))

@@ -83,10 +83,13 @@ type Route struct {
 	// Leased is how many units a process may lease at once, 0 for none.
 	Leased int
 
-	// Places is the limit of Concurrent, 0 for none.
-	Places int
-	Lease  time.Duration
+	// Slots is the limit of Concurrent, 0 for none.
+	Slots int
+	Lease time.Duration
 }
+
+// Unspent is how many units a process may have leased and not spent.
+func (r *Route) Unspent() int { return max(0, r.Leased-1) }
 
 // Key is the key of the limits, for Reset.
 func (r *Route) Key() string { return r.Method + " " + r.Path }
@@ -95,7 +98,7 @@ func (r *Route) Key() string { return r.Method + " " + r.Path }
 // limits, which the shared limiter has, and on the limits of the route. What a rejection
 // or a correction gives back is one more.
 func (r *Route) Questions() int {
-	if r.Limiter == Shared && r.Places == 0 {
+	if r.Limiter == Shared && r.Slots == 0 {
 		return 3
 	}
 	return 1

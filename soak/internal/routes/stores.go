@@ -65,7 +65,7 @@ func IsOn(limiter, store string) bool {
 // storedKey is the key in Redis. The harness checks that the Cluster has it where Store says.
 func (r *Route) storedKey(scope string) string {
 	key := r.Limiter + "/" + r.Key()
-	if r.Places > 0 {
+	if r.Slots > 0 {
 		key = r.Limiter + "/concurrent/" + r.Key()
 	}
 	return key + ":" + scope + ":" + strconv.Itoa(len(key))

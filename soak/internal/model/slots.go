@@ -8,14 +8,14 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter/soak/internal/routes"
 )
 
-// inProgress checks that no request begins while all places are taken. Processes count by
+// inProgress checks that no request begins while all slots are taken. Processes count by
 // themselves in an outage, and until a third of a lease after it, or after Redis has lost its data.
 func (m *model) inProgress() *Finding {
 	f := &Finding{Name: "No more requests are in progress at once than Concurrent says"}
 	most, inOutages := 0, 0
 	for i := range m.series {
 		s := &m.series[i]
-		if s.route.Places == 0 {
+		if s.route.Slots == 0 {
 			continue
 		}
 		for j := range s.requests {
@@ -31,13 +31,13 @@ func (m *model) inProgress() *Finding {
 			}
 			span := m.between(begun)
 			before := history.Span{From: span.From - micros(s.route.Lease/3+time.Second), To: span.To}
-			allowed := s.route.Places
+			allowed := s.route.Slots
 			if !m.calm(s, before) || m.expired(before) || m.lost(s, before) > 0 || m.reset(s, before) > 0 {
 				allowed *= processes
 				inOutages = max(inOutages, n)
 			} else {
 				f.Examined++
-				most = max(most, n-s.route.Places)
+				most = max(most, n-s.route.Slots)
 			}
 			if n > allowed {
 				f.violated("%d in progress, at most %d allowed: %s", n, allowed, describe(begun))
@@ -65,7 +65,7 @@ func (m *model) placesAreTaken() *Finding {
 	killed := 0
 	for i := range m.series {
 		s := &m.series[i]
-		if s.route.Places == 0 || s.route.Wait > 0 {
+		if s.route.Slots == 0 || s.route.Wait > 0 {
 			continue
 		}
 		for j := range s.requests {
@@ -76,11 +76,11 @@ func (m *model) placesAreTaken() *Finding {
 			}
 			taken, ofKilled := m.mayBeTaken(s, r)
 			f.Examined++
-			if taken < s.route.Places+ofKilled {
+			if taken < s.route.Slots+ofKilled {
 				killed++
 			}
-			if taken < s.route.Places {
-				f.violated("at most %d slots of %d taken: %s", taken, s.route.Places, describe(r))
+			if taken < s.route.Slots {
+				f.violated("at most %d slots of %d taken: %s", taken, s.route.Slots, describe(r))
 			}
 		}
 	}
@@ -124,9 +124,9 @@ func (m *model) mayBeTaken(s *series, rejected *history.Request) (taken, ofKille
 	return taken, ofKilled
 }
 
-// placesAreBack checks that all places are free when all requests have ended.
-func (m *model) placesAreBack() *Finding {
-	f := &Finding{Name: "All places of Concurrent are free at the end"}
+// slotsAreBack checks that all slots are free when all requests have ended.
+func (m *model) slotsAreBack() *Finding {
+	f := &Finding{Name: "All slots of Concurrent are free at the end"}
 	for i := range m.h.Requests {
 		if r := &m.h.Requests[i]; r.Kind == "last" {
 			f.Examined++
