@@ -348,7 +348,7 @@ func TestALimitWithItsOwnScopeDoesNotBanEvenIfTheScopeIsTheSame(t *testing.T) {
 func TestARejectionByTheSecondLimitCountsForARepeatedBan(t *testing.T) {
 	engine, limiter := application(t, nil)
 	grows := ratelimiter.WithBan(1, time.Hour, time.Hour, ratelimiter.Day)
-	engine.GET("/", limiter.RateLimit(100, time.Hour, ratelimiter.WithLimit(1, time.Second), grows), ok)
+	engine.GET("/", limiter.RateLimit(100, ratelimiter.Day, ratelimiter.WithLimit(1, time.Hour), grows), ok)
 	require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 	require.Contains(t, get(engine, "/").Body.String(), "This client is banned")
 }

@@ -55,13 +55,13 @@ func TestRequestsDoNotWaitForABanNextToASharedLimit(t *testing.T) {
 	everyone := ratelimiter.WithLimit(1, 10*time.Minute, ratelimiter.WithScope(ratelimiter.ByEveryone), ratelimiter.WithCost(one))
 	t.Run("counted", func(t *testing.T) {
 		engine, limiter := application(t, nil)
-		engine.GET("/", limiter.RateLimit(1, time.Minute, everyone, ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
+		engine.GET("/", limiter.RateLimit(1, time.Hour, everyone, ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
 		require.Equal(t, []int{200, 429, 429}, statuses(engine, "/", 3))
 		require.Equal(t, "18000", header(get(engine, "/"), "Retry-After"))
 	})
 	t.Run("counted once for several limits", func(t *testing.T) {
 		engine, limiter := application(t, nil)
-		engine.GET("/", limiter.RateLimit(1, time.Minute, ratelimiter.WithLimit(1, time.Hour), ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
+		engine.GET("/", limiter.RateLimit(1, time.Hour, ratelimiter.WithLimit(1, ratelimiter.Day), ratelimiter.WithWait(time.Second), ratelimiter.WithBan(2, time.Hour, 5*time.Hour)), ok)
 		require.Equal(t, []int{200, 429}, statuses(engine, "/", 2))
 		infos, err := limiter.Status(t.Context(), "GET /", "192.0.2.1")
 		require.NoError(t, err)

@@ -251,8 +251,8 @@ func TestExemptAfterARateLimitExemptsTheRouteFromTheDefaultLimits(t *testing.T) 
 }
 
 func TestEachRateLimiterAppliesItsOwnDefaultLimits(t *testing.T) {
-	engine, _ := withDefaults(t, "3/hour")
-	second, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/minute"})
+	engine, _ := withDefaults(t, "3/day")
+	second, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"})
 	require.NoError(t, err)
 	engine.GET("/", ok)
 	engine.GET("/shadow", second.RateLimit(9, time.Hour, ratelimiter.WithShadow()), ok)

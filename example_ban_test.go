@@ -17,7 +17,7 @@ func ExampleWithBan() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(2, time.Hour, ratelimiter.Day)), ok)
+	engine.GET("/search", limiter.RateLimit(1, time.Hour, ratelimiter.WithBan(2, time.Hour, ratelimiter.Day)), ok)
 
 	fmt.Println(statuses(engine, "/search", 3))
 	fmt.Println(get(engine, "/search").Header().Get("Retry-After"))

@@ -30,7 +30,7 @@ func ExampleConfig() {
 }
 
 func ExampleConfigFromEnv() {
-	_ = os.Setenv("RATELIMITER_DEFAULT_LIMITS", "2/minute")
+	_ = os.Setenv("RATELIMITER_DEFAULT_LIMITS", "2/hour")
 
 	config, err := ratelimiter.ConfigFromEnv()
 	if err != nil {
@@ -50,7 +50,7 @@ func ExampleConfigFromEnv() {
 func ExampleRateLimiter_InitApp() {
 	var limiter ratelimiter.RateLimiter
 	engine := gin.New()
-	engine.GET("/search", limiter.RateLimit(1, time.Minute), ok)
+	engine.GET("/search", limiter.RateLimit(1, time.Hour), ok)
 	fmt.Println(statuses(engine, "/search", 1))
 
 	if err := limiter.InitApp(engine, nil); err != nil {

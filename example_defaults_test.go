@@ -32,11 +32,11 @@ func ExampleRateLimiter_Exempt() {
 // The route has its own limit in addition to the default limit.
 func ExampleWithDefaults() {
 	engine := gin.New()
-	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/minute"})
+	limiter, err := ratelimiter.New(engine, ratelimiter.Config{"RATELIMITER_DEFAULT_LIMITS": "2/hour"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimit(100, time.Hour, ratelimiter.WithDefaults()), ok)
+	engine.GET("/search", limiter.RateLimit(100, ratelimiter.Day, ratelimiter.WithDefaults()), ok)
 
 	fmt.Println(statuses(engine, "/search", 3))
 	// Output: [200 200 429]

@@ -29,11 +29,11 @@ func ExampleWithHeaders() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimit(1, time.Second, ratelimiter.WithHeaders(false)), ok)
+	engine.GET("/search", limiter.RateLimit(1, time.Hour, ratelimiter.WithHeaders(false)), ok)
 
 	fmt.Printf("%q\n", get(engine, "/search").Header().Get("X-RateLimit-Limit"))
-	fmt.Printf("%q\n", get(engine, "/search").Header().Get("Retry-After"))
+	fmt.Println(get(engine, "/search").Header().Get("Retry-After") != "")
 	// Output:
 	// ""
-	// "1"
+	// true
 }

@@ -35,7 +35,7 @@ func ExampleRateLimiter_Peek() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimits("100/hour; 10/minute", ratelimiter.WithCost(1)), func(c *gin.Context) {
+	engine.GET("/search", limiter.RateLimits("100/day; 10/hour", ratelimiter.WithCost(1)), func(c *gin.Context) {
 		_ = ratelimiter.SetCost(c, 4)
 		infos, err := limiter.Peek(c)
 		if err != nil {
@@ -47,8 +47,8 @@ func ExampleRateLimiter_Peek() {
 	})
 	get(engine, "/search")
 	// Output:
-	// per-hour 96
-	// per-minute 6
+	// per-day 96
+	// per-hour 6
 }
 
 // Status returns what a client has left, for example for an account page.
@@ -58,7 +58,7 @@ func ExampleRateLimiter_Status() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimits("100/hour; 10/minute"), ok)
+	engine.GET("/search", limiter.RateLimits("100/day; 10/hour"), ok)
 	get(engine, "/search")
 
 	infos, err := limiter.Status(context.Background(), "GET /search", "192.0.2.1")
@@ -69,8 +69,8 @@ func ExampleRateLimiter_Status() {
 		fmt.Println(info.Remaining, "of", info.Limit, info.Name)
 	}
 	// Output:
-	// 9 of 10 per-minute
-	// 99 of 100 per-hour
+	// 9 of 10 per-hour
+	// 99 of 100 per-day
 }
 
 func ExampleRateLimiter_Reset() {

@@ -60,13 +60,13 @@ func ExampleRateLimiter_RateLimits() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimits("100/hour; 2/minute"), ok)
+	engine.GET("/search", limiter.RateLimits("100/day; 2/hour"), ok)
 
 	fmt.Println(statuses(engine, "/search", 3))
 	fmt.Println(get(engine, "/search").Header().Get("RateLimit-Policy"))
 	// Output:
 	// [200 200 429]
-	// "per-hour";q=100;w=3600, "per-minute";q=2;w=60
+	// "per-day";q=100;w=86400, "per-hour";q=2;w=3600
 }
 
 // Each client may download twice per hour, and all clients together three times.

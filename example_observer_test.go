@@ -27,7 +27,7 @@ func ExampleObserver() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
+	engine.GET("/search", limiter.RateLimit(2, time.Hour), func(c *gin.Context) { c.Status(http.StatusOK) })
 
 	fmt.Println(statuses(engine, "/search", 5))
 	fmt.Println(observer.count.Load(), "rejected")

@@ -10,7 +10,7 @@ import (
 	"github.com/gin-ratelimiter/ratelimiter"
 )
 
-// Each client may search twice per minute.
+// Each client may search twice per hour.
 //
 // The examples send requests with get, which returns the response, and statuses, which
 // sends several and returns their status codes. ok is a handler that answers 200.
@@ -21,7 +21,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	search := func(c *gin.Context) { c.String(http.StatusOK, "found") }
-	engine.GET("/search", limiter.RateLimit(2, time.Minute), search)
+	engine.GET("/search", limiter.RateLimit(2, time.Hour), search)
 
 	for range 3 {
 		response := get(engine, "/search")

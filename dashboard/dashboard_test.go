@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limited is an engine with a limit of two per minute and a dashboard at /limits/.
+// limited is an engine with a limit of two per hour and a dashboard at /limits/.
 func limited(t *testing.T, options ...dashboard.Option) (*gin.Engine, *ratelimiter.RateLimiter, *dashboard.Handler) {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
-	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(*gin.Context) {})
+	engine.GET("/search", limiter.RateLimit(2, time.Hour), func(*gin.Context) {})
 	page := dashboard.New(limiter, options...)
 	t.Cleanup(page.Close)
 	engine.Any("/limits/*any", gin.WrapH(page))

@@ -61,7 +61,7 @@ func TestALookupShowsWhatIsLeft(t *testing.T) {
 		require.Equal(t, client, found.Scope)
 		require.Len(t, found.Limits, 1)
 		require.Equal(t, "GET /search", found.Limits[0].Key)
-		require.Equal(t, "2/minute", found.Limits[0].Text)
+		require.Equal(t, "2/hour", found.Limits[0].Text)
 		require.EqualValues(t, 1, found.Limits[0].Remaining)
 	}
 	found = read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77","key":"GET /other"}`))
@@ -95,7 +95,7 @@ func TestAResetRestoresTheLimit(t *testing.T) {
 func TestAResetReachesLimitsThatFunctionsDecide(t *testing.T) {
 	engine, limiter, _ := limited(t, dashboard.WithReset())
 	byPlan := func(*gin.Context) int { return 1 }
-	engine.GET("/plan", limiter.RateLimit(byPlan, time.Minute, ratelimiter.WithBan(1, time.Minute, time.Hour)), func(*gin.Context) {})
+	engine.GET("/plan", limiter.RateLimit(byPlan, time.Hour, ratelimiter.WithBan(1, time.Hour, time.Hour)), func(*gin.Context) {})
 	for range 3 {
 		get(engine, "/plan")
 	}
@@ -138,7 +138,7 @@ func TestUsageOfATokenBucketIsMeasuredAgainstItsBurst(t *testing.T) {
 
 func TestABanIsShownAndAResetLiftsIt(t *testing.T) {
 	engine, limiter, _ := limited(t, dashboard.WithReset())
-	engine.GET("/login", limiter.RateLimit(1, time.Second, ratelimiter.WithBan(1, time.Minute, time.Hour)), func(*gin.Context) {})
+	engine.GET("/login", limiter.RateLimit(1, time.Hour, ratelimiter.WithBan(1, time.Hour, time.Hour)), func(*gin.Context) {})
 	standing := func() (remaining int64, banned bool) {
 		found := read(t, post(t, engine, "lookup", `{"scope":"192.0.2.77","key":"GET /login"}`))
 		require.Len(t, found.Limits, 1)

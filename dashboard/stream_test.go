@@ -15,15 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// application is a server with a limit of two per minute. Its timeouts are shorter than
+// application is a server with a limit of two per hour. Its timeouts are shorter than
 // the time that a page is open.
 func application(t *testing.T, options ...Option) (*httptest.Server, *Handler, *ratelimiter.RateLimiter) {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
 	limiter, err := ratelimiter.New(engine, nil)
 	require.NoError(t, err)
-	engine.GET("/search", limiter.RateLimit(2, time.Minute, ratelimiter.WithScope(ratelimiter.ByHeader("X-User")),
-		ratelimiter.WithLimit(1, time.Minute, ratelimiter.WithShadow())), func(*gin.Context) {})
+	engine.GET("/search", limiter.RateLimit(2, time.Hour, ratelimiter.WithScope(ratelimiter.ByHeader("X-User")),
+		ratelimiter.WithLimit(1, time.Hour, ratelimiter.WithShadow())), func(*gin.Context) {})
 	h := New(limiter, options...)
 	engine.Any("/limits/*any", gin.WrapH(h))
 	server := httptest.NewUnstartedServer(engine)

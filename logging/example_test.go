@@ -29,7 +29,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
+	engine.GET("/search", limiter.RateLimit(2, time.Hour), func(c *gin.Context) { c.Status(http.StatusOK) })
 	for range 100 {
 		engine.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/search", nil))
 	}
@@ -37,6 +37,6 @@ func Example() {
 	_ = limiter.Close()
 	_ = rejections.Close() // the same happens after a minute without a rejection
 	// Output:
-	// level=INFO msg="rate limit: client rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 limit=2 per=1m0s
-	// level=INFO msg="rate limit: client no longer rejected" route="GET /search" name=per-minute key="GET /search" scope=192.0.2.x#fc2893 rejected=98 banned=false
+	// level=INFO msg="rate limit: client rejected" route="GET /search" name=per-hour key="GET /search" scope=192.0.2.x#fc2893 limit=2 per=1h0m0s
+	// level=INFO msg="rate limit: client no longer rejected" route="GET /search" name=per-hour key="GET /search" scope=192.0.2.x#fc2893 rejected=98 banned=false
 }

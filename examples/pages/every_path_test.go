@@ -225,50 +225,52 @@ func (c *connection) receive() bool { return c.lines.Scan() }
 func (c *connection) send(text string) { _, _ = fmt.Fprintln(c, text) }
 
 func TestMessagesOfAConnectionAreLimited(t *testing.T) {
-	engine, limiter := application(t, nil)
+	synctest.Test(t, func(t *testing.T) { // where no minute ends
+		engine, limiter := application(t, nil)
 
-	messages := limiter.RateLimit(100, time.Minute, ratelimiter.WithCost(0))
-	engine.GET("/socket", messages, func(c *gin.Context) {
-		connection, err := upgrade(c)
-		if err != nil {
-			return
-		}
-		defer func() { _ = connection.Close() }()
-		for connection.receive() {
-			_ = ratelimiter.AddCost(c, 1)
-			left, err := limiter.Peek(c)
-			if err == nil && len(left) > 0 && left[0].Exceeded {
-				connection.send("Too many messages.")
+		messages := limiter.RateLimit(100, time.Minute, ratelimiter.WithCost(0))
+		engine.GET("/socket", messages, func(c *gin.Context) {
+			connection, err := upgrade(c)
+			if err != nil {
 				return
 			}
-			connection.send("Thank you.")
-		}
-	})
-
-	server := httptest.NewServer(engine)
-	t.Cleanup(server.Close)
-	conversation := func() (said []string) {
-		client, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
-		require.NoError(t, err)
-		defer func() { require.NoError(t, client.Close()) }()
-		require.NoError(t, client.SetDeadline(time.Now().Add(time.Minute)))
-		_, err = io.WriteString(client, "GET /socket HTTP/1.1\r\nHost: example\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n")
-		require.NoError(t, err)
-		answers := bufio.NewScanner(client)
-		for answers.Scan() && answers.Text() != "" { // the headers
-			require.NotContains(t, strings.ToLower(answers.Text()), "ratelimit")
-		}
-		for range 60 {
-			_, err = fmt.Fprintln(client, "hello")
-			require.NoError(t, err)
-			require.True(t, answers.Scan())
-			said = append(said, answers.Text())
-			if answers.Text() != "Thank you." {
-				break
+			defer func() { _ = connection.Close() }()
+			for connection.receive() {
+				_ = ratelimiter.AddCost(c, 1)
+				left, err := limiter.Peek(c)
+				if err == nil && len(left) > 0 && left[0].Exceeded {
+					connection.send("Too many messages.")
+					return
+				}
+				connection.send("Thank you.")
 			}
+		})
+
+		server := httptest.NewServer(engine)
+		t.Cleanup(server.Close)
+		conversation := func() (said []string) {
+			client, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
+			require.NoError(t, err)
+			defer func() { require.NoError(t, client.Close()) }()
+			require.NoError(t, client.SetDeadline(time.Now().Add(time.Minute)))
+			_, err = io.WriteString(client, "GET /socket HTTP/1.1\r\nHost: example\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n")
+			require.NoError(t, err)
+			answers := bufio.NewScanner(client)
+			for answers.Scan() && answers.Text() != "" { // the headers
+				require.NotContains(t, strings.ToLower(answers.Text()), "ratelimit")
+			}
+			for range 60 {
+				_, err = fmt.Fprintln(client, "hello")
+				require.NoError(t, err)
+				require.True(t, answers.Scan())
+				said = append(said, answers.Text())
+				if answers.Text() != "Thank you." {
+					break
+				}
+			}
+			return said
 		}
-		return said
-	}
-	require.Equal(t, slices.Repeat([]string{"Thank you."}, 60), conversation())
-	require.Equal(t, append(slices.Repeat([]string{"Thank you."}, 39), "Too many messages."), conversation())
+		require.Equal(t, slices.Repeat([]string{"Thank you."}, 60), conversation())
+		require.Equal(t, append(slices.Repeat([]string{"Thank you."}, 39), "Too many messages."), conversation())
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	_ "time/tzdata"
 
@@ -25,13 +26,15 @@ func onEachBackend(t *testing.T, test func(t *testing.T, url string)) {
 		"redis":  func(t *testing.T) map[string]any { return map[string]any{"addr": miniredis.RunT(t).Addr()} },
 	} {
 		t.Run(backend, func(t *testing.T) {
-			engine, limiter, err := newEngine(ratelimiter.Config{
-				ratelimiter.ConfigBackend: backend, ratelimiter.ConfigBackendOptions: options(t),
-				ratelimiter.ConfigTimeout: time.Minute,
+			synctest.Test(t, func(t *testing.T) { // where no minute ends
+				engine, limiter, err := newEngine(ratelimiter.Config{
+					ratelimiter.ConfigBackend: backend, ratelimiter.ConfigBackendOptions: options(t),
+					ratelimiter.ConfigTimeout: time.Minute,
+				})
+				require.NoError(t, err)
+				t.Cleanup(func() { require.NoError(t, limiter.Close()) })
+				test(t, exampletest.Serve(t, engine))
 			})
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, limiter.Close()) })
-			test(t, exampletest.Serve(t, engine))
 		})
 	}
 }

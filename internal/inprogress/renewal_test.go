@@ -3,6 +3,8 @@ package inprogress
 import (
 	"errors"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,11 +15,16 @@ import (
 // countersCode begins the name of every method of Counters in a stack.
 const countersCode = "inprogress.(*Counters)."
 
-// stacks returns the stacks of all goroutines. Their number would depend on the tests before
-// this one, whose goroutines may still be ending.
+// stacks returns the stacks of the goroutines of the caller's bubble. Those of earlier tests
+// may still be ending.
 func stacks() string {
 	text := make([]byte, 1<<20)
-	return string(text[:runtime.Stack(text, true)])
+	goroutines := strings.Split(string(text[:runtime.Stack(text, true)]), "\n\n")
+	_, bubble, _ := strings.Cut(goroutines[0], "synctest bubble ") // the first is the caller
+	bubble, _, _ = strings.Cut(bubble, "]")
+	return strings.Join(slices.DeleteFunc(goroutines[1:], func(stack string) bool {
+		return !strings.Contains(stack, "synctest bubble "+bubble+"]")
+	}), "\n\n")
 }
 
 func TestRenewalsRunOnlyWhileThereAreSlots(t *testing.T) {

@@ -24,7 +24,7 @@ func Example() {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(rlprometheus.New(limiter)) // nothing else is needed
 	engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
-	engine.GET("/search", limiter.RateLimit(2, time.Minute), func(c *gin.Context) { c.Status(http.StatusOK) })
+	engine.GET("/search", limiter.RateLimit(2, time.Hour), func(c *gin.Context) { c.Status(http.StatusOK) })
 
 	ask := func(path string) string {
 		w := httptest.NewRecorder()
@@ -40,7 +40,7 @@ func Example() {
 		}
 	}
 	// Output:
-	// ratelimiter_decisions_total{limit="per-minute",outcome="allowed",route="GET /search"} 2
-	// ratelimiter_decisions_total{limit="per-minute",outcome="rejected",route="GET /search"} 1
+	// ratelimiter_decisions_total{limit="per-hour",outcome="allowed",route="GET /search"} 2
+	// ratelimiter_decisions_total{limit="per-hour",outcome="rejected",route="GET /search"} 1
 	// ratelimiter_memory_keys 1
 }
