@@ -20,7 +20,7 @@ func (m *model) waits() *Finding {
 			continue
 		}
 		took := time.Duration(r.Decided()-r.Sent) * time.Microsecond
-		allowed := route.Wait + routes.Timeout + m.margin + m.stopped(r)
+		allowed := route.Wait + routes.Timeout + m.margin + m.delayed(r)
 		if !m.shared(r) {
 			allowed += time.Duration(route.Questions()) * routes.Timeout
 		}
@@ -91,7 +91,7 @@ func (m *model) answersInTime() *Finding {
 		if took > routes.Timeout+20*time.Millisecond {
 			slow++ // than one decision
 		}
-		allowed := time.Duration(route.Questions())*routes.Timeout + m.margin + m.stopped(r)
+		allowed := time.Duration(route.Questions())*routes.Timeout + m.margin + m.delayed(r)
 		if took > allowed-m.margin+leastMargin {
 			late++
 		}

@@ -221,11 +221,26 @@ func (d *disturbances) stopped(r *history.Request) (sum time.Duration) {
 		return 0
 	}
 	for _, stop := range d.stops {
-		if stop.Overlaps(r.Whole()) {
-			sum += time.Duration(min(stop.To, r.Decided())-max(stop.From, r.Sent)) * time.Microsecond
-		}
+		sum += common(stop, r)
 	}
 	return sum
+}
+
+// delayed is for how long a stop may have delayed a request. A server that was stopped works
+// off what has arrived in the meantime, and may take as long again for it.
+func (d *disturbances) delayed(r *history.Request) (sum time.Duration) {
+	if r.Process != routes.Victim {
+		return 0
+	}
+	for _, stop := range d.stops {
+		sum += common(history.Span{From: stop.From, To: stop.To + (stop.To - stop.From)}, r)
+	}
+	return sum
+}
+
+// common is how much of a request falls into a span.
+func common(span history.Span, r *history.Request) time.Duration {
+	return time.Duration(max(0, min(span.To, r.Decided())-max(span.From, r.Sent))) * time.Microsecond
 }
 
 // noticed is how long it takes until all processes know of a ban, by docs/ban.md.

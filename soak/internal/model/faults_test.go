@@ -95,6 +95,15 @@ func TestAStoppedServerExcusesItsOwnSlowAnswersOnly(t *testing.T) {
 	}
 }
 
+func TestAServerThatWasStoppedMayTakeAsLongAgainForWhatHasArrived(t *testing.T) {
+	for received, violations := range map[int64]int{103_900: 0, 104_500: 1} {
+		r := by(routes.Victim, rejected("/ha/log", 101_900*ms, 1))
+		r.Received = received * ms
+		h := &history.History{Requests: []history.Request{r}, Faults: []history.Fault{onServer(100_000*ms, 102_000*ms, false)}}
+		require.Equal(t, violations, found((*model).answersInTime, h), received)
+	}
+}
+
 func TestAServerMustShareAgainSoonAfterItWasStopped(t *testing.T) {
 	for until, violations := range map[int64]int{14_000: 0, 16_000: 1} {
 		h := &history.History{

@@ -53,10 +53,15 @@ type model struct {
 
 func newModel(h *history.History) *model {
 	m := &model{h: h, disturbances: newDisturbances(h), margin: leastMargin}
-	m.series = m.seriesOf(h.Requests)
-	for _, stall := range h.Stalls {
-		m.margin = max(m.margin, leastMargin+time.Duration(stall.To-stall.From)*time.Microsecond)
+	if h.Race { // which makes the servers several times slower
+		m.margin = 4 * leastMargin
 	}
+	m.series = m.seriesOf(h.Requests)
+	longest := time.Duration(0)
+	for _, stall := range h.Stalls {
+		longest = max(longest, time.Duration(stall.To-stall.From)*time.Microsecond)
+	}
+	m.margin += longest
 	m.bySent = make([]*history.Request, len(h.Requests))
 	for i := range h.Requests {
 		m.bySent[i] = &h.Requests[i]
