@@ -34,13 +34,13 @@ func start(t *testing.T, config ratelimiter.Config, options ...dashboard.Option)
 	t.Cleanup(func() { require.NoError(t, limiter.Close()) })
 
 	ok := func(c *gin.Context) { c.Status(http.StatusOK) }
-	engine.GET("/search", limiter.RateLimit(200, time.Minute,
-		ratelimiter.WithLimit(50, time.Minute, ratelimiter.WithShadow())), ok)
-	engine.POST("/login", limiter.RateLimit(5, 15*time.Minute), ok)
+	engine.GET("/search", limiter.RateLimit(200, time.Hour,
+		ratelimiter.WithLimit(50, time.Hour, ratelimiter.WithShadow())), ok)
+	engine.POST("/login", limiter.RateLimit(5, time.Hour), ok)
 	engine.GET("/files/:name", limiter.RateLimit(1000, time.Hour,
 		ratelimiter.WithScope(ratelimiter.ByHeader("X-API-Key")),
 		ratelimiter.WithLimit(3700, time.Second, ratelimiter.WithName("all"), ratelimiter.WithScope(ratelimiter.ByEveryone))), ok)
-	uploads := limiter.RateLimit(30, time.Minute, ratelimiter.WithKey(ratelimiter.Shared("uploads")))
+	uploads := limiter.RateLimit(30, time.Hour, ratelimiter.WithKey(ratelimiter.Shared("uploads")))
 	engine.POST("/photos", uploads, ok)
 	engine.POST("/videos", uploads, ok)
 

@@ -45,7 +45,7 @@ func TestThePageShowsWhoIsRejectedAndOutOfHowMany(t *testing.T) {
 	require.Contains(t, p.text(`[data-kind=application]`), "5 routes")
 	require.Contains(t, p.text(`[data-kind=shared]`), "uploads")
 	require.Contains(t, p.text(`[data-kind=shared]`), "2 routes")
-	require.Equal(t, []string{"shadow-per-minute"}, eval[[]string](p, `[...document.querySelectorAll("[data-shadow=true]")].map(one => one.dataset.limit)`))
+	require.Equal(t, []string{"shadow-per-hour"}, eval[[]string](p, `[...document.querySelectorAll("[data-shadow=true]")].map(one => one.dataset.limit)`))
 	require.Contains(t, p.text("[data-shadow=true] .tag"), "shadow")
 
 	p.until("the client that is rejected most is first", `document.querySelector("#rejected-list .client").textContent.startsWith("203.0.113.x")`)

@@ -132,6 +132,6 @@ func TestALimitIsALineOnlyIfAllClientsShareIt(t *testing.T) {
 	p.until("charts are drawn", `document.querySelectorAll(".row canvas").length === 6`)
 	p.until("the limit of 3,700 requests/s is a line", `(`+painted+`)(document.querySelector("[data-limit=all] canvas"), "--limit").count > 100`)
 	require.Contains(t, p.text("[data-limit=all]"), "3,700/second for all clients together")
-	require.Zero(t, eval[int](p, `(`+painted+`)(document.querySelector("[data-limit=per-minute] canvas"), "--limit").count`))
-	require.Contains(t, p.text("[data-limit=per-minute]"), "for each client")
+	require.Zero(t, eval[int](p, `(`+painted+`)(document.querySelector("[data-limit=per-hour] canvas"), "--limit").count`))
+	require.Contains(t, p.text("[data-limit=per-hour]"), "for each client")
 }
