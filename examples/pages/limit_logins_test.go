@@ -82,82 +82,94 @@ func login(handler http.Handler, times int, change ...func(*http.Request)) []int
 }
 
 func TestFiveFailedLoginsAreAllowed(t *testing.T) {
-	engine, _ := loginApplication(t, isRight)
-	typed(t, "limit-logins.md", engine)
+	synctest.Test(t, func(t *testing.T) {
+		engine, _ := loginApplication(t, isRight)
+		typed(t, "limit-logins.md", engine)
+	})
 }
 
 func TestAllSpellingsOfAnAccountAreOneScope(t *testing.T) {
-	engine, _ := loginApplication(t, isRight)
-	for _, written := range []string{"ann", "Ann", " ann", "ANN ", "aNN"} {
-		require.Equal(t, []int{401}, login(engine, 1, guess(written)))
-	}
-	require.Equal(t, []int{429}, login(engine, 1, guess("ann")))
-	require.Equal(t, []int{429}, login(engine, 1, right()), "even with the right password")
-	require.Equal(t, []int{401}, login(engine, 1, guess("bob")), "another account")
-	require.Equal(t, []int{401}, login(engine, 1, guess("ann"), from("203.0.113.9:1")), "another address")
+	synctest.Test(t, func(t *testing.T) {
+		engine, _ := loginApplication(t, isRight)
+		for _, written := range []string{"ann", "Ann", " ann", "ANN ", "aNN"} {
+			require.Equal(t, []int{401}, login(engine, 1, guess(written)))
+		}
+		require.Equal(t, []int{429}, login(engine, 1, guess("ann")))
+		require.Equal(t, []int{429}, login(engine, 1, right()), "even with the right password")
+		require.Equal(t, []int{401}, login(engine, 1, guess("bob")), "another account")
+		require.Equal(t, []int{401}, login(engine, 1, guess("ann"), from("203.0.113.9:1")), "another address")
+	})
 }
 
 func TestASuccessCostsNothingAndClearsTheFailures(t *testing.T) {
-	engine, limiter := loginApplication(t, isRight)
-	for range 30 { // more requests than any limit allows
-		require.Equal(t, []int{200, 200, 200, 200}, login(engine, 4, right()))
-	}
-	require.Equal(t, []int{401, 401, 401, 401}, login(engine, 4, guess("ann")))
-	require.Equal(t, []int{200}, login(engine, 1, right()))
-	require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "five guesses again")
+	synctest.Test(t, func(t *testing.T) {
+		engine, limiter := loginApplication(t, isRight)
+		for range 30 { // more requests than any limit allows
+			require.Equal(t, []int{200, 200, 200, 200}, login(engine, 4, right()))
+		}
+		require.Equal(t, []int{401, 401, 401, 401}, login(engine, 4, guess("ann")))
+		require.Equal(t, []int{200}, login(engine, 1, right()))
+		require.Equal(t, []int{401, 401, 401, 401, 401, 429}, login(engine, 6, guess("ann")), "five guesses again")
 
-	left, err := limiter.Status(t.Context(), "login from address", "192.0.2.1")
-	require.NoError(t, err)
-	require.EqualValues(t, 100-9, left[0].Remaining, "a success does not clear the failures of the address")
+		left, err := limiter.Status(t.Context(), "login from address", "192.0.2.1")
+		require.NoError(t, err)
+		require.EqualValues(t, 100-9, left[0].Remaining, "a success does not clear the failures of the address")
+	})
 }
 
 func TestConcurrentGuessesCannotExceedTheLimit(t *testing.T) {
-	var mu sync.Mutex
-	checked := 0
-	engine, _ := loginApplication(t, func(string, string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		checked++
-		return false
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		checked := 0
+		engine, _ := loginApplication(t, func(string, string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			checked++
+			return false
+		})
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() { login(engine, 1, guess("ann")) })
+		}
+		group.Wait()
+		require.Equal(t, 5, checked)
 	})
-	var group sync.WaitGroup
-	for range 50 {
-		group.Go(func() { login(engine, 1, guess("ann")) })
-	}
-	group.Wait()
-	require.Equal(t, 5, checked)
 }
 
 func TestLoginsInProgressCountAsFailures(t *testing.T) {
-	var engine *gin.Engine
-	var others []int
-	engine, _ = loginApplication(t, func(string, string) bool {
-		if len(others) < 5 {
-			others = append(others, 0)
-			others = append(others, login(engine, 1, right())...)
-		}
-		return true
+	synctest.Test(t, func(t *testing.T) {
+		var engine *gin.Engine
+		var others []int
+		engine, _ = loginApplication(t, func(string, string) bool {
+			if len(others) < 5 {
+				others = append(others, 0)
+				others = append(others, login(engine, 1, right())...)
+			}
+			return true
+		})
+		require.Equal(t, []int{200}, login(engine, 1, right()))
+		require.Equal(t, []int{0, 0, 0, 0, 0, 429, 200, 200, 200, 200}, others, "the last of six concurrent logins is rejected")
+		require.Equal(t, []int{200, 200, 200, 200, 200, 200}, login(engine, 6, right()))
 	})
-	require.Equal(t, []int{200}, login(engine, 1, right()))
-	require.Equal(t, []int{0, 0, 0, 0, 0, 429, 200, 200, 200, 200}, others, "the last of six concurrent logins is rejected")
-	require.Equal(t, []int{200, 200, 200, 200, 200, 200}, login(engine, 6, right()))
 }
 
 func TestManyAddressesHaveFiftyGuessesAtAnAccount(t *testing.T) {
-	engine, _ := loginApplication(t, isRight)
-	admitted := 0
-	for host := range 30 {
-		for _, status := range login(engine, 5, guess("ann"), from(fmt.Sprintf("203.0.113.%d:1", host))) {
-			if status == 401 {
-				admitted++
+	synctest.Test(t, func(t *testing.T) {
+		engine, _ := loginApplication(t, isRight)
+		admitted := 0
+		for host := range 30 {
+			for _, status := range login(engine, 5, guess("ann"), from(fmt.Sprintf("203.0.113.%d:1", host))) {
+				if status == 401 {
+					admitted++
+				}
 			}
 		}
-	}
-	require.Equal(t, 50, admitted)
-	require.Equal(t, []int{429}, login(engine, 1, right(), from("198.51.100.1:1")), "the owner is locked out too")
-	require.Equal(t, []int{403}, statuses(engine, 1, http.MethodPost, "/captcha", form("account", "ann")))
-	require.Equal(t, []int{200}, statuses(engine, 1, http.MethodPost, "/captcha", form("account", "Ann", "captcha", "solved")))
-	require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")))
+		require.Equal(t, 50, admitted)
+		require.Equal(t, []int{429}, login(engine, 1, right(), from("198.51.100.1:1")), "the owner is locked out too")
+		require.Equal(t, []int{403}, statuses(engine, 1, http.MethodPost, "/captcha", form("account", "ann")))
+		require.Equal(t, []int{200}, statuses(engine, 1, http.MethodPost, "/captcha", form("account", "Ann", "captcha", "solved")))
+		require.Equal(t, []int{200}, login(engine, 1, right(), from("198.51.100.1:1")))
+	})
 }
 
 func TestAClientThatIsRejectedTenTimesIsBannedForADay(t *testing.T) {
@@ -179,12 +191,14 @@ func TestAClientThatIsRejectedTenTimesIsBannedForADay(t *testing.T) {
 }
 
 func TestAnAddressHasAHundredGuessesAtAllAccounts(t *testing.T) {
-	engine, _ := loginApplication(t, isRight)
-	admitted := 0
-	for i := range 150 {
-		if login(engine, 1, guess(fmt.Sprint("account-", i)))[0] == 401 {
-			admitted++
+	synctest.Test(t, func(t *testing.T) {
+		engine, _ := loginApplication(t, isRight)
+		admitted := 0
+		for i := range 150 {
+			if login(engine, 1, guess(fmt.Sprint("account-", i)))[0] == 401 {
+				admitted++
+			}
 		}
-	}
-	require.Equal(t, 100, admitted)
+		require.Equal(t, 100, admitted)
+	})
 }
