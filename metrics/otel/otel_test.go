@@ -118,7 +118,7 @@ func observed(t *testing.T, limiter *ratelimiter.RateLimiter) (*rlotel.Metrics, 
 func TestMetricsFollowTheNamingConventions(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}})
 	_, reader := observed(t, limiter)
-	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
 	for range 7 {
 		get(engine, "/", nil)
 	}
@@ -144,8 +144,8 @@ func TestMetricsFollowTheNamingConventions(t *testing.T) {
 		require.Contains(t, string(readme), fmt.Sprintf("| `%s` | %s | `%s` |", parts[0], parts[2], parts[1]))
 	}
 	for _, line := range []string{
-		"ratelimiter.decisions{limit=per-minute,outcome=allowed,route=GET /} 1",
-		"ratelimiter.decisions{limit=per-minute,outcome=rejected,route=GET /} 6",
+		"ratelimiter.decisions{limit=per-hour,outcome=allowed,route=GET /} 1",
+		"ratelimiter.decisions{limit=per-hour,outcome=rejected,route=GET /} 6",
 		"ratelimiter.backend.duration{outcome=error} 5",
 		"ratelimiter.fallback.decisions{} 7",
 		"ratelimiter.backend.failures{} 5",

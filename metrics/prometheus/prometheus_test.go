@@ -60,7 +60,7 @@ func TestMetricsFollowTheNamingConventions(t *testing.T) {
 	engine, limiter := application(t, ratelimiter.Config{"RATELIMITER_BACKEND": broken{}})
 	registry := prometheus.NewPedanticRegistry()
 	require.NoError(t, registry.Register(rlprometheus.New(limiter)))
-	engine.GET("/", limiter.RateLimit(1, time.Minute), ok)
+	engine.GET("/", limiter.RateLimit(1, time.Hour), ok)
 	for range 7 {
 		get(engine, "/", nil)
 	}
@@ -97,8 +97,8 @@ func TestMetricsFollowTheNamingConventions(t *testing.T) {
 
 	exposed := scrape(registry)
 	for _, line := range []string{
-		`ratelimiter_decisions_total{limit="per-minute",outcome="allowed",route="GET /"} 1`,
-		`ratelimiter_decisions_total{limit="per-minute",outcome="rejected",route="GET /"} 6`,
+		`ratelimiter_decisions_total{limit="per-hour",outcome="allowed",route="GET /"} 1`,
+		`ratelimiter_decisions_total{limit="per-hour",outcome="rejected",route="GET /"} 6`,
 		`ratelimiter_backend_duration_seconds_count{outcome="error"} 5`,
 		`ratelimiter_backend_duration_seconds_count{outcome="ok"} 0`,
 		`ratelimiter_fallback_decisions_total 7`,
