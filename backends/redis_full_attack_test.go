@@ -93,8 +93,8 @@ func TestAFloodFreesAClientAgainAndAgainWhereRedisEvicts(t *testing.T) {
 			allowed, sent := 1, 0
 			for ; sent < 200_000 && allowed <= 2*10; sent++ {
 				f.take(t, fmt.Sprint("made up ", sent), 10)
-				// Between its attempts the others fill the memory more than once, so least
-				// recently used keys include those of the client.
+				// Between its attempts the others fill the memory more than once, so no key was
+				// used less recently than that of the client.
 				for sent%10_000 == 0 && f.take(t, "client", 1) {
 					allowed++
 				}

@@ -216,31 +216,23 @@ func (d *disturbances) reset(s *series, span history.Span) int {
 }
 
 // stopped is for how long the server of a request was stopped meanwhile.
-func (d *disturbances) stopped(r *history.Request) (sum time.Duration) {
-	if r.Process != routes.Victim {
-		return 0
-	}
-	for _, stop := range d.stops {
-		sum += common(stop, r)
-	}
-	return sum
-}
+func (d *disturbances) stopped(r *history.Request) time.Duration { return d.stoppedOrBusy(r, 0) }
 
 // delayed is for how long a stop may have delayed a request. A server that was stopped works
 // off what has arrived in the meantime, and may take as long again for it.
-func (d *disturbances) delayed(r *history.Request) (sum time.Duration) {
+func (d *disturbances) delayed(r *history.Request) time.Duration { return d.stoppedOrBusy(r, 1) }
+
+// stoppedOrBusy is for how long the server of a request was stopped meanwhile, or busy
+// after it for so many times the length of the stop.
+func (d *disturbances) stoppedOrBusy(r *history.Request, times int64) (sum time.Duration) {
 	if r.Process != routes.Victim {
 		return 0
 	}
 	for _, stop := range d.stops {
-		sum += common(history.Span{From: stop.From, To: stop.To + (stop.To - stop.From)}, r)
+		end := stop.To + times*(stop.To-stop.From)
+		sum += time.Duration(max(0, min(end, r.Decided())-max(stop.From, r.Sent))) * time.Microsecond
 	}
 	return sum
-}
-
-// common is how much of a request falls into a span.
-func common(span history.Span, r *history.Request) time.Duration {
-	return time.Duration(max(0, min(span.To, r.Decided())-max(span.From, r.Sent))) * time.Microsecond
 }
 
 // noticed is how long it takes until all processes know of a ban, by docs/ban.md.

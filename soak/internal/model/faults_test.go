@@ -119,10 +119,10 @@ func TestASlotMustBeTakenIfARequestIsRejected(t *testing.T) {
 	held := admitted("/busy", at)
 	held.Received, held.Ended = at+1000*ms, at+1000*ms
 	late := rejected("/busy", at+500*ms, 1)
-	require.Zero(t, found((*model).placesAreTaken, &history.History{Requests: append(many(3, held), late)}))
-	require.Equal(t, 1, found((*model).placesAreTaken, &history.History{Requests: append(many(2, held), late)}))
+	require.Zero(t, found((*model).slotsAreTaken, &history.History{Requests: append(many(3, held), late)}))
+	require.Equal(t, 1, found((*model).slotsAreTaken, &history.History{Requests: append(many(2, held), late)}))
 	faulty := &history.History{Requests: append(many(2, held), late), Faults: []history.Fault{during(at-2000*ms, at-1000*ms, false)}}
-	require.Zero(t, found((*model).placesAreTaken, faulty), "an answer that was lost takes a slot for a lease")
+	require.Zero(t, found((*model).slotsAreTaken, faulty), "an answer that was lost takes a slot for a lease")
 }
 
 func TestSlotsOfAKilledServerAreTakenForOneLease(t *testing.T) {
@@ -131,7 +131,7 @@ func TestSlotsOfAKilledServerAreTakenForOneLease(t *testing.T) {
 	broken.Status, broken.Received = history.Broken, at+500*ms
 	for after, violations := range map[time.Duration]int{routes.Lease: 0, routes.Lease + 2*time.Second: 1} {
 		list := append(many(3, broken), rejected("/busy", at+micros(after), 1))
-		require.Equal(t, violations, found((*model).placesAreTaken, &history.History{Requests: list}), after)
+		require.Equal(t, violations, found((*model).slotsAreTaken, &history.History{Requests: list}), after)
 	}
 }
 

@@ -32,7 +32,7 @@ func Check(h *history.History) *Report {
 	report := &Report{}
 	for _, check := range []func(*model) *Finding{
 		(*model).sharedBounds, (*model).wholeBounds, (*model).alignedBounds, (*model).plans, (*model).usedUp, (*model).polite, (*model).obeyed, (*model).early, (*model).retryHeaders,
-		(*model).waits, (*model).statuses, (*model).answersInTime, (*model).inProgress, (*model).placesAreTaken, (*model).slotsAreBack,
+		(*model).waits, (*model).statuses, (*model).answersInTime, (*model).inProgress, (*model).slotsAreTaken, (*model).slotsAreBack,
 		(*model).bans, (*model).bansByHand,
 		(*model).recoveries, (*model).otherNodes, (*model).resources, (*model).logs, (*model).stores, (*model).exits, (*model).polls,
 	} {

@@ -58,9 +58,9 @@ func (m *model) expired(span history.Span) bool {
 	return false
 }
 
-// placesAreTaken checks that a request is rejected only while all slots may be taken. Those
+// slotsAreTaken checks that a request is rejected only while all slots may be taken. Those
 // of a server that was killed are taken for one lease more.
-func (m *model) placesAreTaken() *Finding {
+func (m *model) slotsAreTaken() *Finding {
 	f := &Finding{Name: "No request is rejected while a slot of Concurrent is free"}
 	killed := 0
 	for i := range m.series {
